@@ -1,0 +1,1 @@
+"""The integer machine that executes a bundle's images, address by address, as the core does."""

@@ -1,0 +1,1 @@
+"""checkpoint -> graph -> folded -> quantized -> descriptors and words -> bundle."""

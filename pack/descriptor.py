@@ -1,0 +1,339 @@
+"""The program image: one descriptor of 32 words for the input frame and one for each loop nest.
+
+This file is the only home of the field layout. ``hw/bramcast_pkg.sv`` and the C header are
+generated from ``FIELDS``; ``docs/format.md`` explains it with a worked example.
+
+A nest stores *jumps*, not steps: ``jump[l]`` is what an address moves by when loop ``l`` advances
+and every loop inside it falls back to zero, so the core needs one adder for each stream:
+
+    jump[l] = step[l] - sum((count[m] - 1) * step[m] for m > l)
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.errors import ProgramError
+
+DESCRIPTOR_WORDS = 32
+OP_INPUT = 1
+OP_NEST = 2
+LOOPS = ("g", "oy", "ox", "ky", "kx", "ci")  # outermost first
+ADDRESS_BITS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where a number lies in a descriptor: ``bits`` bits of word ``word`` from bit ``lsb`` up."""
+
+    word: int
+    lsb: int
+    bits: int
+    signed: bool = False
+
+    @property
+    def min(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def max(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+
+def _word(word: int, signed: bool = False) -> Field:
+    return Field(word, 0, 32, signed)
+
+
+def _half(word: int, high: bool, signed: bool = False) -> Field:
+    return Field(word, 16 if high else 0, 16, signed)
+
+
+OPCODE = Field(0, 0, 4)
+
+NEST_FIELDS: dict[str, Field] = {
+    "lanewise": Field(0, 4, 1),
+    "max": Field(0, 5, 1),
+    "x_unsigned": Field(0, 6, 1),
+    "stream": Field(0, 7, 1),
+    "table": Field(0, 8, 1),
+    "last": Field(0, 9, 1),
+    "y_unsigned": Field(0, 10, 1),
+    "tail": Field(0, 16, 6),  # valid lanes of the last group, minus 1
+    **{f"count_{n}": _half(1 + i // 2, bool(i % 2)) for i, n in enumerate(LOOPS)},  # minus 1
+    "act_base": _word(4),
+    **{f"act_jump_{n}": _word(5 + i, signed=True) for i, n in enumerate(LOOPS)},
+    "weight_base": _word(11),
+    **{f"weight_jump_{n}": _word(12 + i, signed=True) for i, n in enumerate(LOOPS)},
+    "result_base": _word(18),
+    **{f"result_jump_{n}": _word(19 + i, signed=True) for i, n in enumerate(LOOPS[:3])},
+    "y_start": _half(22, False, signed=True),
+    "y_limit": _half(22, True, signed=True),
+    "y_step_oy": _half(23, False, signed=True),
+    "y_step_ky": _half(23, True, signed=True),
+    "x_start": _half(24, False, signed=True),
+    "x_limit": _half(24, True, signed=True),
+    "x_step_ox": _half(25, False, signed=True),
+    "x_step_kx": _half(25, True, signed=True),
+    "lo": _word(26, signed=True),
+    "hi": _word(27, signed=True),
+    "bias_base": _word(28),
+    "bias_step": _word(29),
+    "table_base": _word(30),
+}
+
+INPUT_FIELDS: dict[str, Field] = {
+    "run": _word(1),  # elements of a run, minus 1
+    "runs": _word(2),  # minus 1
+    "result_base": _word(18),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Takes one frame from the input stream into the scratchpad.
+
+    ``runs`` runs of ``run`` elements each; a run starts in lane 0 of a new word and its last word
+    is filled up with zeros. Words are written one after another from word ``result_base``.
+    """
+
+    run: int
+    runs: int
+    result_base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """One loop nest. Tuples follow ``LOOPS``: (g, oy, ox, ky, kx, ci), outermost first.
+
+    Attributes:
+        counts: iterations of each loop, 1..65536.
+        act_base, act_steps: first activation and step of each loop, in scratchpad *elements*
+            (word * LANES + lane). A lane-wise nest reads whole words: multiples of LANES.
+        weight_base, weight_steps: in words of the weight image.
+        result_base, result_steps: in scratchpad *words*, loops g, oy, ox only. 0 if ``stream``.
+        y_start, y_step_oy, y_step_ky, y_limit: a tap counts only where
+            0 <= y_start + oy * y_step_oy + ky * y_step_ky < y_limit; likewise x with ox and kx.
+        lo, hi: clamp of the requantized value, 32 bits signed.
+        bias_base, bias_step: in words of the bias image (RQ entries each); group g starts at
+            bias_base + g * bias_step, its lane i is entry i % RQ of word i // RQ.
+        tail: valid lanes of the last group, 1..LANES. Lanes from ``tail`` up are written as zero
+            and do not leave on the stream.
+        table_base: number of the 256-entry table that is applied after the clamp, if ``table``.
+        lanewise: one activation word per tap, lane by lane, instead of one broadcast element.
+        max: maximum of the taps instead of multiply-add (lane-wise only, no weights).
+        x_unsigned: activations are read as unsigned numbers.
+        y_unsigned: a table's results leave the stream as unsigned numbers.
+        stream: results leave on the output stream, sign-extended to 32 bits.
+        last: the program ends here; the last beat carries TLAST.
+    """
+
+    counts: tuple[int, ...]
+    act_base: int
+    act_steps: tuple[int, ...]
+    weight_base: int
+    weight_steps: tuple[int, ...]
+    result_base: int
+    result_steps: tuple[int, ...]
+    lo: int
+    hi: int
+    bias_base: int
+    bias_step: int
+    tail: int
+    y_start: int = 0
+    y_limit: int = 1
+    y_step_oy: int = 0
+    y_step_ky: int = 0
+    x_start: int = 0
+    x_limit: int = 1
+    x_step_ox: int = 0
+    x_step_kx: int = 0
+    table_base: int = 0
+    lanewise: bool = False
+    max: bool = False
+    x_unsigned: bool = False
+    y_unsigned: bool = False
+    table: bool = False
+    stream: bool = False
+    last: bool = False
+
+    def __post_init__(self) -> None:
+        if not (len(self.counts) == len(self.act_steps) == len(self.weight_steps) == len(LOOPS)):
+            raise ValueError("a nest has six loops")
+        if len(self.result_steps) != 3:
+            raise ValueError("results are addressed by the loops g, oy, ox")
+
+    @property
+    def taps(self) -> int:
+        """Clock cycles' worth of taps behind one result word."""
+        return self.counts[3] * self.counts[4] * self.counts[5]
+
+    @property
+    def pixels(self) -> int:
+        """Result words: groups * output positions."""
+        return self.counts[0] * self.counts[1] * self.counts[2]
+
+
+Descriptor = Input | Nest
+
+
+def jumps_from_steps(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
+    """What an address moves by when each loop advances.
+
+    >>> jumps_from_steps((2, 3, 4), (100, 10, 1))
+    [77, 7, 1]
+    """
+    moved = 0
+    jumps = []
+    for count, step in zip(reversed(counts), reversed(steps), strict=True):
+        jumps.append(step - moved)
+        moved += (count - 1) * step
+    return jumps[::-1]
+
+
+def steps_from_jumps(counts: Sequence[int], jumps: Sequence[int]) -> list[int]:
+    """The inverse of ``jumps_from_steps``.
+
+    >>> steps_from_jumps((2, 3, 4), [77, 7, 1])
+    [100, 10, 1]
+    """
+    moved = 0
+    steps = []
+    for count, jump in zip(reversed(counts), reversed(jumps), strict=True):
+        steps.append(jump + moved)
+        moved += (count - 1) * steps[-1]
+    return steps[::-1]
+
+
+def _put(words: list[int], name: str, field: Field, value: int) -> None:
+    if not field.min <= value <= field.max:
+        raise ProgramError(
+            f"descriptor field {name} can't hold {value}: its range is {field.min}..{field.max}"
+        )
+    words[field.word] |= (value & ((1 << field.bits) - 1)) << field.lsb
+
+
+def _get(words: Sequence[int], field: Field) -> int:
+    value = (words[field.word] >> field.lsb) & ((1 << field.bits) - 1)
+    if field.signed and value >> (field.bits - 1):
+        value -= 1 << field.bits
+    return value
+
+
+def _nest_values(nest: Nest) -> dict[str, int]:
+    values: dict[str, int] = {}
+    for f in fields(nest):
+        if f.name in NEST_FIELDS:
+            values[f.name] = int(getattr(nest, f.name))
+    values["tail"] = nest.tail - 1
+    streams = (
+        ("act", nest.counts, nest.act_steps),
+        ("weight", nest.counts, nest.weight_steps),
+        ("result", nest.counts[:3], nest.result_steps),
+    )
+    for stream, counts, steps in streams:
+        for loop, jump in zip(LOOPS, jumps_from_steps(counts, steps), strict=False):
+            values[f"{stream}_jump_{loop}"] = jump
+    for loop, count in zip(LOOPS, nest.counts, strict=True):
+        values[f"count_{loop}"] = count - 1
+    return values
+
+
+def encode(descriptor: Descriptor) -> list[int]:
+    """The descriptor's 32 words, each 0..2**32-1.
+
+    Raises:
+        ProgramError: a number does not fit its field.
+    """
+    words = [0] * DESCRIPTOR_WORDS
+    if isinstance(descriptor, Input):
+        _put(words, "opcode", OPCODE, OP_INPUT)
+        values = {
+            "run": descriptor.run - 1,
+            "runs": descriptor.runs - 1,
+            "result_base": descriptor.result_base,
+        }
+        layout = INPUT_FIELDS
+    else:
+        _put(words, "opcode", OPCODE, OP_NEST)
+        values = _nest_values(descriptor)
+        layout = NEST_FIELDS
+    for name, field in layout.items():
+        _put(words, name, field, values[name])
+    return words
+
+
+def decode(words: Sequence[int]) -> Descriptor:
+    """The descriptor in 32 words. Does not judge it: that is the validator's work.
+
+    Raises:
+        ProgramError: unknown opcode, or a bit set that belongs to no field.
+    """
+    opcode = _get(words, OPCODE)
+    if opcode not in (OP_INPUT, OP_NEST):
+        raise ProgramError(f"unknown opcode {opcode} (1 is INPUT, 2 is NEST)")
+    layout = INPUT_FIELDS if opcode == OP_INPUT else NEST_FIELDS
+    used = [0] * DESCRIPTOR_WORDS
+    for field in (OPCODE, *layout.values()):
+        used[field.word] |= ((1 << field.bits) - 1) << field.lsb
+    for index, (word, mask) in enumerate(zip(words, used, strict=True)):
+        if word & ~mask:
+            raise ProgramError(f"reserved bits are set in descriptor word {index}: {word:#010x}")
+    got = {name: _get(words, field) for name, field in layout.items()}
+    if opcode == OP_INPUT:
+        return Input(run=got["run"] + 1, runs=got["runs"] + 1, result_base=got["result_base"])
+    counts = tuple(got[f"count_{loop}"] + 1 for loop in LOOPS)
+    steps = {
+        stream: tuple(
+            steps_from_jumps(counts[:n], [got[f"{stream}_jump_{loop}"] for loop in LOOPS[:n]])
+        )
+        for stream, n in (("act", 6), ("weight", 6), ("result", 3))
+    }
+    flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "table", "stream", "last")
+    plain = ("act_base", "weight_base", "result_base", "lo", "hi", "bias_base", "bias_step")
+    coordinates = tuple(n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n)
+    return Nest(
+        counts=counts,
+        act_steps=steps["act"],
+        weight_steps=steps["weight"],
+        result_steps=steps["result"],
+        tail=got["tail"] + 1,
+        table_base=got["table_base"],
+        **{name: got[name] for name in (*plain, *coordinates)},
+        **{name: bool(got[name]) for name in flags},
+    )
+
+
+def encode_program(program: Iterable[Descriptor]) -> NDArray[np.uint32]:
+    """All descriptors' words one after another, uint32 [32 * len(program)]."""
+    return np.array([word for d in program for word in encode(d)], dtype=np.uint32)
+
+
+def split_program(words: NDArray[np.uint32]) -> list[Descriptor]:
+    """The descriptors of a program image, up to and including the one marked ``last``.
+
+    Args:
+        words: uint32 [depth], the whole image; what follows the last descriptor must be zero.
+
+    Raises:
+        ProgramError: no ``last`` nest, an unknown opcode, reserved bits set. Names the image line.
+    """
+    program: list[Descriptor] = []
+    for start in range(0, len(words) - DESCRIPTOR_WORDS + 1, DESCRIPTOR_WORDS):
+        chunk = [int(w) for w in words[start : start + DESCRIPTOR_WORDS]]
+        try:
+            program.append(decode(chunk))
+        except ProgramError as error:
+            raise ProgramError(
+                f"program lines {start + 1}-{start + DESCRIPTOR_WORDS}, "
+                f"descriptor {len(program)}: {error}"
+            ) from None
+        last = program[-1]
+        if isinstance(last, Nest) and last.last:
+            rest = np.flatnonzero(words[start + DESCRIPTOR_WORDS :])
+            if rest.size:
+                line = start + DESCRIPTOR_WORDS + int(rest[0]) + 1
+                raise ProgramError(f"program line {line}: data behind the last descriptor")
+            return program
+    raise ProgramError("the program has no nest that is marked last")

@@ -1,0 +1,215 @@
+"""manifest.json: names, shapes and formats for people and tools. The arithmetic is in the images.
+
+The only home of JSON in bramcast. Reading is strict: an unknown or missing key, a wrong type or a
+newer ``format`` is refused with the file's name.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bramcast.pack.errors import InputError
+from bramcast.pack.qformat import QFormat
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+
+_STRICT = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Core:
+    """Parameters of the synthesized core: what the images are laid out for.
+
+    Depths are in words of the respective memory; ``scratch_depth`` in activation words.
+    """
+
+    lanes: Positive
+    taps: Positive
+    data_bits: Positive
+    weight_bits: Positive
+    rq: Positive
+    program_depth: Positive
+    weights_depth: Positive
+    bias_depth: Positive
+    table_depth: Count
+    scratch_depth: Positive
+
+    @property
+    def multipliers(self) -> int:
+        return self.lanes * self.taps
+
+    def word_bits(self, image: str) -> int:
+        """Bits of one word of an image.
+
+        >>> c = Core(16, 1, 8, 8, 2, 64, 64, 64, 0, 64)
+        >>> [c.word_bits(i) for i in IMAGES]
+        [32, 128, 72, 8]
+        """
+        return {
+            "program": 32,
+            "weights": self.lanes * self.taps * self.weight_bits,
+            "bias": 36 * self.rq,
+            "table": self.data_bits,
+        }[image]
+
+    def depth(self, image: str) -> int:
+        """Words of an image (0: the core is built without that memory)."""
+        return {
+            "program": self.program_depth,
+            "weights": self.weights_depth,
+            "bias": self.bias_depth,
+            "table": self.table_depth,
+        }[image]
+
+
+IMAGES = ("program", "weights", "bias", "table")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Format:
+    """A tensor's fixed-point format as it stands in JSON; ``q`` is the same as a QFormat."""
+
+    bits: Positive
+    frac: int
+    signed: bool
+
+    @property
+    def q(self) -> QFormat:
+        return QFormat(self.bits, self.frac, self.signed)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ImageInfo:
+    """One memory image: ``words`` lines of ``bits`` bits, ``used`` of them mean something.
+
+    ``files`` maps each written file's name to its SHA-256; ``sha256`` is that of NAME.mem.
+    """
+
+    name: str
+    words: Count
+    used: Count
+    bits: Positive
+    sha256: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Frame:
+    """How a stream's elements map to an array of one sample.
+
+    The stream runs over y, x, c (c fastest); element (y, x, c) is the array's flat element
+    y * strides[0] + x * strides[1] + c * strides[2] (C order, no batch axis).
+
+    ``planes`` = 2 means that each feature c of the array is sent as two stream channels, 2c (hi)
+    and 2c + 1 (lo): hi = round(value / lsb), lo = the rest in lsb * 2**-plane_shift.
+    """
+
+    shape: list[Positive]
+    dims: list[Positive]
+    strides: list[Count]
+    format: Format
+    planes: Positive = 1
+    plane_shift: Count = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NestInfo:
+    """What a descriptor of the program computes.
+
+    ``channels[i]`` is the layer's output channel in lane i % LANES of group i // LANES, or -1
+    for a padding lane.
+    """
+
+    layer: Count
+    channels: list[int]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LayerInfo:
+    """A layer of the network as its author knows it.
+
+    ``shape`` is (y, x, c) of the result, ``macs`` the multiply-adds that the network counts
+    (Conv and Linear only), ``source`` the file and line in the model.
+    """
+
+    name: str
+    op: str
+    shape: list[Positive]
+    format: Format
+    macs: Count
+    source: str
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Manifest:
+    """Everything about a bundle that people and tools want to know.
+
+    ``nests[i]`` belongs to descriptor i + 1 of the program (descriptor 0 is the input frame).
+    ``output.dims``/``strides`` place results in the output array as for a Frame; results leave
+    nest by nest (those marked stream), group by group, y, x, then lane.
+    """
+
+    format: int
+    name: str
+    bramcast: str
+    core: Core
+    images: list[ImageInfo]
+    input: Frame
+    output: Frame
+    layers: list[LayerInfo]
+    nests: list[NestInfo]
+    parameters: Count
+    macs: Count
+    scratch_words: Positive
+    float_accuracy: float | None = None
+
+    def image(self, name: str) -> ImageInfo:
+        """The entry of one image, e.g. ``weights``."""
+        return next(image for image in self.images if image.name == name)
+
+
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read BUNDLE/manifest.json.
+
+    Raises:
+        InputError: missing, not JSON, an unknown or missing key, or a newer format number.
+    """
+    path = bundle / MANIFEST_NAME
+    if not bundle.is_dir():
+        raise InputError(f"{bundle}: no such bundle folder; make one with 'bramcast pack'")
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}; is {bundle} a folder written by 'bramcast pack'?"
+        ) from None
+    try:
+        manifest = _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {place or 'document'}: {first['msg']}") from None
+    if manifest.format != FORMAT:
+        raise InputError(
+            f"{path}: format {manifest.format}, this bramcast reads format {FORMAT}; repack it"
+        )
+    return manifest
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """The text of manifest.json."""
+    return _ADAPTER.dump_json(manifest, indent=1).decode() + "\n"
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 of a file's bytes, 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,75 @@
+"""Fixed-point formats: how an integer stands for a real value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class QFormat:
+    """Fixed point with a power-of-two scale: real value = integer * 2**-frac.
+
+    Signed formats are written Qm.n with m = bits - 1 - frac (the sign bit is not counted, so Q3.4
+    has 8 bits), unsigned ones UQm.n with m = bits - frac. ``frac`` may be negative or exceed
+    ``bits``: the LSB is then above 1 or the whole range below 1.
+
+    >>> q = QFormat(bits=8, frac=4)
+    >>> str(q), q.min, q.max, q.lsb
+    ('Q3.4', -128, 127, 0.0625)
+    >>> u = QFormat(bits=8, frac=6, signed=False)
+    >>> str(u), u.min, u.max
+    ('UQ2.6', 0, 255)
+    """
+
+    bits: int
+    frac: int
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 48:
+            raise ValueError(f"QFormat bits must be 2..48, got {self.bits}")
+
+    @property
+    def min(self) -> int:
+        """Lowest integer."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def max(self) -> int:
+        """Highest integer."""
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def magnitude(self) -> int:
+        """Largest absolute value of an integer in this format."""
+        return max(-self.min, self.max)
+
+    @property
+    def lsb(self) -> float:
+        """Real value of the last bit."""
+        return float(2.0**-self.frac)
+
+    def __str__(self) -> str:
+        if self.signed:
+            return f"Q{self.bits - 1 - self.frac}.{self.frac}"
+        return f"UQ{self.bits - self.frac}.{self.frac}"
+
+    def quantize(self, values: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Nearest integers to ``values``, ties towards +inf, saturated.
+
+        Args:
+            values: real values, any shape, finite.
+
+        Returns:
+            int64 of the same shape, every value in [min, max].
+
+        >>> QFormat(bits=8, frac=1).quantize(np.array([0.25, -0.25, 99.0]))
+        array([  1,   0, 127])
+        """
+        scaled = np.floor(np.asarray(values, np.float64) * 2.0**self.frac + 0.5)
+        return np.clip(scaled, self.min, self.max).astype(np.int64)
+
+    def real(self, integers: NDArray[np.integer]) -> NDArray[np.float64]:
+        """The real values that ``integers`` stand for, float64 of the same shape."""
+        return np.asarray(integers, np.float64) * self.lsb

@@ -1,0 +1,1 @@
+"""Build and run the HDL with Icarus or Verilator, compare with golden, judge retrained images."""
