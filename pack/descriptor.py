@@ -62,7 +62,7 @@ NEST_FIELDS: dict[str, Field] = {
     "y_unsigned": Field(0, 10, 1),
     "tail": Field(0, 16, 6),  # valid lanes of the last group, minus 1
     **{f"count_{n}": _half(1 + i // 2, bool(i % 2)) for i, n in enumerate(LOOPS)},  # minus 1
-    "act_base": _word(4),
+    "act_base": _word(4, signed=True),  # padding may start before word 0
     **{f"act_jump_{n}": _word(5 + i, signed=True) for i, n in enumerate(LOOPS)},
     "weight_base": _word(11),
     **{f"weight_jump_{n}": _word(12 + i, signed=True) for i, n in enumerate(LOOPS)},

@@ -1,0 +1,41 @@
+"""Writes a bundle as a whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bramcast.pack.errors import InputError
+from bramcast.pack.manifest import MANIFEST_NAME
+
+
+def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a new folder beside ``target`` and put it in its place; an old bundle survives errors.
+
+    Raises:
+        InputError: ``target`` is something else than a bundle, or can't be written.
+    """
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; give a folder for the bundle")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file():
+        raise InputError(
+            f"{target}: a folder with other content (no {MANIFEST_NAME}); give a new folder"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise InputError(f"{target}: can't be written: {error.strerror}") from None
+    try:
+        fill(fresh)
+        fresh.chmod(0o755)
+        old = None
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+            os.rename(target, old / target.name)
+        os.rename(fresh, target)
+        if old is not None:
+            shutil.rmtree(old)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

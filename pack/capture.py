@@ -1,0 +1,588 @@
+"""Captures a PyTorch network with torch.export and turns it into a Graph. Imports torch.
+
+Data movement (reshape, permute, slice, concat, zero padding ...) is not interpreted: the very ATen
+operator is run on the elements' numbers, and what comes out is the view. Everything that computes
+becomes an Op; what has no lowering is refused by its name and line.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bramcast.pack.errors import InputError, UnsupportedLayer
+from bramcast.pack.graph import ZERO, Clamp, Graph, IntArray, Op, Window, as_pixels
+
+BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batch
+
+SUPPORTED = (
+    "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), BatchNorm, "
+    "ReLU, ReLU6, Hardtanh, clamp, MaxPool, AvgPool, adaptive pooling to 1, mean over space, "
+    "add, sub, constant scale and offset, cat, reshape, permute, slice, zero padding, Dropout"
+)
+
+MOVES = {
+    "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
+    "unsqueeze", "contiguous", "clone", "slice", "select", "narrow", "chunk", "split",
+    "split_with_sizes", "unbind", "cat", "concat", "concatenate", "stack", "expand", "t",
+    "movedim", "swapaxes", "swapdims", "flip", "roll", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "alias", "index_select", "repeat", "tile", "hstack", "vstack", "dstack",
+}  # fmt: skip
+PASS = {
+    "dropout", "dropout_", "feature_dropout", "alpha_dropout", "identity", "detach", "to",
+    "_to_copy", "lift_fresh_copy", "lift_fresh", "type_as", "float",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Capture:
+    """State of one capture: the graph so far and the value of each torch.export node."""
+
+    graph: Graph
+    model_name: str
+    values: dict[str, Any] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+    def unique(self, name: str) -> str:
+        candidate, number = name, 2
+        while candidate in self.names:
+            candidate, number = f"{name}_{number}", number + 1
+        self.names.add(candidate)
+        return candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an operation stands in the author's model."""
+
+    name: str
+    label: str
+    source: str
+
+    def refuse(self, what: str) -> UnsupportedLayer:
+        return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}; {SUPPORTED}")
+
+
+def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Graph:
+    """Export the network and translate it.
+
+    Args:
+        module: in eval mode, weights loaded.
+        sample_shape: shape of one sample, without the batch axis.
+        name: the network's name.
+
+    Raises:
+        UnsupportedLayer: something that has no lowering; names layer and line.
+        InputError: the model can't be run on such samples.
+    """
+    example = torch.zeros((2, *sample_shape))
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(module, (example,))
+    except Exception as error:  # torch.export raises many kinds
+        lines = [line for line in str(error).strip().splitlines() if line.strip()]
+        raise InputError(
+            f"model {name!r} can't be captured with samples of shape {sample_shape}: "
+            f"{lines[0] if lines else type(error).__name__} (torch.export needs a forward() "
+            "without control flow that depends on data)"
+        ) from None
+    graph = Graph(name=name, input_shape=sample_shape)
+    graph.parameters = sum(p.numel() for p in module.parameters())
+    state = Capture(graph, name)
+    _bind_inputs(state, exported, sample_shape)
+    for node in exported.graph.nodes:
+        if node.op == "call_function":
+            state.values[node.name] = _evaluate(state, node)
+        elif node.op == "output":
+            graph.output = _output(state, node)
+    return graph
+
+
+def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
+    signature = exported.graph_signature
+    constants = {**exported.state_dict, **exported.constants}
+    targets = {s.arg.name: s.target for s in signature.input_specs if s.target is not None}
+    frame = state.graph.new_tensor("input", int(np.prod(shape)), 1, 1)
+    for node in exported.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        if node.name in targets:
+            state.values[node.name] = constants[targets[node.name]].detach()
+        else:
+            state.values[node.name] = frame.ids.reshape(shape)
+
+
+def _output(state: Capture, node: Any) -> IntArray:
+    results = [state.values[a.name] for a in node.args[0] if a is not None]
+    if len(results) != 1 or not isinstance(results[0], np.ndarray):
+        raise UnsupportedLayer(
+            f"model {state.model_name!r} returns {len(results)} values: bramcast packs networks "
+            "with one output tensor; wrap the model so that forward() returns one"
+        )
+    view: IntArray = results[0]
+    if (view == ZERO).any() or np.unique(view).size != view.size:
+        raise UnsupportedLayer(
+            f"model {state.model_name!r}: its output repeats elements or pads them with zeros; "
+            "do that outside the network"
+        )
+    return view
+
+
+def _site(state: Capture, node: Any, kind: str) -> Site:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, owner = stack[-1] if stack else ("", "")
+    label = str(owner).rsplit(".", 1)[-1]
+    builtin = str(owner).startswith("torch.nn.")
+    name = path if builtin and path else ".".join(p for p in (path, kind) if p)
+    source = "model"
+    for file, line in re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or ""):
+        if "/torch/" not in file.replace("\\", "/"):
+            source = f"{Path(file).name}:{line}"
+    return Site(name, label if builtin else kind, source)
+
+
+def _evaluate(state: Capture, node: Any) -> Any:
+    target = node.target
+    kind = getattr(target, "_opname", None) or getattr(target, "__name__", str(target))
+    arguments = torch.fx.node.map_arg(node.args, lambda n: state.values[n.name])
+    keywords = torch.fx.node.map_arg(node.kwargs, lambda n: state.values[n.name])
+    if kind == "getitem":
+        return arguments[0][arguments[1]]
+    flat: list[Any] = []
+    torch.utils._pytree.tree_map(flat.append, (arguments, keywords))
+    site = _site(state, node, kind.rstrip("_"))
+    if not any(isinstance(a, np.ndarray) for a in flat):
+        return target(*arguments, **keywords)  # constants fold
+    if kind in PASS:
+        return arguments[0]
+    if kind in MOVES:
+        return _move(target, arguments, keywords, site)
+    if kind in ("pad", "constant_pad_nd"):
+        return _pad(target, kind, arguments, keywords, site)
+    if kind in ("new_zeros", "zeros_like"):
+        shape = tuple(node.meta["val"].shape)[1:]
+        return np.full(shape, ZERO, np.int64)
+    handler = HANDLERS.get(kind.rstrip("_") if kind != "_" else kind)
+    if handler is None:
+        raise site.refuse(f"{kind} has no lowering")
+    schema = [a.name for a in target._schema.arguments]
+    named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
+    defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
+    shape = tuple(node.meta["val"].shape)[1:]
+    return handler(state, site, defaults | named, shape)
+
+
+def _doubled(value: Any) -> Any:
+    """Element numbers with a batch axis of two samples; constants as they are."""
+    if not isinstance(value, np.ndarray):
+        return value
+    second = np.where(value == ZERO, ZERO, value + BATCH_STEP)
+    return torch.from_numpy(np.stack([value, second]))
+
+
+def _undoubled(value: Any, site: Site) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_undoubled(v, site) for v in value]
+    numbers = value.numpy()
+    if numbers.shape[0] == 2:
+        first, second = numbers[0], numbers[1]
+        if np.array_equal(np.where(first == ZERO, ZERO, first + BATCH_STEP), second):
+            return np.ascontiguousarray(first)
+    raise site.refuse("it moves elements between samples of a batch (axis 0 must stay the batch)")
+
+
+def _move(target: Any, arguments: Any, keywords: Any, site: Site) -> Any:
+    tree = torch.utils._pytree.tree_map(_doubled, (list(arguments), dict(keywords)))
+    if any(isinstance(a, torch.Tensor) and a.is_floating_point() for a in _leaves(tree)):
+        raise site.refuse("it joins a constant tensor with data")
+    return _undoubled(target(*tree[0], **tree[1]), site)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    leaves: list[Any] = torch.utils._pytree.tree_leaves(tree)
+    return leaves
+
+
+def _pad(target: Any, kind: str, arguments: Any, keywords: Any, site: Site) -> IntArray:
+    positional = list(arguments)
+    mode = "constant"
+    if kind == "pad":
+        mode = positional[2] if len(positional) > 2 else keywords.get("mode", "constant")
+        value = positional[3] if len(positional) > 3 else keywords.get("value")
+    else:
+        value = positional[2] if len(positional) > 2 else keywords.get("value", 0)
+    if mode != "constant" or value not in (None, 0, 0.0):
+        raise site.refuse(f"padding with mode {mode!r} and value {value} (only zeros are)")
+    numbers = torch.nn.functional.pad(_doubled(positional[0]), tuple(positional[1]), value=ZERO)
+    result: IntArray = _undoubled(numbers, site)
+    return result
+
+
+# --- operations that compute -------------------------------------------------------------------
+
+Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]
+
+
+def _numpy(value: Any) -> Any:
+    return value.detach().double().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """An argument given for one axis ([w], Conv1d) or two ([h, w]) or as one number."""
+    if isinstance(value, int):
+        return value, value
+    values = [int(v) for v in value]
+    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def _add_op(state: Capture, site: Site, op: dict[str, Any], out_shape: tuple[int, ...]) -> IntArray:
+    """Append an Op whose result is [C, H, W] = ``out_shape`` and return the result's numbers."""
+    name = state.unique(site.name)
+    out = state.graph.new_tensor(name, *out_shape)
+    state.graph.ops.append(Op(name=name, label=site.label, source=site.source, out=out, **op))
+    return out.ids
+
+
+def _constant(site: Site, value: Any, what: str) -> Any:
+    if isinstance(value, np.ndarray):
+        raise site.refuse(f"its {what} is computed from data, not a constant")
+    return _numpy(value)
+
+
+def _convolution(one_axis: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = a["input"]
+        weight = _constant(site, a["weight"], "weight")
+        bias = a.get("bias")
+        if one_axis:
+            view, weight = view[:, None, :], weight[:, :, None, :]
+        stride, dilation = _axes(a["stride"], one_axis, 1), _axes(a["dilation"], one_axis, 1)
+        kernel = (int(weight.shape[2]), int(weight.shape[3]))
+        padding = _conv_padding(a.get("padding", 0), one_axis, kernel, dilation)
+        out_shape = as_pixels(shape)
+        macs = int(np.prod(out_shape)) * int(np.prod(weight.shape[1:]))
+        groups, outputs = int(a["groups"]), int(weight.shape[0])
+        depthwise = groups == view.shape[0] and weight.shape[1] == 1 and groups > 1
+        numbers = _add_op(
+            state,
+            site,
+            {
+                "kind": "depthwise" if depthwise else "dense",
+                "views": (view,),
+                "weight": weight,
+                "bias": np.zeros(outputs) if bias is None else _constant(site, bias, "bias"),
+                "window": Window(kernel, stride, dilation, padding),
+                "groups": 1 if depthwise else groups,
+                "macs": macs,
+            },
+            out_shape,
+        )
+        return numbers.reshape(shape)
+
+    return handler
+
+
+def _axes(value: Any, one_axis: bool, neutral: int) -> tuple[int, int]:
+    if one_axis:
+        single = value if isinstance(value, int) else int(value[0])
+        return neutral, single
+    return _pair(value)
+
+
+def _conv_padding(
+    value: Any, one_axis: bool, kernel: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    if value == "valid":
+        return 0, 0, 0, 0
+    if value == "same":
+        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        top, left = total[0] // 2, total[1] // 2
+        return top, left, total[0] - top, total[1] - left
+    rows, columns = _axes(value, one_axis, 0)
+    return rows, columns, rows, columns
+
+
+def _linear(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    view, weight = a["input"], _constant(site, a["weight"], "weight")
+    bias = a.get("bias")
+    lead = view.shape[:-1]
+    if len(lead) > 2:
+        raise site.refuse(f"Linear on an array with {view.ndim} axes (1 to 3 without the batch)")
+    height, width = (1, *lead)[-2:] if lead else (1, 1)
+    if len(lead) == 2:
+        height, width = lead
+    pixels = view.reshape(height, width, view.shape[-1]).transpose(2, 0, 1)
+    outputs, fan_in = weight.shape
+    numbers = _add_op(
+        state,
+        site,
+        {
+            "kind": "dense",
+            "views": (np.ascontiguousarray(pixels),),
+            "weight": weight[:, :, None, None],
+            "bias": np.zeros(outputs) if bias is None else _constant(site, bias, "bias"),
+            "macs": int(height * width * outputs * fan_in),
+        },
+        (outputs, height, width),
+    )
+    return np.ascontiguousarray(numbers.transpose(1, 2, 0)).reshape(shape)
+
+
+def _elementwise(state: Capture, site: Site, view: IntArray, op: dict[str, Any]) -> IntArray:
+    """An operation on each element by itself: any shape, taken as [C, H, W]."""
+    if view.ndim > 3:
+        raise site.refuse(f"an array with {view.ndim} axes (at most 3 without the batch)")
+    pixels = as_pixels(view.shape)
+    numbers = _add_op(state, site, {"views": (view.reshape(pixels),), **op}, pixels)
+    return numbers.reshape(view.shape)
+
+
+def _scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any) -> IntArray:
+    """weight * x + bias with constants that broadcast against [*view.shape]."""
+
+    def full(value: Any) -> Any:
+        array = np.asarray(_numpy(value), np.float64)
+        if array.ndim == view.ndim + 1 and array.shape[0] == 1:
+            array = array[0]
+        try:
+            return np.broadcast_to(array, view.shape).reshape(as_pixels(view.shape)).copy()
+        except ValueError:
+            raise site.refuse(f"a constant of shape {array.shape} that enlarges the data") from None
+
+    return _elementwise(
+        state, site, view, {"kind": "scale", "weight": full(weight), "bias": full(bias)}
+    )
+
+
+def _batch_norm(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    if a.get("training") or a.get("running_mean") is None:
+        raise site.refuse("BatchNorm without running statistics")
+    view: IntArray = a["input"]
+    mean, variance = _numpy(a["running_mean"]), _numpy(a["running_var"])
+    gamma = np.ones_like(mean) if a.get("weight") is None else _numpy(a["weight"])
+    beta = np.zeros_like(mean) if a.get("bias") is None else _numpy(a["bias"])
+    factor = gamma / np.sqrt(variance + float(a["eps"]))
+    offset = beta - mean * factor
+    axes = (-1,) + (1,) * (view.ndim - 1)
+    return _scale(state, site, view, factor.reshape(axes), offset.reshape(axes))
+
+
+def _clamped(lo: float, hi: float) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = a.get("self", a.get("input"))
+        return _elementwise(state, site, view, {"kind": "clamp", "clamp": Clamp(lo, hi)})
+
+    return handler
+
+
+def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    lo = a.get("min_val", a.get("min"))
+    hi = a.get("max_val", a.get("max"))
+    if isinstance(lo, (np.ndarray, torch.Tensor)) or isinstance(hi, (np.ndarray, torch.Tensor)):
+        raise site.refuse("a clamp whose limits are tensors")
+    limits = Clamp(-inf if lo is None else float(lo), inf if hi is None else float(hi))
+    return _elementwise(state, site, a["self"], {"kind": "clamp", "clamp": limits})
+
+
+def _binary(sign: float) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        left, right = a["self"], a["other"]
+        alpha = float(a.get("alpha", 1)) * sign
+        if not isinstance(right, np.ndarray):
+            offset = np.asarray(_numpy(right), np.float64) * alpha
+            return _scale(state, site, left, 1.0, offset)
+        if not isinstance(left, np.ndarray):
+            return _scale(state, site, right, alpha, _numpy(left))
+        if left.shape != right.shape:
+            raise site.refuse(f"operands of shapes {left.shape} and {right.shape} (must be equal)")
+        if abs(alpha) != 1:
+            raise site.refuse(f"alpha = {alpha} (must be 1 or -1)")
+        return _sum(state, site, left, right, alpha)
+
+    return handler
+
+
+def _sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: float) -> IntArray:
+    if left.ndim > 3:
+        raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
+    pixels = as_pixels(left.shape)
+    views = (left.reshape(pixels), right.reshape(pixels))
+    op = {"kind": "add", "views": views, "weight": np.array([1.0, sign])}
+    return _add_op(state, site, op, pixels).reshape(left.shape)
+
+
+def _rsub(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    if isinstance(a["other"], np.ndarray):
+        return _sum(state, site, a["other"], a["self"], -1.0)
+    return _scale(state, site, a["self"], -1.0, _numpy(a["other"]))
+
+
+def _mul(divide: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        left, right = a["self"], a["other"]
+        if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+            raise site.refuse("a product of two computed tensors")
+        if not isinstance(left, np.ndarray):
+            if divide:
+                raise site.refuse("a division by a computed tensor")
+            left, right = right, left
+        factor = np.asarray(_numpy(right), np.float64)
+        if divide and not factor.all():
+            raise site.refuse("a division by zero")
+        return _scale(state, site, left, 1.0 / factor if divide else factor, 0.0)
+
+    return handler
+
+
+def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    return _scale(state, site, a["self"], -1.0, 0.0)
+
+
+def _pooled(
+    state: Capture, site: Site, view: IntArray, op: dict[str, Any], out: tuple[int, int, int]
+) -> IntArray:
+    return _add_op(state, site, {"views": (view,), **op}, out)
+
+
+def _window(a: dict[str, Any], one_axis: bool, view: IntArray, out: tuple[int, int, int]) -> Window:
+    """Kernel, stride, dilation and the padding that the given output size needs."""
+    kernel = _axes(a["kernel_size"], one_axis, 1)
+    stride = _axes(a["stride"], one_axis, 1) if a.get("stride") else kernel
+    dilation = _axes(a.get("dilation", 1), one_axis, 1)
+    top, left = _axes(a.get("padding", 0), one_axis, 0)
+    ends = [
+        (n - 1) * s + d * (k - 1) + 1 - p - size
+        for n, s, d, k, p, size in zip(
+            out[1:], stride, dilation, kernel, (top, left), view.shape[1:], strict=True
+        )
+    ]
+    return Window(kernel, stride, dilation, (top, left, max(0, ends[0]), max(0, ends[1])))
+
+
+def _max_pool(one_axis: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = a.get("self", a.get("input"))
+        if one_axis:
+            view = view[:, None, :]
+        out = as_pixels(shape)
+        op = {"kind": "maxpool", "window": _window(a, one_axis, view, out)}
+        return _pooled(state, site, view, op, out).reshape(shape)
+
+    return handler
+
+
+def _avg_pool(one_axis: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = a.get("self", a.get("input"))
+        if one_axis:
+            view = view[:, None, :]
+        out = as_pixels(shape)
+        window = _window(a, one_axis, view, out)
+        include = bool(a.get("count_include_pad", True))
+        top, left = _axes(a.get("padding", 0), one_axis, 0)
+        rows = _divisors(out[1], window.kernel[0], window.stride[0], top, view.shape[1], include)
+        columns = _divisors(
+            out[2], window.kernel[1], window.stride[1], left, view.shape[2], include
+        )
+        counts = rows[:, None] * columns[None, :]
+        if a.get("divisor_override"):
+            counts = np.full_like(counts, float(a["divisor_override"]))
+        op = {"kind": "avgpool", "window": window, "weight": 1.0 / counts[None]}
+        return _pooled(state, site, view, op, out).reshape(shape)
+
+    return handler
+
+
+def _divisors(
+    outputs: int, kernel: int, stride: int, padding: int, size: int, include_pad: bool
+) -> Any:
+    """PyTorch's divisor along one axis: windows are cut at the padded size, or at the data."""
+    start = np.arange(outputs) * stride - padding
+    end = np.minimum(start + kernel, size + padding)
+    if not include_pad:
+        start, end = np.maximum(start, 0), np.minimum(end, size)
+    return (end - start).astype(np.float64)
+
+
+def _global_pool(kind: str) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = a.get("self", a.get("input"))
+        one_axis = view.ndim == 2
+        if one_axis:
+            view = view[:, None, :]
+        out = as_pixels(shape)
+        if any(size % n for size, n in zip(view.shape[1:], out[1:], strict=True)):
+            raise site.refuse(
+                f"adaptive pooling from {view.shape[1:]} to {out[1:]}, which is no multiple of it"
+            )
+        kernel = (view.shape[1] // out[1], view.shape[2] // out[2])
+        op: dict[str, Any] = {"kind": kind, "window": Window(kernel, kernel)}
+        if kind == "avgpool":
+            op["weight"] = np.full((1, out[1], out[2]), 1.0 / (kernel[0] * kernel[1]))
+        return _pooled(state, site, view, op, out).reshape(shape)
+
+    return handler
+
+
+def _mean(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    return _reduce("avgpool", a.get("dim"), state, site, a["self"], shape)
+
+
+def _amax(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    return _reduce("maxpool", a.get("dim"), state, site, a["self"], shape)
+
+
+def _reduce(
+    kind: str, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
+) -> IntArray:
+    """Mean or maximum over axes: a pooling whose window is the whole of them."""
+    if dims is None or dims == []:
+        raise site.refuse("a reduction over all axes")
+    axes = {(d if d >= 0 else d + view.ndim + 1) - 1 for d in dims}
+    kept = [axis for axis in range(view.ndim) if axis not in axes]
+    if -1 in axes or view.ndim > 3 or not kept:
+        raise site.refuse(f"a reduction over axes {sorted(a + 1 for a in axes)}")
+    moved = view.transpose([kept[0], *sorted(axes), *kept[1:]])
+    rows = int(np.prod([view.shape[axis] for axis in axes]))
+    pixels = moved.reshape(view.shape[kept[0]], rows, -1)
+    out = (pixels.shape[0], 1, pixels.shape[2])
+    op: dict[str, Any] = {"kind": kind, "window": Window((rows, 1), (1, 1))}
+    if kind == "avgpool":
+        op["weight"] = np.full((1, 1, out[2]), 1.0 / rows)
+    return _pooled(state, site, np.ascontiguousarray(pixels), op, out).reshape(shape)
+
+
+HANDLERS: dict[str, Handler] = {
+    "conv1d": _convolution(True),
+    "conv2d": _convolution(False),
+    "linear": _linear,
+    "batch_norm": _batch_norm,
+    "relu": _clamped(0.0, inf),
+    "relu6": _clamped(0.0, 6.0),
+    "hardtanh": _hardtanh,
+    "clamp": _hardtanh,
+    "clip": _hardtanh,
+    "clamp_min": _hardtanh,
+    "clamp_max": _hardtanh,
+    "add": _binary(1.0),
+    "sub": _binary(-1.0),
+    "subtract": _binary(-1.0),
+    "rsub": _rsub,
+    "mul": _mul(False),
+    "div": _mul(True),
+    "neg": _neg,
+    "max_pool1d": _max_pool(True),
+    "max_pool2d": _max_pool(False),
+    "avg_pool1d": _avg_pool(True),
+    "avg_pool2d": _avg_pool(False),
+    "adaptive_avg_pool1d": _global_pool("avgpool"),
+    "adaptive_avg_pool2d": _global_pool("avgpool"),
+    "mean": _mean,
+    "amax": _amax,
+}

@@ -1,0 +1,138 @@
+"""Runs a Graph with torch: in real numbers for calibration, in integers as the quantized graph.
+
+The quantized graph is one of the three executions that must agree. It works layer by layer on
+[N, C, H, W] arrays and knows nothing of words, lanes or addresses. Imports torch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from bramcast.pack.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
+from bramcast.pack.quantize import QuantizedOp
+
+Compute = Callable[[Op, list[torch.Tensor]], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One executed operation: its stored result [N, C, H, W]."""
+
+    op: Op
+    result: torch.Tensor
+
+
+def input_tensor(graph: Graph, samples: NDArray[np.floating]) -> torch.Tensor:
+    """Samples [N, *shape] as the input frame [N, C, H, W] in the order of the stored tensor."""
+    flat = torch.from_numpy(np.ascontiguousarray(samples, np.float64)).reshape(len(samples), -1)
+    if graph.input_order.size:
+        flat = flat[:, torch.from_numpy(graph.input_order)]
+    t = graph.input
+    return flat.reshape(len(samples), t.channels, t.height, t.width)
+
+
+def run(graph: Graph, frame: torch.Tensor, compute: Compute) -> Iterator[Step]:
+    """Execute all operations in order; results are freed when nobody reads them any more."""
+    store: dict[int, torch.Tensor] = {graph.input.index: frame}
+    readers = {t.index: sum(op.reads(t) for op in graph.ops) for t in graph.tensors}
+    for op in graph.ops:
+        operands = [take(graph, store, view) for view in op.views]
+        result = compute(op, operands)
+        store[op.out.index] = result
+        yield Step(op, result)
+        for index in [i for i in store if op.reads(graph.tensors[i])]:
+            readers[index] -= 1
+            if readers[index] == 0:
+                del store[index]
+
+
+def take(graph: Graph, store: dict[int, torch.Tensor], view: IntArray) -> torch.Tensor:
+    """The elements of a [C, H, W] view, [N, C, H, W]."""
+    inner, (top, left, bottom, right) = strip_zeros(view)
+    owners = graph.owners(inner)
+    if len(owners) == 1 and np.array_equal(inner, owners[0].ids):
+        return F.pad(store[owners[0].index], (left, right, top, bottom))
+    batch = next(iter(store.values())).shape[0]
+    dtype = store[owners[0].index].dtype
+    result = torch.zeros((batch, view.size), dtype=dtype)
+    numbers = view.ravel()
+    for tensor in owners:
+        mine = np.flatnonzero((numbers >= tensor.first) & (numbers < _end(tensor)))
+        source = torch.from_numpy(numbers[mine] - tensor.first)
+        values = store[tensor.index].reshape(batch, -1)[:, source]
+        result[:, torch.from_numpy(mine)] = values
+    return result.reshape(batch, *view.shape)
+
+
+def _end(tensor: Tensor) -> int:
+    return tensor.first + tensor.elements
+
+
+def _linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The multiply-add or maximum of one operation, without bias and activation."""
+    window = op.window
+    top, left, bottom, right = window.padding
+    fill = float("-inf") if op.kind == "maxpool" else 0.0
+    x = F.pad(x, (left, right, top, bottom), value=fill)
+    if op.kind == "maxpool":
+        return F.max_pool2d(x, window.kernel, window.stride, 0, window.dilation)
+    if op.kind == "avgpool":
+        total = F.avg_pool2d(x, window.kernel, window.stride, divisor_override=1)
+        return total * weight
+    if op.kind == "dense" and x.shape[2:] == (1, 1) and weight.shape[2:] == (1, 1):
+        if op.groups == 1:
+            return F.linear(x[:, :, 0, 0], weight[:, :, 0, 0])[:, :, None, None]
+    groups = x.shape[1] if op.kind == "depthwise" else op.groups
+    return F.conv2d(x, weight, None, window.stride, 0, window.dilation, groups)
+
+
+def real_compute(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
+    """One operation in real numbers (the dtype of the operands)."""
+    weight = torch.from_numpy(op.weight).to(operands[0].dtype)
+    if op.kind == "add":
+        result = weight[0] * operands[0] + weight[1] * operands[1]
+    else:
+        result = _linear_part(op, operands[0], weight)
+    if op.bias.size:
+        result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
+    return torch.clamp(result, op.clamp.lo, op.clamp.hi)
+
+
+def integer_compute(quantized: dict[str, QuantizedOp]) -> Compute:
+    """One operation in integers; tensors carry them as float64 (or float32 where exact)."""
+
+    def compute(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
+        q = quantized[op.name]
+        carrier = torch.float32 if q.bound < 1 << 24 else torch.float64
+        weight = torch.from_numpy(q.weight).to(carrier)
+        operands = [x.to(carrier) for x in operands]
+        if op.kind == "add":
+            acc = weight[0] * operands[0] + weight[1] * operands[1]
+        else:
+            acc = _linear_part(op, operands[0], weight)
+        total = acc.to(torch.int64) + torch.from_numpy(q.bias)[:, None, None]
+        shift = torch.from_numpy(q.shift)[:, None, None]
+        half = torch.bitwise_right_shift(torch.bitwise_left_shift(torch.ones_like(shift), shift), 1)
+        half = torch.where(shift == 0, torch.zeros_like(half), half)
+        value = torch.bitwise_right_shift(total + half, shift)
+        return torch.clamp(value, q.lo, q.hi)
+
+    return compute
+
+
+def batches(samples: NDArray[np.floating], size: int) -> Iterator[NDArray[np.floating]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
+
+
+def output_array(graph: Graph, result: torch.Tensor) -> NDArray[np.float64]:
+    """The last result [N, C, H, W] in the author's output shape [N, *shape]."""
+    last = graph.ops[-1].out
+    assert not (graph.output == ZERO).any()
+    order = graph.output.ravel() - last.first
+    flat = result.reshape(result.shape[0], -1).numpy()[:, order]
+    return flat.reshape(len(flat), *graph.output.shape)

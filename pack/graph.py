@@ -1,0 +1,227 @@
+"""The network between capture and layout: operations on stored tensors, read through views.
+
+Every element of every stored tensor has a number of its own. A *view* is an int64 array of such
+numbers in the shape that the network's author sees (without the batch axis); ``ZERO`` marks a
+constant zero. Reshape, permute, slice, concat and zero padding only make new views: they cost
+nothing until an operation reads one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+ZERO = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor that will lie in the scratchpad.
+
+    Element (c, y, x) has the number first + (c * height + y) * width + x.
+    """
+
+    index: int
+    name: str
+    channels: int
+    height: int
+    width: int
+    first: int
+
+    @property
+    def elements(self) -> int:
+        return self.channels * self.height * self.width
+
+    @property
+    def ids(self) -> IntArray:
+        """The numbers of all elements, int64 [channels, height, width]."""
+        numbers = np.arange(self.first, self.first + self.elements, dtype=np.int64)
+        return numbers.reshape(self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """An activation that clips: max(lo, min(hi, value)), real numbers."""
+
+    lo: float = -inf
+    hi: float = inf
+
+    def then(self, other: "Clamp") -> "Clamp":
+        """This clamp followed by ``other`` as one.
+
+        >>> Clamp(lo=0.0).then(Clamp(-1.0, 6.0))
+        Clamp(lo=0.0, hi=6.0)
+        """
+        lo = min(max(self.lo, other.lo), other.hi)
+        return Clamp(lo, max(lo, min(self.hi, other.hi)))
+
+    def apply(self, values: FloatArray) -> FloatArray:
+        return np.clip(values, self.lo, self.hi)
+
+
+NO_CLAMP = Clamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window: (y, x) pairs; padding is (top, left, bottom, right)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """One operation that becomes loop nests.
+
+    Attributes:
+        kind: ``dense`` (Linear, Conv, grouped Conv), ``depthwise`` (also per-channel scales and
+            copies), ``avgpool``, ``maxpool``, ``add``.
+        label: what the author wrote, e.g. ``Conv2d``.
+        views: one view [C, H, W] for each operand.
+        out: the stored result.
+        weight: float64; dense [O, I / groups, KY, KX], depthwise [C * m, 1, KY, KX] with output
+            channel c * m + j, avgpool [1, OY, OX] (the reciprocal divisors), add [operands]
+            (+1 or -1); empty for maxpool.
+        bias: float64 [O].
+        exact: a copy that must keep the operand's format.
+        reshaped: BatchNorm or the like of single elements: channels are the tensor's elements.
+        macs: multiply-adds that the network counts.
+    """
+
+    kind: str
+    name: str
+    label: str
+    source: str
+    views: tuple[IntArray, ...]
+    out: Tensor
+    weight: FloatArray = field(default_factory=lambda: np.zeros(0))
+    bias: FloatArray = field(default_factory=lambda: np.zeros(0))
+    window: Window = Window()
+    groups: int = 1
+    clamp: Clamp = NO_CLAMP
+    exact: bool = False
+    macs: int = 0
+
+    @property
+    def view(self) -> IntArray:
+        return self.views[0]
+
+    def reads(self, tensor: Tensor) -> bool:
+        """Whether any operand has an element of ``tensor``."""
+        return any(
+            bool(((v >= tensor.first) & (v < tensor.first + tensor.elements)).any())
+            for v in self.views
+        )
+
+
+@dataclass(slots=True)
+class Graph:
+    """A whole network: ``tensors[0]`` is the input frame, ``ops`` are in order of execution.
+
+    ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
+    (empty: the same), ``output`` is the view of the result in the author's shape.
+    """
+
+    name: str
+    tensors: list[Tensor] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    output: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    input_shape: tuple[int, ...] = ()
+    parameters: int = 0
+    input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def new_tensor(self, name: str, channels: int, height: int, width: int) -> Tensor:
+        """Add a stored tensor whose element numbers follow those of the last one."""
+        first = self.tensors[-1].first + self.tensors[-1].elements if self.tensors else 0
+        tensor = Tensor(len(self.tensors), name, channels, height, width, first)
+        self.tensors.append(tensor)
+        return tensor
+
+    @property
+    def input(self) -> Tensor:
+        return self.tensors[0]
+
+    def owners(self, view: IntArray) -> list[Tensor]:
+        """The tensors that a view reads, in the order of its elements."""
+        numbers = view[view != ZERO]
+        firsts = np.array([t.first for t in self.tensors], dtype=np.int64)
+        which = np.searchsorted(firsts, numbers.ravel(), side="right") - 1
+        _, positions = np.unique(which, return_index=True)
+        return [self.tensors[which[p]] for p in np.sort(positions)]
+
+    def consumers(self, tensor: Tensor) -> list[Op]:
+        """The operations that read any element of ``tensor``."""
+        return [op for op in self.ops if op.reads(tensor)]
+
+    def is_output(self, tensor: Tensor) -> bool:
+        last = tensor.first + tensor.elements
+        return bool(((self.output >= tensor.first) & (self.output < last)).any())
+
+    def producer(self, tensor: Tensor) -> Op | None:
+        return next((op for op in self.ops if op.out == tensor), None)
+
+    def substitute(self, old: Tensor, numbers: IntArray) -> None:
+        """Make every reader of ``old`` read ``numbers`` (one for each element of ``old``)."""
+        flat = numbers.ravel()
+
+        def moved(view: IntArray) -> IntArray:
+            mine = (view >= old.first) & (view < old.first + old.elements)
+            if not mine.any():
+                return view
+            result = view.copy()
+            result[mine] = flat[view[mine] - old.first]
+            return result
+
+        self.ops = [replace(op, views=tuple(moved(v) for v in op.views)) for op in self.ops]
+        self.output = moved(self.output)
+
+    def remove(self, dead: Op) -> None:
+        self.ops = [op for op in self.ops if op is not dead]
+
+
+def is_whole(view: IntArray, tensor: Tensor) -> bool:
+    """Whether a view shows every element of ``tensor`` exactly once, in any order."""
+    if view.size != tensor.elements:
+        return False
+    order = np.sort(view.ravel())
+    return bool(order[0] == tensor.first and (np.diff(order) == 1).all())
+
+
+def strip_zeros(view: IntArray) -> tuple[IntArray, tuple[int, int, int, int]]:
+    """Cut a border of constant zeros off a [C, H, W] view.
+
+    Returns:
+        The inner view and the border's widths (top, left, bottom, right). A view of nothing but
+        zeros comes back as it is.
+    """
+    filled = view != ZERO
+    rows = np.flatnonzero(filled.any(axis=(0, 2)))
+    columns = np.flatnonzero(filled.any(axis=(0, 1)))
+    if not rows.size:
+        return view, (0, 0, 0, 0)
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    border = (top, left, view.shape[1] - bottom, view.shape[2] - right)
+    return view[:, top:bottom, left:right], border
+
+
+def as_pixels(shape: Sequence[int]) -> tuple[int, int, int]:
+    """How an array [C], [C, L] or [C, H, W] is taken as (channels, height, width).
+
+    >>> as_pixels((12,)), as_pixels((4, 9)), as_pixels((3, 8, 6))
+    ((12, 1, 1), (4, 1, 9), (3, 8, 6))
+    """
+    if len(shape) == 1:
+        return shape[0], 1, 1
+    if len(shape) == 2:
+        return shape[0], 1, shape[1]
+    channels, height, width = shape
+    return channels, height, width

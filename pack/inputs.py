@@ -1,0 +1,78 @@
+"""Reads the samples of an .npz file: x, and where present y (labels) and x_cal (calibration)."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Samples of one file.
+
+    Attributes:
+        x: [N, *sample shape], real numbers.
+        y: int64 [N] class labels, or None.
+        calibration: [M, *sample shape]; x where the file has no x_cal.
+    """
+
+    path: Path
+    x: NDArray[np.floating]
+    y: NDArray[np.int64] | None
+    calibration: NDArray[np.floating]
+
+
+def read_inputs(path: Path) -> Inputs:
+    """Read and check an .npz file of samples.
+
+    Raises:
+        InputError: missing or no .npz, no ``x``, no numbers, NaN, shapes or lengths that differ.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("x", "y", "x_cal") if name in file.files}
+            names = list(file.files)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give an .npz with an array x") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from None
+    except AttributeError:
+        raise InputError(
+            f"{path}: a single array, not an .npz file; save it with np.savez"
+        ) from None
+    if "x" not in arrays:
+        raise InputError(f"{path}: has no array x (it has {', '.join(names) or 'nothing'})")
+    x = _samples(path, "x", arrays["x"])
+    calibration = _samples(path, "x_cal", arrays["x_cal"]) if "x_cal" in arrays else x
+    if calibration.shape[1:] != x.shape[1:]:
+        raise InputError(
+            f"{path}: x_cal has samples of shape {calibration.shape[1:]}, x of {x.shape[1:]}"
+        )
+    y = None
+    if "y" in arrays:
+        y = arrays["y"]
+        if y.shape != (len(x),) or y.dtype.kind not in "iu":
+            raise InputError(
+                f"{path}: y must be {len(x)} integer labels, got {y.dtype} of shape {y.shape}"
+            )
+        y = y.astype(np.int64)
+    return Inputs(path, x, y, calibration)
+
+
+def _samples(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.floating]:
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{path}: {name} holds {array.dtype}, not numbers")
+    if array.ndim < 2 or not array.size:
+        raise InputError(
+            f"{path}: {name} has shape {array.shape}; it needs a batch axis and at least one sample"
+        )
+    values = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        sample = int(np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[0])
+        raise InputError(f"{path}: {name}[{sample}] has a value that is NaN or infinite")
+    return values

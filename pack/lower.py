@@ -1,0 +1,441 @@
+"""Lowers operations to loop nests over buffers, and lays their weights and biases into words.
+
+The table of design is followed literally: each layer type is a nest with its own counts and
+steps. Addresses stay relative to buffers until the planner has placed those.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bramcast.pack.descriptor import Descriptor, Input, Nest
+from bramcast.pack.errors import UnsupportedLayer
+from bramcast.pack.graph import Graph, IntArray, Op
+from bramcast.pack.layout import (
+    Layout,
+    PixelView,
+    element_offsets,
+    groups_per_nest,
+    is_flat,
+    pixel_view,
+    read_positions,
+)
+from bramcast.pack.plan import Lifetime, place
+from bramcast.pack.quantize import Formats, QuantizedOp
+
+LARGEST_COUNT = 1 << 16
+
+
+class Blocks:
+    """Blocks of rows of one image; equal blocks are stored once."""
+
+    def __init__(self) -> None:
+        self.rows: list[IntArray] = []
+        self.words = 0
+        self.known: dict[bytes, int] = {}
+
+    def add(self, rows: IntArray) -> int:
+        """Append rows (int64 [n, k]) and return the first one's number."""
+        key = rows.tobytes() + str(rows.shape).encode()
+        if key not in self.known:
+            self.known[key] = self.words
+            self.rows.append(rows)
+            self.words += len(rows)
+        return self.known[key]
+
+    def table(self, columns: int) -> IntArray:
+        """All rows, int64 [words, columns]."""
+        return np.concatenate(self.rows) if self.rows else np.zeros((0, columns), np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The loops of a nest over its operand: counts, steps in elements, coordinates."""
+
+    buffer: int
+    base: int
+    counts: tuple[int, int, int, int, int, int]
+    steps: tuple[int, int, int, int, int, int]
+    coordinates: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredNest:
+    """A nest whose addresses are still relative to buffers.
+
+    ``second`` is the buffer and base of an add's second operand.
+    """
+
+    op: Op
+    walk: Walk
+    nest: Nest
+    result_buffer: int
+    channels: IntArray
+    second: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class Program:
+    """All nests with the contents of the weight and bias images."""
+
+    lanes: int
+    rq: int
+    nests: list[LoweredNest] = field(default_factory=list)
+    weights: Blocks = field(default_factory=Blocks)
+    biases: Blocks = field(default_factory=Blocks)  # rows (bias, shift) of RQ entries, flattened
+
+
+def lower(
+    graph: Graph, layout: Layout, formats: Formats, quantized: dict[str, QuantizedOp], rq: int
+) -> Program:
+    """Every operation as nests, in order of execution."""
+    program = Program(layout.lanes, rq)
+    for op in graph.ops:
+        q = quantized[op.name]
+        unsigned = not formats.of(graph.owners(op.view)[0]).signed
+        wide = op is graph.ops[-1]
+        if op.kind == "dense":
+            _dense(graph, layout, program, op, q, unsigned, wide)
+        else:
+            _lanewise(graph, layout, program, op, q, unsigned, wide)
+    return program
+
+
+# --- dense -------------------------------------------------------------------------------------
+
+
+def _dense(
+    graph: Graph,
+    layout: Layout,
+    program: Program,
+    op: Op,
+    q: QuantizedOp,
+    unsigned: bool,
+    wide: bool,
+) -> None:
+    lanes = layout.lanes
+    bundle = groups_per_nest(op, lanes)
+    outputs, fan_in = op.weight.shape[:2]
+    per_group = outputs // op.groups
+    for first in range(0, op.groups, bundle):
+        count = min(bundle, op.groups - first)
+        weight = np.zeros((per_group * count, fan_in * count, *op.weight.shape[2:]), np.int64)
+        for k in range(count):
+            rows = slice((first + k) * per_group, (first + k + 1) * per_group)
+            weight[k * per_group : (k + 1) * per_group, k * fan_in : (k + 1) * fan_in] = q.weight[
+                rows
+            ]
+        inputs = slice(first * fan_in, (first + count) * fan_in)
+        walk, taps = _dense_walk(graph, layout, op, inputs, weight)
+        channels = np.arange(first * per_group, (first + count) * per_group)
+        groups = -(-len(channels) // lanes)
+        table = np.zeros((taps.shape[0], groups * lanes), np.int64)
+        table[:, : len(channels)] = taps
+        words = table.reshape(-1, groups, lanes).transpose(1, 0, 2).reshape(-1, lanes)
+        _, _, _, ky, kx, ci = walk.counts
+        _finish(
+            layout,
+            program,
+            op,
+            q,
+            walk,
+            groups,
+            (len(words) // groups, 0, 0, kx * ci, ci, 1),
+            program.weights.add(words),
+            _padded(channels, groups * lanes),
+            unsigned=unsigned,
+            wide=wide,
+            lanewise=False,
+        )
+
+
+def _dense_walk(
+    graph: Graph, layout: Layout, op: Op, inputs: slice, weight: IntArray
+) -> tuple[Walk, IntArray]:
+    """The activation loops of a dense nest and its weights [taps, outputs] in their order."""
+    if is_flat(op):
+        return _flat_walk(graph, layout, op, weight[:, :, 0, 0])
+    pixels = pixel_view(graph, op.view[inputs])
+    assert pixels is not None, "the layout has checked it"
+    buffer, sy, sx, offsets = read_positions(graph, layout, pixels)
+    used = np.flatnonzero(offsets >= 0)
+    low, step, count = _progression(offsets[used])
+    slots = np.zeros((count, *weight.shape[2:], weight.shape[0]), np.int64)
+    slots[(offsets[used] - low) // step] = weight[:, used].transpose(1, 2, 3, 0)
+    taps = slots.transpose(1, 2, 0, 3).reshape(-1, weight.shape[0])
+    return _window_walk(op, pixels, buffer, low, sy, sx, step, count), taps
+
+
+def _progression(offsets: IntArray) -> tuple[int, int, int]:
+    """Start, step and count of the shortest arithmetic progression through all offsets."""
+    low, high = int(offsets.min()), int(offsets.max())
+    step = int(np.gcd.reduce(offsets - low)) or 1
+    return low, step, (high - low) // step + 1
+
+
+def _window_walk(
+    op: Op, pixels: PixelView, buffer: int, low: int, sy: int, sx: int, step: int, count: int
+) -> Walk:
+    window = op.window
+    top = window.padding[0] + pixels.border[0]
+    left = window.padding[1] + pixels.border[1]
+    (stride_y, stride_x), (dil_y, dil_x) = window.stride, window.dilation
+    return Walk(
+        buffer,
+        low - top * sy - left * sx,
+        (1, op.out.height, op.out.width, *window.kernel, count),
+        (0, stride_y * sy, stride_x * sx, dil_y * sy, dil_x * sx, step),
+        {
+            "y_start": -top,
+            "y_limit": pixels.height,
+            "y_step_oy": stride_y,
+            "y_step_ky": dil_y,
+            "x_start": -left,
+            "x_limit": pixels.width,
+            "x_step_ox": stride_x,
+            "x_step_kx": dil_x,
+        },
+    )
+
+
+def _flat_walk(graph: Graph, layout: Layout, op: Op, weight: IntArray) -> tuple[Walk, IntArray]:
+    """A Linear reads elements wherever they lie: over pixels and channels, or over one range."""
+    buffer, offsets = element_offsets(graph, layout, op.view)
+    used = np.flatnonzero(offsets >= 0)
+    owners = graph.owners(op.view)
+    low, step, count = _progression(offsets[used])
+    rows, row_step = 1, 0
+    slot = (offsets[used] - low) // step
+    if len(owners) == 1:
+        pitch = layout.placements[owners[0].index].pitch
+        pixel, inner = np.divmod(offsets[used], pitch)
+        low_c, step_c, count_c = _progression(inner)
+        rows_c = int(pixel.max() - pixel.min()) + 1
+        if rows_c * count_c < count or count > LARGEST_COUNT:
+            low, step, count = int(pixel.min()) * pitch + low_c, step_c, count_c
+            rows, row_step = rows_c, pitch
+            slot = (pixel - pixel.min()) * count + (inner - low_c) // step_c
+    taps = np.zeros((rows * count, len(weight)), np.int64)
+    np.add.at(taps, slot, weight[:, used].T)
+    walk = Walk(buffer, low, (1, 1, 1, 1, rows, count), (0, 0, 0, 0, row_step, step))
+    return walk, taps
+
+
+# --- lane-wise ---------------------------------------------------------------------------------
+
+
+def _lanewise(
+    graph: Graph,
+    layout: Layout,
+    program: Program,
+    op: Op,
+    q: QuantizedOp,
+    unsigned: bool,
+    wide: bool,
+) -> None:
+    lanes = layout.lanes
+    views = [pixel_view(graph, view) for view in op.views]
+    pixels = views[0]
+    assert pixels is not None, "the layout has checked it"
+    buffer, sy, sx, offsets = read_positions(graph, layout, pixels)
+    word, lane = offsets // lanes, offsets % lanes
+    low, step, groups = _progression(word)
+    rank = (word - low) // step
+    second = None
+    if op.kind == "add":
+        assert views[1] is not None
+        other, _, _, others = read_positions(graph, layout, views[1])
+        second = (other, int(others[0] - offsets[0]) + low * lanes)
+    walk = _window_walk(op, pixels, buffer, low * lanes, sy, sx, 0, 1)
+    counts, steps = list(walk.counts), list(walk.steps)
+    counts[0], steps[0] = groups, step * lanes
+    if op.kind == "add":
+        counts[3] = 2
+        walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), _no_taps(walk.coordinates))  # type: ignore[arg-type]
+    else:
+        walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), walk.coordinates)  # type: ignore[arg-type]
+    multiplier = op.out.channels // len(offsets)
+    for copy in range(multiplier):
+        channels = np.full(groups * lanes, -1, np.int64)
+        channels[rank * lanes + lane] = np.arange(len(offsets)) * multiplier + copy
+        base, weight_steps = _lanewise_weights(program, op, q, channels, lanes)
+        _finish(
+            layout,
+            program,
+            op,
+            q,
+            walk,
+            groups,
+            weight_steps,
+            base,
+            channels,
+            unsigned=unsigned,
+            wide=wide,
+            lanewise=True,
+            second=second,
+        )
+
+
+def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
+    """The second tap of an add is the second operand, not a row further down."""
+    return {**coordinates, "y_step_ky": 0}
+
+
+def _lanewise_weights(
+    program: Program, op: Op, q: QuantizedOp, channels: IntArray, lanes: int
+) -> tuple[int, tuple[int, int, int, int, int, int]]:
+    """Words of a lane-wise nest: (first word, weight steps)."""
+    if op.kind == "maxpool":
+        return 0, (0,) * 6
+    if op.kind == "add":
+        rows = np.repeat(q.weight[:, None], lanes, axis=1)
+        return program.weights.add(rows), (0, 0, 0, 1, 0, 0)
+    if op.kind == "avgpool":
+        values = q.weight.ravel()
+        varies = bool((values != values[0]).any())
+        rows = np.repeat((values if varies else values[:1])[:, None], lanes, axis=1)
+        steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
+        return program.weights.add(rows), steps  # type: ignore[return-value]
+    kernel = op.weight.shape[2] * op.weight.shape[3]
+    table = np.zeros((len(channels), kernel), np.int64)
+    valid = channels >= 0
+    table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
+    words = table.reshape(-1, lanes, kernel).transpose(0, 2, 1).reshape(-1, lanes)
+    return program.weights.add(words), (kernel, 0, 0, op.weight.shape[3], 1, 0)
+
+
+# --- common ------------------------------------------------------------------------------------
+
+
+def _padded(channels: IntArray, length: int) -> IntArray:
+    result = np.full(length, -1, np.int64)
+    result[: len(channels)] = channels
+    return result
+
+
+def _finish(
+    layout: Layout,
+    program: Program,
+    op: Op,
+    q: QuantizedOp,
+    walk: Walk,
+    groups: int,
+    weight_steps: tuple[int, ...],
+    weight_base: int,
+    channels: IntArray,
+    *,
+    unsigned: bool,
+    wide: bool,
+    lanewise: bool,
+    second: tuple[int, int] | None = None,
+) -> None:
+    """Biases, result addresses and the descriptor of one nest."""
+    lanes = layout.lanes
+    valid = channels >= 0
+    entries = np.zeros((len(channels), 2), np.int64)
+    entries[valid, 0], entries[valid, 1] = q.bias[channels[valid]], q.shift[channels[valid]]
+    if op.kind in ("add", "maxpool", "avgpool"):
+        entries[:] = entries[valid][0]
+    rows = entries.reshape(-1, 2 * program.rq)
+    per_group = lanes // program.rq
+    uniform = bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
+    bias_base = program.biases.add(rows[:per_group] if uniform else rows)
+    bias_step = per_group if not uniform else 0
+    place_ = layout.placements[op.out.index]
+    first = int(place_.base + place_.position[channels[valid][0]])
+    first -= int(np.flatnonzero(valid)[0])  # lane of that channel: back to the word's lane 0
+    counts = (groups, *walk.counts[1:])
+    if max(counts) > LARGEST_COUNT:
+        raise UnsupportedLayer(
+            f"{op.source}: layer {op.name!r} needs a loop of {max(counts)} steps, "
+            f"the core counts to {LARGEST_COUNT}"
+        )
+    stay = not wide
+    pitch = place_.pitch // lanes
+
+    def used(steps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(s if n > 1 else 0 for s, n in zip(steps, counts, strict=False))
+
+    coordinates = dict(walk.coordinates)
+    for name, loop in (("y_step_oy", 1), ("x_step_ox", 2), ("y_step_ky", 3), ("x_step_kx", 4)):
+        if name in coordinates and counts[loop] == 1:
+            coordinates[name] = 0
+    nest = Nest(
+        counts=counts,
+        act_base=walk.base,
+        act_steps=used(walk.steps),
+        weight_base=weight_base,
+        weight_steps=used(weight_steps),
+        result_base=first // lanes if stay else 0,
+        result_steps=used((1, op.out.width * pitch, pitch)) if stay else (0, 0, 0),
+        lo=q.lo,
+        hi=q.hi,
+        bias_base=bias_base,
+        bias_step=bias_step,
+        tail=int(np.flatnonzero(valid.reshape(groups, lanes)[-1])[-1]) + 1,
+        lanewise=lanewise,
+        max=op.kind == "maxpool",
+        x_unsigned=unsigned,
+        stream=wide,
+        **coordinates,
+    )
+    program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))
+
+
+def lifetimes(graph: Graph, layout: Layout) -> list[Lifetime]:
+    """How long each buffer is needed; steps are operations, the input frame is born at -1."""
+    born = [len(graph.ops)] * len(layout.buffer_elements)
+    dies = [-1] * len(layout.buffer_elements)
+    frame = layout.placements[graph.input.index].buffer
+    born[frame] = dies[frame] = -1
+    for step, op in enumerate(graph.ops):
+        if op is not graph.ops[-1]:
+            buffer = layout.placements[op.out.index].buffer
+            born[buffer], dies[buffer] = min(born[buffer], step), max(dies[buffer], step)
+        for view in op.views:
+            for tensor in graph.owners(view):
+                buffer = layout.placements[tensor.index].buffer
+                dies[buffer] = max(dies[buffer], step)
+    return [
+        Lifetime(layout.buffer_words(i) if dies[i] >= born[i] else 0, born[i], dies[i])
+        for i in range(len(born))
+    ]
+
+
+def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:
+    """Place the buffers and make every address absolute: (descriptors, scratchpad words)."""
+    bases, depth = place(lifetimes(graph, layout))
+    lanes = layout.lanes
+    frame = graph.input
+    where = layout.placements[frame.index]
+    start = bases[where.buffer]
+    if where.words:
+        first = Input(frame.channels, frame.height * frame.width, start)
+    else:
+        first = Input(frame.elements, 1, start)
+    descriptors: list[Descriptor] = [first]
+    for index, lowered in enumerate(program.nests):
+        nest = lowered.nest
+        base = bases[lowered.walk.buffer] * lanes + nest.act_base
+        steps = nest.act_steps
+        if lowered.second is not None:
+            other, offset = lowered.second
+            distance = bases[other] * lanes + offset - base
+            steps = (*steps[:3], distance, *steps[4:])
+        result = 0 if nest.stream else bases[lowered.result_buffer] + nest.result_base
+        descriptors.append(
+            _replace(
+                nest,
+                act_base=base,
+                act_steps=steps,
+                result_base=result,
+                last=index == len(program.nests) - 1,
+            )
+        )
+    return descriptors, depth
+
+
+def _replace(nest: Nest, **changes: object) -> Nest:
+    from dataclasses import replace
+
+    return replace(nest, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,361 @@
+"""The whole road from a recipe to a bundle. Imports torch only inside its functions' modules."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bramcast.pack import execute
+from bramcast.pack.bundle import replace_folder
+from bramcast.pack.capture import capture
+from bramcast.pack.checkpoint import load_checkpoint, load_module
+from bramcast.pack.descriptor import Descriptor, encode_program
+from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
+from bramcast.pack.fold import fold
+from bramcast.pack.graph import Graph, IntArray
+from bramcast.pack.images import write_image_files
+from bramcast.pack.inputs import Inputs, read_inputs
+from bramcast.pack.layout import Layout, make_layout
+from bramcast.pack.lower import Program, link, lower
+from bramcast.pack.manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    Core,
+    Format,
+    Frame,
+    LayerInfo,
+    Manifest,
+    NestInfo,
+    manifest_json,
+)
+from bramcast.pack.planes import Planes, can_split, choose_planes, split_input
+from bramcast.pack.qformat import QFormat
+from bramcast.pack.quantize import (
+    Formats,
+    QuantizedOp,
+    Statistics,
+    choose_formats,
+    quantize,
+)
+from bramcast.pack.recipe import Recipe
+from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
+
+Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+def _silent(what: str, done: int, of: int) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Packed:
+    """Everything that is known after packing; the bundle holds what the core needs of it."""
+
+    recipe: Recipe
+    graph: Graph
+    layout: Layout
+    formats: Formats
+    quantized: dict[str, QuantizedOp]
+    planes: Planes | None
+    program: Program
+    descriptors: list[Descriptor]
+    manifest: Manifest
+    inputs: Inputs
+
+
+def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
+    """Pack a recipe into a bundle folder.
+
+    Raises:
+        UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
+    """
+    inputs = read_inputs(recipe.file(recipe.model.inputs))
+    module = load_module(recipe.model.python, recipe.path.parent)
+    load_checkpoint(module, recipe.file(recipe.model.checkpoint))
+    graph = fold(capture(module, inputs.x.shape[1:], recipe.name))
+    if not graph.ops:
+        raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
+    bits = recipe.quantize.activation_bits
+    planes = _choose_planes(recipe, graph, inputs)
+    if planes is not None:
+        split_input(graph, planes.shift)
+    layout = make_layout(graph, recipe.core.lanes)
+    statistics = _calibrate(graph, inputs, planes, progress)
+    fixed = planes.fmt if planes is not None else None
+    formats = choose_formats(graph, statistics, bits, fixed)
+    quantized = quantize(graph, formats, recipe.quantize.weight_bits, graph.ops[-1])
+    program = lower(graph, layout, formats, quantized, recipe.core.drain)
+    descriptors, scratch = link(graph, layout, program)
+    images = _images(program, descriptors, recipe)
+    core = _core(recipe, {name: len(words) for name, words in images.items()}, scratch)
+    accuracy = _float_accuracy(graph, inputs, planes, progress)
+    packed = Packed(
+        recipe=recipe,
+        graph=graph,
+        layout=layout,
+        formats=formats,
+        quantized=quantized,
+        planes=planes,
+        program=program,
+        descriptors=descriptors,
+        manifest=_manifest(
+            recipe, graph, formats, quantized, program, planes, core, scratch, accuracy
+        ),
+        inputs=inputs,
+    )
+
+    def fill(folder: Path) -> None:
+        infos = write_image_files(folder, images, core, list(recipe.images.formats))
+        from dataclasses import replace
+
+        packed.manifest = replace(packed.manifest, images=infos)
+        (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
+
+    replace_folder(bundle, fill)
+    return packed
+
+
+# --- calibration -------------------------------------------------------------------------------
+
+
+def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | None:
+    wanted = recipe.quantize.input_planes
+    if wanted == 1 or (wanted == "auto" and recipe.quantize.activation_bits > 8):
+        return None
+    if not can_split(graph):
+        if wanted == 2:
+            raise RecipeError(
+                f"{recipe.path}: quantize.input_planes: 2 needs a network whose input is read by "
+                "Linear or ungrouped convolutions only"
+            )
+        return None
+    weights = [op.weight for op in graph.consumers(graph.input)]
+    planes = choose_planes(
+        inputs.calibration.astype(np.float64), recipe.quantize.activation_bits, weights
+    )
+    if wanted == 2:
+        return planes
+    return planes if _needs_planes(recipe, graph, inputs) else None
+
+
+def _needs_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> bool:
+    return False
+
+
+def frame_values(
+    graph: Graph, samples: NDArray[np.floating], planes: Planes | None
+) -> torch.Tensor:
+    """Real samples as the stored input frame [N, C, H, W]; two planes interleaved."""
+    if planes is None:
+        return execute.input_tensor(graph, samples)
+    hi, lo = planes.split(samples.astype(np.float64))
+    parts = [_ordered(graph, part * planes.fmt.lsb, planes) for part in (hi, lo)]
+    return torch.stack(parts, dim=2).flatten(1, 2)
+
+
+def _ordered(graph: Graph, values: NDArray[np.float64], planes: Planes) -> torch.Tensor:
+    flat = torch.from_numpy(values).reshape(len(values), -1)
+    if graph.input_order.size:
+        flat = flat[:, torch.from_numpy(graph.input_order)]
+    t = graph.input
+    return flat.reshape(len(values), t.channels // 2, t.height, t.width)
+
+
+def _batch_size(graph: Graph) -> int:
+    largest = max(t.elements for t in graph.tensors)
+    return max(1, min(64, (1 << 22) // largest))
+
+
+def _calibrate(
+    graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
+) -> dict[int, Statistics]:
+    rng = np.random.default_rng(0)
+    stored = [graph.input, *(op.out for op in graph.ops)]
+    statistics = {t.index: Statistics(rng) for t in stored}
+    samples = inputs.calibration
+    done = 0
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            frame = frame_values(graph, batch, planes)
+            statistics[graph.input.index].observe(frame.numpy())
+            for step in execute.run(graph, frame, execute.real_compute):
+                statistics[step.op.out.index].observe(step.result.numpy())
+            done += len(batch)
+            progress("calibrating", done, len(samples))
+    return statistics
+
+
+def _float_accuracy(
+    graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
+) -> float | None:
+    if inputs.y is None or graph.output.ndim != 1:
+        return None
+    right = done = 0
+    with torch.no_grad():
+        for batch in execute.batches(inputs.x, _batch_size(graph)):
+            frame = frame_values(graph, batch, planes).float()
+            *_, last = execute.run(graph, frame, execute.real_compute)
+            out = execute.output_array(graph, last.result)
+            right += int((out.argmax(axis=1) == inputs.y[done : done + len(batch)]).sum())
+            done += len(batch)
+            progress("float accuracy", done, len(inputs.x))
+    return right / len(inputs.x)
+
+
+def integer_frames(packed: Packed, samples: NDArray[np.floating]) -> torch.Tensor:
+    """Samples quantized to the input's format, as the quantized graph takes them, int64."""
+    if packed.planes is not None:
+        lsb = packed.planes.fmt.lsb
+        return (frame_values(packed.graph, samples, packed.planes) / lsb).to(torch.int64)
+    fmt = packed.formats.of(packed.graph.input)
+    frame = execute.input_tensor(packed.graph, samples)
+    return torch.from_numpy(fmt.quantize(frame.numpy()))
+
+
+def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, NDArray[np.int64]]:
+    """The quantized graph on real samples: every layer's result, int64 [N, C, H, W], by name."""
+    compute = execute.integer_compute(packed.quantized)
+    with torch.no_grad():
+        frame = integer_frames(packed, samples)
+        return {
+            step.op.name: step.result.numpy() for step in execute.run(packed.graph, frame, compute)
+        }
+
+
+# --- images and manifest -----------------------------------------------------------------------
+
+
+def _images(program: Program, descriptors: list[Descriptor], recipe: Recipe) -> dict[str, Words]:
+    entries = program.biases.table(2 * program.rq).reshape(-1, 2)
+    weights = program.weights.table(program.lanes)
+    if not len(weights):
+        weights = np.zeros((1, program.lanes), np.int64)
+    return {
+        "program": from_uint32(encode_program(descriptors)),
+        "weights": pack_lanes(weights, recipe.quantize.weight_bits),
+        "bias": pack_bias(entries[:, 0].copy(), entries[:, 1].copy(), program.rq),
+    }
+
+
+def _core(recipe: Recipe, used: dict[str, int], scratch: int) -> Core:
+    section = recipe.core
+
+    def depth(name: str, needed: int, given: int | None, what: str) -> int:
+        if given is None:
+            return max(2, needed)
+        if given < needed:
+            raise RangeError(
+                f"{recipe.path}: core.{name}_depth = {given}, but the network needs {needed} {what}"
+            )
+        return given
+
+    return Core(
+        lanes=section.lanes,
+        taps=section.taps,
+        data_bits=recipe.quantize.activation_bits,
+        weight_bits=recipe.quantize.weight_bits,
+        rq=section.drain,
+        program_depth=depth("program", used["program"], section.program_depth, "program words"),
+        weights_depth=depth("weights", used["weights"], section.weights_depth, "weight words"),
+        bias_depth=depth("bias", used["bias"], section.bias_depth, "bias words"),
+        table_depth=section.table_depth or 0,
+        scratch_depth=depth("scratch", scratch, section.scratch_depth, "scratchpad words"),
+    )
+
+
+def _format(fmt: QFormat) -> Format:
+    return Format(fmt.bits, fmt.frac, fmt.signed)
+
+
+def _strides(order: IntArray, dims: tuple[int, int, int], what: str) -> list[int]:
+    """Strides of an affine order: order[y, x, c] = y * s0 + x * s1 + c * s2."""
+    array = order.reshape(dims)
+    strides = []
+    for axis in range(3):
+        index = [0, 0, 0]
+        index[axis] = 1
+        strides.append(int(array[tuple(index)]) if dims[axis] > 1 else 0)
+    grid = np.indices(dims)
+    if (array != sum(s * g for s, g in zip(strides, grid, strict=True))).any() or min(strides) < 0:
+        raise UnsupportedLayer(
+            f"the {what} is rearranged in a way that strides over y, x, c can't describe; "
+            "rearrange it outside the network"
+        )
+    return strides
+
+
+def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame:
+    t = graph.input
+    count = 2 if planes is not None else 1
+    channels = t.channels // count
+    order = graph.input_order if graph.input_order.size else np.arange(t.elements // count)
+    dims = (t.height, t.width, channels)
+    stream = order.reshape(channels, t.height, t.width).transpose(1, 2, 0)
+    return Frame(
+        shape=list(graph.input_shape),
+        dims=list(dims),
+        strides=_strides(np.ascontiguousarray(stream), dims, "input"),
+        format=_format(formats.of(t)),
+        planes=count,
+        plane_shift=planes.shift if planes is not None else 0,
+    )
+
+
+def _output_frame(graph: Graph, quantized: dict[str, QuantizedOp]) -> Frame:
+    last = graph.ops[-1]
+    t = last.out
+    where = np.empty(t.elements, np.int64)
+    where[graph.output.ravel() - t.first] = np.arange(t.elements)
+    dims = (t.height, t.width, t.channels)
+    stream = where.reshape(t.channels, t.height, t.width).transpose(1, 2, 0)
+    return Frame(
+        shape=list(graph.output.shape),
+        dims=list(dims),
+        strides=_strides(np.ascontiguousarray(stream), dims, "output"),
+        format=_format(quantized[last.name].out),
+    )
+
+
+def _manifest(
+    recipe: Recipe,
+    graph: Graph,
+    formats: Formats,
+    quantized: dict[str, QuantizedOp],
+    program: Program,
+    planes: Planes | None,
+    core: Core,
+    scratch: int,
+    accuracy: float | None,
+) -> Manifest:
+    index = {op.name: i for i, op in enumerate(graph.ops)}
+    layers = [
+        LayerInfo(
+            name=op.name,
+            op=op.label,
+            shape=[op.out.height, op.out.width, op.out.channels],
+            format=_format(quantized[op.name].out),
+            macs=op.macs,
+            source=op.source,
+        )
+        for op in graph.ops
+    ]
+    nests = [NestInfo(index[n.op.name], n.channels.tolist()) for n in program.nests]
+    return Manifest(
+        format=FORMAT,
+        name=graph.name,
+        bramcast=version("bramcast"),
+        core=core,
+        images=[],
+        input=_input_frame(graph, formats, planes),
+        output=_output_frame(graph, quantized),
+        layers=layers,
+        nests=nests,
+        parameters=graph.parameters,
+        macs=sum(op.macs for op in graph.ops),
+        scratch_words=scratch,
+        float_accuracy=accuracy,
+    )

@@ -1,0 +1,469 @@
+"""Chooses the formats and turns real weights into integers.
+
+Activations get one format per tensor by least squared error on the calibration samples, weights
+one fraction length per output channel. Where formats must be equal (concat, maximum, copies) the
+tensors form a class that is chosen as one. ``quantize`` proves for every channel that the
+accumulator can't wrap.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import floor, inf, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.errors import RangeError
+from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.qformat import QFormat
+
+ACC_LIMIT = 1 << 31
+BIAS_LIMIT = 1 << 30
+MAX_SHIFT = 31
+MIN_WEIGHT_BITS = 4
+MAX_ADD_SHIFT = 6  # the largest power of two in 8 bits is 64
+SAMPLES = 1 << 19  # values of a tensor that are kept for the choice of its format
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedOp:
+    """The integers of one operation.
+
+    Attributes:
+        weight: int64, shape of Op.weight.
+        bias, shift: int64 [C].
+        lo, hi: clamp of the requantized value.
+        out: the result's format (32 bits if wide).
+        bound: largest possible |accumulator + bias|, over all channels.
+    """
+
+    weight: IntArray
+    bias: IntArray
+    shift: IntArray
+    lo: int
+    hi: int
+    out: QFormat
+    bound: int
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What calibration has seen of one tensor."""
+
+    rng: np.random.Generator
+    low: float = inf
+    high: float = -inf
+    kept: list[NDArray[np.float64]] = field(default_factory=list)
+    count: int = 0
+
+    def observe(self, values: NDArray[np.floating]) -> None:
+        flat = np.asarray(values, np.float64).ravel()
+        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        if flat.size > SAMPLES // 8:
+            flat = self.rng.choice(flat, SAMPLES // 8)
+        if self.count + flat.size > SAMPLES:
+            self.kept = [v[::2] for v in self.kept]
+            self.count = sum(v.size for v in self.kept)
+        self.kept.append(flat)
+        self.count += flat.size
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        extremes = np.array([self.low, self.high])
+        return np.concatenate([*self.kept, extremes])
+
+
+def finest_fraction(magnitude: float, limit: int) -> int:
+    """The largest frac for which ``magnitude`` * 2**frac rounds to at most ``limit``.
+
+    >>> finest_fraction(1.0, 127), finest_fraction(0.99, 127), finest_fraction(300.0, 127)
+    (6, 7, -2)
+    """
+    frac = floor(log2((limit + 0.499) / magnitude))
+    while floor(magnitude * 2.0 ** (frac + 1) + 0.5) <= limit:
+        frac += 1
+    while floor(magnitude * 2.0**frac + 0.5) > limit:
+        frac -= 1
+    return frac
+
+
+def squared_error(values: FloatArray, fmt: QFormat) -> float:
+    """Mean squared error of quantizing ``values``."""
+    return float(np.mean((fmt.real(fmt.quantize(values)) - values) ** 2))
+
+
+class Classes:
+    """Union-find over tensor indices."""
+
+    def __init__(self, count: int) -> None:
+        self.parent = list(range(count))
+
+    def find(self, index: int) -> int:
+        while self.parent[index] != index:
+            index = self.parent[index]
+        return index
+
+    def join(self, indices: Iterable[int]) -> None:
+        roots = [self.find(i) for i in indices]
+        for root in roots[1:]:
+            self.parent[self.find(root)] = self.find(roots[0])
+
+
+@dataclass(slots=True)
+class Formats:
+    """The activations' formats while they are being chosen."""
+
+    bits: int
+    same: Classes
+    signs: Classes
+    frac: dict[int, int] = field(default_factory=dict)  # by class
+    signed: dict[int, bool] = field(default_factory=dict)  # by sign class
+
+    def of(self, tensor: Tensor) -> QFormat:
+        return QFormat(
+            self.bits,
+            self.frac[self.same.find(tensor.index)],
+            self.signed[self.signs.find(tensor.index)],
+        )
+
+    def lower(self, tensor: Tensor, frac: int) -> bool:
+        """Make a tensor's LSB at least 2**-frac; true if that changed something."""
+        root = self.same.find(tensor.index)
+        if self.frac[root] <= frac:
+            return False
+        self.frac[root] = frac
+        return True
+
+
+def never_negative(graph: Graph, op: Op, known: dict[int, bool]) -> bool:
+    """Whether an operation's result can't be negative, whatever the input is."""
+    if op.clamp.lo >= 0:
+        return True
+    operands = [known[t.index] for view in op.views for t in graph.owners(view)]
+    if op.kind in ("maxpool", "avgpool") or op.exact:
+        return all(operands)
+    return op.kind == "add" and all(operands) and bool((op.weight > 0).all())
+
+
+def choose_formats(
+    graph: Graph,
+    statistics: dict[int, Statistics],
+    bits: int,
+    input_format: QFormat | None = None,
+) -> Formats:
+    """One format per class of tensors, by least squared error.
+
+    Args:
+        statistics: of every stored tensor, by index.
+        bits: width of an activation.
+        input_format: fixes the input's format (two-plane input).
+    """
+    stored = [graph.input, *(op.out for op in graph.ops)]
+    same, signs = Classes(len(graph.tensors)), Classes(len(graph.tensors))
+    positive = {graph.input.index: statistics[graph.input.index].low >= 0}
+    for op in graph.ops:
+        positive[op.out.index] = never_negative(graph, op, positive)
+        for view in op.views:
+            same.join(t.index for t in graph.owners(view))
+        if op.kind == "maxpool" or op.exact:
+            same.join([op.out.index, *(t.index for v in op.views for t in graph.owners(v))])
+        signs.join(t.index for view in op.views for t in graph.owners(view))
+    for tensor in stored:
+        signs.join([tensor.index, same.find(tensor.index)])
+    formats = Formats(bits, same, signs)
+    for tensor in stored:
+        root = signs.find(tensor.index)
+        formats.signed[root] = formats.signed.get(root, False) or not positive[tensor.index]
+    fixed = same.find(graph.input.index) if input_format is not None else None
+    if input_format is not None:
+        formats.signed[signs.find(graph.input.index)] = input_format.signed
+        formats.frac[same.find(graph.input.index)] = input_format.frac
+    members: dict[int, list[Tensor]] = {}
+    for tensor in stored:
+        members.setdefault(same.find(tensor.index), []).append(tensor)
+    for root, tensors in members.items():
+        if root != fixed:
+            signed = formats.signed[signs.find(tensors[0].index)]
+            values = [statistics[t.index].values for t in tensors]
+            formats.frac[root] = best_fraction(values, bits, signed)
+    return formats
+
+
+def best_fraction(values: list[FloatArray], bits: int, signed: bool) -> int:
+    """The frac with the least squared error; outliers may saturate where that pays."""
+    probe = QFormat(bits, 0, signed)
+    magnitude = max(float(np.abs(v).max()) for v in values)
+    if magnitude == 0:
+        return bits - 1
+    start = finest_fraction(magnitude, probe.max)
+
+    def error(frac: int) -> float:
+        fmt = QFormat(bits, frac, signed)
+        return sum(squared_error(v, fmt) * v.size for v in values)
+
+    return min(range(start, start + 4), key=error)
+
+
+def quantize(graph: Graph, formats: Formats, weight_bits: int, wide: Op) -> dict[str, QuantizedOp]:
+    """Integers for every operation; lowers formats until every shift is legal.
+
+    Args:
+        wide: the operation whose results leave at full width.
+
+    Raises:
+        RangeError: a channel for which no legal weight format is left; names layer and channel.
+    """
+    for _ in range(64 * len(graph.ops) + 64):
+        gains = pooling_gains(graph)
+        result: dict[str, QuantizedOp] = {}
+        changed = False
+        for op in graph.ops:
+            builder = _BUILDERS[op.kind]
+            made = builder(graph, formats, op, weight_bits, op is wide, gains)
+            if made is None:
+                changed = True
+                break
+            result[op.name] = made
+        if not changed:
+            return result
+    raise AssertionError("formats do not settle")
+
+
+# --- gains of average pooling ------------------------------------------------------------------
+
+
+def pool_scale(op: Op) -> tuple[int, IntArray]:
+    """Fraction length and integers of an average pool's reciprocal divisors, 7 bits."""
+    frac = finest_fraction(float(op.weight.max()), 127)
+    return frac, np.floor(op.weight * 2.0**frac + 0.5).astype(np.int64)
+
+
+def pooling_gains(graph: Graph) -> dict[int, float]:
+    """By how much a pooled tensor is too large, where the next layer can make up for it."""
+    gains: dict[int, float] = {}
+    for op in graph.ops:
+        if op.kind != "avgpool" or (op.weight != op.weight.flat[0]).any():
+            continue
+        readers = graph.consumers(op.out)
+        if not readers or graph.is_output(op.out) or abs(op.clamp.hi) not in (inf, 0.0):
+            continue
+        if op.clamp.lo not in (-inf, 0.0):
+            continue
+        if all(r.kind in ("dense", "depthwise") and not r.exact for r in readers):
+            frac, integers = pool_scale(op)
+            gains[op.out.index] = float(integers.flat[0] / 2.0**frac / op.weight.flat[0])
+    return gains
+
+
+def _without_gain(graph: Graph, op: Op, gains: dict[int, float]) -> FloatArray:
+    """The real weights with the gains of the operands divided out."""
+    if not any(t.index in gains for t in graph.owners(op.view)):
+        return op.weight
+    factor = np.ones(op.view.shape[0])
+    for tensor in graph.owners(op.view):
+        mine = (op.view >= tensor.first) & (op.view < tensor.first + tensor.elements)
+        factor[mine.any(axis=(1, 2))] = 1.0 / gains.get(tensor.index, 1.0)
+    if op.kind == "depthwise":
+        return op.weight * np.repeat(factor, op.weight.shape[0] // len(factor))[:, None, None, None]
+    outputs, fan_in = op.weight.shape[:2]
+    index = (np.arange(outputs) // (outputs // op.groups))[:, None] * fan_in + np.arange(fan_in)
+    return op.weight * factor[index][:, :, None, None]
+
+
+# --- one builder for each kind -----------------------------------------------------------------
+
+
+def _limits(op: Op, out: QFormat) -> tuple[int, int]:
+    """The activation's clamp in the result's integers."""
+
+    def integer(value: float) -> int:
+        if value in (inf, -inf):
+            return out.max if value > 0 else out.min
+        return max(out.min, min(out.max, floor(value * 2.0**out.frac + 0.5)))
+
+    lo, hi = integer(op.clamp.lo), integer(op.clamp.hi)
+    return lo, max(lo, hi)
+
+
+def _weighted(
+    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
+) -> QuantizedOp | None:
+    """Dense and depthwise."""
+    x = formats.of(graph.owners(op.view)[0])
+    real = _without_gain(graph, op, gains).reshape(op.weight.shape[0], -1)
+    w = QFormat(weight_bits, 0)
+    fractions = np.array([weight_fraction(row, w) for row in real])
+    if wide:
+        return _wide(op, real, x, w, fractions)
+    out = formats.of(op.out)
+    weight = np.zeros(real.shape, np.int64)
+    bias = np.zeros(len(real), np.int64)
+    shift = np.zeros(len(real), np.int64)
+    lowest = out.frac
+    for channel, row in enumerate(real):
+        got = _channel(op, channel, row, int(fractions[channel]), x, out, w)
+        lowest = min(lowest, got.frac + x.frac)
+        weight[channel], bias[channel] = got.weight, got.bias
+        shift[channel] = got.frac + x.frac - out.frac
+    if lowest < out.frac:
+        formats.lower(op.out, lowest)
+        return None
+    lo, hi = _limits(op, out)
+    bound = _bound(weight, bias, x)
+    return QuantizedOp(weight.reshape(op.weight.shape), bias, shift, lo, hi, out, bound)
+
+
+def weight_fraction(row: FloatArray, fmt: QFormat) -> int:
+    """The frac with the least squared error for one output channel's weights."""
+    magnitude = float(np.abs(row).max())
+    if magnitude == 0:
+        return 0
+    start = finest_fraction(magnitude, fmt.max)
+    return min(
+        range(start, start + 2), key=lambda f: squared_error(row, QFormat(fmt.bits, f, True))
+    )
+
+
+def _bound(weight: IntArray, bias: IntArray, x: QFormat) -> int:
+    total = np.abs(weight.reshape(len(weight), -1)).sum(axis=1) * x.magnitude + np.abs(bias)
+    return int(total.max())
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    weight: IntArray
+    bias: int
+    frac: int
+
+
+def _channel(
+    op: Op, channel: int, row: FloatArray, frac: int, x: QFormat, out: QFormat, w: QFormat
+) -> _Channel:
+    """Integers of one output channel; lowers its fraction until every rule holds."""
+    real_bias = float(op.bias[channel])
+    if not row.any():
+        frac = out.frac - x.frac  # nothing is multiplied: shift 0, the bias in the result's LSB
+    frac = min(frac, MAX_SHIFT + out.frac - x.frac)
+    constant = _saturated(op, row, real_bias, x, out)
+    if constant is not None:
+        return _Channel(np.zeros(row.size, np.int64), constant, out.frac - x.frac)
+    start = frac
+    while True:
+        weight = QFormat(w.bits, frac).quantize(row)
+        bias = floor(real_bias * 2.0 ** (frac + x.frac) + 0.5)
+        total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
+        if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
+            break
+        frac -= 1
+    if frac < start and int(np.abs(weight).max()) < 1 << (MIN_WEIGHT_BITS - 1):
+        lost = float(np.abs(row).sum()) * x.magnitude * x.lsb
+        if lost > 0.5 * out.lsb:
+            raise RangeError(
+                f"{op.source}: layer {op.name!r}, output channel {channel}: its bias "
+                f"({real_bias:.6g}) or fan-in leaves fewer than {MIN_WEIGHT_BITS} bits for its "
+                f"weights (largest {np.abs(row).max():.6g}); rescale the layer before packing"
+            )
+    return _Channel(weight, bias, frac)
+
+
+def _saturated(op: Op, row: FloatArray, bias: float, x: QFormat, out: QFormat) -> int | None:
+    """The bias (in the result's LSB) of a channel that its clamp holds at one end for any input."""
+    lo, hi = _limits(op, out)
+    reach = float(np.abs(row).sum()) * x.magnitude * x.lsb
+    if (bias + reach) * 2.0**out.frac < lo - 1 and abs(bias) > reach:
+        return lo
+    if (bias - reach) * 2.0**out.frac > hi + 1 and abs(bias) > reach:
+        return hi
+    return None
+
+
+def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray) -> QuantizedOp:
+    """All channels share one fraction length; nothing is shifted."""
+    used = fractions[np.abs(real).max(axis=1) > 0]
+    first = int(used.min()) if used.size else w.bits - 1
+    last = int(used.max()) if used.size else first
+    frac = min(
+        range(first, min(last, first + 4) + 1),
+        key=lambda f: squared_error(real, QFormat(w.bits, f)),
+    )
+    while True:
+        weight = QFormat(w.bits, frac).quantize(real)
+        bias = np.floor(op.bias * 2.0 ** (frac + x.frac) + 0.5)
+        if np.abs(bias).max(initial=0) < BIAS_LIMIT:
+            bound = _bound(weight, bias.astype(np.int64), x)
+            if bound < ACC_LIMIT:
+                break
+        frac -= 1
+    if int(np.abs(weight).max()) < 1 << (MIN_WEIGHT_BITS - 1) and real.any():
+        raise RangeError(
+            f"{op.source}: layer {op.name!r}: its biases (up to {np.abs(op.bias).max():.6g}) leave "
+            f"fewer than {MIN_WEIGHT_BITS} bits for its weights; rescale the layer before packing"
+        )
+    out = QFormat(32, frac + x.frac)
+    lo, hi = _limits(op, out)
+    zeros = np.zeros(len(real), np.int64)
+    return QuantizedOp(
+        weight.reshape(op.weight.shape), bias.astype(np.int64), zeros, lo, hi, out, bound
+    )
+
+
+def _unbiased(op: Op, weight: IntArray, shift: int, out: QFormat, bound: int) -> QuantizedOp:
+    zeros = np.zeros(op.out.channels, np.int64)
+    lo, hi = _limits(op, out)
+    return QuantizedOp(weight, zeros, zeros + shift, lo, hi, out, bound)
+
+
+def _average(
+    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
+) -> QuantizedOp | None:
+    x = formats.of(graph.owners(op.view)[0])
+    frac, weight = pool_scale(op)
+    taps = op.window.kernel[0] * op.window.kernel[1]
+    bound = int(weight.max()) * taps * x.magnitude
+    out = QFormat(32, frac + x.frac) if wide else formats.of(op.out)
+    if bound >= ACC_LIMIT:
+        raise RangeError(f"{op.source}: layer {op.name!r} averages {taps} elements: too many")
+    if not wide and formats.lower(op.out, frac + x.frac):
+        return None
+    return _unbiased(op, weight, frac + x.frac - out.frac, out, bound)
+
+
+def _maximum(
+    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
+) -> QuantizedOp | None:
+    x = formats.of(graph.owners(op.view)[0])
+    out = QFormat(32, x.frac) if wide else formats.of(op.out)
+    return _unbiased(op, np.zeros(0, np.int64), 0, out, x.magnitude)
+
+
+def _sum(
+    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
+) -> QuantizedOp | None:
+    owners = [graph.owners(view)[0] for view in op.views]
+    operands = [formats.of(t) for t in owners]
+    coarsest = min(x.frac for x in operands)
+    reach = coarsest + MAX_ADD_SHIFT
+    for tensor in owners:
+        if formats.lower(tensor, reach):
+            return None
+    if not wide and formats.lower(op.out, reach):
+        return None
+    frac = max(x.frac for x in operands)
+    if not wide:
+        frac = max(frac, formats.of(op.out).frac)
+    out = QFormat(32, frac) if wide else formats.of(op.out)
+    weight = np.array(
+        [int(s) << (frac - x.frac) for s, x in zip(op.weight, operands, strict=True)], np.int64
+    )
+    bound = sum(abs(int(v)) * x.magnitude for v, x in zip(weight, operands, strict=True))
+    return _unbiased(op, weight, frac - out.frac, out, bound)
+
+
+Builder = Callable[[Graph, Formats, Op, int, bool, dict[int, float]], QuantizedOp | None]
+_BUILDERS: dict[str, Builder] = {
+    "dense": _weighted,
+    "depthwise": _weighted,
+    "avgpool": _average,
+    "maxpool": _maximum,
+    "add": _sum,
+}

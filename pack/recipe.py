@@ -1,0 +1,119 @@
+"""The recipe: a TOML file beside the model that says what to pack and for which core."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bramcast.pack.errors import InputError, RecipeError
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelSection:
+    """[model]: ``python`` is FILE:NAME, a function or class that returns the nn.Module."""
+
+    python: str
+    checkpoint: str
+    inputs: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class QuantizeSection:
+    """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits)."""
+
+    weight_bits: Literal[8] = 8
+    activation_bits: Literal[8, 16] = 8
+    input_planes: Literal[1, 2, "auto"] = "auto"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CoreSection:
+    """[core]: what the core is synthesized with. Depths that are absent are what is needed."""
+
+    lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
+    taps: Literal[1] = 1
+    rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
+    program_depth: int | None = Field(default=None, ge=1)
+    weights_depth: int | None = Field(default=None, ge=1)
+    bias_depth: int | None = Field(default=None, ge=1)
+    table_depth: int | None = Field(default=None, ge=0)
+    scratch_depth: int | None = Field(default=None, ge=1)
+
+    @property
+    def drain(self) -> int:
+        """Lanes that the requantizer takes per cycle: 2 at 16 lanes, 8 at 64, if not given."""
+        return self.rq if self.rq is not None else max(1, self.lanes // 8)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ImagesSection:
+    """[images]: the formats to write beside .mem, images.bin and the C header."""
+
+    formats: list[Literal["mem", "coe", "mif"]] = Field(default_factory=lambda: ["mem", "coe"])
+
+
+@dataclass(frozen=True, config=_STRICT)
+class RegressSection:
+    """[regress]: limits that a retrained network must keep, in points of accuracy."""
+
+    accuracy_points: float = Field(default=0.5, ge=0)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Recipe:
+    """A whole recipe; paths are relative to ``path``'s folder."""
+
+    model: ModelSection
+    quantize: QuantizeSection = Field(default_factory=QuantizeSection)
+    core: CoreSection = Field(default_factory=CoreSection)
+    images: ImagesSection = Field(default_factory=ImagesSection)
+    regress: RegressSection = Field(default_factory=RegressSection)
+    path: Path = Path("recipe.toml")
+
+    @property
+    def name(self) -> str:
+        """The network's name: [model] name, or the recipe's file or folder name."""
+        if self.model.name:
+            return self.model.name
+        stem = self.path.stem
+        return self.path.resolve().parent.name if stem == "recipe" else stem
+
+    def file(self, relative: str) -> Path:
+        """A path of the recipe as seen from here."""
+        return self.path.parent / relative
+
+
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        InputError: the file is missing or no TOML.
+        RecipeError: an unknown key or a value out of range; names the key.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of a recipe (TOML)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+    if "path" in data:
+        raise RecipeError(f"{path}: path: unknown key")
+    try:
+        recipe = _ADAPTER.validate_python({**data, "path": path})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        known = "; a recipe needs [model] with python, checkpoint and inputs"
+        extra = known if first["type"] == "missing" else ""
+        raise RecipeError(f"{path}: {place}: {first['msg']}{extra}") from None
+    if recipe.core.drain > recipe.core.lanes:
+        raise RecipeError(f"{path}: core.rq: {recipe.core.drain} is more than lanes")
+    return recipe
