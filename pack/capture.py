@@ -174,8 +174,10 @@ def _evaluate(state: Capture, node: Any) -> Any:
     schema = [a.name for a in target._schema.arguments]
     named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
     defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
-    shape = tuple(node.meta["val"].shape)[1:]
-    return handler(state, site, defaults | named, shape)
+    value = node.meta["val"]
+    if isinstance(value, (tuple, list)):  # a maximum with its indices: only the first is known
+        return [handler(state, site, defaults | named, tuple(value[0].shape)[1:]), None]
+    return handler(state, site, defaults | named, tuple(value.shape)[1:])
 
 
 def _doubled(value: Any) -> Any:
@@ -583,6 +585,10 @@ HANDLERS: dict[str, Handler] = {
     "avg_pool2d": _avg_pool(False),
     "adaptive_avg_pool1d": _global_pool("avgpool"),
     "adaptive_avg_pool2d": _global_pool("avgpool"),
+    "adaptive_max_pool1d": _global_pool("maxpool"),
+    "adaptive_max_pool2d": _global_pool("maxpool"),
+    "max_pool1d_with_indices": _max_pool(True),
+    "max_pool2d_with_indices": _max_pool(False),
     "mean": _mean,
     "amax": _amax,
 }

@@ -34,15 +34,14 @@ class Placement:
 class PixelView:
     """A [C, H, W] view whose channels all move together over the pixels of stored tensors.
 
-    View pixel (i, j) reads pixel (y0 + sy * i, x0 + sx * j) of ``tensor[c]``, channel
-    ``channel[c]``; tensor[c] is -1 where the whole channel is constant zero. ``border`` is what
-    was cut off (top, left, bottom, right).
+    View pixel (i, j) reads pixel number start + i * sy + j * sx (y * width + x in the stored
+    tensor), channel ``channel[c]`` of ``tensor[c]``; tensor[c] is -1 where the whole channel is
+    constant zero. ``border`` is what was cut off (top, left, bottom, right).
     """
 
     tensor: IntArray
     channel: IntArray
-    y0: int
-    x0: int
+    start: int
     sy: int
     sx: int
     height: int
@@ -97,16 +96,14 @@ def pixel_view(graph: Graph, view: IntArray) -> PixelView | None:
     pixel = local % (tall * wide)
     if (local // (tall * wide) != channel[~empty][:, None]).any() or (pixel != pixel[:1]).any():
         return None
-    ys, xs = (pixel[0] // wide).reshape(height, width), (pixel[0] % wide).reshape(height, width)
-    y0, x0 = int(ys[0, 0]), int(xs[0, 0])
-    sy = int(ys[1, 0]) - y0 if height > 1 else 1
-    sx = int(xs[0, 1]) - x0 if width > 1 else 1
-    regular = (ys == y0 + sy * np.arange(height)[:, None]).all() and (
-        xs == x0 + sx * np.arange(width)[None, :]
-    ).all()
-    if not regular:
+    numbers = pixel[0].reshape(height, width)
+    start = int(numbers[0, 0])
+    sy = int(numbers[1, 0]) - start if height > 1 else 0
+    sx = int(numbers[0, 1]) - start if width > 1 else 0
+    grid = start + sy * np.arange(height)[:, None] + sx * np.arange(width)[None, :]
+    if (numbers != grid).any():
         return None
-    return PixelView(tensor, channel, y0, x0, sy, sx, height, width, border)
+    return PixelView(tensor, channel, start, sy, sx, height, width, border)
 
 
 def is_flat(op: Op) -> bool:
@@ -368,9 +365,7 @@ def _positions(layout: Layout, pixels: PixelView) -> IntArray:
     return result
 
 
-def read_positions(
-    graph: Graph, layout: Layout, pixels: PixelView
-) -> tuple[int, int, int, IntArray]:
+def read_positions(layout: Layout, pixels: PixelView) -> tuple[int, int, int, IntArray]:
     """How a nest walks a pixel view.
 
     Returns:
@@ -378,11 +373,10 @@ def read_positions(
         pixel; -1 for a channel of zeros). Steps and offsets in elements.
     """
     index = int(pixels.tensor[pixels.tensor >= 0][0])
-    place, tensor = layout.placements[index], graph.tensors[index]
-    corner = (pixels.y0 * tensor.width + pixels.x0) * place.pitch
+    place = layout.placements[index]
     position = _positions(layout, pixels)
-    offsets = np.where(position >= 0, position + corner, -1)
-    return place.buffer, pixels.sy * tensor.width * place.pitch, pixels.sx * place.pitch, offsets
+    offsets = np.where(position >= 0, position + pixels.start * place.pitch, -1)
+    return place.buffer, pixels.sy * place.pitch, pixels.sx * place.pitch, offsets
 
 
 def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, IntArray]:

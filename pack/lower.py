@@ -157,7 +157,7 @@ def _dense_walk(
         return _flat_walk(graph, layout, op, weight[:, :, 0, 0])
     pixels = pixel_view(graph, op.view[inputs])
     assert pixels is not None, "the layout has checked it"
-    buffer, sy, sx, offsets = read_positions(graph, layout, pixels)
+    buffer, sy, sx, offsets = read_positions(layout, pixels)
     used = np.flatnonzero(offsets >= 0)
     low, step, count = _progression(offsets[used])
     slots = np.zeros((count, *weight.shape[2:], weight.shape[0]), np.int64)
@@ -237,14 +237,14 @@ def _lanewise(
     views = [pixel_view(graph, view) for view in op.views]
     pixels = views[0]
     assert pixels is not None, "the layout has checked it"
-    buffer, sy, sx, offsets = read_positions(graph, layout, pixels)
+    buffer, sy, sx, offsets = read_positions(layout, pixels)
     word, lane = offsets // lanes, offsets % lanes
     low, step, groups = _progression(word)
     rank = (word - low) // step
     second = None
     if op.kind == "add":
         assert views[1] is not None
-        other, _, _, others = read_positions(graph, layout, views[1])
+        other, _, _, others = read_positions(layout, views[1])
         second = (other, int(others[0] - offsets[0]) + low * lanes)
     walk = _window_walk(op, pixels, buffer, low * lanes, sy, sx, 0, 1)
     counts, steps = list(walk.counts), list(walk.steps)

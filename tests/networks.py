@@ -1,0 +1,316 @@
+"""Small networks with the shapes that people publish and the corners that toys miss.
+
+Each class is a recipe's ``python`` entry; ``SHAPES`` gives the shape of one sample.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Mlp96(nn.Sequential):
+    """Linear(96,96)-ReLU-Linear(96,64)-ReLU-Linear(64,12)."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 12)
+        )
+
+
+class OneChannelDepthwise(nn.Module):
+    """A depthwise 1x3 convolution with one channel, then a pointwise one to 12 channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.depthwise = nn.Conv2d(1, 1, (1, 3), padding=(0, 1), groups=1)
+        self.pointwise = nn.Conv2d(1, 12, 1)
+        self.fc = nn.Linear(12, 4)
+
+    def forward(self, x):
+        x = F.relu(self.pointwise(F.relu(self.depthwise(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+class VggCeil(nn.Module):
+    """A VGG-like stack with max-pooling in ceil_mode and channel counts that nothing divides."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 10, 3, padding=1), nn.BatchNorm2d(10), nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.Conv2d(10, 19, 3, padding=1), nn.ReLU(),
+            nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
+            nn.Conv2d(19, 21, 3, padding=1, stride=2), nn.ReLU6(),
+        )  # fmt: skip
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(21 * 9, 30), nn.Hardtanh(),
+                                        nn.Dropout(), nn.Linear(30, 5))  # fmt: skip
+
+    def forward(self, x):
+        return self.classifier(self.features(x))
+
+
+class NegativeMax(nn.Module):
+    """MaxPool of all-negative data with padding and ceil_mode, straight behind a Hardtanh."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 7, 3, padding=1)
+        self.act = nn.Hardtanh(-3.0, -0.25)
+        self.pool = nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)
+        self.fc = nn.Conv2d(7, 3, 1)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.act(self.conv(x))))
+
+
+class Averages(nn.Module):
+    """AvgPool with count_include_pad either way, ceil_mode, and adaptive pooling."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 18, 1)
+        self.outside = nn.AvgPool2d(3, 2, padding=1)
+        self.inside = nn.AvgPool2d(3, 2, padding=1, count_include_pad=False, ceil_mode=True)
+        self.dense = nn.Conv2d(18, 18, 1, groups=2)
+        self.last = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(18, 6)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x))
+        x = self.outside(x)
+        x = self.dense(self.inside(x))
+        return self.fc(self.last(x).flatten(1))
+
+
+class SignedUnsignedAdd(nn.Module):
+    """A residual network whose adds join a signed and an unsigned branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 3, padding=1)
+        self.a = nn.Conv2d(12, 12, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(12)
+        self.b = nn.Conv2d(12, 20, 3, stride=2, padding=1)
+        self.short = nn.Conv2d(12, 20, 1, stride=2)
+        self.fc = nn.Linear(20, 4)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        y = self.bn(self.a(x))
+        z = F.relu(x + y)
+        w = self.b(z) - F.relu6(self.short(z))
+        return self.fc(F.adaptive_max_pool2d(w, 1).flatten(1))
+
+
+class UnalignedConcat(nn.Module):
+    """Concats of 5, 7 and 20 channels, read by dense, depthwise and pooling layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(3, 7, 1)
+        self.c = nn.Conv2d(12, 20, 3, padding=1)
+        self.depthwise = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.out = nn.Conv2d(32, 9, 1)
+
+    def forward(self, x):
+        y = torch.cat([F.relu(self.a(x)), self.b(x)], 1)
+        z = torch.cat([y, F.relu(self.c(y))], 1)
+        return self.out(F.max_pool2d(F.relu(self.depthwise(z)), 2)).flatten(1)
+
+
+class Grouped(nn.Module):
+    """Grouped convolutions of many sizes, a depthwise one with multiplier 3, dilation, 'same'."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(4, 24, 3, padding="same", dilation=2)
+        self.tiny = nn.Conv2d(24, 24, 3, groups=12, padding=1)
+        self.wide = nn.Conv2d(24, 60, 1, groups=3)
+        self.multi = nn.Conv2d(20, 60, 3, groups=20, stride=(2, 1), padding=(1, 0))
+        self.mix = nn.Conv2d(60, 20, 1)
+        self.fc = nn.Linear(60, 3)
+
+    def forward(self, x):
+        x = F.relu(self.tiny(F.relu(self.first(x))))
+        x = F.relu(self.mix(F.relu(self.wide(x))))
+        return self.fc(F.relu(self.multi(x)).amax((2, 3)))
+
+
+class Conv1dNet(nn.Module):
+    """Conv1d with causal padding, BatchNorm1d after ReLU, pooling over time, Linear per step."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv1d(6, 14, 5, dilation=2)
+        self.bn = nn.BatchNorm1d(14)
+        self.b = nn.Conv1d(14, 14, 3, groups=14, padding=1)
+        self.c = nn.Conv1d(14, 10, 1)
+        self.step = nn.Linear(10, 8)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.bn(F.relu(self.a(F.pad(x, (8, 0)))))
+        x = F.max_pool1d(F.relu(self.c(self.b(x))), 2)
+        x = F.relu(self.step(x.transpose(1, 2)))
+        return self.fc(x.mean(1))
+
+
+class Normalised(nn.Module):
+    """Constants inside the model, BatchNorm on a flat tensor and before a padded convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn0 = nn.BatchNorm2d(3)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.bn1 = nn.BatchNorm1d(8 * 16)
+        self.a = nn.Linear(8 * 16, 40)
+        self.bn2 = nn.BatchNorm1d(40)
+        self.b = nn.Linear(40, 4)
+        self.scale = nn.Parameter(torch.rand(1, 40) + 0.5)
+
+    def forward(self, x):
+        x = self.bn0(x / 2 - 0.5)
+        x = F.max_pool2d(self.conv(x), 2).flatten(1)
+        x = F.relu(self.a(self.bn1(x)))
+        return F.relu(self.b(self.bn2(x) * self.scale))
+
+
+class Slices(nn.Module):
+    """Channel slices that start inside a word, a channel shuffle, zero-padded channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 24, 3, padding=1)
+        self.left = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+        self.right = nn.Conv2d(12, 12, 1)
+        self.next = nn.Conv2d(24, 30, 3, stride=2, padding=1)
+        self.fc = nn.Linear(30 * 9, 4)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x))
+        a, b = x.chunk(2, 1)
+        x = torch.cat([self.left(b), F.relu(self.right(a))], 1)
+        n, c, h, w = x.shape
+        x = F.relu(x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w))
+        y = self.next(x)
+        y = y + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 3, 3))
+        return self.fc(F.relu(y).permute(0, 2, 3, 1).flatten(1))
+
+
+class FullyConvolutional(nn.Module):
+    """An output with many pixels and more channels than lanes; PReLU-free U-turn of sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 9, (3, 5), stride=(1, 2), padding=(1, 2))
+        self.b = nn.Conv2d(9, 21, 1)
+
+    def forward(self, x):
+        return torch.clamp(self.b(torch.clamp_min(self.a(x), 0.0)), -0.5, 0.5)
+
+
+class AddLast(nn.Module):
+    """The last layer is an add; its first operand is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(10, 20), nn.Linear(20, 20)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        return x + self.b(x)
+
+
+class ConcatLast(nn.Module):
+    """The output joins unaligned parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 5, 1), nn.Conv2d(2, 6, 3, padding=1)
+
+    def forward(self, x):
+        return torch.cat([self.a(x), F.relu(self.b(x))], 1)
+
+
+class FlatConcat(nn.Module):
+    """Flattened features of two sizes and the input itself go into one Linear."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 5, 3), nn.Conv2d(5, 6, 3)
+        self.fc = nn.Linear(5 * 16 + 6 * 4 + 72, 7)
+
+    def forward(self, x):
+        a = F.relu(self.a(x))
+        b = F.relu(self.b(a))
+        return self.fc(torch.cat([a.flatten(1), b.flatten(1), x.flatten(1)], 1))
+
+
+class DepthwiseFirst(nn.Module):
+    """The frame itself is read lane by lane, and pre-activations are used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.dw = nn.Conv2d(5, 5, 3, padding=1, groups=5)
+        self.bn = nn.BatchNorm2d(5)
+        self.pw = nn.Conv2d(5, 17, 1)
+        self.back = nn.Conv2d(17, 5, 1)
+        self.fc = nn.Linear(5, 2)
+
+    def forward(self, x):
+        y = self.bn(self.dw(x))
+        z = self.back(F.relu(self.pw(F.relu(y))))
+        return self.fc((y + z).mean((2, 3)))
+
+
+class DeadChannels(nn.Module):
+    """Channels that BatchNorm or pruning has switched off, and huge biases."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 20, 3)
+        self.bn = nn.BatchNorm2d(20)
+        self.fc = nn.Linear(20, 3)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.bn(self.conv(x))).mean((2, 3)))
+
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "Mlp96": (96,),
+    "OneChannelDepthwise": (1, 4, 11),
+    "VggCeil": (3, 19, 17),
+    "NegativeMax": (2, 8, 7),
+    "Averages": (3, 13, 11),
+    "SignedUnsignedAdd": (3, 9, 8),
+    "UnalignedConcat": (3, 6, 8),
+    "Grouped": (4, 9, 7),
+    "Conv1dNet": (6, 21),
+    "Normalised": (3, 8, 8),
+    "Slices": (2, 6, 6),
+    "FullyConvolutional": (1, 7, 12),
+    "AddLast": (10,),
+    "ConcatLast": (2, 4, 5),
+    "FlatConcat": (2, 6, 6),
+    "DepthwiseFirst": (5, 7, 6),
+    "DeadChannels": (2, 8, 8),
+}
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    """A network with random weights and random BatchNorm statistics, in eval mode."""
+    torch.manual_seed(seed)
+    module: nn.Module = globals()[name]()
+    for layer in module.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layer.running_mean.uniform_(-0.5, 0.5)
+            layer.running_var.uniform_(0.3, 2.0)
+            nn.init.uniform_(layer.weight, -1.5, 1.5)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+    if name == "DeadChannels":
+        with torch.no_grad():
+            module.bn.weight[:4] = torch.tensor([0.0, 1e-30, 1e-12, 1e-6])
+            module.bn.bias[:6] = torch.tensor([0.5, 0.0, 1.0, -2.0, -1e5, 30.0])
+            module.conv.weight[6] = 0.0
+    return module.eval()
