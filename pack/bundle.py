@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from bramcast.pack.errors import InputError
 from bramcast.pack.manifest import MANIFEST_NAME
@@ -39,3 +40,24 @@ def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(old)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def replace_file(target: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file as a whole or not at all.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            try:
+                write(file)
+                file.close()
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, target)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise InputError(f"{target}: can't be written: {error.strerror}") from None

@@ -4,7 +4,7 @@ The table of design is followed literally: each layer type is a nest with its ow
 steps. Addresses stay relative to buffers until the planner has placed those.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -424,7 +424,7 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
             steps = (*steps[:3], distance, *steps[4:])
         result = 0 if nest.stream else bases[lowered.result_buffer] + nest.result_base
         descriptors.append(
-            _replace(
+            replace(
                 nest,
                 act_base=base,
                 act_steps=steps,
@@ -435,7 +435,3 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
     return descriptors, depth
 
 
-def _replace(nest: Nest, **changes: object) -> Nest:
-    from dataclasses import replace
-
-    return replace(nest, **changes)  # type: ignore[arg-type]

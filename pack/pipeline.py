@@ -1,7 +1,7 @@
 """The whole road from a recipe to a bundle. Imports torch only inside its functions' modules."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,11 +38,14 @@ from bramcast.pack.quantize import (
     Formats,
     QuantizedOp,
     Statistics,
+    best_fraction,
     choose_formats,
     quantize,
 )
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
+
+ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
 
 Progress = Callable[[str, int, int], None]  # what, done, of
 
@@ -80,6 +83,7 @@ def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
     bits = recipe.quantize.activation_bits
+    accuracy = _float_accuracy(graph, inputs, progress)
     planes = _choose_planes(recipe, graph, inputs)
     if planes is not None:
         split_input(graph, planes.shift)
@@ -92,7 +96,6 @@ def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
     descriptors, scratch = link(graph, layout, program)
     images = _images(program, descriptors, recipe)
     core = _core(recipe, {name: len(words) for name, words in images.items()}, scratch)
-    accuracy = _float_accuracy(graph, inputs, planes, progress)
     packed = Packed(
         recipe=recipe,
         graph=graph,
@@ -110,8 +113,6 @@ def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
 
     def fill(folder: Path) -> None:
         infos = write_image_files(folder, images, core, list(recipe.images.formats))
-        from dataclasses import replace
-
         packed.manifest = replace(packed.manifest, images=infos)
         (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
 
@@ -143,7 +144,29 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
 
 
 def _needs_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> bool:
-    return False
+    """Whether one plane of input alone costs the network's output too much.
+
+    Compares the real network on quantized and on exact calibration samples.
+    """
+    samples = inputs.calibration[:256].astype(np.float64)
+    signed = bool(samples.min() < 0)
+    bits = recipe.quantize.activation_bits
+    fmt = QFormat(bits, best_fraction([samples.ravel()], bits, signed), signed)
+    signal = noise = 0.0
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            exact, rounded = (
+                _last(graph, execute.input_tensor(graph, values))
+                for values in (batch, fmt.real(fmt.quantize(batch)))
+            )
+            signal += float((exact**2).sum())
+            noise += float(((exact - rounded) ** 2).sum())
+    return noise > signal * 10.0 ** (-ONE_PLANE_DB / 10)
+
+
+def _last(graph: Graph, frame: torch.Tensor) -> torch.Tensor:
+    *_, step = execute.run(graph, frame, execute.real_compute)
+    return step.result
 
 
 def frame_values(
@@ -189,17 +212,14 @@ def _calibrate(
     return statistics
 
 
-def _float_accuracy(
-    graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
-) -> float | None:
+def _float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | None:
     if inputs.y is None or graph.output.ndim != 1:
         return None
     right = done = 0
     with torch.no_grad():
         for batch in execute.batches(inputs.x, _batch_size(graph)):
-            frame = frame_values(graph, batch, planes).float()
-            *_, last = execute.run(graph, frame, execute.real_compute)
-            out = execute.output_array(graph, last.result)
+            frame = execute.input_tensor(graph, batch).float()
+            out = execute.output_array(graph, _last(graph, frame))
             right += int((out.argmax(axis=1) == inputs.y[done : done + len(batch)]).sum())
             done += len(batch)
             progress("float accuracy", done, len(inputs.x))

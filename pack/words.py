@@ -130,7 +130,7 @@ def pack_lanes(values: NDArray[np.integer], element_bits: int, signed: bool = Tr
     _check_range("lane ", values, low, low + (1 << element_bits) - 1)
     if element_bits in (8, 16, 32):
         narrow = np.ascontiguousarray(values.astype(f"<i{element_bits // 8}"))
-        data = narrow.view(np.uint8).reshape(len(values), -1)
+        data = narrow.view(np.uint8).reshape(len(values), values.shape[1] * element_bits // 8)
         return Words(values.shape[1] * element_bits, data)
     return _pack_fields(values.astype(np.int64), element_bits)
 
@@ -237,7 +237,9 @@ def from_axi(values: NDArray[np.uint32], bits: int) -> Words:
     Raises:
         ValueError: a bit above ``bits`` is set; names the word.
     """
-    data = np.ascontiguousarray(values, "<u4").view(np.uint8).reshape(len(values), -1)
+    data = (
+        np.ascontiguousarray(values, "<u4").view(np.uint8).reshape(len(values), 4 * values.shape[1])
+    )
     n_bytes = -(-bits // 8)
     if np.any(data[:, n_bytes:]):
         line = int(np.flatnonzero(data[:, n_bytes:].any(axis=1))[0])

@@ -1,0 +1,56 @@
+"""The ``bramcast`` program: its verbs and their exit codes.
+
+0: all is well. 1: a mismatch or a regression. 2: wrong input.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from bramcast.cli import golden, pack, regress, sim
+from bramcast.cli.output import complain
+from bramcast.pack.errors import UserError
+
+app = typer.Typer(
+    name="bramcast",
+    help="Cast a trained PyTorch network into block-RAM images and prove them bit for bit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _leaving(command: Callable[..., int]) -> Callable[..., None]:
+    """The command with its result as the program's exit code."""
+
+    @functools.wraps(command)
+    def verb(*arguments: object, **options: object) -> None:
+        raise typer.Exit(command(*arguments, **options))
+
+    return verb
+
+
+for module in (pack, golden, sim, regress):
+    app.command(module.__name__.rsplit(".", 1)[-1])(_leaving(module.command))
+
+
+def main() -> None:
+    """Entry point: run a verb and leave with its exit code; no traceback reaches a user."""
+    try:
+        app()
+    except UserError as error:
+        complain(f"error: {error}")
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("BRAMCAST_TRACEBACK"):
+            raise
+        complain(
+            f"internal error: {type(error).__name__}: {error} "
+            "(please report it; BRAMCAST_TRACEBACK=1 shows where)"
+        )
+    sys.exit(2)

@@ -1,0 +1,47 @@
+"""bramcast golden: integer inference from a bundle's images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
+from bramcast.cli.output import percent, progress, say, say_json
+from bramcast.golden.cycles import predict
+from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.metrics import accuracy
+from bramcast.pack.bundle import replace_file
+from bramcast.pack.inputs import read_inputs
+
+
+def command(
+    bundle: Bundle,
+    inputs: InputsFile,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Save out_int and out (.npz).")
+    ] = None,
+    allow_modified: AllowModified = False,
+    json: Json = False,
+) -> int:
+    """Run the integer model on every sample; accuracy where there are labels."""
+    machine = load(bundle, allow_modified)
+    assert machine.manifest is not None
+    samples = read_inputs(inputs)
+    frames = frames_from_arrays(samples.x, machine.manifest.input)
+    with progress(json) as report:
+        results = machine.run(frames, progress=lambda n: report("golden", n, len(frames)))
+    integers, real = arrays_from_beats(results.beats, machine)
+    if output is not None:
+        replace_file(output, lambda file: np.savez(file, out_int=integers, out=real))
+    right = None if samples.y is None else accuracy(integers, samples.y)
+    cycles = predict(machine.program, machine.core).total
+    if json:
+        say_json({"samples": len(frames), "accuracy": right, "cycles": cycles})
+        return 0
+    say(f"{machine.manifest.name}: {len(frames)} samples, {cycles:,} cycles each (predicted)")
+    if right is not None:
+        say(f"accuracy {percent(right)}, float {percent(machine.manifest.float_accuracy)}")
+    if output is not None:
+        say(f"results written to {output}")
+    return 0

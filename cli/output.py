@@ -1,0 +1,79 @@
+"""What the user sees: tables on standard output, progress and errors on standard error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Report = Callable[[str, int, int], None]
+
+
+def say_json(document: dict[str, object]) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+def say(text: str) -> None:
+    """A plain line on standard output."""
+    stdout.print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    stderr.print(f"bramcast: {text}", markup=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on standard output; numbers stand to the right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    Console(highlight=False, width=max(stdout.width, 100)).print(made)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return str(value)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Report]:
+    """A progress bar on standard error, one line for each thing that takes long."""
+    if quiet or not stderr.is_terminal:
+        yield lambda what, done, of: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        tasks: dict[str, object] = {}
+
+        def report(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done, total=of)  # type: ignore[arg-type]
+
+        yield report
+
+
+def percent(value: float | None) -> str:
+    """A ratio as percent, or a dash."""
+    return "-" if value is None else f"{100 * value:.2f} %"

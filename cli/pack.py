@@ -1,0 +1,134 @@
+"""bramcast pack: checkpoint and recipe -> bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bramcast.cli.options import Json
+from bramcast.cli.output import complain, percent, progress, say, say_json, table
+from bramcast.pack.descriptor import Nest
+from bramcast.pack.errors import ToolError
+from bramcast.pack.recipe import read_recipe
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Bundle folder to write.")],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Compare golden with the quantized graph on every input."),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Read the checkpoint, fold, quantize, lay out and write the images."""
+    read = read_recipe(recipe)
+    try:
+        from bramcast.pack.pipeline import Packed, pack
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ToolError("packing needs PyTorch: pip install 'bramcast[torch]'") from None
+    from bramcast.golden.machine import load
+
+    with progress(json) as report:
+        packed: Packed = pack(read, output, report)
+        load(output)  # the validator's word on what was written
+        agreement = None
+        if check:
+            from bramcast.sim.agree import compare_with_graph
+
+            agreement = compare_with_graph(packed, output, report)
+    manifest = packed.manifest
+    nests = [d for d in packed.descriptors if isinstance(d, Nest)]
+    of_layer: dict[int, list[Nest]] = {}
+    for nest, info in zip(nests, manifest.nests, strict=True):
+        of_layer.setdefault(info.layer, []).append(nest)
+    layers: list[dict[str, object]] = []
+    for index, layer in enumerate(manifest.layers):
+        mine = of_layer[index]
+        layers.append(
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "output_format": str(layer.format.q),
+                "shape": layer.shape,
+                "macs": layer.macs,
+                "source": layer.source,
+                "nests": len(mine),
+                "activation_address": [n.act_base // manifest.core.lanes for n in mine],
+                "weight_address": [n.weight_base for n in mine],
+                "bias_address": [n.bias_base for n in mine],
+                "result_address": [None if n.stream else n.result_base for n in mine],
+            }
+        )
+    images = [
+        {"name": i.name, "words": i.words, "used": i.used, "bits": i.bits, "sha256": i.sha256}
+        for i in manifest.images
+    ]
+    if json:
+        say_json(
+            {
+                "bundle": str(output),
+                "parameters": manifest.parameters,
+                "macs": manifest.macs,
+                "layers": layers,
+                "images": images,
+                "input_format": str(manifest.input.format.q),
+                "input_planes": manifest.input.planes,
+                "scratch_words": manifest.scratch_words,
+                "core": {name: getattr(manifest.core, name) for name in _CORE_KEYS},
+                "float_accuracy": manifest.float_accuracy,
+                "golden_equals_graph": None if agreement is None else agreement.mismatches == 0,
+            }
+        )
+    else:
+        _print(output, packed, layers, images)
+        if agreement is not None:
+            say(agreement.text)
+    if agreement is not None and agreement.mismatches:
+        complain("golden and the quantized graph differ: this is a defect of bramcast")
+        return 1
+    return 0
+
+
+_CORE_KEYS = (
+    "lanes", "taps", "data_bits", "weight_bits", "rq", "program_depth", "weights_depth",
+    "bias_depth", "table_depth", "scratch_depth",
+)  # fmt: skip
+
+
+def _print(output: Path, packed, layers, images) -> None:  # type: ignore[no-untyped-def]
+    manifest = packed.manifest
+    frame = manifest.input
+    planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
+    say(
+        f"{manifest.name}: {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds, "
+        f"input {frame.format.q}{planes}"
+    )
+    rows = []
+    for layer in layers:
+        y, x, c = layer["shape"]
+        first = layer["result_address"][0]
+        rows.append(
+            (
+                layer["name"], layer["op"], f"{y}x{x}x{c}", layer["output_format"], layer["macs"],
+                layer["weight_address"][0], "stream" if first is None else f"{first:,}",
+                layer["source"],
+            )
+        )  # fmt: skip
+    columns = ("layer", "op", "y x c", "format", "MACs", "weights at", "result at", "source")
+    table("", columns, rows)
+    rows = [
+        (i["name"], i["words"], i["bits"], f"{i['words'] * i['bits'] / 8 / 1024:.1f} KiB")
+        for i in images
+    ]
+    rows.append(
+        (
+            "scratchpad", manifest.core.scratch_depth, manifest.core.lanes * manifest.core.data_bits,
+            f"{manifest.core.scratch_depth * manifest.core.lanes * manifest.core.data_bits / 8192:.1f}"
+            " KiB",
+        )
+    )  # fmt: skip
+    table("", ("memory", "words", "bits", "holds"), rows)
+    say(f"float accuracy {percent(manifest.float_accuracy)}; written to {output}")

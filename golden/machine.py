@@ -1,0 +1,742 @@
+"""The machine that executes a bundle: what the core computes, from the images alone.
+
+``load`` reads a bundle and prepares every nest once; ``Machine.run`` executes frames. Semantics are
+those of docs/format.md, whose order of nests, blocks and bits is kept; within a nest all pixels are
+independent (a rule of the validator), so they are computed many at a time.
+
+How it gets its speed: the samples of a chunk lie side by side in the last axis of the scratchpad,
+``[elements, samples]``, so that every address of the hardware is one contiguous row here, and dense
+as well as lane-wise nests become exact matrix products of gathered rows.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from bramcast.golden.arith import (
+    FLOAT32_EXACT,
+    Workspace,
+    exact_product,
+    product_dtype,
+    requantize_in_place,
+    wrap32,
+)
+from bramcast.golden.validate import validate
+from bramcast.pack.descriptor import Descriptor, Input, Nest
+from bramcast.pack.errors import InputError, ProgramError
+from bramcast.pack.images import load_images
+from bramcast.pack.manifest import Core, Frame, Manifest, read_manifest
+from bramcast.pack.words import Words, unpack_bias, unpack_lanes
+
+Progress = Callable[[int], None]
+
+_CHUNK_BYTES = 1 << 22  # scratchpads of one chunk of samples
+_BLOCK_BYTES = 1 << 21  # intermediate arrays of one block of pixels
+_MAX_CHUNK = 512
+_CACHED_ENTRIES = 1 << 23  # gather indices and weights that are kept ready, per machine
+_TAPS_AT_ONCE = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class NestResult:
+    """What one nest produced, in the order of docs/format.md (g, oy, ox).
+
+    Attributes:
+        descriptor: index in the program.
+        addresses: scratchpad word of each result, int64 [pixels]; -1 for a stream nest.
+        words: int32 [samples, pixels, LANES]: the bits in the scratchpad (0..2**DATA_BITS - 1), or
+            the numbers on the stream (32 bits signed; lanes that don't leave are 0).
+    """
+
+    descriptor: int
+    addresses: NDArray[np.int64]
+    words: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """``beats`` int64 [samples, beats]: the output stream; ``nests`` only with ``keep_layers``."""
+
+    beats: NDArray[np.int64]
+    nests: tuple[NestResult, ...]
+
+
+@dataclass(slots=True)
+class _Budget:
+    """Gather indices and weights that may still be kept ready."""
+
+    left: int
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """State of one chunk of samples: the scratchpad and where results go."""
+
+    words: NDArray[np.integer]  # [words + 1, LANES, samples], the last word is zero
+    beats: NDArray[np.int64]  # [beats, samples]
+    kept: dict[int, NDArray[np.int32]]  # descriptor -> [samples, pixels, LANES]
+    work: Workspace
+
+    @property
+    def samples(self) -> int:
+        return int(self.words.shape[2])
+
+
+def _affine(counts: tuple[int, ...], steps: tuple[int, ...]) -> NDArray[np.int64]:
+    """Sum of index * step over nested loops, flattened in loop order: int64 [prod(counts)]."""
+    total = np.zeros(1, np.int64)
+    for count, step in zip(counts, steps, strict=True):
+        total = (total[:, None] + np.arange(count, dtype=np.int64) * step).reshape(-1)
+    return total
+
+
+def _progression(index: NDArray[np.int64]) -> slice | None:
+    """The slice that selects ``index`` [n], if there is one."""
+    first = int(index[0])
+    step = int(index[1]) - first if len(index) > 1 else 1
+    if step < 1 or not np.array_equal(index, first + step * np.arange(len(index))):
+        return None
+    return slice(first, int(index[-1]) + 1, step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A block of results: flattened pixels (oy, ox) and groups, and the words they are put in."""
+
+    pixels: slice
+    groups: slice
+    words: slice | NDArray[np.int64]  # pixel by pixel, group by group
+
+
+class _Epilogue:
+    """From accumulators to results: requantize, table, tail, and where they go."""
+
+    def __init__(self, machine: "Machine", index: int, nest: Nest, bound: int, beat: int) -> None:
+        core = machine.core
+        groups = nest.counts[0]
+        self.nest, self.index, self.lanes, self.beat = nest, index, core.lanes, beat
+        self.n_pixels = nest.counts[1] * nest.counts[2]
+        start = nest.bias_base + nest.bias_step * np.arange(groups, dtype=np.int64)
+        entry = start[:, None] * core.rq + np.arange(core.lanes)
+        # Lanes behind the tail are zeroed in the end, so their entries may be missing.
+        entry = np.minimum(entry, len(machine.bias) - 1)
+        bias, shift = machine.bias[entry], machine.shift[entry]
+        half = (np.int64(1) << shift) >> 1
+        largest = bound + int(np.abs(bias).max()) + int(half.max())
+        self.wraps = bound >= 1 << 31
+        self.dtype: type[np.integer] = np.int32 if largest < 1 << 31 else np.int64
+        self.offset = (bias + half).astype(self.dtype)[:, :, None]  # [groups, LANES, 1]
+        self.shift = shift.astype(self.dtype)[:, :, None]
+        self.one_shift = bool(np.all(shift == shift[0, 0]))
+        self.lookup: NDArray[np.integer] | None = None
+        if nest.table:
+            table = machine.table[nest.table_base * 256 : nest.table_base * 256 + 256]
+            signed = nest.stream and not nest.y_unsigned
+            self.lookup = table.view(np.int8) if signed else table
+        address = nest.result_base + _affine(nest.counts[:3], nest.result_steps)
+        self.address = address.reshape(groups, self.n_pixels)
+
+    @property
+    def beats(self) -> int:
+        """Beats that the nest sends."""
+        lanes = (self.nest.counts[0] - 1) * self.lanes + self.nest.tail
+        return self.n_pixels * lanes if self.nest.stream else 0
+
+    def place(self, pixels: slice, groups: slice) -> _Place:
+        address = np.ascontiguousarray(self.address[groups, pixels].T).reshape(-1)
+        run = None if self.nest.stream else _progression(address)
+        return _Place(pixels, groups, address if run is None else run)
+
+    def finish(self, chunk: _Chunk, acc: NDArray[np.integer], place: _Place) -> None:
+        """Take accumulators [pixels, groups, LANES, samples] to their place; may overwrite them."""
+        nest = self.nest
+        if self.wraps:
+            acc = wrap32(acc.astype(np.int64))
+        if acc.dtype != self.dtype:
+            acc = acc.astype(self.dtype)
+        shift = self.shift[0, 0, 0] if self.one_shift else self.shift[place.groups]
+        values = requantize_in_place(acc, self.offset[place.groups], shift, nest.lo, nest.hi)
+        if self.lookup is not None:
+            values = self.lookup[values.astype(np.uint8)]
+        if place.groups.stop == nest.counts[0] and nest.tail < self.lanes:
+            values[:, -1, nest.tail :] = 0
+        if nest.stream:
+            self._send(chunk, values, place)
+        elif isinstance(place.words, slice):
+            np.copyto(chunk.words[place.words].reshape(values.shape), values, casting="unsafe")
+        else:
+            flat = values.reshape(len(place.words), self.lanes, -1)
+            chunk.words[place.words] = flat.astype(chunk.words.dtype)
+        if chunk.kept:
+            self._keep(chunk, values, place)
+
+    def _send(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
+        for i, g in enumerate(range(place.groups.start, place.groups.stop)):
+            lanes = self.nest.tail if g == self.nest.counts[0] - 1 else self.lanes
+            first = self.beat + g * self.n_pixels * self.lanes
+            run = slice(first + place.pixels.start * lanes, first + place.pixels.stop * lanes)
+            chunk.beats[run] = values[:, i, :lanes].reshape(-1, chunk.samples)
+
+    def _keep(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
+        kept = chunk.kept[self.index]
+        if not self.nest.stream:
+            values = values.astype(chunk.words.dtype)  # the bits, as they lie in the word
+        for i, g in enumerate(range(place.groups.start, place.groups.stop)):
+            first = g * self.n_pixels
+            run = slice(first + place.pixels.start, first + place.pixels.stop)
+            kept[:, run] = np.moveaxis(values[:, i], 2, 0)
+
+
+class _Taps:
+    """Addresses and masks of a nest's taps, as docs/format.md writes them."""
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        _, oy, ox, ky, kx, _ = (np.arange(n, dtype=np.int64) for n in nest.counts)
+        y = nest.y_start + oy[:, None] * nest.y_step_oy + ky * nest.y_step_ky
+        x = nest.x_start + ox[:, None] * nest.x_step_ox + kx * nest.x_step_kx
+        self.valid_y = (y >= 0) & (y < nest.y_limit)  # [oy, ky]
+        self.valid_x = (x >= 0) & (x < nest.x_limit)  # [ox, kx]
+        self.masked = not (bool(np.all(self.valid_y)) and bool(np.all(self.valid_x)))
+        self.one_weight = nest.weight_steps[1] == 0 and nest.weight_steps[2] == 0
+
+    def _loops(self, taps: slice) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        k, ci = np.divmod(np.arange(taps.start, taps.stop), self.nest.counts[5])
+        ky, kx = np.divmod(k, self.nest.counts[4])
+        return ky, kx, ci
+
+    def acts(self, pixels: slice, taps: slice) -> NDArray[np.int64]:
+        """Element addresses of group 0: [pixels, taps]."""
+        oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
+        ky, kx, ci = self._loops(taps)
+        s = self.nest.act_steps
+        base = self.nest.act_base + oy * s[1] + ox * s[2]
+        rows: NDArray[np.int64] = base[:, None] + (ky * s[3] + kx * s[4] + ci * s[5])
+        return rows
+
+    def valid(self, pixels: slice, taps: slice) -> NDArray[np.bool_]:
+        """Which taps count: [pixels, taps]."""
+        oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
+        ky, kx, _ = self._loops(taps)
+        both: NDArray[np.bool_] = self.valid_y[oy[:, None], ky] & self.valid_x[ox[:, None], kx]
+        return both
+
+    def weights(self, groups: slice, pixels: slice, taps: slice) -> NDArray[np.int64]:
+        """Weight addresses [groups, pixels, taps]; one pixel if all have the same."""
+        pixels = slice(0, 1) if self.one_weight else pixels
+        g = np.arange(groups.start, groups.stop)
+        oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
+        ky, kx, ci = self._loops(taps)
+        s = self.nest.weight_steps
+        base = self.nest.weight_base + g[:, None] * s[0] + oy * s[1] + ox * s[2]
+        rows: NDArray[np.int64] = base[:, :, None] + (ky * s[3] + kx * s[4] + ci * s[5])
+        return rows
+
+
+def _largest_sum(machine: "Machine", taps: _Taps) -> int:
+    """A bound on any lane's |sum of products|: from the weights where they are few, else coarse."""
+    nest, core = taps.nest, machine.core
+    largest = (1 << core.data_bits) - 1 if nest.x_unsigned else 1 << (core.data_bits - 1)
+    coarse = largest * nest.taps << (core.weight_bits - 1)
+    if coarse < FLOAT32_EXACT or not taps.one_weight:
+        return coarse
+    total = 0
+    for g in range(nest.counts[0] if nest.weight_steps[0] else 1):
+        column = np.zeros(core.lanes, np.int64)
+        for run in _ranges(nest.taps, 1 << 20):
+            address = taps.weights(slice(g, g + 1), slice(0, 1), run)[0, 0]
+            column += np.abs(machine.weights[address].astype(np.int64)).sum(axis=0)
+        total = max(total, int(column.max()))
+    return max(1, total * largest)
+
+
+def _ranges(total: int, step: int) -> Iterator[slice]:
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of the scratchpad, [m, n]: a strided view where possible, else indices."""
+
+    shape: tuple[int, int]
+    start: int
+    step: int  # from m to m + 1; n are neighbours
+    index: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64]) -> "_Rows":
+        m, n = rows.shape
+        start = int(rows[0, 0])
+        step = int(rows[1, 0]) - start if m > 1 else 0
+        plain = start + step * np.arange(m)[:, None] + np.arange(n)
+        return cls((m, n), start, step, None if np.array_equal(rows, plain) else rows)
+
+    def read(self, source: NDArray[np.integer], work: Workspace) -> NDArray[np.integer]:
+        """[m, n, ...] from ``source`` [rows, ...]."""
+        shape = (*self.shape, *source.shape[1:])
+        if self.index is None:
+            row = source.strides[0]
+            strides = (self.step * row, *source.strides)
+            view: NDArray[np.integer] = as_strided(
+                source[self.start :], shape, strides, writeable=False
+            )
+            return view
+        out: NDArray[np.integer] = work.array("gather", shape, source.dtype.type)
+        np.take(source, self.index, axis=0, out=out, mode="clip")
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """One exact product: the rows it reads and the weights it multiplies them with."""
+
+    rows: _Rows
+    matrix: NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some results and the runs of taps behind them; ``products`` is None if made when needed."""
+
+    place: _Place
+    taps: list[slice]
+    products: list[_Product] | None
+
+
+class _Multiply:
+    """A multiply-add nest. Subclasses say which rows and weights stand behind a block."""
+
+    def __init__(self, machine: "Machine", index: int, nest: Nest, beat: int) -> None:
+        self.machine, self.nest, self.taps = machine, nest, _Taps(nest)
+        self.bound = _largest_sum(machine, self.taps)
+        self.dtype = product_dtype(self.bound)
+        self.out = _Epilogue(machine, index, nest, self.bound, beat)
+        self._matrices: dict[tuple[int | bytes, ...], NDArray[np.floating]] = {}
+        pixels_at_once, groups_at_once = self._block_shape()
+        taps = list(_ranges(nest.taps, _TAPS_AT_ONCE))
+        self.blocks: list[_Block] = []
+        for groups in _ranges(nest.counts[0], groups_at_once):
+            for pixels in _ranges(nest.counts[1] * nest.counts[2], pixels_at_once):
+                place = self.out.place(pixels, groups)
+                products = None
+                if machine.budget.left > 0:
+                    products = [self._product(place, run) for run in taps]
+                self.blocks.append(_Block(place, taps, products))
+        self._matrices.clear()
+
+    def _block_shape(self) -> tuple[int, int]:
+        """Pixels and groups of a block."""
+        raise NotImplementedError
+
+    def _product(self, place: _Place, taps: slice) -> _Product:
+        raise NotImplementedError
+
+    def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
+        """Accumulators [pixels, groups, LANES, samples], valid until the next call."""
+        raise NotImplementedError
+
+    def _kept(self, product: _Product, new_matrix: bool) -> _Product:
+        entries = product.matrix.size if new_matrix else 0
+        if product.rows.index is not None:
+            entries += product.rows.index.size
+        self.machine.budget.left -= entries
+        return product
+
+    def run(self, chunk: _Chunk) -> None:
+        for block in self.blocks:
+            total: NDArray[np.integer] | None = None
+            for i, taps in enumerate(block.taps):
+                ready = block.products[i] if block.products else self._product(block.place, taps)
+                acc = self._multiply(chunk, block.place, ready)
+                if len(block.taps) > 1:
+                    acc = acc.copy() if total is None else np.add(total, acc, out=total)
+                total = acc
+            self._matrices.clear()
+            assert total is not None
+            self.out.finish(chunk, total, block.place)
+
+
+class _Dense(_Multiply):
+    """Gather the elements behind each pixel, then [groups * LANES, taps] @ [taps, samples]."""
+
+    def _block_shape(self) -> tuple[int, int]:
+        lanes, n = self.machine.core.lanes, self.machine.chunk
+        groups = self.nest.counts[0] if self.nest.act_steps[0] == 0 else 1
+        per_pixel = n * (5 * min(self.nest.taps, _TAPS_AT_ONCE) + 8 * lanes * groups)
+        return max(1, _BLOCK_BYTES // per_pixel), groups
+
+    def _product(self, place: _Place, taps: slice) -> _Product:
+        lanes = self.machine.core.lanes
+        rows = self.taps.acts(place.pixels, taps) + place.groups.start * self.nest.act_steps[0]
+        if self.taps.masked:
+            zero = self.machine.zero_word * lanes
+            rows = np.where(self.taps.valid(place.pixels, taps), rows, zero)
+        pixel = 0 if self.taps.one_weight else place.pixels.start
+        key = (place.groups.start, pixel, taps.start)
+        matrix = self._matrices.get(key)
+        new = matrix is None
+        if matrix is None:
+            address = self.taps.weights(place.groups, place.pixels, taps)
+            chosen = np.moveaxis(self.machine.weights[address], (1, 3), (0, 2))
+            flat = chosen.reshape(len(chosen), -1, chosen.shape[3])  # [pixels, rows, taps]
+            matrix = np.ascontiguousarray(flat[0] if self.taps.one_weight else flat, self.dtype)
+            self._matrices[key] = matrix
+        return self._kept(_Product(_Rows.of(rows), matrix), new)
+
+    def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
+        elements = self.machine.readable(chunk, self.nest).reshape(-1, chunk.samples)
+        x = product.rows.read(elements, chunk.work)
+        acc = exact_product(x, product.matrix, self.bound, chunk.work)
+        groups = place.groups.stop - place.groups.start
+        return acc.reshape(len(acc), groups, self.machine.core.lanes, chunk.samples)
+
+
+class _LaneWise(_Multiply):
+    """Gather the words behind a block; then for each lane [pixels, words] @ [words, samples].
+
+    Neighbouring windows overlap, so a block of pixels reads few different words, and a small
+    matrix with a zero wherever a pixel does not use a word takes the place of a loop over taps.
+    """
+
+    def _block_shape(self) -> tuple[int, int]:
+        groups, n_oy, n_ox = self.nest.counts[:3]
+        lanes, n = self.machine.core.lanes, self.machine.chunk
+        run = slice(0, min(self.nest.taps, _TAPS_AT_ONCE))
+        first = n_oy // 2 * n_ox  # the middle row is a typical one
+        best, best_cost = 1, float("inf")
+        for rows_or_pixels in (1, 2, 3, 4, 6, 8, 12, 16):
+            for size in (rows_or_pixels, rows_or_pixels * n_ox):
+                pixels = slice(first, first + size)
+                if size > 64 or pixels.stop > n_oy * n_ox:
+                    continue
+                words = len(np.unique(self.taps.acts(pixels, run)[self.taps.valid(pixels, run)]))
+                # ns per result: multiply-adds, conversion of the words, overhead of numpy's calls
+                cost = 0.022 * words + 0.09 * words / size + 15000 / (n * lanes * groups * size)
+                if cost < best_cost:
+                    best, best_cost, best_words = size, cost, words
+        per_group = n * lanes * (5 * max(1, best_words) + 8 * best)
+        return best, max(1, min(groups, _BLOCK_BYTES // per_group))
+
+    def _product(self, place: _Place, taps: slice) -> _Product:
+        lanes = self.machine.core.lanes
+        address = self.taps.acts(place.pixels, taps) // lanes
+        pixel, tap = np.nonzero(self.taps.valid(place.pixels, taps))
+        words, column = np.unique(address[pixel, tap], return_inverse=True)
+        groups = np.arange(place.groups.start, place.groups.stop)
+        rows = words + groups[:, None] * (self.nest.act_steps[0] // lanes)
+        if not words.size:
+            rows = np.full((len(groups), 1), self.machine.zero_word, np.int64)
+        weights = self.taps.weights(place.groups, place.pixels, taps)
+        key = (
+            *(len(address), place.groups.start),
+            *(pixel.tobytes(), tap.tobytes(), column.tobytes(), weights.tobytes()),
+        )
+        matrix = self._matrices.get(key)
+        new = matrix is None
+        if matrix is None:
+            cells = np.zeros((len(address), rows.shape[1], len(groups), lanes), self.dtype)
+            of_pixel = np.zeros_like(pixel) if self.taps.one_weight else pixel
+            chosen = self.machine.weights[weights[:, of_pixel, tap]].astype(self.dtype)
+            np.add.at(cells, (pixel, column), np.moveaxis(chosen, 1, 0))
+            matrix = np.ascontiguousarray(np.moveaxis(cells, (0, 1), (2, 3)))
+            self._matrices[key] = matrix  # [groups, LANES, pixels, words]
+        return self._kept(_Product(_Rows.of(rows), matrix), new)
+
+    def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
+        words = product.rows.read(self.machine.readable(chunk, self.nest), chunk.work)
+        x = np.swapaxes(words, 1, 2)  # [groups, LANES, words, samples]
+        acc = exact_product(x, product.matrix, self.bound, chunk.work)
+        return np.moveaxis(acc, 2, 0)
+
+
+class _Maximum:
+    """A max nest: word by word, the highest number of each lane."""
+
+    def __init__(self, machine: "Machine", index: int, nest: Nest, beat: int) -> None:
+        self.machine, self.nest, self.taps = machine, nest, _Taps(nest)
+        core = machine.core
+        self.out = _Epilogue(machine, index, nest, 1 << core.data_bits, beat)
+        per_pixel = machine.chunk * core.lanes * 8
+        self.places = [
+            self.out.place(pixels, slice(g, g + 1))
+            for g in range(nest.counts[0])
+            for pixels in _ranges(
+                nest.counts[1] * nest.counts[2], max(1, _BLOCK_BYTES // per_pixel)
+            )
+        ]
+
+    def run(self, chunk: _Chunk) -> None:
+        lanes = self.machine.core.lanes
+        source = self.machine.readable(chunk, self.nest)
+        for place in self.places:
+            n_pixels = place.pixels.stop - place.pixels.start
+            acc = np.full((n_pixels, lanes, chunk.samples), np.iinfo(source.dtype).min, np.int32)
+            none = np.ones(n_pixels, np.bool_)
+            for taps in _ranges(self.nest.taps, max(1, (1 << 20) // n_pixels)):
+                group = place.groups.start * self.nest.act_steps[0]
+                address = (self.taps.acts(place.pixels, taps) + group) // lanes
+                valid = self.taps.valid(place.pixels, taps)
+                none &= ~np.any(valid, axis=1)
+                for t in range(address.shape[1]):
+                    counts = valid[:, t]
+                    if np.all(counts):
+                        np.maximum(acc, source[address[:, t]], out=acc)
+                    else:
+                        acc[counts] = np.maximum(acc[counts], source[address[counts, t]])
+            acc[none] = 0
+            self.out.finish(chunk, acc[:, None], place)
+
+
+class Machine:
+    """A program and its images, ready to run.
+
+    Attributes:
+        core: parameters of the core.
+        program: the decoded descriptors; the first is the input frame.
+        beats_in, beats_out: elements of one frame and of its result.
+        manifest: names and formats, for people; None if there is none.
+    """
+
+    def __init__(
+        self, images: dict[str, Words], core: Core, manifest: Manifest | None = None
+    ) -> None:
+        """Decode, validate and prepare.
+
+        Raises:
+            ProgramError: a rule of docs/format.md is broken; names the line of program.mem.
+        """
+        self.core, self.manifest = core, manifest
+        self.program: list[Descriptor] = validate(images, core)
+        narrow = np.int8 if core.weight_bits <= 8 else np.int16
+        self.weights = unpack_lanes(images["weights"], core.weight_bits).astype(narrow)
+        self.bias, self.shift = unpack_bias(images["bias"])
+        table = images.get("table")
+        self.table = np.zeros(0, np.uint8) if table is None else table.data[:, 0]
+        first = self.program[0]
+        assert isinstance(first, Input)
+        self.frame = first
+        self.beats_in = first.run * first.runs
+        self.zero_word = _words_used(self.program, core.lanes)
+        sent = sum(d.pixels for d in self.program if isinstance(d, Nest) and d.stream)
+        bytes_each = (self.zero_word + 1) * core.lanes * (core.data_bits // 8)
+        bytes_each += sent * core.lanes * 8
+        fitting = _CHUNK_BYTES // bytes_each
+        self.chunk = max(
+            1, 32 if 8 <= fitting < 32 else min(fitting // 64 * 64 or fitting, _MAX_CHUNK)
+        )
+        self.budget = _Budget(_CACHED_ENTRIES)
+        self.beats_out = 0
+        self._nests: list[_Multiply | _Maximum] = []
+        for index, nest in enumerate(self.program):
+            if isinstance(nest, Nest):
+                kind = _Maximum if nest.max else _LaneWise if nest.lanewise else _Dense
+                self._nests.append(kind(self, index, nest, self.beats_out))
+                self.beats_out += self._nests[-1].out.beats
+        self._work = Workspace()
+
+    def readable(self, chunk: _Chunk, nest: Nest) -> NDArray[np.integer]:
+        """The scratchpad as the nest reads it: signed or unsigned."""
+        kind = f"{'u' if nest.x_unsigned else 'i'}{self.core.data_bits // 8}"
+        return chunk.words.view(kind)
+
+    def run(
+        self,
+        frames: NDArray[np.integer],
+        keep_layers: bool = False,
+        progress: Progress | None = None,
+    ) -> Results:
+        """Execute the program for each frame.
+
+        Args:
+            frames: [samples, beats] in stream order; as in hardware the low DATA_BITS count.
+            keep_layers: also return every result word of every nest.
+            progress: called with the number of samples that are finished.
+
+        Raises:
+            InputError: a frame has the wrong number of elements.
+        """
+        if frames.ndim != 2 or frames.shape[1] != self.beats_in:
+            raise InputError(
+                f"a frame has {self.beats_in} elements ({self.frame.runs} runs of "
+                f"{self.frame.run}), got an array of shape {frames.shape}"
+            )
+        samples = len(frames)
+        beats = np.empty((samples, self.beats_out), np.int64)
+        kept: dict[int, NDArray[np.int32]] = {}
+        if keep_layers:
+            for nest in self._nests:
+                shape = (samples, nest.nest.pixels, self.core.lanes)
+                kept[nest.out.index] = np.empty(shape, np.int32)
+        for part in _ranges(samples, self.chunk):
+            beats[part] = self._run_chunk(frames[part], {i: k[part] for i, k in kept.items()})
+            if progress is not None:
+                progress(part.stop)
+        results = []
+        for nest in self._nests if keep_layers else []:
+            address = nest.out.address.reshape(-1)
+            address = np.full_like(address, -1) if nest.nest.stream else address
+            results.append(NestResult(nest.out.index, address, kept[nest.out.index]))
+        return Results(beats, tuple(results))
+
+    def _run_chunk(
+        self, frames: NDArray[np.integer], kept: dict[int, NDArray[np.int32]]
+    ) -> NDArray[np.int64]:
+        """Output beats [samples, beats] of a few frames."""
+        samples, lanes = len(frames), self.core.lanes
+        raw: type[np.integer] = np.uint8 if self.core.data_bits == 8 else np.uint16
+        words: NDArray[np.integer] = self._work.array(
+            "scratch", (self.zero_word + 1, lanes, samples), raw
+        )
+        words[self.zero_word] = 0
+        chunk = _Chunk(words, np.empty((self.beats_out, samples), np.int64), kept, self._work)
+        run, runs = self.frame.run, self.frame.runs
+        per_run = -(-run // lanes)
+        target = chunk.words[self.frame.result_base :][: runs * per_run]
+        rows = target.reshape(runs, per_run * lanes, samples)
+        rows[:, run:] = 0
+        # In two steps, because a narrow transposition is cheaper than a wide one.
+        rows[:, :run] = np.moveaxis(frames.astype(raw).reshape(samples, runs, run), 0, 2)
+        for nest in self._nests:
+            nest.run(chunk)
+        return chunk.beats.T
+
+
+def _words_used(program: list[Descriptor], lanes: int) -> int:
+    """One more than the highest scratchpad word that the program writes."""
+    top = 0
+    for d in program:
+        if isinstance(d, Input):
+            top = max(top, d.result_base + d.runs * -(-d.run // lanes))
+        elif not d.stream:
+            moves = zip(d.counts[:3], d.result_steps, strict=True)
+            top = max(top, d.result_base + sum((c - 1) * s for c, s in moves if s > 0) + 1)
+    return top
+
+
+def load(bundle: Path, allow_modified: bool = False) -> Machine:
+    """Read a bundle from disk and prepare it.
+
+    Raises:
+        InputError: a missing or malformed file, or images that are not the packed ones.
+        ProgramError: the program breaks a rule; names the line of program.mem.
+    """
+    manifest = read_manifest(bundle)
+    images = load_images(bundle, manifest, allow_modified)
+    try:
+        return Machine(images, manifest.core, manifest)
+    except ProgramError as error:
+        raise ProgramError(f"{bundle / 'program.mem'}: {error}") from None
+
+
+# ------------------------------------------------------------------------------ frames and arrays
+
+
+def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np.int64]:
+    """Arrays of samples as stream frames.
+
+    Floats are quantized to ``frame.format`` (nearest, ties towards +inf, saturated); integers
+    are taken to be in that format already. With two planes a feature becomes two elements: hi =
+    the nearest integer, lo = what is missing in units of lsb * 2**-plane_shift.
+
+    Args:
+        samples: [n, *frame.shape], float or integer.
+
+    Returns:
+        int64 [n, beats], beats = y * x * c * planes.
+
+    Raises:
+        InputError: wrong shape, NaN, or integers outside the format.
+    """
+    if list(samples.shape[1:]) != list(frame.shape):
+        raise InputError(
+            f"inputs have shape {list(samples.shape)}, expected "
+            f"[samples, {', '.join(str(n) for n in frame.shape)}]"
+        )
+    flat = samples.reshape(len(samples), -1)
+    order = _affine(tuple(frame.dims), tuple(frame.strides))
+    if order.size != flat.shape[1] or not np.array_equal(order, np.arange(order.size)):
+        flat = flat[:, order]
+    q = frame.format.q
+    if not np.issubdtype(flat.dtype, np.floating):
+        if frame.planes != 1:
+            raise InputError(f"an input of {frame.planes} planes is quantized from floats only")
+        whole = flat.astype(np.int64)
+        if whole.size and (whole.min() < q.min or whole.max() > q.max):
+            raise InputError(
+                f"integer inputs must lie in {q.min}..{q.max} ({q}), "
+                f"got {whole.min()}..{whole.max()}"
+            )
+        return whole
+    real = flat.astype(np.float64)
+    if not np.all(np.isfinite(real)):
+        sample = int(np.flatnonzero(~np.all(np.isfinite(real), axis=1))[0])
+        raise InputError(f"input sample {sample} has values that are not finite")
+    high = q.quantize(real)
+    if frame.planes == 1:
+        return high
+    if frame.planes != 2:
+        raise InputError(f"an input has one or two planes, the manifest says {frame.planes}")
+    rest = real / q.lsb - high
+    low = np.floor(rest * 2.0**frame.plane_shift + 0.5)
+    low = np.clip(low, q.min, q.max).astype(np.int64)
+    return np.stack([high, low], axis=2).reshape(len(flat), -1)
+
+
+def output_order(machine: Machine) -> NDArray[np.int64]:
+    """Where each beat of the output stream belongs in the flat output array: int64 [beats].
+
+    Raises:
+        InputError: the manifest does not fit the program.
+    """
+    manifest = machine.manifest
+    if manifest is None:
+        raise ValueError("the machine was made without a manifest")
+    lanes, parts = machine.core.lanes, []
+    frame = manifest.output
+    _, width, _ = frame.dims
+    for index, d in enumerate(machine.program):
+        if not isinstance(d, Nest) or not d.stream:
+            continue
+        groups, n_oy, n_ox = d.counts[:3]
+        channels = np.array(manifest.nests[index - 1].channels, np.int64)
+        oy, ox = np.divmod(np.arange(n_oy * n_ox), n_ox)
+        for g in range(groups):
+            valid = d.tail if g == groups - 1 else lanes
+            c = channels[g * lanes : g * lanes + valid]
+            place = (oy * frame.strides[0] + ox * frame.strides[1])[:, None] + c * frame.strides[2]
+            parts.append(place.reshape(-1))
+    order = np.concatenate(parts)
+    if not np.array_equal(np.sort(order), np.arange(int(np.prod(frame.shape)))):
+        raise InputError(
+            f"manifest.json: output: the program's {order.size} results do not fill an array of "
+            f"shape {frame.shape}"
+        )
+    return order
+
+
+def arrays_from_beats(
+    beats: NDArray[np.int64], machine: Machine
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The output stream as arrays in the network's own shape.
+
+    Args:
+        beats: int64 [samples, beats].
+
+    Returns:
+        (integers, real values), both [samples, *output.shape].
+
+    Raises:
+        InputError: the manifest does not fit the program.
+    """
+    order = output_order(machine)
+    assert machine.manifest is not None
+    frame = machine.manifest.output
+    flat = np.empty_like(beats)
+    flat[:, order] = beats
+    integers = flat.reshape(len(beats), *frame.shape)
+    return integers, frame.format.q.real(integers)

@@ -1,0 +1,526 @@
+"""Is a program legal? The rules of docs/format.md, checked before golden and before the HDL.
+
+A legal program computes the same in both: no address leaves its memory, nothing is read before it
+is written, and no result depends on when it is written. What comes from a damaged file may be any
+bits, so every check first bounds the numbers and only then lists addresses.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.golden.cycles import MAX_CYCLES, cycle_bound
+from bramcast.pack.descriptor import (
+    ADDRESS_BITS,
+    DESCRIPTOR_WORDS,
+    INPUT_FIELDS,
+    LOOPS,
+    NEST_FIELDS,
+    Descriptor,
+    Input,
+    Nest,
+    split_program,
+)
+from bramcast.pack.errors import InputError, ProgramError
+from bramcast.pack.manifest import Core, Manifest
+from bramcast.pack.words import BIAS_BITS, ENTRY_BITS, Words, to_uint32
+
+_STEP_LIMIT = 1 << 31
+_COORDINATE = 1 << 15
+
+
+def check_core(core: Core) -> None:
+    """Refuse parameters that no core can be built with.
+
+    Raises:
+        InputError: names the parameter.
+    """
+    rules = (
+        ("lanes", core.lanes <= 64 and core.lanes.bit_count() == 1, "a power of two up to 64"),
+        ("taps", core.taps == 1, "1"),
+        ("data_bits", core.data_bits in (8, 16), "8 or 16"),
+        ("weight_bits", 2 <= core.weight_bits <= 16, "2..16"),
+        ("rq", core.rq <= core.lanes and core.rq.bit_count() == 1, "a power of two up to lanes"),
+        (
+            "scratch_depth",
+            core.scratch_depth * core.lanes <= 1 << ADDRESS_BITS,
+            f"at most 2**{ADDRESS_BITS} / lanes",
+        ),
+    )
+    for name, good, meaning in rules:
+        if not good:
+            raise InputError(f"core parameter {name} must be {meaning}, got {getattr(core, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A descriptor in the program image, for messages."""
+
+    index: int
+
+    def error(self, name: str, text: str) -> ProgramError:
+        """The error for a field, with its line of program.mem."""
+        known = {**INPUT_FIELDS, **NEST_FIELDS} if self.index else INPUT_FIELDS
+        line = DESCRIPTOR_WORDS * self.index + known[name].word + 1
+        what = f"nest {self.index}" if self.index else "input"
+        return ProgramError(f"program line {line}, {what}, {name}: {text}")
+
+
+def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
+    """The descriptors of a program image, if they are legal.
+
+    Args:
+        images: all images of the core; every descriptor is judged by their depths.
+
+    Returns:
+        The input frame, then the nests.
+
+    Raises:
+        ProgramError: the first rule that is broken, with the line of program.mem.
+        InputError: impossible core parameters.
+    """
+    check_core(core)
+    program = split_program(to_uint32(images["program"]))
+    if not isinstance(program[0], Input):
+        raise ProgramError("program line 1: the first descriptor must be INPUT")
+    for index, d in enumerate(program[1:], 1):
+        if isinstance(d, Input):
+            raise ProgramError(
+                f"program line {DESCRIPTOR_WORDS * index + 1}, descriptor {index}: "
+                "only the first descriptor may be INPUT"
+            )
+    cycles = cycle_bound(program, core)
+    if cycles > MAX_CYCLES:
+        raise ProgramError(
+            f"program lines 1-{DESCRIPTOR_WORDS * len(program)}: the run takes about {cycles} "
+            f"cycles, more than {MAX_CYCLES} (2**{MAX_CYCLES.bit_length() - 1})"
+        )
+    written = np.zeros(core.scratch_depth, np.bool_)
+    for index, d in enumerate(program):
+        place = _Place(index)
+        if isinstance(d, Input):
+            _check_input(place, d, core, written)
+        else:
+            _check_fields(place, d, core, last=index == len(program) - 1)
+            _check_weights(place, d, len(images["weights"]))
+            _check_bias_and_table(place, d, core, images)
+            reads = _reads(place, d, core)
+            missing = np.flatnonzero(reads & ~written)
+            if missing.size:
+                raise place.error(
+                    "act_base", f"reads scratchpad word {missing[0]} before it is written"
+                )
+            if not d.stream:
+                writes = _writes(place, d, core)
+                _check_hazard(place, d, core, reads, writes)
+                written |= writes >= 0
+    return program
+
+
+def _check_input(place: _Place, d: Input, core: Core, written: NDArray[np.bool_]) -> None:
+    end = d.result_base + d.runs * -(-d.run // core.lanes)
+    if end > core.scratch_depth:
+        raise place.error(
+            "result_base",
+            f"the frame fills words {d.result_base}..{end - 1}, "
+            f"the scratchpad has {core.scratch_depth}",
+        )
+    written[d.result_base : end] = True
+
+
+def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
+    """Rules 1 and 5 to 8: single fields and what they say about each other."""
+
+    def need(good: bool, name: str, text: str) -> None:
+        if not good:
+            raise place.error(name, text)
+
+    need(d.tail <= core.lanes, "tail", f"{d.tail} valid lanes, the core has {core.lanes}")
+    need(not last or d.stream, "stream", "the last nest must be a stream nest")
+    for stream, steps in (
+        ("act", d.act_steps),
+        ("weight", d.weight_steps),
+        ("result", d.result_steps),
+    ):
+        for count, step, loop in zip(d.counts, steps, LOOPS, strict=False):
+            name = f"{stream}_jump_{loop}"
+            if count == 1:
+                need(step == 0, name, f"the step is {step}, but the loop's count is 1")
+            need(abs(step) < _STEP_LIMIT, name, f"the step {step} does not fit 32 bits")
+    counts = dict(zip(LOOPS, d.counts, strict=True))
+    for axis, outer, inner, start, limit, step_outer, step_inner in (
+        ("y", "oy", "ky", d.y_start, d.y_limit, d.y_step_oy, d.y_step_ky),
+        ("x", "ox", "kx", d.x_start, d.x_limit, d.x_step_ox, d.x_step_kx),
+    ):
+        for loop, step in ((outer, step_outer), (inner, step_inner)):
+            good = counts[loop] > 1 or step == 0
+            need(good, f"{axis}_step_{loop}", f"the step is {step}, but the loop's count is 1")
+        need(limit >= 1, f"{axis}_limit", f"must be 1..{_COORDINATE - 1}, got {limit}")
+        moves = [(counts[outer] - 1) * step_outer, (counts[inner] - 1) * step_inner]
+        low = start + sum(min(0, m) for m in moves)
+        high = start + sum(max(0, m) for m in moves)
+        need(
+            -_COORDINATE <= low and high < _COORDINATE,
+            f"{axis}_start",
+            f"the coordinate runs over {low}..{high}, outside -32768..32767",
+        )
+    if d.lanewise:
+        need(d.act_base % core.lanes == 0, "act_base", f"{d.act_base} is no multiple of LANES")
+        for loop, step in zip(LOOPS, d.act_steps, strict=True):
+            text = f"a lane-wise nest's step {step} is no multiple of LANES"
+            need(step % core.lanes == 0, f"act_jump_{loop}", text)
+    if d.max:
+        need(d.lanewise, "max", "a max nest must be lane-wise")
+        need(d.weight_base == 0, "weight_base", "a max nest has no weights, so it must be 0")
+        for loop, step in zip(LOOPS, d.weight_steps, strict=True):
+            need(step == 0, f"weight_jump_{loop}", "a max nest has no weights, so it must be 0")
+    need(d.lo <= d.hi, "lo", f"lo {d.lo} is above hi {d.hi}")
+    top = 1 << core.data_bits
+    if d.table:
+        need(core.data_bits == 8, "table", f"tables need DATA_BITS = 8, it is {core.data_bits}")
+        need(-128 <= d.lo and d.hi <= 255, "lo", f"before a table: -128..255, not {d.lo}..{d.hi}")
+    else:
+        need(d.table_base == 0, "table_base", "must be 0 without a table")
+        fits = (-top // 2 <= d.lo and d.hi < top // 2) or (0 <= d.lo and d.hi < top)
+        text = f"{d.lo}..{d.hi} fits {core.data_bits} bits neither signed nor unsigned"
+        need(d.stream or fits, "lo", text)
+    need(not d.y_unsigned or (d.stream and d.table), "y_unsigned", "only with stream and table")
+    if d.stream:
+        need(d.result_base == 0, "result_base", "must be 0 in a stream nest")
+        for loop, step in zip(LOOPS, d.result_steps, strict=False):
+            need(step == 0, f"result_jump_{loop}", "must be 0 in a stream nest")
+
+
+def _span(counts: tuple[int, ...], steps: tuple[int, ...], base: int) -> tuple[int, int]:
+    """Lowest and highest address of an affine loop nest, in exact integers."""
+    moves = [(count - 1) * step for count, step in zip(counts, steps, strict=True)]
+    return base + sum(min(0, m) for m in moves), base + sum(max(0, m) for m in moves)
+
+
+def _check_weights(place: _Place, d: Nest, depth: int) -> None:
+    low, high = _span(d.counts, d.weight_steps, d.weight_base)
+    if not d.max and (low < 0 or high >= depth):
+        raise place.error(
+            "weight_base", f"reads weights {low}..{high}, the image has {depth} words"
+        )
+
+
+def _check_bias_and_table(place: _Place, d: Nest, core: Core, images: Mapping[str, Words]) -> None:
+    groups, depth = d.counts[0], len(images["bias"])
+    high = d.bias_base + (groups - 1) * d.bias_step + (d.tail - 1) // core.rq
+    if groups > 1:
+        high = max(high, d.bias_base + (groups - 2) * d.bias_step + (core.lanes - 1) // core.rq)
+    if high >= depth:
+        raise place.error(
+            "bias_base", f"reads biases {d.bias_base}..{high}, the image has {depth} words"
+        )
+    tables = len(images["table"]) // 256 if "table" in images else 0
+    if d.table and d.table_base >= tables:
+        raise place.error("table_base", f"table {d.table_base}, the image holds {tables}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Two loops of one coordinate, and the address offsets of their valid taps.
+
+    The coordinate is start + o * step_o + k * step_k, valid in 0..limit-1; the address moves by
+    o * act_o + k * act_k.
+    """
+
+    count_o: int
+    count_k: int
+    start: int
+    limit: int
+    step_o: int
+    step_k: int
+    act_o: int
+    act_k: int
+
+    def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """For each k with valid taps: k, first and last valid o."""
+        k = np.arange(self.count_k, dtype=np.int64)
+        at = self.start + k * self.step_k  # coordinate at o = 0
+        if self.step_o == 0:
+            keep = (at >= 0) & (at < self.limit)
+            first = np.zeros_like(k)
+            last = np.full_like(k, self.count_o - 1)
+        else:
+            bounds = (-at, self.limit - 1 - at)  # of o * step_o
+            low, high = bounds if self.step_o > 0 else (-bounds[1], -bounds[0])
+            step = abs(self.step_o)
+            first = np.maximum(-(-low // step), 0)
+            last = np.minimum(high // step, self.count_o - 1)
+            keep = first <= last
+        return k[keep], first[keep], last[keep]
+
+    def span(self) -> tuple[int, int] | None:
+        """Lowest and highest offset; None if no tap is valid."""
+        k, first, last = self._runs()
+        if not k.size:
+            return None
+        ends = np.concatenate([k * self.act_k + o * self.act_o for o in (first, last)])
+        return int(ends.min()), int(ends.max())
+
+    def offsets(self) -> NDArray[np.int64]:
+        """All different offsets, sorted. The caller has checked that the span is small."""
+        if self.count_k > self.count_o:  # the loop below runs over the shorter one
+            return self._swapped().offsets()
+        span = self.span()
+        if span is None:
+            return np.zeros(0, np.int64)
+        low, high = span
+        seen = np.zeros(high - low + 1, np.bool_)
+        for k, first, last in zip(*(a.tolist() for a in self._runs()), strict=True):
+            start, end = (k * self.act_k + o * self.act_o - low for o in (first, last))
+            if start > end:
+                start, end = end, start
+            seen[start : end + 1 : abs(self.act_o) or 1] = True
+        return np.flatnonzero(seen) + low
+
+    def _swapped(self) -> "_Axis":
+        return _Axis(
+            *(self.count_k, self.count_o, self.start, self.limit),
+            *(self.step_k, self.step_o, self.act_k, self.act_o),
+        )
+
+
+def _plus_affine(offsets: NDArray[np.int64], count: int, step: int) -> NDArray[np.int64]:
+    """All different sums of ``offsets`` and 0, step, .. (count - 1) * step; sorted."""
+    if count == 1 or step == 0 or not offsets.size:
+        return offsets
+    return _sums(offsets, np.sort(np.arange(count, dtype=np.int64) * step))
+
+
+def _sums(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All different sums of two sorted, non-empty sets of offsets."""
+    low = int(a[0] + b[0])
+    seen = np.zeros(int(a[-1] + b[-1]) - low + 1, np.bool_)
+    if len(a) > len(b):
+        a, b = b, a
+    pattern = np.zeros(int(b[-1] - b[0]) + 1, np.bool_)
+    pattern[b - b[0]] = True
+    dense = pattern.size < 16 * len(b)  # shifting the whole pattern is cheaper than single sums
+    for shift in (a - a[0]).tolist():
+        if dense:
+            seen[shift : shift + pattern.size] |= pattern
+        else:
+            seen[b - b[0] + shift] = True
+    return np.flatnonzero(seen) + low
+
+
+def _axes(d: Nest) -> tuple[_Axis, _Axis]:
+    _, n_oy, n_ox, n_ky, n_kx, _ = d.counts
+    s = d.act_steps
+    y = _Axis(n_oy, n_ky, d.y_start, d.y_limit, d.y_step_oy, d.y_step_ky, s[1], s[3])
+    x = _Axis(n_ox, n_kx, d.x_start, d.x_limit, d.x_step_ox, d.x_step_kx, s[2], s[4])
+    return y, x
+
+
+def _reads(place: _Place, d: Nest, core: Core) -> NDArray[np.bool_]:
+    """The scratchpad words that valid taps read: bool [scratch_depth]."""
+    reads = np.zeros(core.scratch_depth, np.bool_)
+    y, x = _axes(d)
+    spans = (y.span(), x.span())
+    if spans[0] is None or spans[1] is None:
+        return reads
+    rest = _span((d.counts[0], d.counts[5]), (d.act_steps[0], d.act_steps[5]), d.act_base)
+    low, high = (rest[i] + spans[0][i] + spans[1][i] for i in (0, 1))
+    if low < 0 or high >= core.scratch_depth * core.lanes:
+        raise place.error(
+            "act_base",
+            f"valid taps read elements {low}..{high}, "
+            f"the scratchpad has {core.scratch_depth * core.lanes}",
+        )
+    columns = _plus_affine(x.offsets(), d.counts[5], d.act_steps[5])
+    offsets = _plus_affine(_sums(y.offsets(), columns), d.counts[0], d.act_steps[0])
+    reads[(offsets + d.act_base) // core.lanes] = True
+    return reads
+
+
+def _writes(place: _Place, d: Nest, core: Core) -> NDArray[np.int64]:
+    """Which pixel (g, oy, ox) writes each scratchpad word, -1 if none: int64 [scratch_depth]."""
+    low, high = _span(d.counts[:3], d.result_steps, d.result_base)
+    if low < 0 or high >= core.scratch_depth:
+        raise place.error(
+            "result_base", f"writes words {low}..{high}, the scratchpad has {core.scratch_depth}"
+        )
+    writer = np.full(core.scratch_depth, -1, np.int64)
+    if d.pixels <= core.scratch_depth:
+        address = np.full(1, d.result_base, np.int64)
+        for count, step in zip(d.counts[:3], d.result_steps, strict=True):
+            address = (address[:, None] + np.arange(count) * step).reshape(-1)
+        writer[address] = np.arange(d.pixels)
+    if np.count_nonzero(writer >= 0) != d.pixels:
+        raise place.error("result_base", "writes a scratchpad word twice")
+    return writer
+
+
+def _check_hazard(
+    place: _Place, d: Nest, core: Core, reads: NDArray[np.bool_], writer: NDArray[np.int64]
+) -> None:
+    """Rule 3: a word that is read and written belongs to one pixel of a lane-wise nest."""
+    both = np.flatnonzero(reads & (writer >= 0))
+    if not both.size:
+        return
+    if not d.lanewise:
+        raise place.error("result_base", f"writes scratchpad word {both[0]}, which it also reads")
+    n_g, n_oy, n_ox, n_ky, n_kx, n_ci = d.counts
+    y = d.y_start + np.arange(n_oy)[:, None] * d.y_step_oy + np.arange(n_ky) * d.y_step_ky
+    x = d.x_start + np.arange(n_ox)[:, None] * d.x_step_ox + np.arange(n_kx) * d.x_step_kx
+    valid_y, valid_x = (y >= 0) & (y < d.y_limit), (x >= 0) & (x < d.x_limit)
+    pixels, taps = np.arange(d.pixels), np.arange(d.taps)
+    by_tap = d.taps <= d.pixels  # vectorise over the longer one
+    for i in range(min(d.taps, d.pixels)):
+        pixel, tap = (pixels, taps[i]) if by_tap else (pixels[i], taps)
+        rest, ox = np.divmod(pixel, n_ox)
+        g, oy = np.divmod(rest, n_oy)
+        rest, ci = np.divmod(tap, n_ci)
+        ky, kx = np.divmod(rest, n_kx)
+        s = d.act_steps
+        element = d.act_base + g * s[0] + oy * s[1] + ox * s[2] + ky * s[3] + kx * s[4] + ci * s[5]
+        counts = valid_y[oy, ky] & valid_x[ox, kx]
+        owner = writer[np.where(counts, element // core.lanes, 0)]
+        clash = counts & (owner >= 0) & (owner != pixel)
+        if np.any(clash):
+            word = int((element // core.lanes)[np.flatnonzero(clash)[0]])
+            raise place.error(
+                "result_base", f"scratchpad word {word} is written by one pixel, read by another"
+            )
+
+
+# --------------------------------------------------------------------------- what a bit stands for
+
+
+def describe_bit(
+    images: Mapping[str, Words],
+    core: Core,
+    image: str,
+    line: int,
+    bit: int,
+    manifest: Manifest | None = None,
+) -> str:
+    """What one bit of an image stands for, in words.
+
+    Args:
+        image: program, weights, bias or table.
+        line: line of the .mem file, from 1.
+        bit: from 0, the least significant.
+
+    Returns:
+        E.g. ``"weights.mem:9 bit 3: nest 2 (fc1), group 0, lane 0, tap ky 0 kx 0 ci 4"``. Contains
+        ``padding lane`` or ``unused`` where no valid result depends on the bit.
+
+    Raises:
+        ValueError: there is no such bit.
+        ProgramError: the program is not legal.
+    """
+    if not (1 <= line <= len(images[image]) and 0 <= bit < images[image].bits):
+        raise ValueError(f"{image}.mem has no line {line} with a bit {bit}")
+    program = validate(images, core)
+    find: dict[str, Callable[[], str]] = {
+        "program": lambda: _program_bit(program, line - 1, bit),
+        "weights": lambda: _weight_bit(program, core, line - 1, bit, manifest),
+        "bias": lambda: _bias_bit(program, core, line - 1, bit, manifest),
+        "table": lambda: _table_bit(program, line - 1, manifest),
+    }
+    return f"{image}.mem:{line} bit {bit}: {find[image]()}"
+
+
+def _nest_name(index: int, manifest: Manifest | None) -> str:
+    if manifest is None or index > len(manifest.nests):
+        return f"nest {index}"
+    return f"nest {index} ({manifest.layers[manifest.nests[index - 1].layer].name})"
+
+
+def _program_bit(program: list[Descriptor], word: int, bit: int) -> str:
+    index, offset = divmod(word, DESCRIPTOR_WORDS)
+    if index >= len(program):
+        return "unused word behind the last descriptor"
+    layout = NEST_FIELDS if index else INPUT_FIELDS
+    what = f"nest {index}" if index else "input"
+    if offset == 0 and bit < 4:
+        return f"{what}, opcode bit {bit}"
+    for name, f in layout.items():
+        if f.word == offset and f.lsb <= bit < f.lsb + f.bits:
+            return f"{what}, {name} bit {bit - f.lsb}"
+    return f"{what}, reserved bit (must be 0)"
+
+
+def _weight_bit(
+    program: list[Descriptor], core: Core, word: int, bit: int, manifest: Manifest | None
+) -> str:
+    lane = bit // core.weight_bits
+    padding = ""
+    for index, d in enumerate(program):
+        if not isinstance(d, Nest) or d.max:
+            continue
+        indices = _solve(d, word)
+        if not len(indices):
+            continue
+        name = _nest_name(index, manifest)
+        useful = [i for i in indices.tolist() if lane < _valid_lanes(d, i[0], core)]
+        if not useful:
+            padding = f"{name}, padding lane {lane} of group {indices[0][0]}"
+            continue
+        g, _, _, ky, kx, ci = useful[0]
+        channel = _channel(manifest, index, g * core.lanes + lane)
+        return f"{name}, group {g}, lane {lane}{channel}, tap ky {ky} kx {kx} ci {ci}"
+    return padding or "unused word"
+
+
+def _valid_lanes(d: Nest, group: int, core: Core) -> int:
+    return d.tail if group == d.counts[0] - 1 else core.lanes
+
+
+def _channel(manifest: Manifest | None, index: int, position: int) -> str:
+    if manifest is None or index > len(manifest.nests):
+        return ""
+    channels = manifest.nests[index - 1].channels
+    return f" (channel {channels[position]})" if position < len(channels) else ""
+
+
+def _solve(d: Nest, word: int) -> NDArray[np.int64]:
+    """Loop indices with this weight address, 0 where a step is 0: int64 [n, 6]."""
+    counts = [c if s else 1 for c, s in zip(d.counts, d.weight_steps, strict=True)]
+    address = np.full(1, d.weight_base, np.int64)
+    for count, step in zip(counts, d.weight_steps, strict=True):
+        address = (address[:, None] + np.arange(count) * step).reshape(-1)
+    hits = np.flatnonzero(address == word)
+    found = np.stack(np.unravel_index(hits, counts), axis=1).astype(np.int64)
+    if d.weight_steps[0] == 0 and len(found):  # every group reads the word
+        groups = np.repeat(np.arange(d.counts[0]), len(found))
+        found = np.tile(found, (d.counts[0], 1))
+        found[:, 0] = groups
+    return found
+
+
+def _bias_bit(
+    program: list[Descriptor], core: Core, word: int, bit: int, manifest: Manifest | None
+) -> str:
+    entry, position = divmod(bit, ENTRY_BITS)
+    part = f"bias bit {position}" if position < BIAS_BITS else f"shift bit {position - BIAS_BITS}"
+    padding = ""
+    for index, d in enumerate(program):
+        if not isinstance(d, Nest):
+            continue
+        start = d.bias_base + np.arange(d.counts[0]) * d.bias_step
+        name = _nest_name(index, manifest)
+        for g in np.flatnonzero((start <= word) & (word < start + core.lanes // core.rq)).tolist():
+            lane = (word - int(start[g])) * core.rq + entry
+            if lane < _valid_lanes(d, g, core):
+                channel = _channel(manifest, index, g * core.lanes + lane)
+                return f"{name}, group {g}, lane {lane}{channel}, {part}"
+            padding = f"{name}, padding lane {lane} of group {g}, {part}"
+    return padding or "unused word"
+
+
+def _table_bit(program: list[Descriptor], word: int, manifest: Manifest | None) -> str:
+    table, entry = divmod(word, 256)
+    users = [
+        _nest_name(i, manifest)
+        for i, d in enumerate(program)
+        if isinstance(d, Nest) and d.table and d.table_base == table
+    ]
+    return f"{', '.join(users)}, table {table}, entry {entry}" if users else "unused table"

@@ -1,0 +1,753 @@
+// bramcast_core: runs the loop nests of a program image on frames from a stream.
+//
+// Golden twin: docs/format.md says what is computed, docs/core.md in which cycle.
+//
+// While start_i is high and the core is idle, it takes a frame from s_axis, runs the program and sends the
+// results on m_axis. done_o is high for one cycle, the one after the last beat is accepted; cycles_o
+// then holds that run's cycles, from the first cycle in which the whole frame is in the scratchpad to the
+// one in which the last beat is accepted, both counted.
+//
+// Simulation: +program=FILE +weights=FILE +bias=FILE +table=FILE replace the images, +log=FILE writes
+// every result (bramcast_log).
+//
+`default_nettype none
+module bramcast_core #(
+    parameter int LANES         = 16,   // 1..64, a power of two: outputs computed side by side
+    parameter int TAPS          = 1,    // 1
+    parameter int DATA_BITS     = 8,    // 8 or 16, bits of an activation
+    parameter int WEIGHT_BITS   = 8,    // 8
+    parameter int RQ            = 2,    // 1..LANES, a power of two: lanes requantized per cycle
+    parameter int PROGRAM_DEPTH = 128,  // 64.., a multiple of 32
+    parameter int WEIGHTS_DEPTH = 1024, // 1..2**24, words of LANES weights
+    parameter int BIAS_DEPTH    = 64,   // 1..2**24, words of RQ entries
+    parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256, with DATA_BITS = 8
+    parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES, words of LANES activations
+    parameter     PROGRAM_IMAGE = "",   // files for $readmemh
+    parameter     WEIGHTS_IMAGE = "",
+    parameter     BIAS_IMAGE    = "",
+    parameter     TABLE_IMAGE   = ""
+) (
+    input  logic                 clk,
+    input  logic                 rst,            // synchronous, active high
+    input  logic                 start_i,
+    output logic                 busy_o,         // from taking a frame to the last beat
+    output logic                 done_o,
+    output logic [31:0]          cycles_o,
+    output logic                 frame_error_o,  // sticky: TLAST elsewhere than at a frame's end
+    input  logic [DATA_BITS-1:0] s_axis_tdata,
+    input  logic                 s_axis_tvalid,
+    output logic                 s_axis_tready,
+    input  logic                 s_axis_tlast,
+    output logic [31:0]          m_axis_tdata,
+    output logic                 m_axis_tvalid,
+    input  logic                 m_axis_tready,
+    output logic                 m_axis_tlast
+);
+
+  localparam int LANES_LOG    = $clog2(LANES);
+  localparam int CHUNKS       = LANES / RQ;  // of a whole group
+  localparam int FIFO_CHUNKS  = (CHUNKS > 8) ? 2 * CHUNKS : 16;
+  localparam int WORD_BITS    = LANES * DATA_BITS;
+  localparam int SCRATCH_BITS = (SCRATCH_DEPTH > 1) ? $clog2(SCRATCH_DEPTH) : 1;
+  localparam int ELEMENT_BITS = SCRATCH_BITS + LANES_LOG;
+  localparam int WEIGHT_ADDRESS_BITS = (WEIGHTS_DEPTH > 1) ? $clog2(WEIGHTS_DEPTH) : 1;
+  localparam int BIAS_BITS    = (BIAS_DEPTH > 1) ? $clog2(BIAS_DEPTH) : 1;
+  localparam int TABLE_BITS   = (TABLE_DEPTH > 256) ? $clog2(TABLE_DEPTH) - 8 : 1;
+  localparam int INDEX_BITS   = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
+  localparam int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1;
+  localparam int LANE_BITS    = (LANES > 1) ? LANES_LOG : 1;
+
+  generate
+    if (LANES < 1 || LANES > 64 || (LANES & (LANES - 1)) != 0) begin : g_check_lanes
+      LANES_must_be_a_power_of_two_up_to_64 u_error ();
+    end
+    if (TAPS != 1) begin : g_check_taps
+      TAPS_must_be_1 u_error ();
+    end
+    if (DATA_BITS != 8 && DATA_BITS != 16) begin : g_check_data
+      DATA_BITS_must_be_8_or_16 u_error ();
+    end
+    if (WEIGHT_BITS != 8) begin : g_check_weight
+      WEIGHT_BITS_must_be_8 u_error ();
+    end
+    if (RQ < 1 || RQ > LANES || (RQ & (RQ - 1)) != 0) begin : g_check_rq
+      RQ_must_be_a_power_of_two_up_to_LANES u_error ();
+    end
+    if (TABLE_DEPTH != 0 && DATA_BITS != 8) begin : g_check_table
+      TABLE_DEPTH_must_be_0_unless_DATA_BITS_is_8 u_error ();
+    end
+    if (ELEMENT_BITS > 24 || WEIGHT_ADDRESS_BITS > 24 || BIAS_BITS > 24) begin : g_check_depths
+      memories_must_fit_24_bit_addresses u_error ();
+    end
+  endgenerate
+
+  // ------------------------------------------------------------------ the program
+
+  logic        take_input, take_nest;
+  logic        input_ready, nest_ready;
+  logic        field_we, field_input;
+  logic [4:0]  field_index;
+  logic [31:0] field_word;
+
+  bramcast_fetch #(
+      .PROGRAM_DEPTH(PROGRAM_DEPTH),
+      .IMAGE(PROGRAM_IMAGE),
+      .PLUSARG("program=%s")
+  ) u_fetch (
+      .clk(clk),
+      .rst(rst),
+      .take_input_i(take_input),
+      .take_nest_i(take_nest),
+      .input_ready_o(input_ready),
+      .nest_ready_o(nest_ready),
+      .we_o(field_we),
+      .input_o(field_input),
+      .index_o(field_index),
+      .word_o(field_word)
+  );
+
+  // ------------------------------------------------------------------ order of events
+  //
+  //   frame taken -> take_nest -> prime_q -> run of taps ... last tap -> gap -> take_nest -> ...
+  //
+  // take_nest comes two cycles before the nest's first tap and GAP - 2 after the last tap of the nest
+  // before, when that nest's last word is about to be written, or as soon as its descriptor is here.
+
+  logic        idle_q;
+  logic        input_done, input_done_q;
+  logic        prime_q, prime_q2, prime_q3, prime_q4;
+  logic        gap_q;        // waiting for the last results
+  logic [6:0]  gap_left_q;
+  logic [6:0]  gap_q2;       // what gap_left_q starts with for this nest
+  logic        waiting_q;    // all results are in, or will be: the next nest may start
+  logic [31:0] cycle_q;      // number of this cycle in the run
+  logic        last_beat;
+  logic        nest_end, front_last, front_table, front_stream;
+  logic [5:0]  front_tail, tail_chunks;
+
+  localparam logic [5:0] WHOLE = 6'(CHUNKS - 1);
+
+  assign take_input  = idle_q && start_i && input_ready && nest_ready;
+  assign take_nest   = input_done || (waiting_q && nest_ready);
+  assign last_beat   = m_axis_tvalid && m_axis_tready && m_axis_tlast;
+  assign tail_chunks = front_tail >> $clog2(RQ);
+  assign busy_o      = !idle_q;
+
+  always_ff @(posedge clk) begin
+    input_done_q <= input_done;
+    prime_q      <= take_nest;
+    prime_q2     <= prime_q;
+    prime_q3     <= prime_q2;
+    prime_q4     <= prime_q3;
+
+    gap_q2 <= 7'd7 + 7'(tail_chunks) + 7'(tail_chunks != WHOLE) + (front_table ? 7'd2 : 7'd0);
+    if (nest_end) begin
+      gap_q      <= !front_last;
+      gap_left_q <= gap_q2;
+    end else if (gap_q) begin
+      gap_q      <= gap_left_q != 7'd0;
+      gap_left_q <= gap_left_q - 7'd1;
+    end
+    if (gap_q && gap_left_q == 7'd0) waiting_q <= 1'b1;
+    else if (take_nest) waiting_q <= 1'b0;
+
+    cycle_q <= input_done_q ? 32'd1 : cycle_q + 32'd1;
+    done_o  <= last_beat;
+    if (last_beat) cycles_o <= cycle_q;
+
+    if (take_input) idle_q <= 1'b0;
+    else if (last_beat) idle_q <= 1'b1;
+
+    if (rst) begin
+      idle_q       <= 1'b1;
+      input_done_q <= 1'b0;
+      prime_q      <= 1'b0;
+      prime_q2     <= 1'b0;
+      prime_q3     <= 1'b0;
+      prime_q4     <= 1'b0;
+      gap_q        <= 1'b0;
+      waiting_q    <= 1'b0;
+      done_o       <= 1'b0;
+      cycles_o     <= 32'd0;
+    end
+  end
+
+  // ------------------------------------------------------------------ settings
+
+  logic [95:0]           counts;
+  logic signed [15:0]    y_start, y_step_oy, y_step_ky, x_start, x_step_ox, x_step_kx;
+  logic [15:0]           y_limit, x_limit;
+  logic                  lanewise, is_max, x_unsigned, y_unsigned, stream, table_on, last_nest;
+  logic [5:0]            tail;
+  logic signed [31:0]    lo, hi;
+  logic [BIAS_BITS-1:0]  next_bias_base, bias_step;
+  logic [TABLE_BITS-1:0] table_number;
+
+  bramcast_settings #(
+      .BIAS_BITS(BIAS_BITS),
+      .TABLE_BITS(TABLE_BITS)
+  ) u_settings (
+      .clk(clk),
+      .we_i(field_we),
+      .index_i(field_index),
+      .word_i(field_word),
+      .take_front_i(take_nest),
+      .take_back_i(prime_q2),
+      .counts_o(counts),
+      .front_stream_o(front_stream),
+      .front_table_o(front_table),
+      .front_last_o(front_last),
+      .front_tail_o(front_tail),
+      .y_start_o(y_start),
+      .y_limit_o(y_limit),
+      .y_step_oy_o(y_step_oy),
+      .y_step_ky_o(y_step_ky),
+      .x_start_o(x_start),
+      .x_limit_o(x_limit),
+      .x_step_ox_o(x_step_ox),
+      .x_step_kx_o(x_step_kx),
+      .lanewise_o(lanewise),
+      .max_o(is_max),
+      .x_unsigned_o(x_unsigned),
+      .y_unsigned_o(y_unsigned),
+      .stream_o(stream),
+      .table_o(table_on),
+      .last_o(last_nest),
+      .tail_o(tail),
+      .lo_o(lo),
+      .hi_o(hi),
+      .next_bias_base_o(next_bias_base),
+      .bias_step_o(bias_step),
+      .table_number_o(table_number)
+  );
+
+  // ------------------------------------------------------------------ S0, S1: loops
+
+  logic       pixel_end, tail_group, stall, pop;
+  logic       s1_tap, s1_step, s1_first, s1_last, s1_tail_group, s1_end;
+  logic [2:0] s1_level;
+
+  bramcast_nest u_nest (
+      .clk(clk),
+      .rst(rst),
+      .prime_i(prime_q),
+      .counts_i(counts),
+      .stall_i(stall),
+      .tail_group_o(tail_group),
+      .pixel_end_o(pixel_end),
+      .nest_end_o(nest_end),
+      .s1_tap_o(s1_tap),
+      .s1_step_o(s1_step),
+      .s1_level_o(s1_level),
+      .s1_first_o(s1_first),
+      .s1_last_o(s1_last),
+      .s1_tail_group_o(s1_tail_group),
+      .s1_end_o(s1_end)
+  );
+
+  bramcast_pace #(
+      .CHUNKS(CHUNKS),
+      .FIFO_CHUNKS(FIFO_CHUNKS)
+  ) u_pace (
+      .clk(clk),
+      .rst(rst),
+      .stream_i(front_stream),
+      .pixel_end_i(pixel_end),
+      .chunks_i(tail_group ? tail_chunks : WHOLE),
+      .pop_i(pop),
+      .stall_o(stall)
+  );
+
+  // ------------------------------------------------------------------ S1: addresses
+
+  logic front_bank_q, back_bank_q;  // half of the jump tables that the nest reads
+  logic       s2_step;
+  logic [2:0] s2_level;
+
+  always_ff @(posedge clk) begin
+    s2_step  <= s1_step;
+    s2_level <= s1_level;
+    if (take_nest) front_bank_q <= !front_bank_q;
+    if (prime_q2) back_bank_q <= front_bank_q;
+    if (rst) begin
+      front_bank_q <= 1'b0;
+      back_bank_q  <= 1'b0;
+      s2_step      <= 1'b0;
+    end
+  end
+
+  localparam logic [4:0] ACT_WORD    = 5'(bramcast_pkg::NEST_ACT_BASE_WORD);
+  localparam logic [4:0] WEIGHT_WORD = 5'(bramcast_pkg::NEST_WEIGHT_BASE_WORD);
+  localparam logic [4:0] RESULT_WORD = 5'(bramcast_pkg::NEST_RESULT_BASE_WORD);
+
+  logic                           act_we, weight_we, result_we;
+  logic [2:0]                     act_entry, weight_entry, result_entry;
+  logic [ELEMENT_BITS-1:0]        act_address;
+  logic [WEIGHT_ADDRESS_BITS-1:0] weight_address;
+  logic [SCRATCH_BITS-1:0]        result_address;
+  logic                           result_step;
+  logic [2:0]                     result_level;
+
+  assign act_we       = field_we && field_index >= ACT_WORD && field_index < WEIGHT_WORD;
+  assign weight_we    = field_we && field_index >= WEIGHT_WORD && field_index < RESULT_WORD;
+  assign result_we    = field_we && field_index >= RESULT_WORD && field_index < RESULT_WORD + 5'd4;
+  assign act_entry    = 3'(field_index - ACT_WORD);
+  assign weight_entry = 3'(field_index - WEIGHT_WORD);
+  assign result_entry = 3'(field_index - RESULT_WORD);
+
+  bramcast_address #(
+      .ADDRESS_BITS(ELEMENT_BITS)
+  ) u_act_address (
+      .clk(clk),
+      .we_i(act_we),
+      .write_bank_i(!front_bank_q),
+      .write_level_i(act_entry),
+      .jump_i(field_word[ELEMENT_BITS-1:0]),
+      .bank_i(front_bank_q),
+      .clear_i(take_nest),
+      .step_i(s1_step),
+      .level_i(s1_level),
+      .address_o(act_address)
+  );
+
+  // One cycle later than the activations, so that the weights need no register to wait in.
+  bramcast_address #(
+      .ADDRESS_BITS(WEIGHT_ADDRESS_BITS)
+  ) u_weight_address (
+      .clk(clk),
+      .we_i(weight_we),
+      .write_bank_i(!front_bank_q),
+      .write_level_i(weight_entry),
+      .jump_i(field_word[WEIGHT_ADDRESS_BITS-1:0]),
+      .bank_i(front_bank_q),
+      .clear_i(prime_q),
+      .step_i(s2_step),
+      .level_i(s2_level),
+      .address_o(weight_address)
+  );
+
+  bramcast_address #(
+      .ADDRESS_BITS(SCRATCH_BITS)
+  ) u_result_address (
+      .clk(clk),
+      .we_i(result_we),
+      .write_bank_i(!front_bank_q),
+      .write_level_i(result_entry),
+      .jump_i(field_word[SCRATCH_BITS-1:0]),
+      .bank_i(back_bank_q),
+      .clear_i(prime_q3),
+      .step_i(result_step),
+      .level_i(result_level),
+      .address_o(result_address)
+  );
+
+  logic y_inside, x_inside;  // S2
+
+  bramcast_coordinate #(
+      .PIXEL_LEVEL(2)
+  ) u_y (
+      .clk(clk),
+      .step_i(s1_step),
+      .level_i(s1_level),
+      .start_i(y_start),
+      .pixel_step_i(y_step_oy),
+      .tap_step_i(y_step_ky),
+      .limit_i(y_limit),
+      .inside_o(y_inside)
+  );
+
+  bramcast_coordinate #(
+      .PIXEL_LEVEL(3)
+  ) u_x (
+      .clk(clk),
+      .step_i(s1_step),
+      .level_i(s1_level),
+      .start_i(x_start),
+      .pixel_step_i(x_step_ox),
+      .tap_step_i(x_step_kx),
+      .limit_i(x_limit),
+      .inside_o(x_inside)
+  );
+
+  // ------------------------------------------------------------------ memories
+
+  logic                         scratch_we, scratch_from_input;
+  logic [SCRATCH_BITS-1:0]      scratch_waddr, input_address;
+  logic [WORD_BITS-1:0]         scratch_wdata;
+  logic [WORD_BITS-1:0]         act_word;     // S3
+  logic [LANES*WEIGHT_BITS-1:0] weight_word;  // S4
+  logic [BIAS_BITS-1:0]         bias_address; // S5
+  logic [RQ*36-1:0]             bias_word;    // S7
+
+  bramcast_memory #(
+      .WORD_BITS(WORD_BITS),
+      .DEPTH(SCRATCH_DEPTH)
+  ) u_scratch (
+      .clk(clk),
+      .we_i(scratch_we),
+      .waddr_i(scratch_waddr),
+      .wdata_i(scratch_wdata),
+      .raddr_i(act_address[ELEMENT_BITS-1:LANES_LOG]),
+      .word_o(act_word)
+  );
+
+  bramcast_memory #(
+      .WORD_BITS(LANES * WEIGHT_BITS),
+      .DEPTH(WEIGHTS_DEPTH),
+      .IMAGE(WEIGHTS_IMAGE),
+      .PLUSARG("weights=%s")
+  ) u_weights (
+      .clk(clk),
+      .we_i(1'b0),
+      .waddr_i({WEIGHT_ADDRESS_BITS{1'b0}}),
+      .wdata_i({LANES*WEIGHT_BITS{1'b0}}),
+      .raddr_i(weight_address),
+      .word_o(weight_word)
+  );
+
+  bramcast_memory #(
+      .WORD_BITS(RQ * 36),
+      .DEPTH(BIAS_DEPTH),
+      .IMAGE(BIAS_IMAGE),
+      .PLUSARG("bias=%s")
+  ) u_bias (
+      .clk(clk),
+      .we_i(1'b0),
+      .waddr_i({BIAS_BITS{1'b0}}),
+      .wdata_i({RQ*36{1'b0}}),
+      .raddr_i(bias_address),
+      .word_o(bias_word)
+  );
+
+  // ------------------------------------------------------------------ S2..S6: control of the lanes
+
+  logic       s2_tap, s2_first, s2_last, s2_tail_group, s2_end;
+  logic       s3_tap, s3_first, s3_last, s3_tail_group, s3_end, s3_hit;
+  logic       s4_tap, s4_first, s4_last, s4_tail_group, s4_end;
+  logic       s5_tap, s5_first, s5_last, s6_last;
+  logic [1:0] s3_level, s4_level;
+  logic       seen_q;              // the pixel has had a tap inside
+  logic       max_load_q, max_try_q;
+
+  always_ff @(posedge clk) begin
+    {s2_first, s2_last, s2_tail_group, s2_end} <= {s1_first, s1_last, s1_tail_group, s1_end};
+    {s3_first, s3_last, s3_tail_group, s3_end} <= {s2_first, s2_last, s2_tail_group, s2_end};
+    {s4_first, s4_last, s4_tail_group, s4_end} <= {s3_first, s3_last, s3_tail_group, s3_end};
+    s3_level <= s2_level[1:0];
+    s4_level <= s3_level;
+    s2_tap   <= s1_tap;
+    s3_tap   <= s2_tap;
+    s4_tap   <= s3_tap;
+    s5_tap   <= s4_tap;
+    s3_hit   <= s2_tap && y_inside && x_inside;
+    s5_first <= s4_first;
+    s5_last  <= s4_tap && s4_last;
+    s6_last  <= s5_last;
+    if (s3_tap) seen_q <= s3_hit || (seen_q && !s3_first);
+    max_load_q <= s3_tap && (s3_first || (s3_hit && !seen_q));
+    max_try_q  <= s3_hit;
+    if (rst) begin
+      s2_tap     <= 1'b0;
+      s3_tap     <= 1'b0;
+      s4_tap     <= 1'b0;
+      s5_tap     <= 1'b0;
+      s3_hit     <= 1'b0;
+      s5_last    <= 1'b0;
+      s6_last    <= 1'b0;
+      max_load_q <= 1'b0;
+      max_try_q  <= 1'b0;
+    end
+  end
+
+  // ------------------------------------------------------------------ S3..S7: lanes
+
+  logic [DATA_BITS-1:0]         broadcast;  // S3
+  logic [LANES*(DATA_BITS+1)-1:0] max_bus;
+  logic [LANES*32-1:0]          acc_bus;
+
+  generate
+    if (LANES > 1) begin : g_select
+      logic [LANE_BITS-1:0] lane_q2, lane_q3;
+      always_ff @(posedge clk) begin
+        lane_q2 <= act_address[LANE_BITS-1:0];
+        lane_q3 <= lane_q2;
+      end
+      assign broadcast = act_word[DATA_BITS*lane_q3 +: DATA_BITS];
+    end else begin : g_whole
+      assign broadcast = act_word;
+    end
+  endgenerate
+
+  genvar l;
+  generate
+    for (l = 0; l < LANES; l = l + 1) begin : g_lane
+      bramcast_lane #(
+          .DATA_BITS(DATA_BITS),
+          .WEIGHT_BITS(WEIGHT_BITS)
+      ) u_lane (
+          .clk(clk),
+          .lanewise_i(lanewise),
+          .unsigned_i(x_unsigned),
+          .clear_i(!s3_hit),
+          .broadcast_i(broadcast),
+          .own_i(act_word[DATA_BITS*l +: DATA_BITS]),
+          .weight_i(weight_word[WEIGHT_BITS*l +: WEIGHT_BITS]),
+          .max_load_i(max_load_q),
+          .max_try_i(max_try_q),
+          .max_capture_i(s5_last),
+          .acc_step_i(s5_tap),
+          .acc_load_i(s5_first),
+          .acc_capture_i(s6_last),
+          .max_o(max_bus[(DATA_BITS+1)*l +: DATA_BITS+1]),
+          .acc_o(acc_bus[32*l +: 32])
+      );
+    end
+  endgenerate
+
+  // ------------------------------------------------------------------ S5..S11: requantize in chunks
+
+  // valid, last, level, index, valid lanes, program's end
+  localparam int TOKEN_BITS = 5 + INDEX_BITS + RQ_BITS;
+  logic                  s5_chunk_valid, s5_chunk_last, s5_chunk_end;
+  logic [1:0]            s5_chunk_level;
+  logic [INDEX_BITS-1:0] s5_chunk_index;
+  logic [RQ_BITS-1:0]    s5_chunk_lanes;
+  logic [TOKEN_BITS-1:0] token_s6, token_s7, token_s8, token_s9, token_s10, token_s11;
+
+  bramcast_drain #(
+      .LANES(LANES),
+      .RQ(RQ),
+      .BIAS_BITS(BIAS_BITS)
+  ) u_drain (
+      .clk(clk),
+      .rst(rst),
+      .load_i(prime_q2),
+      .bias_base_i(next_bias_base),
+      .bias_step_i(bias_step),
+      .tail_i(tail),
+      .pixel_i(s4_tap && s4_last),
+      .pixel_level_i(s4_level),
+      .pixel_tail_i(s4_tail_group),
+      .pixel_end_i(s4_end && last_nest),
+      .bias_address_o(bias_address),
+      .chunk_valid_o(s5_chunk_valid),
+      .chunk_index_o(s5_chunk_index),
+      .chunk_last_o(s5_chunk_last),
+      .chunk_level_o(s5_chunk_level),
+      .chunk_lanes_o(s5_chunk_lanes),
+      .chunk_end_o(s5_chunk_end)
+  );
+
+  always_ff @(posedge clk) begin
+    token_s6 <= {s5_chunk_end, s5_chunk_lanes, s5_chunk_index, s5_chunk_level, s5_chunk_last,
+                 s5_chunk_valid};
+    token_s7  <= token_s6;
+    token_s8  <= token_s7;
+    token_s9  <= token_s8;
+    token_s10 <= token_s9;
+    token_s11 <= token_s10;
+    if (rst) begin
+      token_s6[0]  <= 1'b0;
+      token_s7[0]  <= 1'b0;
+      token_s8[0]  <= 1'b0;
+      token_s9[0]  <= 1'b0;
+      token_s10[0] <= 1'b0;
+      token_s11[0] <= 1'b0;
+    end
+  end
+
+  logic [RQ*32-1:0] value_s11;  // clamped
+
+  genvar r;
+  generate
+    for (r = 0; r < RQ; r = r + 1) begin : g_requantize
+      logic signed [31:0]        acc_s7, input_s7;
+      logic signed [DATA_BITS:0] max_s6, max_q7;
+      if (CHUNKS > 1) begin : g_serial
+        logic [INDEX_BITS-1:0] index_s6, index_s7;
+        assign index_s6 = token_s6[4 +: INDEX_BITS];
+        assign index_s7 = token_s7[4 +: INDEX_BITS];
+        assign max_s6 = max_bus[(DATA_BITS+1)*(RQ*32'(index_s6) + r) +: DATA_BITS+1];
+        assign acc_s7 = acc_bus[32*(RQ*32'(index_s7) + r) +: 32];
+      end else begin : g_parallel
+        assign max_s6 = max_bus[(DATA_BITS+1)*r +: DATA_BITS+1];
+        assign acc_s7 = acc_bus[32*r +: 32];
+      end
+      always_ff @(posedge clk) max_q7 <= max_s6;
+      assign input_s7 = is_max ? 32'(max_q7) : acc_s7;
+      bramcast_requantize u_requantize (
+          .clk(clk),
+          .acc_i(input_s7),
+          .entry_i(bias_word[36*r +: 36]),
+          .lo_i(lo),
+          .hi_i(hi),
+          .value_o(value_s11[32*r +: 32])
+      );
+    end
+  endgenerate
+
+  // ------------------------------------------------------------------ S11 or S13: results
+
+  logic [TOKEN_BITS-1:0]   token;
+  logic [RQ*32-1:0]        beats;      // a chunk for the stream
+  logic [RQ*DATA_BITS-1:0] chunk;      // a chunk for the scratchpad, unused lanes zero
+  logic                    chunk_valid, chunk_last, chunk_end;
+  logic [1:0]              chunk_level;
+  logic [INDEX_BITS-1:0]   chunk_index;
+  logic [RQ_BITS-1:0]      chunk_lanes;
+
+  generate
+    if (TABLE_DEPTH > 0) begin : g_table
+      logic [TOKEN_BITS-1:0] token_s12, token_s13;
+      logic [RQ*8-1:0]       looked_up;
+      logic [RQ*8-1:0]       index;
+      always_ff @(posedge clk) begin
+        token_s12 <= token_s11;
+        token_s13 <= token_s12;
+        if (rst || !table_on) begin  // what has left from S11 does not come again
+          token_s12[0] <= 1'b0;
+          token_s13[0] <= 1'b0;
+        end
+      end
+      assign token = table_on ? token_s13 : token_s11;
+      for (r = 0; r < RQ; r = r + 1) begin : g_lane
+        assign index[8*r +: 8] = value_s11[32*r +: 8];
+        assign beats[32*r +: 32] = table_on
+            ? {{24{!y_unsigned && looked_up[8*r+7]}}, looked_up[8*r +: 8]}
+            : value_s11[32*r +: 32];
+      end
+      bramcast_table #(
+          .RQ(RQ),
+          .TABLE_DEPTH(TABLE_DEPTH),
+          .TABLE_BITS(TABLE_BITS),
+          .IMAGE(TABLE_IMAGE),
+          .PLUSARG("table=%s")
+      ) u_table (
+          .clk(clk),
+          .number_i(table_number),
+          .value_i(index),
+          .result_o(looked_up)
+      );
+    end else begin : g_no_table
+      assign token = token_s11;
+      assign beats = value_s11;
+      logic unused;
+      assign unused = &{1'b0, table_on, y_unsigned, table_number, TABLE_IMAGE == ""};
+    end
+    for (r = 0; r < RQ; r = r + 1) begin : g_chunk
+      logic valid;
+      if (r == 0) begin : g_first
+        assign valid = 1'b1;
+      end else begin : g_later
+        assign valid = RQ_BITS'(r) <= chunk_lanes;
+      end
+      assign chunk[DATA_BITS*r +: DATA_BITS] = valid ? beats[32*r +: DATA_BITS] : '0;
+    end
+  endgenerate
+
+  assign {chunk_end, chunk_lanes, chunk_index, chunk_level, chunk_last, chunk_valid} = token;
+
+  logic                 element_valid, element_end;
+  logic [DATA_BITS-1:0] element;
+  logic [LANE_BITS-1:0] element_lane;
+
+  bramcast_input #(
+      .LANES(LANES),
+      .DATA_BITS(DATA_BITS),
+      .ADDRESS_BITS(SCRATCH_BITS)
+  ) u_input (
+      .clk(clk),
+      .rst(rst),
+      .we_i(field_we && field_input),
+      .index_i(field_index),
+      .word_i(field_word),
+      .start_i(take_input),
+      .done_o(input_done),
+      .frame_error_o(frame_error_o),
+      .s_axis_tdata(s_axis_tdata),
+      .s_axis_tvalid(s_axis_tvalid),
+      .s_axis_tready(s_axis_tready),
+      .s_axis_tlast(s_axis_tlast),
+      .valid_o(element_valid),
+      .element_o(element),
+      .lane_o(element_lane),
+      .word_end_o(element_end),
+      .written_i(scratch_we && scratch_from_input),
+      .address_o(input_address)
+  );
+
+  bramcast_assemble #(
+      .LANES(LANES),
+      .RQ(RQ),
+      .DATA_BITS(DATA_BITS)
+  ) u_assemble (
+      .clk(clk),
+      .rst(rst),
+      .element_valid_i(element_valid),
+      .element_i(element),
+      .element_lane_i(element_lane),
+      .element_end_i(element_end),
+      .chunk_valid_i(chunk_valid && !stream),
+      .chunk_i(chunk),
+      .chunk_index_i(chunk_index),
+      .chunk_last_i(chunk_last),
+      .we_o(scratch_we),
+      .from_input_o(scratch_from_input),
+      .word_o(scratch_wdata)
+  );
+  assign scratch_waddr = scratch_from_input ? input_address : result_address;
+
+  bramcast_output #(
+      .RQ(RQ),
+      .FIFO_CHUNKS(FIFO_CHUNKS)
+  ) u_output (
+      .clk(clk),
+      .rst(rst),
+      .chunk_valid_i(chunk_valid && stream),
+      .chunk_i(beats),
+      .chunk_lanes_i(chunk_lanes),
+      .chunk_end_i(chunk_end),
+      .pop_o(pop),
+      .m_axis_tdata(m_axis_tdata),
+      .m_axis_tvalid(m_axis_tvalid),
+      .m_axis_tready(m_axis_tready),
+      .m_axis_tlast(m_axis_tlast)
+  );
+
+  // The result stream steps when a word is written. A word of a shorter group is written one cycle
+  // after its last chunk, but no other chunk can end in between: its level is held.
+  logic [1:0] level_q;
+  logic       direct;
+  always_ff @(posedge clk) begin
+    if (chunk_valid) level_q <= chunk_level;
+  end
+  assign direct     = chunk_valid && chunk_last && chunk_index == INDEX_BITS'(CHUNKS - 1);
+  assign result_step  = prime_q4 || (scratch_we && !scratch_from_input);
+  assign result_level = prime_q4 ? 3'd0 : {1'b0, direct ? chunk_level : level_q};
+
+`ifndef SYNTHESIS
+  bramcast_log #(
+      .WORD_BITS(WORD_BITS),
+      .ADDRESS_BITS(SCRATCH_BITS),
+      .RQ(RQ),
+      .LANE_BITS(RQ_BITS)
+  ) u_log (
+      .clk(clk),
+      .rst(rst),
+      .run_start_i(input_done),
+      .nest_start_i(prime_q2),
+      .back_start_i(prime_q2),
+      .cycle_i(cycle_q),
+      .word_valid_i(scratch_we && !scratch_from_input),
+      .word_address_i(result_address),
+      .word_i(scratch_wdata),
+      .chunk_valid_i(chunk_valid && stream),
+      .chunk_i(beats),
+      .chunk_lanes_i(chunk_lanes),
+      .done_i(done_o),
+      .cycles_i(cycles_o)
+  );
+`endif
+
+endmodule
+`default_nettype wire

@@ -1,0 +1,111 @@
+// bramcast_input: takes one frame from the input stream, element by element.
+//
+// Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in lane 0 of a new
+// word, words are written one after another from result_base.
+//
+// The INPUT descriptor comes word by word from the fetcher, while no frame is being taken. start_i
+// then opens the stream; it closes with the frame's last element. An element accepted in cycle A
+// is on element_o in cycle A + 1; the word that it completes is written in cycle A + 2.
+//
+//   clk            _/~\_/~\_/~\_/~\_/~\_     tready falls with the last element; done_o is
+//   s_axis_tready  __/~~~~~~~~~~~\______     high in the cycle after it.
+//   s_axis_tdata   --| A |---| B |------
+//   valid_o        ______/~~~\___/~~~\__
+//
+`default_nettype none
+module bramcast_input #(
+    parameter int LANES        = 16,  // 1..64, a power of two
+    parameter int DATA_BITS    = 8,   // 8 or 16
+    parameter int ADDRESS_BITS = 10,  // of a scratchpad word
+    parameter int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1  // follows
+) (
+    input  logic                    clk,
+    input  logic                    rst,
+    // the INPUT descriptor
+    input  logic                    we_i,
+    input  logic [4:0]              index_i,
+    input  logic [31:0]             word_i,
+    // control
+    input  logic                    start_i,
+    output logic                    done_o,
+    output logic                    frame_error_o,  // sticky: TLAST elsewhere than at the frame's end
+    // stream
+    input  logic [DATA_BITS-1:0]    s_axis_tdata,
+    input  logic                    s_axis_tvalid,
+    output logic                    s_axis_tready,
+    input  logic                    s_axis_tlast,
+    // to the word assembly
+    output logic                    valid_o,
+    output logic [DATA_BITS-1:0]    element_o,
+    output logic [LANE_BITS-1:0]    lane_o,
+    output logic                    word_end_o,     // the element completes a word
+    input  logic                    written_i,      // a word is being written to address_o
+    output logic [ADDRESS_BITS-1:0] address_o
+);
+
+  // A frame fits the scratchpad: so many bits count its elements.
+  localparam int COUNT_BITS = ADDRESS_BITS + $clog2(LANES);
+
+  logic [COUNT_BITS-1:0] run_q;                 // elements of a run, minus one
+  logic [COUNT_BITS-1:0] elements_q, runs_q;    // behind this one
+  logic                  last_element_q, last_run_q;
+  logic [LANE_BITS-1:0]  lane_q;
+
+  logic accept;
+  logic frame_end;
+  logic run_is_one;
+  assign accept     = s_axis_tvalid && s_axis_tready;
+  assign frame_end  = last_element_q && last_run_q;
+  assign run_is_one = run_q == '0;
+
+  logic unused;
+  assign unused = &{1'b0, word_i};
+
+  always_ff @(posedge clk) begin
+    if (we_i && index_i == 5'(bramcast_pkg::INPUT_RUN_WORD)) run_q <= word_i[COUNT_BITS-1:0];
+
+    if (start_i) begin
+      elements_q     <= run_q;
+      last_element_q <= run_is_one;
+    end else if (accept) begin
+      elements_q     <= last_element_q ? run_q : elements_q - 1'b1;
+      last_element_q <= last_element_q ? run_is_one : elements_q == COUNT_BITS'(1);
+    end
+
+    if (we_i && index_i == 5'(bramcast_pkg::INPUT_RUNS_WORD)) begin
+      runs_q     <= word_i[COUNT_BITS-1:0];
+      last_run_q <= word_i[COUNT_BITS-1:0] == '0;
+    end else if (accept && last_element_q) begin
+      runs_q     <= runs_q - 1'b1;
+      last_run_q <= runs_q == COUNT_BITS'(1);
+    end
+
+    if (start_i || (accept && last_element_q)) lane_q <= '0;
+    else if (accept) lane_q <= lane_q + LANE_BITS'(LANES > 1);
+
+    if (we_i && index_i == 5'(bramcast_pkg::INPUT_RESULT_BASE_WORD)) begin
+      address_o <= word_i[ADDRESS_BITS-1:0];
+    end else if (written_i) begin
+      address_o <= address_o + 1'b1;
+    end
+
+    element_o  <= s_axis_tdata;
+    lane_o     <= lane_q;
+    word_end_o <= last_element_q || lane_q == LANE_BITS'(LANES - 1);
+    valid_o    <= accept;
+    done_o     <= accept && frame_end;
+
+    if (start_i) s_axis_tready <= 1'b1;
+    else if (accept && frame_end) s_axis_tready <= 1'b0;
+    if (accept && s_axis_tlast != frame_end) frame_error_o <= 1'b1;
+
+    if (rst) begin
+      s_axis_tready <= 1'b0;
+      valid_o       <= 1'b0;
+      done_o        <= 1'b0;
+      frame_error_o <= 1'b0;
+    end
+  end
+
+endmodule
+`default_nettype wire

@@ -1,0 +1,61 @@
+// bramcast_pace: says when a pixel's last tap has to wait.
+//
+// Golden twin: docs/core.md, "Cycle model". Two reasons:
+//   - the capture registers are still being emptied: after a last tap in cycle t whose pixel drains
+//     in D cycles, the next last tap comes at t + D or later;
+//   - a stream nest has no room in the output FIFO for a whole group (LANES / RQ chunks), counting
+//     what is on its way. A last tap takes its D chunks off the credit, pop_i gives one back; it
+//     counts from the next cycle on.
+//
+`default_nettype none
+module bramcast_pace #(
+    parameter int CHUNKS      = 8,   // 1..64, chunks of a whole group: LANES / RQ
+    parameter int FIFO_CHUNKS = 16   // 2 * CHUNKS or more
+) (
+    input  logic       clk,
+    input  logic       rst,
+    input  logic       stream_i,     // the nest's results leave on the stream
+    input  logic       pixel_end_i,  // a last tap is taken in this cycle
+    input  logic [5:0] chunks_i,     // D - 1 of its pixel
+    input  logic       pop_i,        // a chunk has left the FIFO
+    output logic       stall_o
+);
+
+  localparam int CREDIT_BITS = $clog2(FIFO_CHUNKS) + 2;
+
+  generate
+    if (FIFO_CHUNKS < 2 * CHUNKS) begin : g_check
+      FIFO_CHUNKS_must_be_at_least_twice_CHUNKS u_error ();
+    end
+  endgenerate
+
+  logic [5:0] left_q;     // cycles during which a last tap must wait
+  logic       blocked_q;  // left_q is not 0
+
+  // Free chunks minus CHUNKS: the sign says that there is no room.
+  logic signed [CREDIT_BITS-1:0] credit_q;
+  logic signed [CREDIT_BITS-1:0] spent;
+  assign spent = (pixel_end_i && stream_i) ? CREDIT_BITS'(chunks_i) : '0;
+
+  always_ff @(posedge clk) begin
+    if (pixel_end_i) begin
+      left_q    <= chunks_i;
+      blocked_q <= chunks_i != 6'd0;
+    end else if (blocked_q) begin
+      left_q    <= left_q - 6'd1;
+      blocked_q <= left_q != 6'd1;
+    end
+    credit_q <= credit_q - spent
+              - CREDIT_BITS'($signed({1'b0, pixel_end_i && stream_i}))
+              + CREDIT_BITS'($signed({1'b0, pop_i}));
+    if (rst) begin
+      left_q    <= 6'd0;
+      blocked_q <= 1'b0;
+      credit_q  <= CREDIT_BITS'(FIFO_CHUNKS - CHUNKS);
+    end
+  end
+
+  assign stall_o = blocked_q || (stream_i && credit_q[CREDIT_BITS-1]);
+
+endmodule
+`default_nettype wire

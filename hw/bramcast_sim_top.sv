@@ -1,0 +1,96 @@
+// bramcast_sim_top: the core with its clock and reset; simulation only.
+//
+// Golden twin: none. The clock runs in HDL, so that a test bench may sleep while the core works: it is
+// woken by done_o or by the streams. Clock period 10 time units; rst falls with the eighth falling edge.
+//
+// The outputs change one time unit after the clock edge: a test bench that is woken by the edge reads
+// what the core sees at this edge, in every simulator (Verilator wakes it after all registers have
+// changed). What it writes is seen at the next edge.
+//
+// The one file without a synthesizable line; synthesis sees it empty.
+//
+`ifndef SYNTHESIS
+`default_nettype none
+module bramcast_sim_top #(
+    parameter int LANES         = 16,
+    parameter int TAPS          = 1,
+    parameter int DATA_BITS     = 8,
+    parameter int WEIGHT_BITS   = 8,
+    parameter int RQ            = 2,
+    parameter int PROGRAM_DEPTH = 128,
+    parameter int WEIGHTS_DEPTH = 1024,
+    parameter int BIAS_DEPTH    = 64,
+    parameter int TABLE_DEPTH   = 0,
+    parameter int SCRATCH_DEPTH = 1024
+) (
+    input  logic                 start_i,
+    output logic                 busy_o,
+    output logic                 done_o,
+    output logic [31:0]          cycles_o,
+    output logic                 frame_error_o,
+    input  logic [DATA_BITS-1:0] s_axis_tdata,
+    input  logic                 s_axis_tvalid,
+    output logic                 s_axis_tready,
+    input  logic                 s_axis_tlast,
+    output logic [31:0]          m_axis_tdata,
+    output logic                 m_axis_tvalid,
+    input  logic                 m_axis_tready,
+    output logic                 m_axis_tlast
+);
+
+  logic clk;
+  logic rst;
+
+  logic        busy, done, frame_error, s_tready, m_tvalid, m_tlast;
+  logic [31:0] cycles, m_tdata;
+
+  assign #1 busy_o        = busy;
+  assign #1 done_o        = done;
+  assign #1 cycles_o      = cycles;
+  assign #1 frame_error_o = frame_error;
+  assign #1 s_axis_tready = s_tready;
+  assign #1 m_axis_tdata  = m_tdata;
+  assign #1 m_axis_tvalid = m_tvalid;
+  assign #1 m_axis_tlast  = m_tlast;
+
+  initial clk = 1'b0;
+  always #5 clk = !clk;
+
+  initial begin
+    rst = 1'b1;
+    repeat (8) @(negedge clk);
+    rst = 1'b0;
+  end
+
+  bramcast_core #(
+      .LANES(LANES),
+      .TAPS(TAPS),
+      .DATA_BITS(DATA_BITS),
+      .WEIGHT_BITS(WEIGHT_BITS),
+      .RQ(RQ),
+      .PROGRAM_DEPTH(PROGRAM_DEPTH),
+      .WEIGHTS_DEPTH(WEIGHTS_DEPTH),
+      .BIAS_DEPTH(BIAS_DEPTH),
+      .TABLE_DEPTH(TABLE_DEPTH),
+      .SCRATCH_DEPTH(SCRATCH_DEPTH)
+  ) u_core (
+      .clk(clk),
+      .rst(rst),
+      .start_i(start_i),
+      .busy_o(busy),
+      .done_o(done),
+      .cycles_o(cycles),
+      .frame_error_o(frame_error),
+      .s_axis_tdata(s_axis_tdata),
+      .s_axis_tvalid(s_axis_tvalid),
+      .s_axis_tready(s_tready),
+      .s_axis_tlast(s_axis_tlast),
+      .m_axis_tdata(m_tdata),
+      .m_axis_tvalid(m_tvalid),
+      .m_axis_tready(m_axis_tready),
+      .m_axis_tlast(m_tlast)
+  );
+
+endmodule
+`default_nettype wire
+`endif

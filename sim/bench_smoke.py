@@ -1,0 +1,65 @@
+"""Bench of the whole core for tests/cosim/test_core_smoke.py: frames in, beats out, gaps and pressure.
+
+The images and the log go by plusargs, the rest by environment:
+
+    SMOKE_FRAMES  text file, a line of integers per frame
+    SMOKE_BEATS   text file to write, a line of integers per frame
+    SMOKE_GAPS    chance of a pause in each cycle, both streams, 0..1
+    SMOKE_SEED    seed of the pauses
+    SMOKE_LIMIT   cycles that the whole test may take
+
+Frames are sent back to back. The caller compares the beats, and the log that the core writes.
+"""
+
+import os
+import random
+from pathlib import Path
+
+import cocotb
+from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
+from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
+
+CLOCK_NS = 10
+
+
+def _pauses(rng: random.Random, chance: float):
+    while True:
+        yield rng.random() < chance
+
+
+@cocotb.test()
+async def frames_through(dut):
+    """Send all frames back to back, collect the beats of each."""
+    seed = int(os.environ["SMOKE_SEED"])
+    dut._log.info("seed %d", seed)
+    rng = random.Random(seed)
+    gaps = float(os.environ["SMOKE_GAPS"])
+    text = Path(os.environ["SMOKE_FRAMES"]).read_text()
+    frames = [[int(n) for n in line.split()] for line in text.splitlines()]
+    bits = len(dut.s_axis_tdata)
+
+    dut.start_i.value = 1
+    dut.s_axis_tvalid.value = 0
+    dut.m_axis_tready.value = 0
+    await FallingEdge(dut.rst)
+    source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, byte_size=bits)
+    sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, byte_size=32)
+    for stream in (source, sink):
+        stream.log.setLevel("ERROR")
+        if gaps:
+            stream.set_pause_generator(_pauses(rng, gaps))
+
+    results: list[list[int]] = []
+
+    async def work() -> None:
+        for frame in frames:
+            source.send_nowait([n & ((1 << bits) - 1) for n in frame])
+        for _ in frames:
+            results.append([int(n) for n in (await sink.recv()).tdata])
+
+    await with_timeout(work(), int(os.environ["SMOKE_LIMIT"]) * CLOCK_NS, "ns")
+    for _ in range(3):
+        await RisingEdge(dut.clk)
+    assert int(dut.frame_error_o.value) == 0
+    lines = "".join(" ".join(map(str, beats)) + "\n" for beats in results)
+    Path(os.environ["SMOKE_BEATS"]).write_text(lines)

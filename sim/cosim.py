@@ -1,0 +1,190 @@
+"""Runs a bundle's images on the HDL core and compares every layer with golden."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.golden.cycles import predict
+from bramcast.golden.machine import Machine, frames_from_arrays, load
+from bramcast.pack.errors import InputError, ToolError
+from bramcast.pack.images import read_mem, word_layout
+from bramcast.pack.manifest import Core
+from bramcast.sim.compare import Comparison, compare
+from bramcast.sim.hdl_log import read_log
+from bramcast.sim.runner import build, run
+
+TOP = "bramcast_sim_top"
+BENCH = "bramcast.sim.bench_core"
+STALL = 0.25
+LOG_LIMIT = 1 << 28  # bytes of log that one simulation may write; more frames run in parts
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SimResult:
+    """What ``bramcast sim`` says.
+
+    Attributes:
+        samples: frames that went through the HDL.
+        comparison: verdict on every layer.
+        predicted: cycles per frame that golden predicts.
+        utilisation: MACs / multipliers / cycles.
+        seed: of the gaps and the backpressure.
+        waves: the recorded waves, if asked for.
+    """
+
+    simulator: str
+    samples: int
+    comparison: Comparison
+    predicted: int
+    macs: int
+    multipliers: int
+    seed: int
+    waves: Path | None
+
+    @property
+    def equal(self) -> bool:
+        return self.comparison.mismatches == 0
+
+    @property
+    def utilisation(self) -> float:
+        cycles = self.comparison.cycles
+        return self.macs / self.multipliers / cycles if cycles else 0.0
+
+
+def core_parameters(core: Core) -> dict[str, int]:
+    """The HDL parameters of a bundle's core."""
+    return {
+        "LANES": core.lanes,
+        "TAPS": core.taps,
+        "DATA_BITS": core.data_bits,
+        "WEIGHT_BITS": core.weight_bits,
+        "RQ": core.rq,
+        "PROGRAM_DEPTH": core.program_depth,
+        "WEIGHTS_DEPTH": core.weights_depth,
+        "BIAS_DEPTH": core.bias_depth,
+        "TABLE_DEPTH": core.table_depth,
+        "SCRATCH_DEPTH": core.scratch_depth,
+    }
+
+
+def simulate(
+    bundle: Path,
+    samples: NDArray[np.floating],
+    simulator: str,
+    *,
+    against: Path | None = None,
+    allow_modified: bool = False,
+    seed: int | None = None,
+    stall: float = STALL,
+    waves: Path | None = None,
+    report: Report = lambda what, done, of: None,
+) -> SimResult:
+    """Run samples through the HDL and compare every element of every layer with golden.
+
+    Args:
+        bundle: whose images the HDL loads.
+        samples: [n, *shape], real values.
+        against: the bundle whose golden is the reference, if it is not the same one.
+        seed: of random gaps and backpressure; a new one if None.
+        stall: their probability.
+        waves: where to write an FST file.
+
+    Raises:
+        UserError: broken images, an illegal program, a missing simulator.
+    """
+    hardware = load(bundle, allow_modified)  # the validator runs before the HDL
+    machine = hardware if against is None else load(against)
+    assert machine.manifest is not None
+    if machine.core != hardware.core:
+        raise InputError(
+            f"{bundle} and {against} are packed for cores with different parameters; "
+            "only bundles for the same core can be compared"
+        )
+    seed = random.randrange(1 << 31) if seed is None else seed
+    frames = frames_from_arrays(samples, machine.manifest.input)
+    report("golden", 0, len(frames))
+    results = machine.run(frames, keep_layers=True)
+    report("golden", len(frames), len(frames))
+    report(f"building for {simulator}", 0, 1)
+    folder = build(
+        TOP,
+        core_parameters(machine.core),
+        simulator,
+        timing=True,
+        ports_only=True,
+        waves=waves is not None,
+    )
+    report(f"building for {simulator}", 1, 1)
+    work = Path(tempfile.mkdtemp(prefix="bramcast-"))
+    cycles = predict(hardware.program, hardware.core).total
+    report(f"{simulator}", 0, len(frames))
+    np.save(work / "frames.npy", frames)
+    plusargs: dict[str, object] = {
+        name: (bundle / f"{name}.mem").resolve()
+        for name in ("program", "weights", "bias", "table")
+        if machine.core.depth(name)
+    }
+    plusargs["log"] = work / "hdl.log"
+    outcome = run(
+        folder,
+        TOP,
+        simulator,
+        BENCH,
+        work=work,
+        plusargs=plusargs,
+        env={
+            "BRAMCAST_FRAMES": str(work / "frames.npy"),
+            "BRAMCAST_BEATS": str(work / "beats.npy"),
+            "BRAMCAST_STALL": str(stall),
+            "BRAMCAST_CYCLES": str(_limit(hardware, cycles, frames.shape[1])),
+        },
+        seed=seed,
+        waves=waves,
+    )
+    if outcome.failures and not (work / "hdl.log").is_file():
+        failure = outcome.failures[0]
+        raise ToolError(f"the simulation failed: {failure.message} (output in {outcome.log})")
+    beats = np.load(work / "beats.npy") if (work / "beats.npy").is_file() else None
+    comparison = compare(machine, results, read_log(work / "hdl.log"), beats)
+    if outcome.failures and not comparison.mismatches:
+        raise ToolError(
+            f"the simulation failed: {outcome.failures[0].message} (output in {outcome.log})"
+        )
+    report(f"{simulator}", len(frames), len(frames))
+    shutil.rmtree(work)
+    return SimResult(
+        simulator,
+        len(frames),
+        comparison,
+        predict(machine.program, machine.core).total,
+        machine.manifest.macs,
+        machine.core.multipliers,
+        seed,
+        waves,
+    )
+
+
+def _limit(machine: Machine, cycles: int, beats_in: int) -> int:
+    """Clock cycles after which a frame counts as lost, gaps and backpressure included."""
+    return 4 * (cycles + beats_in + machine.beats_out) + 10_000
+
+
+def changed_lines(bundle: Path, against: Path, core: Core) -> list[str]:
+    """``weights.mem:17`` for every line in which two bundles' images differ."""
+    lines = []
+    for name in ("program", "weights", "bias", "table"):
+        if not core.depth(name):
+            continue
+        bits, depth, what = core.word_bits(name), core.depth(name), word_layout(name, core)
+        one, two = (read_mem(b / f"{name}.mem", bits, depth, what) for b in (bundle, against))
+        wrong = (one.data != two.data).any(axis=1)
+        lines += [f"{name}.mem:{i + 1}" for i in np.flatnonzero(wrong)]
+    return lines

@@ -1,0 +1,505 @@
+"""The whole core against a plain interpreter of docs/format.md, on random legal programs.
+
+The interpreter and the cycle model here are written from the documents alone, loop by loop, so that
+they share nothing with golden.
+"""
+
+import os
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bramcast.golden.arith import requantize
+from bramcast.pack.descriptor import Input, Nest, encode_program
+from bramcast.sim.runner import build, missing, run
+
+pytestmark = pytest.mark.cosim
+
+
+# ---------------------------------------------------------------- a core and its program
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The core's parameters, by the names that the HDL uses."""
+
+    LANES: int
+    RQ: int
+    DATA_BITS: int = 8
+    TABLE_DEPTH: int = 512
+    PROGRAM_DEPTH: int = 512
+    WEIGHTS_DEPTH: int = 200
+    BIAS_DEPTH: int = 100
+    SCRATCH_DEPTH: int = 300
+
+    def parameters(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass
+class Case:
+    """A program with its images, frames, and what must come out."""
+
+    shape: Shape
+    program: list[Input | Nest]
+    weights: np.ndarray  # [WEIGHTS_DEPTH, LANES]
+    bias: np.ndarray  # [BIAS_DEPTH * RQ]
+    shift: np.ndarray  # [BIAS_DEPTH * RQ]
+    table: np.ndarray  # [TABLE_DEPTH]
+    frames: list[list[int]] = field(default_factory=list)
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write the images; returns the plusargs."""
+        shape = self.shape
+        program = [int(w) for w in encode_program(self.program)]
+        program += [0] * (shape.PROGRAM_DEPTH - len(program))
+        weights = [
+            sum((int(w) & 0xFF) << (8 * i) for i, w in enumerate(row)) for row in self.weights
+        ]
+        entries = [
+            (int(s) << 31) | (int(b) & 0x7FFFFFFF)
+            for b, s in zip(self.bias, self.shift, strict=True)
+        ]
+        bias = [
+            sum(entries[i + j] << (36 * j) for j in range(shape.RQ))
+            for i in range(0, len(entries), shape.RQ)
+        ]
+        images = {"program": (program, 32), "weights": (weights, 8 * shape.LANES)}
+        images["bias"] = (bias, 36 * shape.RQ)
+        if shape.TABLE_DEPTH:
+            images["table"] = ([int(t) & 0xFF for t in self.table], 8)
+        paths = {}
+        for name, (words, bits) in images.items():
+            paths[name] = folder / f"{name}.mem"
+            paths[name].write_text("".join(f"{w:0{(bits + 3) // 4}X}\n" for w in words))
+        return paths
+
+
+# ---------------------------------------------------------------- the interpreter
+
+
+def points(nest: Nest):
+    """Each pixel of a nest with its taps: (g, oy, ox), [(act, weight, inside)], result word."""
+    c, sa, sw, sr = nest.counts, nest.act_steps, nest.weight_steps, nest.result_steps
+    for g in range(c[0]):
+        for oy in range(c[1]):
+            for ox in range(c[2]):
+                taps = []
+                for ky in range(c[3]):
+                    for kx in range(c[4]):
+                        for ci in range(c[5]):
+                            at = (g, oy, ox, ky, kx, ci)
+                            a = nest.act_base + sum(i * s for i, s in zip(at, sa, strict=True))
+                            w = nest.weight_base + sum(i * s for i, s in zip(at, sw, strict=True))
+                            y = nest.y_start + oy * nest.y_step_oy + ky * nest.y_step_ky
+                            x = nest.x_start + ox * nest.x_step_ox + kx * nest.x_step_kx
+                            inside = 0 <= y < nest.y_limit and 0 <= x < nest.x_limit
+                            taps.append((a, w, inside))
+                word = nest.result_base + sum(
+                    i * s for i, s in zip((g, oy, ox), sr, strict=True)
+                )
+                yield (g, oy, ox), taps, word
+
+
+def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Run the program on one frame; returns the log's lines of kinds 0 and 1.
+
+    ``scratch`` is int64 [SCRATCH_DEPTH, LANES] of raw, unsigned elements and is changed in place.
+    """
+    shape = case.shape
+    lanes, rq, bits = shape.LANES, shape.RQ, shape.DATA_BITS
+    mask = (1 << bits) - 1
+    lines = []
+    beat = 0
+    weights = case.weights.tolist()
+    for number, nest in enumerate(case.program):
+        if isinstance(nest, Input):
+            words = -(-nest.run // lanes)
+            for i in range(nest.runs):
+                run = [n & mask for n in frame[i * nest.run : (i + 1) * nest.run]]
+                run += [0] * (words * lanes - len(run))
+                first = nest.result_base + i * words
+                scratch[first : first + words] = np.array(run).reshape(words, lanes)
+            continue
+        cells = scratch if nest.x_unsigned else np.where(scratch >> (bits - 1), scratch - mask - 1, scratch)
+        flat, rows = cells.ravel().tolist(), cells.tolist()
+        done = []
+        for (g, _, _), taps, word in points(nest):
+            acc = [0] * lanes
+            first = True
+            for a, w, inside in taps:
+                if not inside:
+                    continue
+                row = rows[a // lanes] if nest.lanewise else [flat[a]] * lanes
+                if not nest.max:
+                    acc = [s + x * k for s, x, k in zip(acc, row, weights[w], strict=True)]
+                elif first:
+                    acc = list(row)
+                else:
+                    acc = [max(s, x) for s, x in zip(acc, row, strict=True)]
+                first = False
+            acc = [(s + 2**31) % 2**32 - 2**31 for s in acc]
+            valid = nest.tail if g == nest.counts[0] - 1 else lanes
+            base = (nest.bias_base + g * nest.bias_step) * rq
+            values = []
+            for lane in range(lanes):
+                if lane >= valid:
+                    values.append(0)
+                    continue
+                one = requantize(
+                    np.array([acc[lane]], np.int64),
+                    np.array([case.bias[base + lane]], np.int64),
+                    np.array([case.shift[base + lane]], np.int64),
+                    nest.lo,
+                    nest.hi,
+                )
+                v = int(one[0])
+                if nest.table:
+                    v = int(case.table[nest.table_base * 256 + (v & 255)])
+                    if nest.stream and nest.y_unsigned:
+                        v &= 255
+                values.append(v)
+            if nest.stream:
+                for v in values[:valid]:
+                    lines.append((1, number, beat, v & 0xFFFFFFFF))
+                    beat += 1
+            else:
+                done.append((word, values))
+                text = sum((v & mask) << (bits * i) for i, v in enumerate(values))
+                lines.append((0, number, word, text))
+        for word, values in done:
+            scratch[word] = np.array(values) & mask
+    return lines
+
+
+# ---------------------------------------------------------------- the cycle model (docs/core.md)
+
+
+def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int]:
+    """First-tap cycle of each nest and the cycles of the run, for a sink that is always ready."""
+    whole = shape.LANES // shape.RQ
+    fifo = max(16, 2 * whole)
+    starts, beat = [], 0  # cycle of the last beat so far
+    pops: list[int] = []  # cycles in which a credit comes back
+    credit = fifo - whole
+    start = 1
+    for nest in program[1:]:
+        starts.append(start)
+        late = 2 if nest.table else 0
+        tail_chunks = -(-nest.tail // shape.RQ)
+        last = start - 1
+        drain = 0
+        for pixel in range(nest.pixels):
+            tail_group = pixel // (nest.counts[1] * nest.counts[2]) == nest.counts[0] - 1
+            chunks = tail_chunks if tail_group else whole
+            last = max(last + nest.taps, last + drain)
+            drain = chunks
+            if nest.stream:
+                while pops and pops[0] < last:
+                    pops.pop(0)
+                    credit += 1
+                while credit < 0:
+                    last = max(last, pops.pop(0) + 1)
+                    credit += 1
+                credit -= chunks
+                lanes = nest.tail if tail_group else shape.LANES
+                for i in range(chunks):
+                    for _ in range(min(shape.RQ, lanes - i * shape.RQ)):
+                        beat = max(beat + 1, last + 13 + late + i)
+                    pops.append(beat)
+        gap = 10 + min(tail_chunks + 1, whole) + late
+        start = max(last + gap, start + 35)
+    return starts, beat
+
+
+# ---------------------------------------------------------------- random legal programs
+
+
+class _Again(Exception):
+    """This draw gave no legal nest."""
+
+
+def _spread(rng: random.Random, counts: list[int], limit: int) -> list[int]:
+    """Steps that give every combination of indices a number of its own; 0 where a count is 1."""
+    order = [i for i in range(len(counts)) if counts[i] > 1]
+    rng.shuffle(order)
+    steps = [0] * len(counts)
+    reach = 1
+    for i in order:
+        step = reach + rng.choice([0, 0, 0, 1, 2])
+        steps[i] = step if rng.random() < 0.7 else -step
+        reach = step * (counts[i] - 1) + reach
+    if reach > limit:
+        raise _Again
+    return steps
+
+
+def _base(rng: random.Random, counts, steps, depth: int, extra: int = 0) -> int:
+    low = sum(min(0, (c - 1) * s) for c, s in zip(counts, steps, strict=True))
+    high = sum(max(0, (c - 1) * s) for c, s in zip(counts, steps, strict=True)) + extra
+    if high - low >= depth:
+        raise _Again
+    return rng.randrange(-low, depth - high)
+
+
+def _limits(rng: random.Random, shape: Shape, stream: bool, table: bool) -> tuple[int, int]:
+    if table:
+        low, high = -128, 255
+    elif stream:
+        choice = rng.random()
+        if choice < 0.5:
+            return -(2**31), 2**31 - 1
+        low, high = -(2**31), 2**31 - 1
+    elif rng.random() < 0.6:
+        low, high = -(2 ** (shape.DATA_BITS - 1)), 2 ** (shape.DATA_BITS - 1) - 1
+    else:
+        low, high = 0, 2**shape.DATA_BITS - 1
+    if rng.random() < 0.5:
+        return low, high
+    a, b = rng.randint(low, high), rng.randint(low, high)
+    return min(a, b), max(a, b)
+
+
+def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, last: bool) -> Nest:
+    lanes = shape.LANES
+    kind = rng.choice(["dense", "dense", "lanewise", "max"])
+    small = rng.random() < 0.4
+    counts = [rng.choice([1, 1, 2, 3]) for _ in range(6)]
+    counts[5] = rng.choice([1, 2, 5, 9, 16])
+    if small:
+        counts[3:] = [1, 1, rng.choice([1, 1, 2, 3])]
+        counts[1:3] = [rng.choice([1, 3, 5]), rng.choice([1, 2, 7])]
+    tail = rng.choice([lanes, lanes, rng.randint(1, lanes)])
+    # activations: whatever addresses, as long as the valid taps read written words
+    unit = 1 if kind == "dense" else lanes
+    reach = rng.choice([1, 2, 4, lanes])
+    act_steps = [0 if c == 1 else unit * rng.randint(-reach, reach) for c in counts]
+    coordinates = {}
+    for axis, pixel, tap in (("y", 1, 3), ("x", 2, 4)):
+        if rng.random() < 0.5:
+            limit = rng.choice([1, 2, 3, 5, 32767])
+            coordinates[f"{axis}_limit"] = limit
+            coordinates[f"{axis}_start"] = rng.randint(-3, min(limit, 4))
+            coordinates[f"{axis}_step_o{axis}"] = rng.randint(-2, 2) if counts[pixel] > 1 else 0
+            coordinates[f"{axis}_step_k{axis}"] = rng.randint(-2, 2) if counts[tap] > 1 else 0
+    if kind == "max":
+        weight_steps, weight_base = [0] * 6, 0
+    else:
+        weight_steps = [0 if c == 1 else rng.randint(-3, 3) for c in counts]
+        weight_base = _base(rng, counts, weight_steps, shape.WEIGHTS_DEPTH)
+    bias_step = rng.choice([0, lanes // shape.RQ, 1]) if counts[0] > 1 else 0
+    bias_base = _base(rng, counts[:1], [bias_step], shape.BIAS_DEPTH, lanes // shape.RQ - 1)
+    table = shape.TABLE_DEPTH > 0 and rng.random() < 0.3
+    lo, hi = _limits(rng, shape, stream, table)
+    nest = Nest(
+        counts=tuple(counts),
+        act_base=0,
+        act_steps=tuple(act_steps),
+        weight_base=weight_base,
+        weight_steps=tuple(weight_steps),
+        result_base=0,
+        result_steps=(0, 0, 0),
+        lo=lo,
+        hi=hi,
+        bias_base=bias_base,
+        bias_step=bias_step,
+        tail=tail,
+        lanewise=kind != "dense",
+        max=kind == "max",
+        x_unsigned=rng.random() < 0.4,
+        y_unsigned=stream and table and rng.random() < 0.5,
+        table=table,
+        table_base=rng.randrange(shape.TABLE_DEPTH // 256) if table else 0,
+        stream=stream,
+        last=last,
+        **coordinates,
+    )
+    offsets = sorted({a for _, taps, _ in points(nest) for a, _, inside in taps if inside})
+    if not offsets and rng.random() < 0.95:
+        raise _Again
+    places = sorted(written)
+    for _ in range(60):
+        base = rng.choice(places) * lanes + (rng.randrange(lanes) if unit == 1 else 0)
+        base -= rng.choice(offsets or [0])
+        if base >= 0 and all((base + a) // lanes in written for a in offsets):
+            break
+    else:
+        raise _Again
+    nest = replace(nest, act_base=base)
+    if stream:
+        return nest
+    read = {(base + a) // lanes for a in offsets}
+    for _ in range(60):
+        steps = _spread(rng, counts[:3], shape.SCRATCH_DEPTH)
+        start = _base(rng, counts[:3], steps, shape.SCRATCH_DEPTH)
+        placed = replace(nest, result_base=start, result_steps=tuple(steps))
+        if not {word for _, _, word in points(placed)} & read:
+            return placed
+    raise _Again
+
+
+def _in_place(rng: random.Random, shape: Shape, written: set[int]) -> Nest:
+    """A lane-wise nest that overwrites the words it reads."""
+    words = rng.choice([w for w in written if w + 1 in written])
+    count = 1
+    while words + count in written and count < 7:
+        count += 1
+    return Nest(
+        counts=(1, 1, count, 1, 1, 1),
+        act_base=words * shape.LANES,
+        act_steps=(0, 0, shape.LANES, 0, 0, 0),
+        weight_base=rng.randrange(shape.WEIGHTS_DEPTH),
+        weight_steps=(0,) * 6,
+        result_base=words,
+        result_steps=(0, 0, 1),
+        lo=-(2 ** (shape.DATA_BITS - 1)),
+        hi=2 ** (shape.DATA_BITS - 1) - 1,
+        bias_base=rng.randrange(shape.BIAS_DEPTH - shape.LANES // shape.RQ + 1),
+        bias_step=0,
+        tail=rng.randint(1, shape.LANES),
+        lanewise=True,
+    )
+
+
+def random_case(rng: random.Random, shape: Shape) -> Case:
+    """A legal program of 1..12 nests with images and 1..3 frames."""
+    entries = shape.BIAS_DEPTH * shape.RQ
+    size = 2 ** rng.choice([4, 10, 16, 30]) - 1
+    bias = np.array([rng.randint(-size - 1, size) for _ in range(entries)])
+    highest = rng.choice([0, 7, 10, 31])
+    shift = np.array([rng.randint(0, highest) for _ in range(entries)])
+    weights = np.array(
+        [[rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(shape.LANES)]
+         for _ in range(shape.WEIGHTS_DEPTH)]
+    )  # fmt: skip
+    table = np.array([rng.randint(-128, 127) for _ in range(shape.TABLE_DEPTH)])
+    run, runs = rng.choice([1, 2, rng.randint(1, 3 * shape.LANES)]), rng.choice([1, 2, 9])
+    run += 8 if shape.LANES == 1 else 0
+    words = runs * -(-run // shape.LANES)
+    base = rng.randrange(shape.SCRATCH_DEPTH - words + 1)
+    written = set(range(base, base + words))
+    program: list[Input | Nest] = [Input(run, runs, base)]
+    nests = rng.randint(1, min(12, shape.PROGRAM_DEPTH // 32 - 1))
+    while len(program) <= nests:
+        last = len(program) == nests
+        stream = last or rng.random() < 0.3
+        if not stream and rng.random() < 0.15 and any(w + 1 in written for w in written):
+            program.append(_in_place(rng, shape, written))
+            continue
+        try:
+            nest = _nest(rng, shape, written, stream, last)
+        except _Again:
+            continue
+        if nest.pixels * nest.taps > 1500:
+            continue
+        program.append(nest)
+        if not stream:
+            written |= {word for _, _, word in points(nest)}
+    low = -(2 ** (shape.DATA_BITS - 1))
+    frames = [
+        [rng.choice([low, -low - 1, rng.randint(low, -low - 1)]) for _ in range(run * runs)]
+        for _ in range(rng.randint(1, 3))
+    ]
+    return Case(shape, program, weights, bias, shift, table, frames)
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def read_log(path: Path) -> list[tuple[int, int, int, int]]:
+    lines = path.read_text().splitlines()
+    assert len({len(line) for line in lines}) == 1, "all lines of a log have one length"
+    result = []
+    for line in lines:
+        kind, nest, address, data = line.split(" ")
+        assert (len(kind), len(nest), len(address)) == (1, 4, 6)
+        result.append((int(kind), int(nest, 16), int(address, 16), int(data, 16)))
+    return result
+
+
+def check_log(case: Case, log: list[tuple[int, int, int, int]], timed: bool) -> list[list[int]]:
+    """Compare a log with the interpreter (and the cycle model); returns the beats of each frame."""
+    scratch = np.zeros((case.shape.SCRATCH_DEPTH, case.shape.LANES), np.int64)
+    results = [line for line in log if line[0] in (0, 1)]
+    ends = [line for line in log if line[0] == 3]
+    assert len(ends) == len(case.frames)
+    beats, place = [], 0
+    for number, frame in enumerate(case.frames):
+        expected = interpret(case, frame, scratch)
+        got = results[place : place + len(expected)]
+        place += len(expected)
+        if got != expected:
+            wrong = next(
+                (pair for pair in zip(got, expected, strict=False) if pair[0] != pair[1]),
+                "missing lines",
+            )
+            raise AssertionError(f"frame {number}: hdl, expected: {wrong}")
+        beats.append([v for kind, _, _, v in expected if kind == 1])
+    assert place == len(results), "the core wrote more than it should"
+    if timed:
+        starts, end = predict(case.program, case.shape)
+        lines = [(2, i + 1, 0, start) for i, start in enumerate(starts)]
+        lines.append((3, len(starts), 0, end))
+        times = [line for line in log if line[0] in (2, 3)]
+        assert times == lines * len(case.frames), (times, lines)
+    return beats
+
+
+# ---------------------------------------------------------------- the tests
+
+SHAPES = [
+    Shape(LANES=1, RQ=1),
+    Shape(LANES=2, RQ=1, DATA_BITS=16, TABLE_DEPTH=0),
+    Shape(LANES=4, RQ=2, TABLE_DEPTH=256, SCRATCH_DEPTH=128),
+    Shape(LANES=4, RQ=4, DATA_BITS=16, TABLE_DEPTH=0),
+    Shape(LANES=8, RQ=1, TABLE_DEPTH=768),
+    Shape(LANES=16, RQ=2),
+    Shape(LANES=16, RQ=16, TABLE_DEPTH=0),
+]
+
+
+def skip_or_fail(simulator: str) -> None:
+    """A missing simulator is a visible skip on a laptop, a failure in CI."""
+    reason = missing(simulator)
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s.LANES}x{s.DATA_BITS}_rq{s.RQ}")
+@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+def test_random_programs_give_what_the_format_says(
+    simulator: str, shape: Shape, tmp_path: Path
+) -> None:
+    skip_or_fail(simulator)
+    top = "bramcast_sim_top"
+    folder = build(top, shape.parameters(), simulator, timing=True, ports_only=True)
+    seed = int(os.environ.get("SEED") or random.randrange(2**32))
+    print(f"SEED={seed}")
+    rng = random.Random(seed)
+    for number in range(6):
+        case = random_case(rng, shape)
+        timed = number % 2 == 0
+        work = tmp_path / str(number)
+        work.mkdir()
+        frames, beats, log = work / "frames.txt", work / "beats.txt", work / "log.txt"
+        frames.write_text("".join(" ".join(map(str, f)) + "\n" for f in case.frames))
+        plusargs = {**case.write(work), "log": log}
+        cycles = (predict(case.program, shape)[1] + 20 * len(case.frames[0]) + 500) * 12
+        env = {
+            "SMOKE_FRAMES": str(frames),
+            "SMOKE_BEATS": str(beats),
+            "SMOKE_GAPS": "0" if timed else rng.choice(["0.1", "0.5", "0.8"]),
+            "SMOKE_SEED": str(rng.randrange(2**32)),
+            "SMOKE_LIMIT": str(cycles * len(case.frames)),
+        }
+        run(
+            folder, top, simulator, "bramcast.sim.bench_smoke", work=work, plusargs=plusargs, env=env
+        ).check()
+        expected = check_log(case, read_log(log), timed)
+        got = [[int(n) for n in line.split()] for line in beats.read_text().splitlines()]
+        assert got == expected

@@ -1,0 +1,32 @@
+"""Every docstring example runs; modules are imported by their full names, so no class is doubled."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(
+    f"bramcast.{folder}" + ("" if path.stem == "__init__" else f".{path.stem}")
+    for folder in ("cli", "golden", "hw", "pack", "sim")
+    for path in (ROOT / folder).glob("*.py")
+    if ">>>" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name):
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "torch":
+            pytest.skip("torch is not installed")
+        raise
+    result = doctest.testmod(module)
+    assert result.failed == 0
+    assert result.attempted > 0
+
+
+def test_the_modules_with_examples_are_found():
+    assert {"bramcast.pack.qformat", "bramcast.golden.arith"} <= set(MODULES)

@@ -1,0 +1,254 @@
+"""A bundle on disk, executed: loading, streams, frames, and a network computed by hand."""
+
+import time
+
+import numpy as np
+import pytest
+
+from bramcast.golden.machine import (
+    Machine,
+    arrays_from_beats,
+    frames_from_arrays,
+    load,
+    output_order,
+)
+from bramcast.pack.descriptor import Input, Nest, encode_program
+from bramcast.pack.errors import InputError, ProgramError
+from bramcast.pack.images import write_image_files
+from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo, manifest_json
+from bramcast.pack.words import from_uint32, pack_bias, pack_lanes
+
+LANES, RQ = 4, 2
+Q8 = Format(8, 4, True)
+
+
+def nest(counts, act=(0,) * 6, weight=(0,) * 6, result=(0, 0, 0), **fields):
+    defaults = dict(
+        act_base=0, weight_base=0, result_base=0, lo=-128, hi=127, bias_base=0, bias_step=0, tail=4
+    )
+    return Nest(
+        counts=counts,
+        act_steps=act,
+        weight_steps=weight,
+        result_steps=result,
+        **(defaults | fields),
+    )
+
+
+def images_of(program, weights, bias, shift):
+    return {
+        "program": from_uint32(encode_program(program)),
+        "weights": pack_lanes(np.array(weights), 8),
+        "bias": pack_bias(np.array(bias), np.array(shift), RQ),
+    }
+
+
+def core_of(images, scratch=8):
+    depths = (len(images[i]) for i in ("program", "weights", "bias"))
+    return Core(LANES, 1, 8, 8, RQ, *depths, 0, scratch)
+
+
+WIDE = {"lo": -(2**31), "hi": 2**31 - 1, "stream": True, "last": True}
+# 3 inputs -> 5 outputs with ReLU and a shift of 1 -> 2 wide outputs
+W1 = np.array([[1, 2, 3], [-1, -2, -3], [127, 0, 0], [0, 0, 1], [5, -5, 5]])
+B1 = np.array([0, 1, 100, -9, 2])
+W2 = np.array([[1, -1, 2, -2, 3], [100, 100, 100, 100, 100]])
+
+
+def two_layers():
+    program = [
+        Input(3, 1, 0),
+        nest(
+            (2, 1, 1, 1, 1, 3),
+            (0, 0, 0, 0, 0, 1),
+            (3, 0, 0, 0, 0, 1),
+            (1, 0, 0),
+            lo=0,
+            result_base=1,
+            bias_step=2,
+            tail=1,
+        ),
+        nest(
+            (1, 1, 1, 1, 1, 5),
+            (0, 0, 0, 0, 0, 1),
+            (0, 0, 0, 0, 0, 1),
+            act_base=4,
+            weight_base=6,
+            bias_base=4,
+            tail=2,
+            **WIDE,
+        ),
+    ]
+    weights = np.zeros((11, 4), np.int64)
+    weights[:3], weights[3:6, 0] = W1[:4].T, W1[4]
+    weights[6:, :2] = W2.T
+    bias = np.zeros(12, np.int64)
+    bias[:5], bias[8:10] = B1, [7, -7]
+    shift = np.array([1] * 8 + [0] * 4)
+    return images_of(program, weights, bias, shift)
+
+
+def by_hand(x):
+    hidden = np.clip((x @ W1.T + B1 + 1) >> 1, 0, 127)
+    return hidden @ W2.T + [7, -7]
+
+
+def manifest_of(core, infos):
+    return Manifest(
+        format=1,
+        name="two",
+        bramcast="0.1.0",
+        core=core,
+        images=infos,
+        input=Frame([3], [1, 1, 3], [3, 3, 1], Q8),
+        output=Frame([2], [1, 1, 2], [2, 2, 1], Format(32, 8, True)),
+        layers=[LayerInfo(n, "Linear", [1, 1, 1], Q8, 1, "") for n in ("fc1", "fc2")],
+        nests=[NestInfo(0, [0, 1, 2, 3, 4, -1, -1, -1]), NestInfo(1, [0, 1, -1, -1])],
+        parameters=32,
+        macs=25,
+        scratch_words=3,
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    images = two_layers()
+    core = core_of(images)
+    infos = write_image_files(tmp_path, images, core, [])
+    (tmp_path / "manifest.json").write_text(manifest_json(manifest_of(core, infos)))
+    return tmp_path
+
+
+def test_two_layers_give_what_a_hand_computes(bundle):
+    machine = load(bundle)
+    x = np.random.default_rng(1).integers(-128, 128, (50, 3))
+    results = machine.run(x, keep_layers=True)
+    assert (machine.beats_in, machine.beats_out) == (3, 2)
+    assert np.array_equal(results.beats, by_hand(x))
+    first, second = results.nests
+    assert first.addresses.tolist() == [1, 2] and second.addresses.tolist() == [-1]
+    hidden = np.clip((x @ W1.T + B1 + 1) >> 1, 0, 127)
+    assert np.array_equal(first.words.reshape(50, 8)[:, :5], hidden)
+    assert not first.words.reshape(50, 8)[:, 5:].any()
+    assert np.array_equal(second.words[:, 0, :2], results.beats)
+
+
+def test_input_elements_wrap_as_in_hardware(bundle):
+    machine = load(bundle)
+    x = np.array([[1, -2, 3]])
+    for dtype in (np.int8, np.int16, np.int64):
+        assert np.array_equal(machine.run(x.astype(dtype)).beats, by_hand(x))
+    assert np.array_equal(machine.run(x + 256).beats, by_hand(x))
+
+
+def test_progress_counts_every_sample(bundle):
+    seen = []
+    machine = load(bundle)
+    machine.run(np.zeros((1200, 3), np.int64), progress=seen.append)
+    assert seen[-1] == 1200 and seen == sorted(seen) and len(seen) > 1
+    assert machine.run(np.zeros((0, 3), np.int64)).beats.shape == (0, 2)
+
+
+def test_a_frame_of_the_wrong_length_is_refused(bundle):
+    with pytest.raises(
+        InputError, match=r"a frame has 3 elements .* got an array of shape \(2, 4\)"
+    ):
+        load(bundle).run(np.zeros((2, 4), np.int64))
+
+
+def test_an_illegal_program_names_file_and_line(bundle):
+    path = bundle / "program.mem"
+    lines = path.read_text().splitlines()
+    lines[32 + 29] = "00001000"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"program.mem:62: differs from what was packed"):
+        load(bundle)
+    with pytest.raises(ProgramError, match=r"program.mem: program line 61, nest 1, bias_base"):
+        load(bundle, allow_modified=True)
+
+
+def test_a_changed_weight_changes_the_result(bundle):
+    path = bundle / "weights.mem"
+    lines = path.read_text().splitlines()
+    lines[6] = "00006402"  # fc2: tap 0 of output 0 is 2 instead of 1
+    path.write_text("\n".join(lines) + "\n")
+    x = np.array([[10, 20, 30]])
+    hidden = np.clip((x @ W1.T + B1 + 1) >> 1, 0, 127)
+    expected = by_hand(x) + [[int(hidden[0, 0]), 0]]
+    assert np.array_equal(load(bundle, allow_modified=True).run(x).beats, expected)
+
+
+def test_beats_become_arrays_in_the_networks_shape(bundle):
+    machine = load(bundle)
+    integers, real = arrays_from_beats(np.array([[512, -256]]), machine)
+    assert integers.tolist() == [[512, -256]] and real.tolist() == [[2.0, -1.0]]
+
+
+def test_a_picture_output_is_put_in_channel_order():
+    program = [
+        Input(8, 1, 0),
+        nest((2, 1, 1, 1, 1, 1), tail=1, **WIDE),
+        nest((1, 1, 2, 1, 1, 1), tail=2, **WIDE),
+    ]
+    machine = Machine.__new__(Machine)
+    machine.core = Core(4, 1, 8, 8, 2, 96, 1, 8, 0, 8)
+    machine.program = program
+    manifest = manifest_of(machine.core, [])
+    # channels first, 1 x 1 x 5 from the first nest: reversed channels
+    frame = Frame([5, 1, 1], [1, 1, 5], [1, 1, 1], Q8)
+    machine.program = program[:2]
+    machine.manifest = Manifest(
+        **{f: getattr(manifest, f) for f in manifest.__dataclass_fields__}
+        | {"output": frame, "nests": [NestInfo(0, [4, 3, 2, 1, 0, -1, -1, -1])]}
+    )
+    assert output_order(machine).tolist() == [4, 3, 2, 1, 0]
+    machine.program = [program[0], program[2]]
+    frame = Frame([2, 1, 2], [1, 2, 2], [2, 1, 2], Q8)  # [c, y, x]
+    machine.manifest = Manifest(
+        **{f: getattr(manifest, f) for f in manifest.__dataclass_fields__}
+        | {"output": frame, "nests": [NestInfo(0, [0, 1, -1, -1])]}
+    )
+    assert output_order(machine).tolist() == [0, 2, 1, 3]
+    machine.program = program[:2]
+    with pytest.raises(InputError, match="do not fill an array of shape"):
+        output_order(machine)
+
+
+def test_frames_follow_the_strides_of_the_array():
+    x = np.arange(2 * 3 * 4 * 5, dtype=np.float64).reshape(2, 3, 4, 5) / 16 - 3
+    frame = Frame([3, 4, 5], [4, 5, 3], [5, 1, 20], Q8)  # channels first -> y, x, c
+    assert np.array_equal(
+        frames_from_arrays(x, frame), Q8.q.quantize(x.transpose(0, 2, 3, 1)).reshape(2, -1)
+    )
+
+
+def test_two_planes_keep_what_the_first_one_loses():
+    frame = Frame([3], [1, 1, 3], [3, 3, 1], Format(8, 4, True), 2, 4)
+    x = np.array([[1.0 + 3 / 256, -2.0 - 5 / 256, 100.0]])
+    got = frames_from_arrays(x, frame)
+    # 100 saturates: hi = 127, lo = the rest, saturated too
+    assert got.tolist() == [[16, 3, -32, -5, 127, 127]]
+    real = (got[:, ::2] + got[:, 1::2] / 16) / 16
+    assert np.allclose(real[0, :2], x[0, :2])
+
+
+def test_integer_frames_are_taken_as_they_are_or_refused():
+    frame = Frame([2], [1, 1, 2], [2, 2, 1], Q8)
+    assert frames_from_arrays(np.array([[-128, 127]]), frame).tolist() == [[-128, 127]]
+    with pytest.raises(InputError, match=r"must lie in -128..127 .* got 0..128"):
+        frames_from_arrays(np.array([[0, 128]]), frame)
+    with pytest.raises(InputError, match="expected .samples, 2."):
+        frames_from_arrays(np.zeros((1, 3)), frame)
+    with pytest.raises(InputError, match="sample 1 has values that are not finite"):
+        frames_from_arrays(np.array([[0.0, 1.0], [np.nan, 0.0]]), frame)
+    two = Frame([2], [1, 1, 2], [2, 2, 1], Q8, 2, 4)
+    with pytest.raises(InputError, match="quantized from floats only"):
+        frames_from_arrays(np.array([[0, 1]]), two)
+
+
+def test_a_program_with_more_samples_than_a_chunk_is_fast(bundle):
+    machine = load(bundle)
+    frames = np.zeros((50_000, 3), np.int64)
+    start = time.perf_counter()
+    machine.run(frames)
+    assert time.perf_counter() - start < 5  # 0.05 s in practice

@@ -1,0 +1,386 @@
+"""One broken rule each: the validator names the line of program.mem and the nest."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bramcast.golden.machine import Machine
+from bramcast.golden.validate import describe_bit, validate
+from bramcast.pack.descriptor import (
+    DESCRIPTOR_WORDS,
+    NEST_FIELDS,
+    Input,
+    Nest,
+    encode,
+    encode_program,
+)
+from bramcast.pack.errors import InputError, ProgramError
+from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
+from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes, to_uint32
+
+CORE = Core(4, 1, 8, 8, 2, 32 * 6, 80, 16, 512, 64)
+ZEROS = (0,) * 6
+
+# A 4 x 4 picture of 4 channels, 3x3 convolution with padding to 6 channels (words 16..47),
+# then in place per lane, a maximum to word 48.., a wide stream of 2 results.
+CONV = Nest(
+    counts=(2, 4, 4, 3, 3, 4),
+    act_base=-4 * 4 - 4,
+    act_steps=(0, 16, 4, 16, 4, 1),
+    weight_base=0,
+    weight_steps=(36, 0, 0, 12, 4, 1),
+    result_base=16,
+    result_steps=(1, 8, 2),
+    lo=0,
+    hi=127,
+    bias_base=0,
+    bias_step=2,
+    tail=2,
+    y_start=-1,
+    y_limit=4,
+    y_step_oy=1,
+    y_step_ky=1,
+    x_start=-1,
+    x_limit=4,
+    x_step_ox=1,
+    x_step_kx=1,
+)
+IN_PLACE = Nest(
+    counts=(2, 4, 4, 1, 1, 1),
+    act_base=64,
+    act_steps=(4, 32, 8, 0, 0, 0),
+    weight_base=72,
+    weight_steps=(1, 0, 0, 0, 0, 0),
+    result_base=16,
+    result_steps=(1, 8, 2),
+    lo=-128,
+    hi=127,
+    bias_base=4,
+    bias_step=2,
+    tail=4,
+    lanewise=True,
+    table=True,
+    table_base=1,
+)
+MAX = Nest(
+    counts=(2, 2, 2, 2, 2, 1),
+    act_base=64,
+    act_steps=(4, 64, 16, 32, 8, 0),
+    weight_base=0,
+    weight_steps=ZEROS,
+    result_base=48,
+    result_steps=(1, 4, 2),
+    lo=0,
+    hi=255,
+    bias_base=8,
+    bias_step=2,
+    tail=4,
+    lanewise=True,
+    max=True,
+    x_unsigned=True,
+)
+STREAM = Nest(
+    counts=(1, 1, 1, 1, 1, 6),
+    act_base=48 * 4,
+    act_steps=(0, 0, 0, 0, 0, 1),
+    weight_base=74,
+    weight_steps=(0, 0, 0, 0, 0, 1),
+    result_base=0,
+    result_steps=(0, 0, 0),
+    lo=-(2**31),
+    hi=2**31 - 1,
+    bias_base=12,
+    bias_step=0,
+    tail=2,
+    stream=True,
+    last=True,
+)
+PROGRAM = [Input(64, 1, 0), CONV, IN_PLACE, MAX, STREAM]
+
+
+def images_of(program, core=CORE):
+    rng = np.random.default_rng(1)
+    words = np.zeros(core.program_depth, np.uint32)
+    encoded = encode_program(program)
+    words[: len(encoded)] = encoded
+    images = {
+        "program": from_uint32(words),
+        "weights": pack_lanes(rng.integers(-9, 9, (core.weights_depth, core.lanes)), 8),
+        "bias": pack_bias(
+            np.zeros(core.bias_depth * core.rq, np.int64),
+            np.zeros(core.bias_depth * core.rq, np.int64),
+            core.rq,
+        ),
+    }
+    if core.table_depth:
+        images["table"] = pack_lanes(rng.integers(-128, 128, (core.table_depth, 1)), 8)
+    return images
+
+
+def changed(index, **fields):
+    program = list(PROGRAM)
+    program[index] = replace(program[index], **fields)
+    return program
+
+
+def poked(index, name, value):
+    """The program image with one field overwritten, bits only."""
+    images = images_of(PROGRAM)
+    words = to_uint32(images["program"]).copy()
+    f = NEST_FIELDS[name]
+    at = DESCRIPTOR_WORDS * index + f.word
+    words[at] &= np.uint32(~(((1 << f.bits) - 1) << f.lsb) & 0xFFFFFFFF)
+    words[at] |= np.uint32((value & ((1 << f.bits) - 1)) << f.lsb)
+    return images | {"program": from_uint32(words)}
+
+
+def line(index, name):
+    return DESCRIPTOR_WORDS * index + NEST_FIELDS[name].word + 1
+
+
+def test_the_example_is_legal():
+    assert validate(images_of(PROGRAM), CORE) == PROGRAM
+
+
+@pytest.mark.parametrize(
+    "program, text",
+    [
+        (PROGRAM[1:], "program line 1: the first descriptor must be INPUT"),
+        ([*PROGRAM[:2], PROGRAM[0], *PROGRAM[2:]], "program line 65, descriptor 2: only the first"),
+        (PROGRAM[:4], "unknown opcode 0"),
+        (
+            [*PROGRAM[:4], replace(STREAM, stream=False, lo=0, hi=1, result_base=60)],
+            "program line 129, nest 4, stream: the last nest must be a stream nest",
+        ),
+        (
+            [Input(65 * 4, 1, 0), *PROGRAM[1:]],
+            "program line 19, input, result_base: the frame fills",
+        ),
+        ([Input(64, 1, 49), *PROGRAM[1:]], "program line 19, input, result_base: the frame fills"),
+    ],
+)
+def test_the_order_of_descriptors_is_checked(program, text):
+    with pytest.raises(ProgramError, match=re.escape(text)):
+        validate(images_of(program), CORE)
+
+
+RULES = [
+    # 2: addresses
+    (1, {"act_base": -4 * 4 - 5}, "act_base", "valid taps read elements -1.."),
+    (1, {"act_base": 241}, "act_base", "the scratchpad has 256"),
+    (1, {"act_steps": (1, 0, 0, 0, 0, 2**24)}, "act_base", "valid taps read elements"),
+    (1, {"weight_base": 9}, "weight_base", "reads weights 9..80, the image has 80 words"),
+    (1, {"weight_steps": (-1, 0, 0, 0, 0, 0)}, "weight_base", "reads weights -1..0"),
+    (1, {"bias_base": 14}, "bias_base", "reads biases 14..16, the image has 16 words"),
+    (1, {"bias_step": 2**31}, "bias_base", "reads biases"),
+    (1, {"result_base": 33}, "result_base", "writes words 33..64, the scratchpad has 64"),
+    (1, {"result_steps": (-17, 8, 2)}, "result_base", "writes words -1.."),
+    (2, {"table_base": 2}, "table_base", "table 2, the image holds 2"),
+    # 3: hazards
+    (1, {"result_steps": (1, 8, 1)}, "result_base", "writes a scratchpad word twice"),
+    (1, {"result_steps": (0, 8, 2)}, "result_base", "writes a scratchpad word twice"),
+    (1, {"result_base": 15}, "result_base", "writes scratchpad word 15, which it also reads"),
+    (2, {"result_base": 17}, "result_base", "written by one pixel, read by another"),
+    (2, {"result_steps": (1, 2, 8)}, "result_base", "written by one pixel, read by another"),
+    # 4: nothing is read before it is written
+    (3, {"act_base": 68}, "act_base", "reads scratchpad word 48 before it is written"),
+    (4, {"act_base": 56 * 4}, "act_base", "reads scratchpad word 56 before it is written"),
+    # 5: lane-wise nests
+    (2, {"act_base": 65}, "act_base", "65 is no multiple of LANES"),
+    (2, {"act_steps": (6, 32, 8, 0, 0, 0)}, "act_jump_g", "step 6 is no multiple of LANES"),
+    (1, {"max": True}, "max", "a max nest must be lane-wise"),
+    (3, {"weight_base": 1}, "weight_base", "a max nest has no weights"),
+    (3, {"weight_steps": (0, 0, 0, 0, 1, 0)}, "weight_jump_kx", "a max nest has no weights"),
+    # 6: clamps
+    (1, {"lo": 1, "hi": 0}, "lo", "lo 1 is above hi 0"),
+    (1, {"lo": -1, "hi": 128}, "lo", "-1..128 fits 8 bits neither signed nor unsigned"),
+    (1, {"lo": -129, "hi": 0}, "lo", "neither signed nor unsigned"),
+    (1, {"lo": 0, "hi": 256}, "lo", "neither signed nor unsigned"),
+    (2, {"lo": -129}, "lo", "before a table"),
+    (2, {"hi": 256}, "lo", "before a table"),
+    # 7: fields of stream and table
+    (4, {"result_base": 1}, "result_base", "must be 0 in a stream nest"),
+    (1, {"table_base": 1}, "table_base", "must be 0 without a table"),
+    (1, {"y_unsigned": True}, "y_unsigned", "only with stream and table"),
+    (2, {"y_unsigned": True}, "y_unsigned", "only with stream and table"),
+    (4, {"y_unsigned": True}, "y_unsigned", "only with stream and table"),
+    # 8: tail, and steps of loops with count 1
+    (1, {"tail": 5}, "tail", "5 valid lanes, the core has 4"),
+    (2, {"act_steps": (4, 32, 8, 0, 4, 0)}, "act_jump_kx", "the loop's count is 1"),
+    (2, {"weight_steps": (1, 0, 0, 1, 0, 0)}, "weight_jump_ky", "the loop's count is 1"),
+    (2, {"y_step_ky": 1}, "y_step_ky", "the loop's count is 1"),
+    (4, {"x_step_ox": 1}, "x_step_ox", "the loop's count is 1"),
+    (1, {"y_limit": 0}, "y_limit", "must be 1..32767, got 0"),
+    (1, {"x_limit": -3}, "x_limit", "must be 1..32767, got -3"),
+    (1, {"y_step_oy": 11000}, "y_start", "outside -32768..32767"),
+    (1, {"x_start": -32768, "x_step_kx": -1}, "x_start", "outside -32768..32767"),
+]
+
+
+@pytest.mark.parametrize("index, fields, name, text", RULES)
+def test_a_broken_rule_names_line_nest_and_field(index, fields, name, text):
+    with pytest.raises(ProgramError, match=re.escape(text)) as caught:
+        validate(images_of(changed(index, **fields)), CORE)
+    place = f"program line {line(index, name)}, nest {index}, {name}: "
+    assert str(caught.value).startswith(place)
+
+
+def test_a_run_that_takes_too_long_is_refused_before_anything_is_listed():
+    images = poked(1, "count_g", 65535)
+    words = to_uint32(images["program"]).copy()
+    words[33:36] = 0xFFFFFFFF
+    with pytest.raises(ProgramError, match=r"program lines 1-160: the run takes about \d+ cycles"):
+        validate(images | {"program": from_uint32(words)}, CORE)
+
+
+def test_reserved_bits_and_data_behind_the_program_are_refused():
+    images = images_of(PROGRAM)
+    words = to_uint32(images["program"]).copy()
+    words[32 + 31] = 1
+    with pytest.raises(ProgramError, match="program lines 33-64, descriptor 1: reserved bits"):
+        validate(images | {"program": from_uint32(words)}, CORE)
+    words[32 + 31] = 0
+    words[180] = 1
+    with pytest.raises(ProgramError, match="program line 181: data behind the last descriptor"):
+        validate(images | {"program": from_uint32(words)}, CORE)
+
+
+def test_tables_need_8_bits_and_a_table_image():
+    wide = replace_core(data_bits=16, table_depth=0)
+    images = images_of(PROGRAM, wide)
+    with pytest.raises(ProgramError, match="tables need DATA_BITS = 8, it is 16"):
+        validate(images, wide)
+    with pytest.raises(ProgramError, match="table 1, the image holds 0"):
+        validate(
+            {k: v for k, v in images_of(PROGRAM).items() if k != "table"},
+            replace_core(table_depth=0),
+        )
+
+
+def replace_core(**fields):
+    names = (
+        *("lanes", "taps", "data_bits", "weight_bits", "rq", "program_depth"),
+        *("weights_depth", "bias_depth", "table_depth", "scratch_depth"),
+    )
+    return Core(**({n: getattr(CORE, n) for n in names} | fields))
+
+
+@pytest.mark.parametrize(
+    "fields, text",
+    [
+        ({"lanes": 12}, "lanes must be a power of two up to 64, got 12"),
+        ({"lanes": 128}, "lanes must be a power of two up to 64, got 128"),
+        ({"taps": 2}, "taps must be 1, got 2"),
+        ({"data_bits": 12}, "data_bits must be 8 or 16, got 12"),
+        ({"rq": 3}, "rq must be a power of two up to lanes, got 3"),
+        ({"scratch_depth": 2**23}, "scratch_depth must be at most"),
+    ],
+)
+def test_core_parameters_that_can_not_be_built_are_refused(fields, text):
+    with pytest.raises(InputError, match=re.escape(text)):
+        validate(images_of(PROGRAM), replace_core(**fields))
+
+
+def test_only_valid_taps_are_judged():
+    """Every tap is masked: nothing is read, so any address is legal, and the result is the bias."""
+    masked = changed(1, y_start=-100, act_base=123456, act_steps=(0, 7, 7, 7, 7, 7))
+    images = images_of(masked)
+    machine = Machine(images, CORE)
+    words = machine.run(np.ones((1, 64), np.int64), keep_layers=True).nests[0].words
+    assert not words.any()
+
+
+def test_a_negative_step_walks_backwards():
+    backwards = changed(
+        1, act_base=3 * 16 + 16, act_steps=(0, -16, 4, 16, 4, 1), y_start=4, y_step_oy=-1
+    )
+    # row oy reads rows 4 - oy .. 6 - oy of the picture
+    backwards[1] = replace(backwards[1], act_base=4 * 16 - 4)
+    validate(images_of(backwards), CORE)
+    with pytest.raises(ProgramError, match="valid taps read elements"):
+        validate(images_of(changed(1, act_steps=(0, -16, 4, 16, 4, 1))), CORE)
+
+
+def test_every_single_bit_of_the_program_is_judged():
+    base = images_of(PROGRAM)
+    good = Machine(base, CORE)
+    accepted = 0
+    for word in range(CORE.program_depth):
+        for bit in range(32):
+            data = base["program"].data.copy()
+            data[word, bit // 8] ^= 1 << (bit % 8)
+            try:
+                validate(base | {"program": Words(32, data)}, CORE)
+                accepted += 1
+            except ProgramError as error:
+                assert str(error).startswith("program line") or "marked last" in str(error)
+    assert accepted > 100 and good.beats_out == 2
+
+
+def manifest():
+    frame = Frame([2], [1, 1, 2], [2, 2, 1], Format(8, 4, True))
+    layers = [
+        LayerInfo(n, "Conv2d", [1, 1, 1], Format(8, 4, True), 1, "")
+        for n in ("conv", "scale", "pool", "fc")
+    ]
+    channels = [0, 1, 2, 3, 4, 5, -1, -1]
+    nests = [NestInfo(i, channels if i < 3 else [0, 1, -1, -1]) for i in range(4)]
+    return Manifest(1, "n", "0", CORE, [], frame, frame, layers, nests, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "image, at, bit, text",
+    [
+        ("program", 1, 0, "input, opcode bit 0"),
+        ("program", 3, 5, "input, runs bit 5"),
+        ("program", 32 + 1, 17, "nest 1, tail bit 1"),
+        ("program", 32 + 12, 3, "nest 1, weight_base bit 3"),
+        ("program", 170, 0, "unused word behind the last descriptor"),
+        ("weights", 1, 15, "nest 1 (conv), group 0, lane 1 (channel 1), tap ky 0 kx 0 ci 0"),
+        ("weights", 36 + 18, 8, "nest 1 (conv), group 1, lane 1 (channel 5), tap ky 1 kx 1 ci 1"),
+        ("weights", 36 + 18, 16, "nest 1 (conv), padding lane 2 of group 1"),
+        ("weights", 74, 31, "nest 2 (scale), group 1, lane 3 (channel -1), tap ky 0 kx 0 ci 0"),
+        ("weights", 80, 8, "nest 4 (fc), group 0, lane 1 (channel 1), tap ky 0 kx 0 ci 5"),
+        ("weights", 80, 16, "nest 4 (fc), padding lane 2 of group 0"),
+        ("bias", 1, 31, "nest 1 (conv), group 0, lane 0 (channel 0), shift bit 0"),
+        ("bias", 3, 36, "nest 1 (conv), group 1, lane 1 (channel 5), bias bit 0"),
+        ("bias", 4, 0, "nest 1 (conv), padding lane 2 of group 1, bias bit 0"),
+        ("bias", 16, 0, "unused word"),
+        ("table", 257, 0, "nest 2 (scale), table 1, entry 0"),
+        ("table", 256, 0, "unused table"),
+    ],
+)
+def test_a_bit_is_described(image, at, bit, text):
+    got = describe_bit(images_of(PROGRAM), CORE, image, at, bit, manifest())
+    assert got == f"{image}.mem:{at} bit {bit}: {text}"
+
+
+def test_a_bit_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="no line 81"):
+        describe_bit(images_of(PROGRAM), CORE, "weights", 81, 0)
+    assert "nest 1, group 0, lane 0," in describe_bit(images_of(PROGRAM), CORE, "weights", 1, 0)
+
+
+def test_flips_of_padding_lanes_change_nothing():
+    images = images_of(PROGRAM)
+    frames = np.random.default_rng(5).integers(-128, 128, (4, 64))
+    whole = Machine(images, CORE).run(frames).beats
+    rng = np.random.default_rng(6)
+    seen = set()
+    for _ in range(300):
+        name = ("weights", "bias", "table")[int(rng.integers(3))]
+        at, bit = int(rng.integers(len(images[name]))), int(rng.integers(images[name].bits))
+        text = describe_bit(images, CORE, name, at + 1, bit)
+        if "padding lane" in text or "unused" in text:
+            data = images[name].data.copy()
+            data[at, bit // 8] ^= 1 << (bit % 8)
+            flipped = images | {name: Words(images[name].bits, data)}
+            assert np.array_equal(Machine(flipped, CORE).run(frames).beats, whole), text
+            seen.add((name, "padding lane" in text))
+    assert len(seen) >= 4
+
+
+def test_encode_and_validate_agree_on_words():
+    assert len(encode(CONV)) == DESCRIPTOR_WORDS
