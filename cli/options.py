@@ -7,7 +7,11 @@ import typer
 
 Bundle = Annotated[Path, typer.Argument(help="Bundle folder, written by 'bramcast pack'.")]
 InputsFile = Annotated[
-    Path, typer.Option("--inputs", help=".npz with x [N, ...] and, for accuracy, labels y [N].")
+    Path,
+    typer.Option(
+        "--inputs",
+        help=".npz with x [N, ...] and, for accuracy, labels y [N]; or a recipe, for its inputs.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 AllowModified = Annotated[

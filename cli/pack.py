@@ -1,7 +1,7 @@
 """bramcast pack: checkpoint and recipe -> bundle."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -98,7 +98,7 @@ _CORE_KEYS = (
 )  # fmt: skip
 
 
-def _print(output: Path, packed, layers, images) -> None:  # type: ignore[no-untyped-def]
+def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> None:
     manifest = packed.manifest
     frame = manifest.input
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
@@ -119,16 +119,10 @@ def _print(output: Path, packed, layers, images) -> None:  # type: ignore[no-unt
         )  # fmt: skip
     columns = ("layer", "op", "y x c", "format", "MACs", "weights at", "result at", "source")
     table("", columns, rows)
-    rows = [
-        (i["name"], i["words"], i["bits"], f"{i['words'] * i['bits'] / 8 / 1024:.1f} KiB")
-        for i in images
-    ]
-    rows.append(
-        (
-            "scratchpad", manifest.core.scratch_depth, manifest.core.lanes * manifest.core.data_bits,
-            f"{manifest.core.scratch_depth * manifest.core.lanes * manifest.core.data_bits / 8192:.1f}"
-            " KiB",
-        )
-    )  # fmt: skip
-    table("", ("memory", "words", "bits", "holds"), rows)
+    core = manifest.core
+    scratch_bits = core.lanes * core.data_bits
+    memories = [(i["name"], i["words"], i["bits"]) for i in images]
+    memories.append(("scratchpad", core.scratch_depth, scratch_bits))
+    sized = [(n, w, b, f"{w * b / 8192:.1f} KiB") for n, w, b in memories]
+    table("", ("memory", "words", "bits", "holds"), sized)
     say(f"float accuracy {percent(manifest.float_accuracy)}; written to {output}")

@@ -9,6 +9,7 @@ from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import progress, say, say_json, table
 from bramcast.pack.errors import InputError
 from bramcast.pack.inputs import read_inputs
+from bramcast.pack.manifest import read_manifest
 from bramcast.sim.cosim import SimResult, changed_lines, simulate
 from bramcast.sim.runner import SIMULATORS
 
@@ -48,7 +49,7 @@ def command(
             report=report,
         )
     first = result.comparison.first
-    changed = [] if against is None else changed_lines(bundle, against, _core(bundle))
+    changed = [] if against is None else changed_lines(bundle, against, read_manifest(bundle).core)
     if json:
         say_json(
             {
@@ -73,12 +74,6 @@ def command(
     return 0 if result.equal else 1
 
 
-def _core(bundle: Path):  # type: ignore[no-untyped-def]
-    from bramcast.pack.manifest import read_manifest
-
-    return read_manifest(bundle).core
-
-
 def _print(bundle: Path, result: SimResult, changed: list[str]) -> None:
     rows = []
     for layer in result.comparison.layers:
@@ -96,9 +91,9 @@ def _print(bundle: Path, result: SimResult, changed: list[str]) -> None:
     table("", columns, rows)
     total = result.comparison
     say(
-        f"{result.simulator}, {result.samples} samples (seed {result.seed}): {total.cycles:,} cycles "
-        f"each, predicted {result.predicted:,}; {result.macs:,} MACs on {result.multipliers} "
-        f"multipliers, utilisation {100 * result.utilisation:.1f} %"
+        f"{result.simulator}, {result.samples} samples (seed {result.seed}): {total.cycles:,} "
+        f"cycles each, predicted {result.predicted:,}; {result.macs:,} MACs on "
+        f"{result.multipliers} multipliers, utilisation {100 * result.utilisation:.1f} %"
     )
     if result.waves is not None:
         say(f"waves: {result.waves}")

@@ -1,26 +1,126 @@
-"""How long the core takes, from the program and the core's parameters alone."""
+"""How long the core takes, from the program and the core's parameters alone.
 
+The cycle model of docs/core.md: one tap a cycle; a pixel's last tap waits while the capture
+registers are still being emptied or, in a stream nest, while the output FIFO has no room for a
+whole group; the next nest starts when its operands are written and its descriptor is here.
+"""
+
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bramcast.pack.descriptor import Descriptor, Input
+from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.manifest import Core
 
 MAX_CYCLES = 1 << 26  # a longer program is refused
-NEST_CYCLES = 64  # more than any gap between two nests
+
+BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
+TABLE_LATENCY = 2  # more with a table
+GAP = 10  # from a nest's last tap to the next nest's first, plus the chunks of its last pixel
+FETCH = 35  # from a nest's first tap to the next one's, at least: its descriptor is read meanwhile
+FIFO_CHUNKS = 16  # of RQ lanes each, and at least two groups
+
+
+@dataclass(frozen=True, slots=True)
+class NestCycles:
+    """When a nest has its first and its last tap. Cycle 1 is the first with a resident frame."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class CyclePrediction:
+    """Cycles of one frame: from the first in which it is resident to the last beat, both counted.
+
+    ``nests[i]`` belongs to descriptor i + 1.
+    """
+
+    total: int
+    nests: tuple[NestCycles, ...]
+
+
+def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
+    """The cycles that the core takes with a sink that is always ready.
+
+    >>> fc = Nest((1, 1, 1, 1, 1, 96), 0, (0,) * 6, 0, (0,) * 6, 0, (0,) * 3, -128, 127, 0, 0, 12,
+    ...           stream=True, last=True)
+    >>> predict([Input(96, 1, 0), fc], Core(16, 1, 8, 8, 2, 64, 96, 8, 0, 8)).total == 96 + 13 + 11
+    True
+    """
+    whole = core.lanes // core.rq
+    output = _Output(core, max(FIFO_CHUNKS, 2 * whole))
+    start, nests = 1, []
+    for d in program:
+        if isinstance(d, Input):
+            continue
+        end = output.last_tap(d, start) if d.stream else _last_tap(d, core, start)
+        nests.append(NestCycles(start, end))
+        chunks = min(-(-d.tail // core.rq) + 1, whole)
+        gap = GAP + chunks + (TABLE_LATENCY if d.table else 0)
+        start = max(end + gap, start + FETCH)
+    return CyclePrediction(output.beat, tuple(nests))
+
+
+def _last_tap(d: Nest, core: Core, start: int) -> int:
+    """A nest that writes the scratchpad: each pixel takes its taps or the chunks before it."""
+    per_group = d.counts[1] * d.counts[2]
+    whole_groups = (d.counts[0] - 1) * per_group
+    return (
+        start
+        - 1
+        + d.taps
+        + whole_groups * max(d.taps, core.lanes // core.rq)
+        + (per_group - 1) * max(d.taps, -(-d.tail // core.rq))
+    )
+
+
+class _Output:
+    """The output FIFO, with one beat a cycle behind it."""
+
+    def __init__(self, core: Core, fifo_chunks: int) -> None:
+        self.core = core
+        self.beat = 0  # cycle of the last beat so far
+        self.credit = fifo_chunks - core.lanes // core.rq  # free chunks beyond a whole group
+        self.pops: deque[int] = deque()  # cycles in which chunks leave
+
+    def last_tap(self, d: Nest, start: int) -> int:
+        """Send a nest's results; the cycle of its last tap."""
+        core = self.core
+        late = BEAT_LATENCY + (TABLE_LATENCY if d.table else 0)
+        last, drain = start - 1, 0
+        for group in range(d.counts[0]):
+            lanes = d.tail if group == d.counts[0] - 1 else core.lanes
+            chunks = -(-lanes // core.rq)
+            for _ in range(d.counts[1] * d.counts[2]):
+                last += max(d.taps, drain)
+                drain = chunks
+                while self.pops and self.pops[0] < last:
+                    self.pops.popleft()
+                    self.credit += 1
+                while self.credit < 0:
+                    last = max(last, self.pops.popleft() + 1)
+                    self.credit += 1
+                self.credit -= chunks
+                for i in range(chunks):
+                    beats = min(core.rq, lanes - i * core.rq)
+                    self.beat = max(self.beat + 1, last + late + i) + beats - 1
+                    self.pops.append(self.beat)
+        return last
 
 
 def cycle_bound(program: Sequence[Descriptor], core: Core) -> int:
-    """An upper bound on the cycles of one frame whose input comes and whose results go unhindered.
+    """An upper bound on the cycles of one frame, its input included, in exact integers.
 
-    Exact up to the gaps between nests: a pixel takes its taps or, if that is longer, the cycles
-    in which its lanes are requantized (or leave on the stream, one lane a cycle).
+    Does not run over pixels, so it judges any program; the sink is always ready.
     """
+    whole = core.lanes // core.rq
     total = 0
     for d in program:
-        total += NEST_CYCLES
         if isinstance(d, Input):
             total += d.run * d.runs
         else:
-            drain = core.lanes if d.stream else -(-core.lanes // core.rq)
+            drain = core.lanes if d.stream else whole
             total += d.pixels * max(d.taps, drain)
+            total += FETCH + GAP + BEAT_LATENCY + 2 * TABLE_LATENCY + whole
     return total

@@ -45,8 +45,8 @@ def layer_results(machine: Machine, results: Results) -> Iterator[LayerResult]:
             info.layer, np.zeros((samples, channels, height, width), np.int64)
         )
         whole[:, channel[valid]] = _numbers(values[:, valid], layer.format, nest)
-    for index, values in sorted(by_layer.items()):
-        yield LayerResult(manifest.layers[index], values)
+    for index in sorted(by_layer):
+        yield LayerResult(manifest.layers[index], by_layer[index])
 
 
 def _numbers(bits: NDArray[np.integer], fmt: Format, nest: Nest) -> NDArray[np.int64]:

@@ -15,7 +15,8 @@ def predictions(scores: NDArray[np.number]) -> NDArray[np.int64]:
     >>> predictions(np.array([[1, 5, 5], [0, 0, 0]]))
     array([1, 0])
     """
-    return np.argmax(scores.reshape(len(scores), -1), axis=1).astype(np.int64)
+    classes: NDArray[np.int64] = np.argmax(scores.reshape(len(scores), -1), axis=1).astype(np.int64)
+    return classes
 
 
 def accuracy(scores: NDArray[np.number], labels: NDArray[np.integer]) -> float:

@@ -43,13 +43,10 @@ module bramcast_fetch #(
   logic [4:0]              index_q2, index_q3;
   logic                    busy_q;           // from the first address to the last word
   logic                    next_input_q;     // the descriptor in work, or else the next one, is INPUT
-  logic                    last_q;           // the nest in work ends the program
+  logic                    last_q;           // the descriptor in work ends the program
 
   logic complete;
   assign complete = read_q3 && index_q3 == FINAL_WORD;
-
-  logic last;  // FINAL_WORD is never word 0, so last_q is always settled by then
-  assign last = last_q && !next_input_q;
 
   always_ff @(posedge clk) begin
     read_q2  <= read_q;
@@ -73,10 +70,10 @@ module bramcast_fetch #(
     if (take_nest_i) nest_ready_o <= 1'b0;
     if (complete) begin
       busy_q       <= 1'b0;
-      next_input_q <= last;
+      next_input_q <= last_q;
       if (next_input_q) input_ready_o <= 1'b1;
       else nest_ready_o <= 1'b1;
-      if (last) address_q <= '0;
+      if (last_q) address_q <= '0;
     end
 
     if (rst) begin

@@ -5,8 +5,11 @@ operator is run on the elements' numbers, and what comes out is the view. Everyt
 becomes an Op; what has no lowering is refused by its name and line.
 """
 
+import logging
 import re
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -84,13 +87,19 @@ def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Grap
     example = torch.zeros((2, *sample_shape))
     try:
         with torch.no_grad():
+            module(example)
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(
+            f"{_place(error)}: the model fails on samples of shape {sample_shape}: "
+            f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them"
+        ) from None
+    try:
+        with torch.no_grad(), _silent_logs():
             exported = torch.export.export(module, (example,))
     except Exception as error:  # torch.export raises many kinds
-        lines = [line for line in str(error).strip().splitlines() if line.strip()]
         raise InputError(
-            f"model {name!r} can't be captured with samples of shape {sample_shape}: "
-            f"{lines[0] if lines else type(error).__name__} (torch.export needs a forward() "
-            "without control flow that depends on data)"
+            f"model {name!r} can't be captured: {_first_line(error)} (torch.export needs a "
+            "forward() without control flow that depends on data)"
         ) from None
     graph = Graph(name=name, input_shape=sample_shape)
     graph.parameters = sum(p.numel() for p in module.parameters())
@@ -102,6 +111,32 @@ def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Grap
         elif node.op == "output":
             graph.output = _output(state, node)
     return graph
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost frame outside torch."""
+    place = "model"
+    for frame in traceback.extract_tb(error.__traceback__):
+        if "/torch/" not in frame.filename.replace("\\", "/"):
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return place
+
+
+@contextmanager
+def _silent_logs() -> Iterator[None]:
+    """torch.export logs tracebacks of what it then raises."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
@@ -149,7 +184,7 @@ def _site(state: Capture, node: Any, kind: str) -> Site:
 
 def _evaluate(state: Capture, node: Any) -> Any:
     target = node.target
-    kind = getattr(target, "_opname", None) or getattr(target, "__name__", str(target))
+    kind = str(getattr(target, "_opname", None) or getattr(target, "__name__", target))
     arguments = torch.fx.node.map_arg(node.args, lambda n: state.values[n.name])
     keywords = torch.fx.node.map_arg(node.kwargs, lambda n: state.values[n.name])
     if kind == "getitem":
@@ -290,6 +325,12 @@ def _convolution(one_axis: bool) -> Handler:
     return handler
 
 
+def _operand(a: dict[str, Any]) -> IntArray:
+    """The tensor that an ATen operator works on; some call it self, some input."""
+    view: IntArray = a["self"] if "self" in a else a["input"]
+    return view
+
+
 def _axes(value: Any, one_axis: bool, neutral: int) -> tuple[int, int]:
     if one_axis:
         single = value if isinstance(value, int) else int(value[0])
@@ -377,7 +418,7 @@ def _batch_norm(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int,
 
 def _clamped(lo: float, hi: float) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-        view = a.get("self", a.get("input"))
+        view = _operand(a)
         return _elementwise(state, site, view, {"kind": "clamp", "clamp": Clamp(lo, hi)})
 
     return handler
@@ -469,7 +510,7 @@ def _window(a: dict[str, Any], one_axis: bool, view: IntArray, out: tuple[int, i
 
 def _max_pool(one_axis: bool) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-        view = a.get("self", a.get("input"))
+        view = _operand(a)
         if one_axis:
             view = view[:, None, :]
         out = as_pixels(shape)
@@ -481,7 +522,7 @@ def _max_pool(one_axis: bool) -> Handler:
 
 def _avg_pool(one_axis: bool) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-        view = a.get("self", a.get("input"))
+        view = _operand(a)
         if one_axis:
             view = view[:, None, :]
         out = as_pixels(shape)
@@ -514,7 +555,7 @@ def _divisors(
 
 def _global_pool(kind: str) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-        view = a.get("self", a.get("input"))
+        view = _operand(a)
         one_axis = view.ndim == 2
         if one_axis:
             view = view[:, None, :]

@@ -10,7 +10,7 @@ and every loop inside it falls back to zero, so the core needs one adder for eac
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -291,18 +291,24 @@ def decode(words: Sequence[int]) -> Descriptor:
         for stream, n in (("act", 6), ("weight", 6), ("result", 3))
     }
     flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "table", "stream", "last")
-    plain = ("act_base", "weight_base", "result_base", "lo", "hi", "bias_base", "bias_step")
-    coordinates = tuple(n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n)
-    return Nest(
+    nest = Nest(
         counts=counts,
+        act_base=got["act_base"],
         act_steps=steps["act"],
+        weight_base=got["weight_base"],
         weight_steps=steps["weight"],
+        result_base=got["result_base"],
         result_steps=steps["result"],
+        lo=got["lo"],
+        hi=got["hi"],
+        bias_base=got["bias_base"],
+        bias_step=got["bias_step"],
         tail=got["tail"] + 1,
         table_base=got["table_base"],
-        **{name: got[name] for name in (*plain, *coordinates)},
         **{name: bool(got[name]) for name in flags},
     )
+    coordinates = [n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n]
+    return replace(nest, **{name: got[name] for name in coordinates})
 
 
 def encode_program(program: Iterable[Descriptor]) -> NDArray[np.uint32]:

@@ -238,7 +238,8 @@ def _shape_input(graph: Graph) -> None:
         if all(v.shape[1] * v.shape[2] == 1 for op in graph.consumers(old) for v in op.views):
             return
         shaped = old.ids.reshape(graph.input_shape)
-    tensor = Tensor(0, old.name, *shaped.shape, 0)
+    channels, height, width = shaped.shape
+    tensor = Tensor(0, old.name, channels, height, width, 0)
     numbers = np.empty(old.elements, np.int64)
     numbers[shaped.ravel()] = tensor.ids.ravel()
     graph.substitute(old, numbers)

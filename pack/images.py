@@ -166,13 +166,17 @@ def _empty(section: Section) -> Words:
 
 def _c_array(name: str, values: NDArray[np.uint32]) -> bytes:
     """``static const uint32_t NAME[n] = {...};`` with eight numbers a line."""
+    n, cell = len(values), b" 0x00000000u,"
     digits = _hex_columns(Words(32, values.astype("<u4").view(np.uint8).reshape(-1, 4)))
-    cells = _rows(len(values), b" 0x", digits, b"u,")
-    whole = len(values) // 8 * 8
-    text = _rows(whole // 8, cells[:whole].reshape(whole // 8, -1), b"\n").tobytes()
-    if whole < len(values):
-        text += cells[whole:].tobytes() + b"\n"
-    return f"static const uint32_t {name}[{len(values)}] = {{\n".encode() + text + b"};\n"
+    lines = np.empty((n // 8, 8 * len(cell) + 1), np.uint8)
+    lines[...] = np.frombuffer(cell * 8 + b"\n", np.uint8)
+    cells = lines[:, :-1].reshape(-1, 8, len(cell))  # a view
+    cells[:, :, 3:11] = digits[: n // 8 * 8].reshape(-1, 8, 8)
+    rest = b"".join(b" 0x%su," % row.tobytes() for row in digits[n // 8 * 8 :])
+    body = lines.tobytes() + (rest + b"\n" if rest else b"")
+    return b"".join(
+        [f"static const uint32_t {name}[{n}] = {{\n".encode(), body, b"};\n"],
+    )
 
 
 def _c_fields(prefix: str) -> list[str]:

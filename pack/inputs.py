@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.errors import InputError
+from bramcast.pack.recipe import read_recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +28,14 @@ class Inputs:
 
 
 def read_inputs(path: Path) -> Inputs:
-    """Read and check an .npz file of samples.
+    """Read and check an .npz file of samples; a recipe (.toml) stands for its inputs.
 
     Raises:
         InputError: missing or no .npz, no ``x``, no numbers, NaN, shapes or lengths that differ.
     """
+    if path.suffix == ".toml":
+        recipe = read_recipe(path)
+        return read_inputs(recipe.file(recipe.model.inputs))
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x", "y", "x_cal") if name in file.files}
@@ -75,4 +79,4 @@ def _samples(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.fl
     if bad.any():
         sample = int(np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[0])
         raise InputError(f"{path}: {name}[{sample}] has a value that is NaN or infinite")
-    return values
+    return values.astype(values.dtype, copy=False)

@@ -124,7 +124,7 @@ def groups_per_nest(op: Op, lanes: int) -> int:
     if op.groups == 1 or per_group >= lanes:
         return 1
     best = max(1, lanes // per_group)
-    return min(best, op.groups)
+    return int(min(best, op.groups))
 
 
 def make_layout(graph: Graph, lanes: int) -> Layout:

@@ -295,7 +295,7 @@ def _lanewise_weights(
         varies = bool((values != values[0]).any())
         rows = np.repeat((values if varies else values[:1])[:, None], lanes, axis=1)
         steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
-        return program.weights.add(rows), steps  # type: ignore[return-value]
+        return program.weights.add(rows), steps
     kernel = op.weight.shape[2] * op.weight.shape[3]
     table = np.zeros((len(channels), kernel), np.int64)
     valid = channels >= 0
@@ -377,8 +377,8 @@ def _finish(
         max=op.kind == "maxpool",
         x_unsigned=unsigned,
         stream=wide,
-        **coordinates,
     )
+    nest = replace(nest, **coordinates)
     program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))
 
 
@@ -433,5 +433,3 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
             )
         )
     return descriptors, depth
-
-

@@ -1,16 +1,20 @@
-"""The whole road from a recipe to a bundle. Imports torch only inside its functions' modules."""
+"""The whole road from a recipe to a bundle."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bramcast.pack import execute
 from bramcast.pack.bundle import replace_folder
+from bramcast.pack.calibrate import (
+    Progress,
+    calibrate,
+    float_accuracy,
+    integer_results,
+    needs_planes,
+)
 from bramcast.pack.capture import capture
 from bramcast.pack.checkpoint import load_checkpoint, load_module
 from bramcast.pack.descriptor import Descriptor, encode_program
@@ -37,17 +41,11 @@ from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import (
     Formats,
     QuantizedOp,
-    Statistics,
-    best_fraction,
     choose_formats,
     quantize,
 )
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
-
-ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
-
-Progress = Callable[[str, int, int], None]  # what, done, of
 
 
 def _silent(what: str, done: int, of: int) -> None:
@@ -70,6 +68,12 @@ class Packed:
     inputs: Inputs
 
 
+def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, IntArray]:
+    """The quantized graph on real samples: every layer's result, int64 [N, C, H, W], by name."""
+    fmt = packed.formats.of(packed.graph.input)
+    return integer_results(packed.graph, packed.quantized, fmt, packed.planes, samples)
+
+
 def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
     """Pack a recipe into a bundle folder.
 
@@ -83,12 +87,12 @@ def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
     bits = recipe.quantize.activation_bits
-    accuracy = _float_accuracy(graph, inputs, progress)
+    accuracy = float_accuracy(graph, inputs, progress)
     planes = _choose_planes(recipe, graph, inputs)
     if planes is not None:
         split_input(graph, planes.shift)
     layout = make_layout(graph, recipe.core.lanes)
-    statistics = _calibrate(graph, inputs, planes, progress)
+    statistics = calibrate(graph, inputs, planes, progress)
     fixed = planes.fmt if planes is not None else None
     formats = choose_formats(graph, statistics, bits, fixed)
     quantized = quantize(graph, formats, recipe.quantize.weight_bits, graph.ops[-1])
@@ -140,110 +144,7 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
     )
     if wanted == 2:
         return planes
-    return planes if _needs_planes(recipe, graph, inputs) else None
-
-
-def _needs_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> bool:
-    """Whether one plane of input alone costs the network's output too much.
-
-    Compares the real network on quantized and on exact calibration samples.
-    """
-    samples = inputs.calibration[:256].astype(np.float64)
-    signed = bool(samples.min() < 0)
-    bits = recipe.quantize.activation_bits
-    fmt = QFormat(bits, best_fraction([samples.ravel()], bits, signed), signed)
-    signal = noise = 0.0
-    with torch.no_grad():
-        for batch in execute.batches(samples, _batch_size(graph)):
-            exact, rounded = (
-                _last(graph, execute.input_tensor(graph, values))
-                for values in (batch, fmt.real(fmt.quantize(batch)))
-            )
-            signal += float((exact**2).sum())
-            noise += float(((exact - rounded) ** 2).sum())
-    return noise > signal * 10.0 ** (-ONE_PLANE_DB / 10)
-
-
-def _last(graph: Graph, frame: torch.Tensor) -> torch.Tensor:
-    *_, step = execute.run(graph, frame, execute.real_compute)
-    return step.result
-
-
-def frame_values(
-    graph: Graph, samples: NDArray[np.floating], planes: Planes | None
-) -> torch.Tensor:
-    """Real samples as the stored input frame [N, C, H, W]; two planes interleaved."""
-    if planes is None:
-        return execute.input_tensor(graph, samples)
-    hi, lo = planes.split(samples.astype(np.float64))
-    parts = [_ordered(graph, part * planes.fmt.lsb, planes) for part in (hi, lo)]
-    return torch.stack(parts, dim=2).flatten(1, 2)
-
-
-def _ordered(graph: Graph, values: NDArray[np.float64], planes: Planes) -> torch.Tensor:
-    flat = torch.from_numpy(values).reshape(len(values), -1)
-    if graph.input_order.size:
-        flat = flat[:, torch.from_numpy(graph.input_order)]
-    t = graph.input
-    return flat.reshape(len(values), t.channels // 2, t.height, t.width)
-
-
-def _batch_size(graph: Graph) -> int:
-    largest = max(t.elements for t in graph.tensors)
-    return max(1, min(64, (1 << 22) // largest))
-
-
-def _calibrate(
-    graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
-) -> dict[int, Statistics]:
-    rng = np.random.default_rng(0)
-    stored = [graph.input, *(op.out for op in graph.ops)]
-    statistics = {t.index: Statistics(rng) for t in stored}
-    samples = inputs.calibration
-    done = 0
-    with torch.no_grad():
-        for batch in execute.batches(samples, _batch_size(graph)):
-            frame = frame_values(graph, batch, planes)
-            statistics[graph.input.index].observe(frame.numpy())
-            for step in execute.run(graph, frame, execute.real_compute):
-                statistics[step.op.out.index].observe(step.result.numpy())
-            done += len(batch)
-            progress("calibrating", done, len(samples))
-    return statistics
-
-
-def _float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | None:
-    if inputs.y is None or graph.output.ndim != 1:
-        return None
-    right = done = 0
-    with torch.no_grad():
-        for batch in execute.batches(inputs.x, _batch_size(graph)):
-            frame = execute.input_tensor(graph, batch).float()
-            out = execute.output_array(graph, _last(graph, frame))
-            right += int((out.argmax(axis=1) == inputs.y[done : done + len(batch)]).sum())
-            done += len(batch)
-            progress("float accuracy", done, len(inputs.x))
-    return right / len(inputs.x)
-
-
-def integer_frames(packed: Packed, samples: NDArray[np.floating]) -> torch.Tensor:
-    """Samples quantized to the input's format, as the quantized graph takes them, int64."""
-    if packed.planes is not None:
-        lsb = packed.planes.fmt.lsb
-        return (frame_values(packed.graph, samples, packed.planes) / lsb).to(torch.int64)
-    fmt = packed.formats.of(packed.graph.input)
-    frame = execute.input_tensor(packed.graph, samples)
-    return torch.from_numpy(fmt.quantize(frame.numpy()))
-
-
-def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, NDArray[np.int64]]:
-    """The quantized graph on real samples: every layer's result, int64 [N, C, H, W], by name."""
-    compute = execute.integer_compute(packed.quantized)
-    with torch.no_grad():
-        frame = integer_frames(packed, samples)
-        return {
-            step.op.name: step.result.numpy() for step in execute.run(packed.graph, frame, compute)
-        }
+    return planes if needs_planes(graph, inputs, recipe.quantize.activation_bits) else None
 
 
 # --- images and manifest -----------------------------------------------------------------------

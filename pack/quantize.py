@@ -264,10 +264,11 @@ def _without_gain(graph: Graph, op: Op, gains: dict[int, float]) -> FloatArray:
         mine = (op.view >= tensor.first) & (op.view < tensor.first + tensor.elements)
         factor[mine.any(axis=(1, 2))] = 1.0 / gains.get(tensor.index, 1.0)
     if op.kind == "depthwise":
-        return op.weight * np.repeat(factor, op.weight.shape[0] // len(factor))[:, None, None, None]
+        repeated = np.repeat(factor, op.weight.shape[0] // len(factor))
+        return np.asarray(op.weight * repeated[:, None, None, None])
     outputs, fan_in = op.weight.shape[:2]
     index = (np.arange(outputs) // (outputs // op.groups))[:, None] * fan_in + np.arange(fan_in)
-    return op.weight * factor[index][:, :, None, None]
+    return np.asarray(op.weight * factor[index][:, :, None, None])
 
 
 # --- one builder for each kind -----------------------------------------------------------------

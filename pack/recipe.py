@@ -54,7 +54,7 @@ class CoreSection:
 class ImagesSection:
     """[images]: the formats to write beside .mem, images.bin and the C header."""
 
-    formats: list[Literal["mem", "coe", "mif"]] = Field(default_factory=lambda: ["mem", "coe"])
+    formats: tuple[Literal["mem", "coe", "mif"], ...] = ("mem", "coe")
 
 
 @dataclass(frozen=True, config=_STRICT)

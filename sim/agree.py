@@ -31,7 +31,10 @@ class Agreement:
         where = f"{self.samples} samples, {self.layers} layers, {self.elements:,} elements"
         if not self.mismatches:
             return f"golden equals the quantized graph: {where}"
-        return f"golden differs from the quantized graph in {self.mismatches:,} of {where}: {self.first}"
+        return (
+            f"golden differs from the quantized graph in {self.mismatches:,} of {where}: "
+            f"{self.first}"
+        )
 
 
 def compare_with_graph(

@@ -52,7 +52,7 @@ async def frames_through_the_core(dut):
     for stream in (source, sink):
         stream.log.setLevel(logging.ERROR)
     dut.start_i.value = 1
-    results = []
+    results: list[np.ndarray] = []
     for number, frame in enumerate(frames):
         stored = [int(v) & ((1 << bits) - 1) for v in frame]
         source.send_nowait(stored)

@@ -1,4 +1,4 @@
-"""Bench of the whole core for tests/cosim/test_core_smoke.py: frames in, beats out, gaps and pressure.
+"""Bench of the whole core for tests/cosim/test_core_smoke.py: frames in, beats out, pauses.
 
 The images and the log go by plusargs, the rest by environment:
 

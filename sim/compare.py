@@ -194,13 +194,13 @@ class _NestPart:
         """Stream results against the log's BEAT lines and against what the sink took."""
         raw = log.numbers()
         signed = np.where(raw >= 1 << 31, raw - (1 << 32), raw)
-        unknown = (log.digits[:, -8:] > 15).any(axis=1)
+        unknown = np.asarray((log.digits[:, -8:] > 15).any(axis=1))
         count = len(expected)
         common = min(count, len(signed))
-        wrong = np.ones(count, bool)
+        wrong: NDArray[np.bool_] = np.ones(count, np.bool_)
         wrong[:common] = (signed[:common] != expected[:common]) | unknown[:common]
         if taken is not None:
-            wrong |= taken != expected
+            wrong = np.logical_or(wrong, taken != expected)
         total = int(wrong.sum()) + max(0, len(signed) - count)
         if not total:
             return 0, None

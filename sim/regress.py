@@ -67,7 +67,7 @@ def regress(
     for name, machine in zip(("old", "new"), machines, strict=True):
         assert machine.manifest is not None
         frames = frames_from_arrays(inputs.x, machine.manifest.input)
-        beats = machine.run(frames, progress=lambda n, w=name, f=frames: report(w, n, len(f))).beats
+        beats = machine.run(frames, progress=_counting(report, name, len(frames))).beats
         integers, _ = arrays_from_beats(beats, machine)
         flat = integers.reshape(len(integers), -1)
         classes.append(flat.argmax(axis=1))
@@ -87,6 +87,10 @@ def regress(
         _changed_words(old, new, before, after),
         _moved(before, after),
     )
+
+
+def _counting(report: Report, name: str, of: int) -> Callable[[int], None]:
+    return lambda done: report(name, done, of)
 
 
 def _worse(old: float | None, new: float | None, limit: float) -> str | None:

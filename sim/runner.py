@@ -1,9 +1,9 @@
 """Builds and runs the HDL with Icarus or Verilator under cocotb.
 
-Everything that differs between simulators or cocotb versions is in this file. A compiled simulator is
-kept in a cache folder (environment BRAMCAST_CACHE, default ~/.cache/bramcast) under a hash of what
-goes into it: sources, top, hardware parameters, simulator and its version, arguments. Images are no
-part of it: the memories read them at run time, so new weights need no compilation.
+Everything that differs between simulators or cocotb versions is in this file. A compiled simulator
+is kept in a cache folder (environment BRAMCAST_CACHE, default ~/.cache/bramcast) under a hash of
+what goes into it: sources, top, hardware parameters, simulator and its version, arguments. Images
+are no part of it: the memories read them at run time, so new weights need no compilation.
 """
 
 import hashlib
@@ -154,7 +154,17 @@ class _Environment:
                 os.environ[name] = value
 
 
-def _build_args(simulator: str, top_only: str | None, timing: bool, waves: bool) -> list[str]:
+@cache
+def waves_suffix(simulator: str) -> str:
+    """The format of the waves that ``run`` records: .fst, or .vcd where Verilator finds no lz4.h."""
+    if simulator == "icarus":
+        return ".fst"
+    command = ["g++", "-x", "c++", "-E", "-o", os.devnull, "-"]
+    done = subprocess.run(command, input=b"#include <lz4.h>\n", capture_output=True, check=False)
+    return ".vcd" if done.returncode else ".fst"
+
+
+def _build_args(simulator: str, timing: bool, waves: bool) -> list[str]:
     if simulator == "icarus":
         return []
     args = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "-CFLAGS", "-O2"]
@@ -162,14 +172,14 @@ def _build_args(simulator: str, top_only: str | None, timing: bool, waves: bool)
         args += ["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines"]
     else:
         args += ["--no-timing"]
-    if waves:
+    if waves and waves_suffix(simulator) == ".fst":
         args += ["--trace-fst"]
     return args + ["-Wno-fatal"]
 
 
 def build(
     top: str,
-    parameters: Mapping[str, int],
+    parameters: Mapping[str, int | str],
     simulator: str,
     *,
     extra_sources: Sequence[Path] = (),
@@ -182,7 +192,7 @@ def build(
 
     Args:
         top: a module of hw/ or of ``extra_sources``.
-        parameters: of ``top``; only those that alter hardware, never a path.
+        parameters: of ``top``; only those that alter hardware, never a path. Text is put in quotes.
         simulator: ``icarus`` or ``verilator``.
         extra_sources: SystemVerilog files beside those of hw/.
         waves: the simulator can record waves (slower).
@@ -199,7 +209,7 @@ def build(
     """
     _require(simulator)
     sources = [*hw_sources(), *extra_sources]
-    arguments = [*_build_args(simulator, None, timing, waves), *build_args]
+    arguments = [*_build_args(simulator, timing, waves), *build_args]
     digest = hashlib.sha256()
     facts = (
         simulator,
@@ -237,7 +247,7 @@ def build(
 def _compile(
     folder: Path,
     top: str,
-    parameters: Mapping[str, int],
+    parameters: Mapping[str, int | str],
     simulator: str,
     sources: Sequence[Path],
     arguments: Sequence[str],
@@ -258,7 +268,9 @@ def _compile(
             tool.build(
                 sources=files,
                 hdl_toplevel=top,
-                parameters=dict(parameters),
+                parameters={
+                    n: f'"{v}"' if isinstance(v, str) else v for n, v in parameters.items()
+                },
                 build_args=list(arguments),
                 build_dir=folder,
                 timescale=_TIMESCALE,
@@ -291,8 +303,7 @@ def _verilator_runner_class():
             if self._ports_only:
                 control = Path(self.build_dir) / "public.vlt"
                 control.write_text(
-                    "`verilator_config\n"
-                    f'public_flat_rw -module "{self._top}" -var "*"\n'
+                    f'`verilator_config\npublic_flat_rw -module "{self._top}" -var "*"\n'
                 )
                 first = [str(control) if a == "--public-flat-rw" else a for a in commands[0]]
                 commands[0] = first
@@ -329,7 +340,8 @@ def run(
         env: variables for the tests.
         testcase: run these tests only.
         seed: cocotb's random seed; else that of the environment variable SEED, else a new one.
-        waves: write an FST file (the build must have been made with ``waves=True``).
+        waves: file to write, its name ending in ``waves_suffix(simulator)``; the build must have been
+            made with ``waves=True``.
 
     Raises:
         ToolError: the simulator died before the tests could report.

@@ -98,9 +98,7 @@ def points(nest: Nest):
                             x = nest.x_start + ox * nest.x_step_ox + kx * nest.x_step_kx
                             inside = 0 <= y < nest.y_limit and 0 <= x < nest.x_limit
                             taps.append((a, w, inside))
-                word = nest.result_base + sum(
-                    i * s for i, s in zip((g, oy, ox), sr, strict=True)
-                )
+                word = nest.result_base + sum(i * s for i, s in zip((g, oy, ox), sr, strict=True))
                 yield (g, oy, ox), taps, word
 
 
@@ -124,7 +122,9 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
                 first = nest.result_base + i * words
                 scratch[first : first + words] = np.array(run).reshape(words, lanes)
             continue
-        cells = scratch if nest.x_unsigned else np.where(scratch >> (bits - 1), scratch - mask - 1, scratch)
+        cells = scratch
+        if not nest.x_unsigned:
+            cells = np.where(scratch >> (bits - 1), scratch - mask - 1, scratch)
         flat, rows = cells.ravel().tolist(), cells.tolist()
         done = []
         for (g, _, _), taps, word in points(nest):
@@ -497,9 +497,8 @@ def test_random_programs_give_what_the_format_says(
             "SMOKE_SEED": str(rng.randrange(2**32)),
             "SMOKE_LIMIT": str(cycles * len(case.frames)),
         }
-        run(
-            folder, top, simulator, "bramcast.sim.bench_smoke", work=work, plusargs=plusargs, env=env
-        ).check()
+        bench = "bramcast.sim.bench_smoke"
+        run(folder, top, simulator, bench, work=work, plusargs=plusargs, env=env).check()
         expected = check_log(case, read_log(log), timed)
         got = [[int(n) for n in line.split()] for line in beats.read_text().splitlines()]
         assert got == expected

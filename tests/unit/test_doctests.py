@@ -1,4 +1,4 @@
-"""Every docstring example runs; modules are imported by their full names, so no class is doubled."""
+"""Every docstring example runs; modules go by their full names, so that no class exists twice."""
 
 import doctest
 import importlib

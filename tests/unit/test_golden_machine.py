@@ -184,6 +184,64 @@ def test_beats_become_arrays_in_the_networks_shape(bundle):
     assert integers.tolist() == [[512, -256]] and real.tolist() == [[2.0, -1.0]]
 
 
+def test_each_beat_goes_to_the_place_of_its_channel(bundle):
+    machine = load(bundle)
+    fields = {f: getattr(machine.manifest, f) for f in Manifest.__dataclass_fields__}
+    frame = Frame([3], [1, 1, 3], [3, 3, 1], Q8)
+    nests = [NestInfo(0, [0, 1, 2, 3]), NestInfo(1, [2, 0, 1, -1])]
+    machine.manifest = Manifest(**fields | {"output": frame, "nests": nests})
+    machine.program[-1] = nest((1, 1, 1, 1, 1, 1), **(WIDE | {"tail": 3}))
+    integers, _ = arrays_from_beats(np.array([[30, 10, 20], [3, 1, 2]]), machine)
+    assert integers.tolist() == [[10, 20, 30], [1, 2, 3]]
+
+
+def one_nest(core_bits, n_taps, weight, bias, shift, **fields):
+    """A stream nest that multiplies the only input ``n_taps`` times with ``weight``."""
+    program = [Input(1, 1, 0), nest((1, 1, 1, 1, 1, n_taps), tail=1, **(WIDE | fields))]
+    images = images_of(program, [[weight] * 4], [bias, 0, 0, 0], [shift, 0, 0, 0])
+    return Machine(images, Core(LANES, 1, core_bits, 8, RQ, 64, 1, 2, 0, 1))
+
+
+@pytest.mark.parametrize("lane_wise", [False, True])
+@pytest.mark.parametrize("taps", [500, 520, 1100, 5000])
+def test_an_accumulator_wraps_at_32_bits_and_the_sum_behind_it_does_not(taps, lane_wise):
+    x = np.array([[-(2**15)], [2**15 - 1], [12345]])
+    for weight, bias, shift in ((-128, 2**30 - 1, 0), (127, -(2**30), 0), (-128, 2**30 - 1, 31)):
+        machine = one_nest(16, taps, weight, bias, shift, lanewise=lane_wise)
+        for value, got in zip(x[:, 0].tolist(), machine.run(x).beats[:, 0].tolist(), strict=True):
+            acc = (value * weight * taps + 2**31) % 2**32 - 2**31
+            expected = (acc + bias + ((1 << shift) >> 1)) >> shift
+            assert got == min(max(expected, -(2**31)), 2**31 - 1)
+
+
+@pytest.mark.parametrize("taps, bias, shift", [(66000, -(2**30), 30), (66300, 2**30 - 1, 30)])
+def test_the_guard_bit_counts_in_8_bit_sums_too(taps, bias, shift):
+    """127 * 255 * 66300 is just below 2**31: no wrap, but acc + bias needs the 33rd bit."""
+    assert taps > 65536  # more than one loop can count, so ky = 2
+    weight = 127 if bias > 0 else -127
+    program = [
+        Input(1, 1, 0),
+        nest((1, 1, 1, 2, 1, taps // 2), tail=1, **(WIDE | {"x_unsigned": True})),
+    ]
+    images = images_of(program, [[weight] * 4], [bias, 0, 0, 0], [shift, 0, 0, 0])
+    machine = Machine(images, Core(LANES, 1, 8, 8, RQ, 64, 1, 2, 0, 1))
+    acc = 255 * weight * taps
+    assert abs(acc) < 2**31 < abs(acc + bias)
+    assert machine.run(np.array([[255]])).beats.tolist() == [[(acc + bias + 2**29) >> 30]]
+
+
+def test_taps_that_read_the_same_word_add_up():
+    program = [
+        Input(4, 1, 0),
+        nest((1, 1, 1, 1, 3, 2), weight=(0, 0, 0, 0, 2, 1), lanewise=True, **WIDE),
+    ]
+    weights = np.arange(24).reshape(6, 4) - 9
+    images = images_of(program, weights, [0] * 4, [0] * 4)
+    x = np.array([[1, -2, 3, 100]])
+    got = Machine(images, core_of(images)).run(x).beats
+    assert np.array_equal(got, x * weights.sum(axis=0))
+
+
 def test_a_picture_output_is_put_in_channel_order():
     program = [
         Input(8, 1, 0),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bramcast.golden.machine import Machine
-from bramcast.golden.validate import describe_bit, validate
+from bramcast.golden.validate import _Axis, _sums, describe_bit, validate
 from bramcast.pack.descriptor import (
     DESCRIPTOR_WORDS,
     NEST_FIELDS,
@@ -281,6 +281,67 @@ def replace_core(**fields):
 def test_core_parameters_that_can_not_be_built_are_refused(fields, text):
     with pytest.raises(InputError, match=re.escape(text)):
         validate(images_of(PROGRAM), replace_core(**fields))
+
+
+def test_a_step_that_does_not_fit_32_bits_is_refused():
+    # the jump is the largest number, and what the inner loops moved comes on top of it
+    with pytest.raises(ProgramError, match=r"program line 38, nest 1, act_jump_g: the step \d+"):
+        validate(poked(1, "act_jump_g", 2**31 - 1), CORE)
+
+
+def test_a_stream_nest_may_not_step_its_result():
+    for steps in ((0, 1, 0), (0, 0, 1)):
+        pixels = replace(STREAM, counts=(1, 2, 2, 1, 1, 6), result_steps=steps)
+        name = "result_jump_oy" if steps[1] else "result_jump_"
+        with pytest.raises(ProgramError, match=f"{name}.*must be 0 in a stream nest"):
+            validate(images_of([*PROGRAM[:4], pixels]), CORE)
+
+
+def test_masked_taps_are_no_hazard():
+    """In place on words 0 and 1; the second tap of each is always masked."""
+    twice = Nest(
+        counts=(1, 2, 1, 2, 1, 1),
+        act_base=0,
+        act_steps=(0, 4, 0, 4, 0, 0),
+        weight_base=0,
+        weight_steps=(0, 0, 0, 1, 0, 0),
+        result_base=0,
+        result_steps=(0, 1, 0),
+        lo=-128,
+        hi=127,
+        bias_base=0,
+        bias_step=0,
+        tail=4,
+        lanewise=True,
+        y_limit=2,
+        y_step_oy=1,
+        y_step_ky=100,
+    )
+    program = [PROGRAM[0], twice, replace(STREAM, act_base=0)]
+    validate(images_of(program), CORE)
+    with pytest.raises(ProgramError, match="word 1 is written by one pixel, read by another"):
+        validate(images_of([program[0], replace(twice, y_step_ky=1), program[2]]), CORE)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_read_offsets_of_an_axis_are_those_of_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    count_o, count_k = (int(n) for n in rng.integers(1, 9, 2))
+    start, step_o, step_k = (int(n) for n in rng.integers(-6, 7, 3))
+    limit, act_o, act_k = int(rng.integers(1, 12)), *(int(n) for n in rng.integers(-9, 10, 2))
+    axis = _Axis(count_o, count_k, start, limit, step_o, step_k, act_o, act_k)
+    offsets = {
+        o * act_o + k * act_k
+        for o in range(count_o)
+        for k in range(count_k)
+        if 0 <= start + o * step_o + k * step_k < limit
+    }
+    assert axis.offsets().tolist() == sorted(offsets)
+    assert axis.span() == ((min(offsets), max(offsets)) if offsets else None)
+    other = np.unique(rng.integers(-40, 40, int(rng.integers(1, 9))))
+    if offsets:
+        sums = sorted({a + b for a in offsets for b in other.tolist()})
+        assert _sums(axis.offsets(), other).tolist() == sums
 
 
 def test_only_valid_taps_are_judged():

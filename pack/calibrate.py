@@ -1,0 +1,120 @@
+"""Runs the captured network on samples: statistics for the formats, the float network's accuracy,
+and the quantized graph. Imports torch.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bramcast.pack import execute
+from bramcast.pack.graph import Graph
+from bramcast.pack.inputs import Inputs
+from bramcast.pack.planes import Planes
+from bramcast.pack.qformat import QFormat
+from bramcast.pack.quantize import QuantizedOp, Statistics, best_fraction
+
+ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
+
+Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+def needs_planes(graph: Graph, inputs: Inputs, bits: int) -> bool:
+    """Whether one plane of input alone costs the network's output too much.
+
+    Compares the real network on quantized and on exact calibration samples.
+    """
+    samples = inputs.calibration[:256].astype(np.float64)
+    signed = bool(samples.min() < 0)
+    fmt = QFormat(bits, best_fraction([samples.ravel()], bits, signed), signed)
+    signal = noise = 0.0
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            exact, rounded = (
+                _last(graph, execute.input_tensor(graph, values))
+                for values in (batch, fmt.real(fmt.quantize(batch)))
+            )
+            signal += float((exact**2).sum())
+            noise += float(((exact - rounded) ** 2).sum())
+    return bool(noise > signal * 10.0 ** (-ONE_PLANE_DB / 10))
+
+
+def _last(graph: Graph, frame: torch.Tensor) -> torch.Tensor:
+    *_, step = execute.run(graph, frame, execute.real_compute)
+    return step.result
+
+
+def frame_values(
+    graph: Graph, samples: NDArray[np.floating], planes: Planes | None
+) -> torch.Tensor:
+    """Real samples as the stored input frame [N, C, H, W]; two planes interleaved."""
+    if planes is None:
+        return execute.input_tensor(graph, samples)
+    hi, lo = planes.split(samples.astype(np.float64))
+    parts = [_ordered(graph, part * planes.fmt.lsb, planes) for part in (hi, lo)]
+    return torch.stack(parts, dim=2).flatten(1, 2)
+
+
+def _ordered(graph: Graph, values: NDArray[np.floating], planes: Planes) -> torch.Tensor:
+    flat = torch.from_numpy(values).reshape(len(values), -1)
+    if graph.input_order.size:
+        flat = flat[:, torch.from_numpy(graph.input_order)]
+    t = graph.input
+    return flat.reshape(len(values), t.channels // 2, t.height, t.width)
+
+
+def _batch_size(graph: Graph) -> int:
+    largest = max(t.elements for t in graph.tensors)
+    return max(1, min(64, (1 << 22) // largest))
+
+
+def calibrate(
+    graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
+) -> dict[int, Statistics]:
+    rng = np.random.default_rng(0)
+    stored = [graph.input, *(op.out for op in graph.ops)]
+    statistics = {t.index: Statistics(rng) for t in stored}
+    samples = inputs.calibration
+    done = 0
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            frame = frame_values(graph, batch, planes)
+            statistics[graph.input.index].observe(frame.numpy())
+            for step in execute.run(graph, frame, execute.real_compute):
+                statistics[step.op.out.index].observe(step.result.numpy())
+            done += len(batch)
+            progress("calibrating", done, len(samples))
+    return statistics
+
+
+def float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | None:
+    if inputs.y is None or graph.output.ndim != 1:
+        return None
+    right = done = 0
+    with torch.no_grad():
+        for batch in execute.batches(inputs.x, _batch_size(graph)):
+            frame = execute.input_tensor(graph, batch).float()
+            out = execute.output_array(graph, _last(graph, frame))
+            right += int((out.argmax(axis=1) == inputs.y[done : done + len(batch)]).sum())
+            done += len(batch)
+            progress("float accuracy", done, len(inputs.x))
+    return right / len(inputs.x)
+
+
+def integer_results(
+    graph: Graph,
+    quantized: dict[str, QuantizedOp],
+    fmt: QFormat,
+    planes: Planes | None,
+    samples: NDArray[np.floating],
+) -> dict[str, NDArray[np.int64]]:
+    """The quantized graph: every operation's result, int64 [N, C, H, W], by its name."""
+    with torch.no_grad():
+        if planes is not None:
+            frame = (frame_values(graph, samples, planes) / fmt.lsb).to(torch.int64)
+        else:
+            real = execute.input_tensor(graph, samples)
+            frame = torch.from_numpy(fmt.quantize(real.numpy()))
+        compute = execute.integer_compute(quantized)
+        return {s.op.name: s.result.numpy() for s in execute.run(graph, frame, compute)}

@@ -1,0 +1,94 @@
+"""Whole networks on the HDL core: every element of every layer equals golden, on both simulators."""
+
+import networks
+import pytest
+from support import COMMON_CORE, DIGITS, model_recipe, need, write_recipe
+
+from bramcast.golden.cycles import predict
+from bramcast.golden.machine import load
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+from bramcast.sim.cosim import simulate
+
+pytestmark = pytest.mark.cosim
+
+SIMULATORS = ["icarus", "verilator"]
+
+
+def check(recipe, bundle, simulator, samples):
+    """Pack, simulate, and demand equality and the predicted number of cycles."""
+    pack(read_recipe(recipe), bundle)
+    result = simulate(bundle, read_inputs(recipe).x[:samples], simulator, seed=1)
+    assert result.equal, str(result.comparison.first)
+    assert result.comparison.elements > 0
+    assert all(layer.elements > 0 for layer in result.comparison.layers)
+    machine = load(bundle)
+    assert result.comparison.cycles == predict(machine.program, machine.core).total
+    return result
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("name", networks.SHAPES)
+def test_every_layer_equals_golden(name, simulator, tmp_path):
+    need(simulator)
+    recipe = write_recipe(tmp_path, name, COMMON_CORE.format(lanes=16))
+    check(recipe, tmp_path / "bundle", simulator, 3 if simulator == "verilator" else 2)
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("name", ["VggCeil", "SignedUnsignedAdd", "UnalignedConcat", "Slices"])
+def test_four_lanes_of_sixteen_bits_equal_golden(name, simulator, tmp_path):
+    need(simulator)
+    extra = COMMON_CORE.format(lanes=4) + "[quantize]\nactivation_bits = 16\n"
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", simulator, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [1, 2, 8, 32, 64])
+@pytest.mark.parametrize("name", ["Mlp96", "VggCeil", "Averages", "Grouped", "UnalignedConcat"])
+def test_every_number_of_lanes_equals_golden(name, lanes, tmp_path):
+    need("verilator")
+    extra = COMMON_CORE.format(lanes=lanes).replace("8192", "32768").replace("4096", "16384")
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "verilator", 2)
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("name", ["dscnn", "mlp"])
+def test_example_equals_golden(name, simulator, tmp_path):
+    need(simulator)
+    check(DIGITS / f"{name}.toml", tmp_path / "bundle", simulator, 3)
+
+
+# Real networks: multiply-adds, and the least utilisation of 16 multipliers with one input plane.
+REAL = {
+    "kws_dscnn_mlperf": (2_656_768, 0.99),
+    "kws_mlp_dnn_m_arm": (198_144, 0.95),
+    "kws_cnn_m_arm": (8_633_856, 0.90),
+    "mnist_lenet": (2_293_000, 0.75),
+    "ad01_autoencoder_mlperf": (264_192, 0.97),
+    "resnet8_mlperf": (12_501_632, 0.97),
+    "vww_mobilenet_mlperf": (7_489_664, 0.90),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("name", REAL)
+def test_real_network_equals_golden_and_keeps_the_multipliers_busy(name, simulator, tmp_path):
+    need(simulator)
+    recipe = model_recipe(tmp_path, name, extra="[quantize]\ninput_planes = 1\n")
+    result = check(recipe, tmp_path / "bundle", simulator, 4 if simulator == "verilator" else 1)
+    macs, least = REAL[name]
+    assert result.macs == macs
+    assert result.utilisation >= least
+
+
+@pytest.mark.slow
+def test_second_training_needs_no_compilation(tmp_path, monkeypatch):
+    need("verilator")
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("BRAMCAST_CACHE", str(cache))
+    for name in ("dscnn", "dscnn_retrained"):
+        check(DIGITS / f"{name}.toml", tmp_path / name, "verilator", 1)
+        assert len([p for p in cache.iterdir() if p.is_dir()]) == 1

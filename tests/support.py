@@ -1,0 +1,63 @@
+"""What several tests need: recipes for small networks, the shared models, the simulators."""
+
+import os
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = Path(os.environ.get("BRAMCAST_MODELS", ROOT.parent / "shared" / "models"))
+DIGITS = ROOT / "examples" / "digits"
+
+# One core that every network of tests/networks.py fits, so that simulators are compiled once.
+COMMON_CORE = """
+[core]
+lanes = {lanes}
+program_depth = 1024
+weights_depth = 8192
+bias_depth = 2048
+scratch_depth = 4096
+"""
+
+
+def write_recipe(folder: Path, name: str, extra: str = "", samples: int = 6, seed: int = 0) -> Path:
+    """A recipe for a network of tests/networks.py with random weights and inputs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(networks.build(name, seed).state_dict(), folder / "weights.pth")
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(samples, *networks.SHAPES[name])).astype(np.float32)
+    np.savez(folder / "inputs.npz", x=x)
+    python = os.path.relpath(networks.__file__, folder)
+    recipe = folder / "recipe.toml"
+    recipe.write_text(
+        f'[model]\nname = "{name}"\npython = "{python}:{name}"\ncheckpoint = "weights.pth"\n'
+        f'inputs = "inputs.npz"\n{extra}'
+    )
+    return recipe
+
+
+def model_recipe(folder: Path, name: str, checkpoint: str = "weights.pth", extra: str = "") -> Path:
+    """A recipe for one of the shared models; skips where they are absent."""
+    source = MODELS / name
+    if not source.is_dir():
+        pytest.skip(f"the shared models are not at {MODELS}")
+    folder.mkdir(parents=True, exist_ok=True)
+    relative = os.path.relpath(source, folder)
+    recipe = folder / f"{name}.toml"
+    recipe.write_text(
+        f'[model]\npython = "{relative}/model.py:build"\n'
+        f'checkpoint = "{relative}/{checkpoint}"\ninputs = "{relative}/inputs.npz"\n{extra}'
+    )
+    return recipe
+
+
+def need(simulator: str) -> None:
+    """Skip where a simulator is missing; in CI that is a failure."""
+    from bramcast.sim.runner import missing
+
+    reason = missing(simulator)
+    if reason:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)

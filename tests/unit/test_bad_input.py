@@ -1,0 +1,251 @@
+"""Each kind of bad input gives one clear line, exit code 2, and leaves nothing half-written."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from support import DIGITS, write_recipe
+
+MODEL = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 4)
+        self.extra = {extra}
+
+    def forward(self, x):
+        return {forward}
+
+def build():
+    return Net()
+"""
+
+
+def bramcast(*arguments, cwd=None):
+    """Run the program as its user does."""
+    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def refused(done, *fragments):
+    """One line on standard error with everything that it must name, and exit code 2."""
+    assert done.returncode == 2, done.stderr + done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr
+    for fragment in fragments:
+        assert fragment in lines[0], lines[0]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return write_recipe(tmp_path / "recipe", "Mlp96")
+
+
+def custom(tmp_path, forward="self.fc(x)", extra="None", x=None, checkpoint=None):
+    """A recipe for a small model written on the spot."""
+    folder = tmp_path / "custom"
+    folder.mkdir()
+    (folder / "model.py").write_text(MODEL.format(forward=forward, extra=extra))
+    x = np.zeros((3, 6), np.float32) if x is None else x
+    np.savez(folder / "inputs.npz", x=x)
+    state = {"fc.weight": torch.ones(4, 6), "fc.bias": torch.zeros(4)}
+    torch.save(state if checkpoint is None else checkpoint, folder / "weights.pth")
+    (folder / "recipe.toml").write_text(
+        '[model]\npython = "model.py:build"\ncheckpoint = "weights.pth"\ninputs = "inputs.npz"\n'
+    )
+    return folder / "recipe.toml"
+
+
+def test_missing_recipe(tmp_path):
+    refused(bramcast("pack", tmp_path / "no.toml", "-o", tmp_path / "b"), "no.toml")
+    assert not (tmp_path / "b").exists()
+
+
+def test_unknown_key_of_a_recipe_is_named(recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + "[core]\nlane = 16\n")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", "core.lane")
+
+
+def test_lanes_must_be_a_power_of_two(recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + "[core]\nlanes = 12\n")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", "core.lanes")
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "inputs.npz"])
+def test_missing_file_of_a_recipe_is_named(recipe, tmp_path, name):
+    (recipe.parent / name).unlink()
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), name)
+    assert not (tmp_path / "b").exists()
+
+
+def test_nan_weight_names_parameter_and_index(tmp_path):
+    state = {"fc.weight": torch.ones(4, 6), "fc.bias": torch.tensor([0, 0, float("nan"), 0])}
+    recipe = custom(tmp_path, checkpoint=state)
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "fc.bias", "NaN", "2")
+
+
+def test_wrong_shape_in_the_checkpoint_names_parameter_and_shapes(tmp_path):
+    state = {"fc.weight": torch.ones(4, 5), "fc.bias": torch.zeros(4)}
+    recipe = custom(tmp_path, checkpoint=state)
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "fc.weight", "(4, 5)", "(4, 6)")
+
+
+def test_missing_parameter_is_named(tmp_path):
+    recipe = custom(tmp_path, checkpoint={"fc.weight": torch.ones(4, 6)})
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "fc.bias")
+
+
+def test_checkpoint_that_is_no_checkpoint(tmp_path):
+    recipe = custom(tmp_path)
+    (recipe.parent / "weights.pth").write_bytes(b"not a checkpoint")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "state_dict")
+
+
+def test_unsupported_layer_is_refused_by_name_and_line(tmp_path):
+    recipe = custom(tmp_path, forward="self.extra(self.fc(x))", extra="nn.Softmax(1)")
+    refused(
+        bramcast("pack", recipe, "-o", tmp_path / "b"),
+        "model.py:12",
+        "'extra'",
+        "softmax",
+        "Linear",
+    )
+    assert not (tmp_path / "b").exists()
+
+
+def test_layer_that_mixes_samples_is_refused(tmp_path):
+    recipe = custom(tmp_path, forward="self.fc(x).flip(0)")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "model.py:12", "axis 0")
+
+
+def test_inputs_of_a_wrong_shape(tmp_path):
+    recipe = custom(tmp_path, x=np.zeros((3, 7), np.float32))
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "(7,)")
+
+
+def test_nan_input_names_the_sample(tmp_path):
+    x = np.zeros((3, 6), np.float32)
+    x[1, 2] = np.nan
+    recipe = custom(tmp_path, x=x)
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "inputs.npz", "x[1]", "NaN")
+
+
+def test_error_in_the_model_names_its_line(tmp_path):
+    recipe = custom(tmp_path, extra="1 / 0")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "model.py:9", "ZeroDivisionError")
+
+
+def test_depth_that_is_too_small_says_what_is_needed(recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + "[core]\nweights_depth = 100\n")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "weights_depth = 100", "1024")
+
+
+def test_folder_with_other_content_is_not_replaced(recipe, tmp_path):
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "thesis.txt").write_text("dear")
+    refused(bramcast("pack", recipe, "-o", target), "mine")
+    assert (target / "thesis.txt").read_text() == "dear"
+
+
+def test_failed_packing_leaves_the_old_bundle_as_it_was(tmp_path):
+    recipe = custom(tmp_path)
+    bundle = tmp_path / "b"
+    assert bramcast("pack", recipe, "-o", bundle).returncode == 0
+    before = {p.name: p.read_bytes() for p in bundle.iterdir()}
+    (recipe.parent / "weights.pth").write_bytes(b"")
+    assert bramcast("pack", recipe, "-o", bundle).returncode == 2
+    assert {p.name: p.read_bytes() for p in bundle.iterdir()} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "custom"]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits") / "bundle"
+    assert bramcast("pack", DIGITS / "mlp.toml", "-o", folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    return shutil.copytree(bundle, tmp_path / "copy")
+
+
+VERBS = (["golden"], ["sim", "--samples", "1"])
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v[0])
+def test_no_bundle(verb, tmp_path):
+    done = bramcast(verb[0], tmp_path / "nothing", "--inputs", DIGITS / "inputs.npz", *verb[1:])
+    refused(done, "nothing", "bramcast pack")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v[0])
+def test_short_image_names_file_and_line(verb, copy):
+    path = copy / "weights.mem"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    done = bramcast(verb[0], copy, "--inputs", DIGITS / "inputs.npz", *verb[1:])
+    refused(done, "weights.mem", "lines")
+
+
+def test_short_line_names_file_and_line(copy):
+    path = copy / "weights.mem"
+    lines = path.read_text().splitlines()
+    lines[16] = lines[16][:-2]
+    path.write_text("\n".join(lines) + "\n")
+    refused(bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz"), "weights.mem:17", "30")
+
+
+def test_changed_line_is_found_by_the_checksum(copy):
+    path = copy / "bias.mem"
+    lines = path.read_text().splitlines()
+    lines[4] = "0" * len(lines[4])
+    path.write_text("\n".join(lines) + "\n")
+    refused(bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz"), "bias.mem:5", "SHA-256")
+
+
+def test_missing_image_is_named(copy):
+    (copy / "bias.mem").unlink()
+    refused(bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz"), "bias.mem")
+
+
+def test_manifest_of_a_newer_format(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["format"] += 1
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    refused(bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz"), "manifest.json", "format")
+
+
+def test_unknown_key_of_a_manifest_is_named(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["colour"] = "blue"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    refused(bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz"), "manifest.json", "colour")
+
+
+def test_samples_of_another_network(bundle, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 5)))
+    refused(bramcast("golden", bundle, "--inputs", tmp_path / "x.npz"), "shape")
+
+
+def test_inputs_without_x(bundle, tmp_path):
+    np.savez(tmp_path / "x.npz", data=np.zeros((2, 5)))
+    refused(bramcast("golden", bundle, "--inputs", tmp_path / "x.npz"), "x.npz", "data")
+
+
+def test_unknown_simulator(bundle):
+    done = bramcast("sim", bundle, "--inputs", DIGITS / "inputs.npz", "--simulator", "modelsim")
+    refused(done, "modelsim", "verilator")
+
+
+def test_unknown_option_exits_with_2(bundle):
+    done = bramcast("golden", bundle, "--wrong")
+    assert done.returncode == 2 and "--wrong" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,99 @@
+"""The cycle model: the closed form against one pixel at a time, and the bound above it."""
+
+import numpy as np
+import pytest
+
+from bramcast.golden.cycles import NestCycles, cycle_bound, predict
+from bramcast.pack.descriptor import Input, Nest
+from bramcast.pack.manifest import Core
+
+
+def nest(counts, tail, **fields):
+    return Nest(counts, 0, (0,) * 6, 0, (0,) * 6, 0, (0,) * 3, -128, 127, 0, 0, tail, **fields)
+
+
+def core_of(lanes, rq):
+    return Core(lanes, 1, 8, 8, rq, 64, 64, 64, 0, 64)
+
+
+def one_by_one(program, core):
+    """docs/core.md with a step per pixel and per beat."""
+    whole = core.lanes // core.rq
+    room = max(16, 2 * whole)
+    start, last_beat, left, starts, queued = 1, 0, [], [], 0
+    for d in program[1:]:
+        starts.append(start)
+        tap, drain = start - 1, 0
+        for pixel in range(d.pixels):
+            final = pixel >= (d.counts[0] - 1) * d.counts[1] * d.counts[2]
+            lanes = d.tail if final else core.lanes
+            chunks = -(-lanes // core.rq)
+            tap += max(d.taps, drain)
+            drain = chunks
+            if not d.stream:
+                continue
+            # wait until a whole group fits; a chunk that leaves in cycle c makes room in c + 1
+            while queued - sum(c < tap for c in left) > room - whole:
+                tap += 1
+            for i in range(chunks):
+                for _ in range(min(core.rq, lanes - i * core.rq)):
+                    last_beat = max(last_beat + 1, tap + 13 + 2 * d.table + i)
+                left.append(last_beat)
+            queued += chunks
+        gap = 10 + min(-(-d.tail // core.rq) + 1, whole) + 2 * d.table
+        start = max(tap + gap, start + 35)
+    return last_beat, starts
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_the_prediction_is_that_of_single_steps(seed):
+    rng = np.random.default_rng(seed)
+    lanes = int(rng.choice([1, 2, 4, 8, 16, 64]))
+    rq = int(rng.choice([r for r in (1, 2, 4, 8) if r <= lanes]))
+    core = core_of(lanes, rq)
+    program = [Input(4, 1, 0)]
+    for i in range(n := int(rng.integers(1, 5))):
+        counts = tuple(int(c) for c in rng.integers(1, 5, 6))
+        stream = i == n - 1 or bool(rng.integers(2))
+        tail = int(rng.integers(1, lanes + 1))
+        table = bool(rng.integers(2))
+        program.append(nest(counts, tail, stream=stream, table=table, last=i == n - 1))
+    got = predict(program, core)
+    total, starts = one_by_one(program, core)
+    assert (got.total, [n.start for n in got.nests]) == (total, starts)
+    assert got.total <= cycle_bound(program, core)
+
+
+def test_a_nest_takes_one_tap_a_cycle_where_the_drain_is_hidden():
+    core = core_of(16, 2)
+    program = [
+        Input(96, 1, 0),
+        nest((6, 1, 1, 1, 1, 96), 16),
+        nest((4, 1, 1, 1, 1, 96), 16),
+        nest((1, 1, 1, 1, 1, 64), 12, stream=True, last=True),
+    ]
+    got = predict(program, core)
+    first, second = 6 * 96, 6 * 96 + 18 + 4 * 96  # the gap is 10 + 8 chunks, first tap included
+    assert got.nests[0] == NestCycles(1, first)
+    assert got.nests[1] == NestCycles(first + 18, second - 1)
+    assert got.total == got.nests[2].end + 13 + 11
+
+
+def test_short_pixels_wait_for_the_requantizer():
+    core = core_of(16, 2)  # 8 chunks a pixel
+    two = [Input(4, 1, 0), nest((1, 10, 10, 1, 1, 2), 16), nest((1,) * 6, 1, stream=True)]
+    assert predict(two, core).nests[0].end == 2 + 99 * 8
+    tail = [Input(4, 1, 0), nest((1, 10, 10, 1, 1, 2), 5), nest((1,) * 6, 1, stream=True)]
+    assert predict(tail, core).nests[0].end == 2 + 99 * 3
+
+
+def test_a_stream_leaves_one_beat_a_cycle():
+    core = core_of(16, 4)
+    program = [Input(4, 1, 0), nest((1, 50, 50, 1, 1, 2), 16, stream=True, last=True)]
+    assert predict(program, core).total == 2 + 13 + 2500 * 16 - 1
+
+
+def test_a_large_picture_is_predicted_in_no_time():
+    core = core_of(16, 2)
+    program = [Input(4, 1, 0), nest((4, 1000, 1000, 1, 1, 2), 16), nest((1,) * 6, 1, stream=True)]
+    assert predict(program, core).nests[0].end == 2 + (4_000_000 - 1) * 8
