@@ -41,7 +41,9 @@ def check_core(core: Core) -> None:
         ("lanes", core.lanes <= 64 and core.lanes.bit_count() == 1, "a power of two up to 64"),
         ("taps", core.taps == 1, "1"),
         ("data_bits", core.data_bits in (8, 16), "8 or 16"),
-        ("weight_bits", 2 <= core.weight_bits <= 16, "2..16"),
+        ("weight_bits", core.weight_bits == 8, "8"),
+        ("program_depth", core.program_depth % DESCRIPTOR_WORDS == 0, "a multiple of 32"),
+        ("table_depth", core.table_depth % 256 == 0, "a multiple of 256"),
         ("rq", core.rq <= core.lanes and core.rq.bit_count() == 1, "a power of two up to lanes"),
         (
             "scratch_depth",
@@ -209,6 +211,8 @@ def _check_weights(place: _Place, d: Nest, depth: int) -> None:
 
 def _check_bias_and_table(place: _Place, d: Nest, core: Core, images: Mapping[str, Words]) -> None:
     groups, depth = d.counts[0], len(images["bias"])
+    if groups == 1 and d.bias_step:
+        raise place.error("bias_step", f"the step is {d.bias_step}, but there is one group only")
     high = d.bias_base + (groups - 1) * d.bias_step + (d.tail - 1) // core.rq
     if groups > 1:
         high = max(high, d.bias_base + (groups - 2) * d.bias_step + (core.lanes - 1) // core.rq)

@@ -104,10 +104,10 @@ def test_a_changed_weight_is_reported_with_its_line(tmp_path):
     good, damaged = tmp_path / "good", tmp_path / "damaged"
     pack(read_recipe(DIGITS / "mlp.toml"), good)
     shutil.copytree(good, damaged)
-    flip(damaged, "weights", 17, 7)  # sign of tap 16's weight of lane 0, group 0, layer 1
+    flip(damaged, "weights", 12, 7)  # sign of the weight of pixel (1, 3), lane 0, group 0
     samples = read_inputs(DIGITS / "mlp.toml").x[:2]
     result = simulate(damaged, samples, "icarus", allow_modified=True, against=good, seed=1)
     first = result.comparison.first
     assert not result.equal and first.layer == "1" and first.channel == 0
     assert "weights.mem:1-64 lane 0" in first.where
-    assert changed_lines(damaged, good, load(good).core) == ["weights.mem:17"]
+    assert changed_lines(damaged, good, load(good).core) == ["weights.mem:12"]

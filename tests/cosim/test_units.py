@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bramcast.pack.descriptor import Input, Nest, encode_program
-from bramcast.sim.runner import build, missing, run
+from bramcast.pack.errors import ToolError
+from bramcast.sim.runner import build, lint, missing, run
 
 pytestmark = pytest.mark.cosim
 
@@ -83,16 +84,21 @@ def _image(unit: str, parameters: dict[str, int | str], folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("unit, bench, parameters", UNITS, ids=_name)
-@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
-def test_module_matches_its_golden_twin(
-    simulator: str, unit: str, bench: str, parameters: dict[str, int | str], tmp_path: Path
-) -> None:
+def _need(simulator: str) -> None:
+    """A missing simulator is a visible skip on a laptop, a failure in CI."""
     reason = missing(simulator)
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.mark.parametrize("unit, bench, parameters", UNITS, ids=_name)
+@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+def test_module_matches_its_golden_twin(
+    simulator: str, unit: str, bench: str, parameters: dict[str, int | str], tmp_path: Path
+) -> None:
+    _need(simulator)
     top = f"bramcast_{unit}"
     plusargs: dict[str, object] = {}
     env = {}
@@ -113,3 +119,50 @@ def test_module_matches_its_golden_twin(
     )
     outcome.check()
     assert outcome.tests == 1
+
+
+ILLEGAL: list[tuple[dict[str, int | str], str]] = [
+    ({"LANES": 12}, "LANES_must_be_a_power_of_two_up_to_64"),
+    ({"TAPS": 2}, "TAPS_must_be_1"),
+    ({"DATA_BITS": 12}, "DATA_BITS_must_be_8_or_16"),
+    ({"WEIGHT_BITS": 4}, "WEIGHT_BITS_must_be_8"),
+    ({"LANES": 4, "RQ": 8}, "RQ_must_be_a_power_of_two_up_to_LANES"),
+    ({"PROGRAM_DEPTH": 100}, "PROGRAM_DEPTH_must_be_a_multiple_of_32_and_at_least_64"),
+    ({"TABLE_DEPTH": 100}, "TABLE_DEPTH_must_be_a_multiple_of_256"),
+    ({"DATA_BITS": 16, "TABLE_DEPTH": 256}, "TABLE_DEPTH_must_be_0_unless_DATA_BITS_is_8"),
+]
+
+
+@pytest.mark.parametrize("parameters, rule", ILLEGAL, ids=[rule for _, rule in ILLEGAL])
+def test_illegal_parameters_stop_at_the_rule(parameters: dict[str, int | str], rule: str) -> None:
+    _need("icarus")
+    with pytest.raises(ToolError, match=rule):
+        build("bramcast_core", parameters, "icarus")
+
+
+def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _need("icarus")
+    monkeypatch.setenv("BRAMCAST_CACHE", str(tmp_path))
+    folder = build("bramcast_requantize", {}, "icarus")
+    monkeypatch.setattr("bramcast.sim.runner._compile", None)
+    assert build("bramcast_requantize", {}, "icarus") == folder
+    with pytest.raises(TypeError):  # another parameter is another simulator
+        build("bramcast_lane", {"DATA_BITS": 16}, "icarus")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"LANES": 1, "RQ": 1},
+        {"LANES": 2, "RQ": 1, "SCRATCH_DEPTH": 1, "BIAS_DEPTH": 1, "WEIGHTS_DEPTH": 1},
+        {"LANES": 4, "RQ": 4, "DATA_BITS": 16},
+        {"LANES": 8, "RQ": 1, "TABLE_DEPTH": 768},
+        {"LANES": 64, "RQ": 8, "TABLE_DEPTH": 256},
+    ],
+    ids=_name,
+)
+def test_lint_is_silent(parameters: dict[str, int | str]) -> None:
+    _need("verilator")
+    done = lint("bramcast_core", parameters)
+    assert "%Warning" not in done and "%Error" not in done, done

@@ -242,7 +242,7 @@ class Draft:
             lo=lo,
             hi=hi,
             bias_base=self.add_bias(groups, stream and not table),
-            bias_step=lanes // self.rq,
+            bias_step=lanes // self.rq if groups > 1 else 0,
             tail=c_out - (groups - 1) * lanes,
             y_start=-py,
             y_limit=t.h,
@@ -283,7 +283,7 @@ class Draft:
                 lo=lo,
                 hi=hi,
                 bias_base=self.add_bias(groups, False),
-                bias_step=lanes // self.rq,
+                bias_step=lanes // self.rq if groups > 1 else 0,
                 tail=lanes,
                 lanewise=True,
             )
