@@ -42,7 +42,7 @@ build/icarus.txt:
 	  sudo -n apt-get update -qq >build/icarus.log 2>&1; \
 	  sudo -n apt-get install -y -qq iverilog >>build/icarus.log 2>&1 || true; \
 	fi
-	@if command -v iverilog >/dev/null; then iverilog -V | head -1 >$@; \
+	@if command -v iverilog >/dev/null; then iverilog -V 2>/dev/null | sed -n 1p >$@; \
 	else echo "Icarus Verilog is missing, everything runs on Verilator alone. To add it: sudo apt-get install iverilog" >&2; fi
 
 sim: setup ## pack MODEL=recipe.toml, run golden, run the HDL on both simulators, compare every layer

@@ -30,6 +30,11 @@ SUPPORTED = (
     "add, sub, constant scale and offset, cat, reshape, permute, slice, zero padding, Dropout"
 )
 
+HINTS = {
+    name: " (leave it out of forward(): the largest logit stays the largest)"
+    for name in ("softmax", "log_softmax", "_softmax", "_log_softmax")
+}
+
 MOVES = {
     "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
     "unsqueeze", "contiguous", "clone", "slice", "select", "narrow", "chunk", "split",
@@ -194,6 +199,8 @@ def _evaluate(state: Capture, node: Any) -> Any:
     site = _site(state, node, kind.rstrip("_"))
     if not any(isinstance(a, np.ndarray) for a in flat):
         return target(*arguments, **keywords)  # constants fold
+    if kind == "_assert_tensor_metadata":
+        return None
     if kind in PASS:
         return arguments[0]
     if kind in MOVES:
@@ -205,7 +212,8 @@ def _evaluate(state: Capture, node: Any) -> Any:
         return np.full(shape, ZERO, np.int64)
     handler = HANDLERS.get(kind.rstrip("_") if kind != "_" else kind)
     if handler is None:
-        raise site.refuse(f"{kind} has no lowering")
+        hint = HINTS.get(kind, "")
+        raise site.refuse(f"{kind} has no lowering{hint}")
     schema = [a.name for a in target._schema.arguments]
     named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
     defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
@@ -581,6 +589,12 @@ def _amax(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...])
     return _reduce("maxpool", a.get("dim"), state, site, a["self"], shape)
 
 
+def _max_over(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    if a.get("dim") is None:
+        raise site.refuse("a maximum over all axes, or of two tensors")
+    return _reduce("maxpool", [a["dim"]], state, site, a["self"], shape)
+
+
 def _reduce(
     kind: str, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
 ) -> IntArray:
@@ -632,4 +646,5 @@ HANDLERS: dict[str, Handler] = {
     "max_pool2d_with_indices": _max_pool(False),
     "mean": _mean,
     "amax": _amax,
+    "max": _max_over,
 }

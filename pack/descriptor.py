@@ -11,6 +11,7 @@ and every loop inside it falls back to zero, so the core needs one adder for eac
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -307,8 +308,9 @@ def decode(words: Sequence[int]) -> Descriptor:
         table_base=got["table_base"],
         **{name: bool(got[name]) for name in flags},
     )
-    coordinates = [n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n]
-    return replace(nest, **{name: got[name] for name in coordinates})
+    names = [n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n]
+    coordinates: dict[str, Any] = {name: got[name] for name in names}
+    return replace(nest, **coordinates)
 
 
 def encode_program(program: Iterable[Descriptor]) -> NDArray[np.uint32]:

@@ -5,6 +5,7 @@ steps. Addresses stay relative to buffers until the planner has placed those.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -356,7 +357,7 @@ def _finish(
     def used(steps: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(s if n > 1 else 0 for s, n in zip(steps, counts, strict=False))
 
-    coordinates = dict(walk.coordinates)
+    coordinates: dict[str, Any] = dict(walk.coordinates)
     for name, loop in (("y_step_oy", 1), ("x_step_ox", 2), ("y_step_ky", 3), ("x_step_kx", 4)):
         if name in coordinates and counts[loop] == 1:
             coordinates[name] = 0

@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -43,14 +44,14 @@ def put(dut, **inputs: int) -> None:
         signal.value = value & ((1 << len(signal)) - 1)
 
 
-def get(dut, name: str) -> int | None:
+def get(dut, name: str) -> Any:
     """An output's bits as a number, None if one is undefined."""
     value = getattr(dut, name).value
     return int(value) if value.is_resolvable else None
 
 
-def to_signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> (bits - 1) else value
+def to_signed(value: Any, bits: int) -> int:
+    return int(value - (1 << bits) if value >> (bits - 1) else value)
 
 
 async def start(dut, **inputs: int) -> None:
@@ -243,7 +244,8 @@ async def nest_counts_like_six_for_loops(dut):
         put(dut, prime_i=1, counts_i=packed, stall_i=1)
         await RisingEdge(dut.clk)
         put(dut, prime_i=0)
-        seen, cycles, stalled = [], 0, 0
+        seen: list[tuple[Any, ...]] = []
+        cycles, stalled = 0, 0
         while len(seen) < len(taps):
             stall = int(rng.random() < slow)
             put(dut, stall_i=stall)
@@ -423,11 +425,11 @@ async def drain_walks_over_chunks(dut):
                 cycles.append({"pixel_i": 0})
         cycles += [{"pixel_i": 0}] * 2
         seen = await play(dut, cycles, names)
-        for n, row in enumerate(seen):
+        for n, outputs in enumerate(seen):
             if n in expected:
-                assert tuple(row[name] for name in names) == expected[n], f"cycle {n}"
+                assert tuple(outputs[name] for name in names) == expected[n], f"cycle {n}"
             else:
-                assert row["chunk_valid_o"] == 0
+                assert outputs["chunk_valid_o"] == 0
 
 
 # ---------------------------------------------------------------- streams and words
@@ -608,7 +610,7 @@ async def output_sends_every_lane_once(dut):
 
 def _front(nest: Nest) -> dict[str, int]:
     counts = sum((c - 1) << (16 * i) for i, c in enumerate(nest.counts))
-    plain = ("y_start", "y_limit", "y_step_oy", "y_step_ky")
+    plain: tuple[str, ...] = ("y_start", "y_limit", "y_step_oy", "y_step_ky")
     plain += ("x_start", "x_limit", "x_step_ox", "x_step_kx")
     return {
         "counts_o": counts,
@@ -633,7 +635,7 @@ def _back(nest: Nest) -> dict[str, int]:
 
 
 def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) -> Nest:
-    half = {
+    half: dict[str, Any] = {
         name: rng.randint(-(2**15), 2**15 - 1)
         for name in (f.name for f in fields(Nest))
         if name[:2] in ("y_", "x_") and "unsigned" not in name

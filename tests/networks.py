@@ -277,6 +277,55 @@ class DeadChannels(nn.Module):
         return self.fc(F.relu(self.bn(self.conv(x))).mean((2, 3)))
 
 
+class PreActivation(nn.Module):
+    """BatchNorm and ReLU before the convolutions, so that nothing before them can take the fold."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+        self.a = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.b = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.b(F.relu(self.bn2(self.a(F.relu(self.bn1(x))))))
+        return self.fc(torch.flatten(F.adaptive_avg_pool2d(x + y, (1, 1)), 1))
+
+
+class TemporalResidual(nn.Module):
+    """A temporal convolution network on [time, features] with a strided shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv1d(10, 16, 3, padding=1, bias=False)
+        self.a = nn.Conv1d(16, 24, 9, stride=2, padding=4, bias=False)
+        self.bn_a = nn.BatchNorm1d(24)
+        self.short = nn.Conv1d(16, 24, 1, stride=2, bias=False)
+        self.bn_s = nn.BatchNorm1d(24)
+        self.last = nn.Conv1d(24, 12, 1)
+
+    def forward(self, x):
+        x = self.first(x.transpose(1, 2))
+        y = F.relu(self.bn_a(self.a(x))) + F.relu(self.bn_s(self.short(x)))
+        return self.last(F.avg_pool1d(F.relu(y), y.shape[-1])).squeeze(2)
+
+
+class FrameMaximum(nn.Module):
+    """[time, features] with an axis added inside, the maximum over time, weight normalisation."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, (4, 3), stride=(2, 1), padding=(1, 1))
+        self.bn = nn.BatchNorm2d(8)
+        self.fc = torch.nn.utils.parametrizations.weight_norm(nn.Linear(80, 5))
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.conv(x.unsqueeze(1))))
+        return self.fc(torch.max(x, dim=2)[0].reshape(x.shape[0], -1))
+
+
 SHAPES: dict[str, tuple[int, ...]] = {
     "Mlp96": (96,),
     "OneChannelDepthwise": (1, 4, 11),
@@ -295,6 +344,9 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "FlatConcat": (2, 6, 6),
     "DepthwiseFirst": (5, 7, 6),
     "DeadChannels": (2, 8, 8),
+    "PreActivation": (3, 7, 7),
+    "TemporalResidual": (25, 10),
+    "FrameMaximum": (20, 10),
 }
 
 

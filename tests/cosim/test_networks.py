@@ -1,4 +1,4 @@
-"""Whole networks on the HDL core: every element of every layer equals golden, on both simulators."""
+"""Whole networks on the HDL core: every element of every layer equals golden, twice simulated."""
 
 import networks
 import pytest
