@@ -5,6 +5,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ import typer
 
 from bramcast.cli import golden, pack, regress, sim
 from bramcast.cli.output import complain
-from bramcast.pack.errors import UserError
+from bramcast.pack.errors import ToolError, UserError
 
 app = typer.Typer(
     name="bramcast",
@@ -37,12 +38,18 @@ for module in (pack, golden, sim, regress):
     app.command(module.__name__.rsplit(".", 1)[-1])(_leaving(module.command))
 
 
+def _one_line(text: str) -> str:
+    """Without line ends and escape sequences, whatever a file or a library put into it."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
 def main() -> None:
     """Entry point: run a verb and leave with its exit code; no traceback reaches a user."""
     try:
         app()
     except UserError as error:
-        complain(f"error: {error}")
+        text = str(error) if isinstance(error, ToolError) else _one_line(str(error))
+        complain(f"error: {text}")
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(130)

@@ -29,11 +29,11 @@ def command(
         if error.name != "torch":
             raise
         raise ToolError("packing needs PyTorch: pip install 'bramcast[torch]'") from None
-    from bramcast.golden.machine import load
+    from bramcast.golden.machine import load, output_order
 
     with progress(json) as report:
-        packed: Packed = pack(read, output, report)
-        load(output)  # the validator's word on what was written
+        # The validator's word on what was written, before it takes the old bundle's place.
+        packed: Packed = pack(read, output, report, lambda folder: output_order(load(folder)))
         agreement = None
         if check:
             from bramcast.sim.agree import compare_with_graph

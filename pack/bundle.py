@@ -1,6 +1,7 @@
 """Writes a bundle as a whole or not at all."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -8,28 +9,39 @@ from pathlib import Path
 from typing import IO
 
 from bramcast.pack.errors import InputError
-from bramcast.pack.manifest import MANIFEST_NAME
+
+BUNDLE_FILE = re.compile(
+    r"(program|weights|bias|table)\.(mem|coe|mif)|images\.bin|bramcast_\w+\.[ch]|manifest\.json"
+)
 
 
 def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder beside ``target`` and put it in its place; an old bundle survives errors.
+    """Fill a new folder beside ``target`` and put it in its place.
+
+    An old bundle stays as it is if ``fill`` raises.
 
     Raises:
         InputError: ``target`` is something else than a bundle, or can't be written.
     """
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file; give a folder for the bundle")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file():
-        raise InputError(
-            f"{target}: a folder with other content (no {MANIFEST_NAME}); give a new folder"
-        )
+    if target.is_dir():
+        foreign = sorted(p.name for p in target.iterdir() if not BUNDLE_FILE.fullmatch(p.name))
+        if foreign:
+            raise InputError(
+                f"{target}: holds {foreign[0]!r}, which is no part of a bundle and would be lost; "
+                "move it away or give another folder"
+            )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise InputError(f"{target}: can't be written: {error.strerror}") from None
     try:
-        fill(fresh)
+        try:
+            fill(fresh)
+        except OSError as error:
+            raise InputError(f"{target}: can't be written: {error.strerror}") from None
         fresh.chmod(0o755)
         old = None
         if target.exists():

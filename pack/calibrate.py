@@ -7,14 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from bramcast.pack import execute
+from bramcast.pack.checkpoint import users_code
+from bramcast.pack.errors import InputError, UnsupportedLayer
 from bramcast.pack.graph import Graph
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.planes import Planes
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp, Statistics, best_fraction
 
+MODULE_TOLERANCE = 1e-3  # of the largest output; the model runs in float32
 ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
 
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -85,17 +89,51 @@ def calibrate(
                 statistics[step.op.out.index].observe(step.result.numpy())
             done += len(batch)
             progress("calibrating", done, len(samples))
+    if planes is None:  # the sign is that of all samples, so that none is cut off
+        seen = statistics[graph.input.index]
+        seen.low = min(seen.low, float(inputs.x.min()))
     return statistics
 
 
+def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> None:
+    """Run the model itself and the folded graph on a few samples; they must agree.
+
+    Raises:
+        UnsupportedLayer: they differ by more than rounding: something was not captured as it is.
+    """
+    samples = inputs.calibration[:8]
+    with torch.no_grad():
+        with users_code(inputs.path):
+            answer = module(torch.from_numpy(samples.astype(np.float32)))
+        (result,) = torch.utils._pytree.tree_leaves(answer)
+        exact = result.double().numpy()
+        frame = execute.input_tensor(graph, samples)
+        got = execute.output_array(graph, _last(graph, frame)).reshape(exact.shape)
+    largest = max(float(np.abs(exact).max()), 1e-30)
+    error = float(np.abs(got - exact).max())
+    if not error <= MODULE_TOLERANCE * largest:
+        raise UnsupportedLayer(
+            f"model {graph.name!r}: what bramcast captured differs from the model by {error:.3g} "
+            f"(its outputs reach {largest:.3g}); an in-place operation on a view, a cast or "
+            "randomness in forward() is not captured: write it without"
+        )
+
+
 def float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | None:
-    if inputs.y is None or graph.output.ndim != 1:
+    classes = graph.output.size
+    if inputs.y is None or classes < 2:
         return None
+    if inputs.y.min() < 0 or inputs.y.max() >= classes:
+        raise InputError(
+            f"{inputs.path}: y has labels {inputs.y.min()}..{inputs.y.max()}, the network has "
+            f"{classes} outputs (labels 0..{classes - 1})"
+        )
     right = done = 0
     with torch.no_grad():
         for batch in execute.batches(inputs.x, _batch_size(graph)):
             frame = execute.input_tensor(graph, batch).float()
             out = execute.output_array(graph, _last(graph, frame))
+            out = out.reshape(len(out), -1)
             right += int((out.argmax(axis=1) == inputs.y[done : done + len(batch)]).sum())
             done += len(batch)
             progress("float accuracy", done, len(inputs.x))

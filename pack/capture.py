@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bramcast.pack.checkpoint import users_code
 from bramcast.pack.errors import InputError, UnsupportedLayer
 from bramcast.pack.graph import ZERO, Clamp, Graph, IntArray, Op, Window, as_pixels
 
@@ -37,7 +38,7 @@ HINTS = {
 
 MOVES = {
     "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
-    "unsqueeze", "contiguous", "clone", "slice", "select", "narrow", "chunk", "split",
+    "unsqueeze", "expand_as", "contiguous", "clone", "slice", "select", "narrow", "chunk", "split",
     "split_with_sizes", "unbind", "cat", "concat", "concatenate", "stack", "expand", "t",
     "movedim", "swapaxes", "swapdims", "flip", "roll", "pixel_shuffle", "pixel_unshuffle",
     "channel_shuffle", "alias", "index_select", "repeat", "tile", "hstack", "vstack", "dstack",
@@ -91,15 +92,15 @@ def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Grap
     """
     example = torch.zeros((2, *sample_shape))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), users_code(Path(name)):
             module(example)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(
             f"{_place(error)}: the model fails on samples of shape {sample_shape}: "
             f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them"
         ) from None
     try:
-        with torch.no_grad(), _silent_logs():
+        with torch.no_grad(), _silent_logs(), users_code(Path(name)):
             exported = torch.export.export(module, (example,))
     except Exception as error:  # torch.export raises many kinds
         raise InputError(
@@ -118,16 +119,16 @@ def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Grap
     return graph
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 
-def _place(error: Exception) -> str:
-    """File and line of the innermost frame outside torch."""
+def _place(error: BaseException) -> str:
+    """File and line of the innermost frame outside torch and bramcast."""
     place = "model"
     for frame in traceback.extract_tb(error.__traceback__):
-        if "/torch/" not in frame.filename.replace("\\", "/"):
+        if frame.filename != __file__ and "/torch/" not in frame.filename.replace("\\", "/"):
             place = f"{Path(frame.filename).name}:{frame.lineno}"
     return place
 
@@ -202,7 +203,7 @@ def _evaluate(state: Capture, node: Any) -> Any:
     if kind == "_assert_tensor_metadata":
         return None
     if kind in PASS:
-        return arguments[0]
+        return _passed(node, kind, arguments, site)
     if kind in MOVES:
         return _move(target, arguments, keywords, site)
     if kind in ("pad", "constant_pad_nd"):
@@ -223,12 +224,30 @@ def _evaluate(state: Capture, node: Any) -> Any:
     return handler(state, site, defaults | named, tuple(value.shape)[1:])
 
 
+def _passed(node: Any, kind: str, arguments: Any, site: Site) -> Any:
+    """What leaves the numbers as they are in inference; a cast to integers does not."""
+    if "dropout" in kind and len(arguments) > 2 and arguments[2]:
+        raise site.refuse(
+            f"{kind} is active in inference; write F.dropout(x, p, training=self.training)"
+        )
+    if not node.meta["val"].is_floating_point():
+        raise site.refuse(f"{kind} makes integers ({node.meta['val'].dtype}) of data")
+    return arguments[0]
+
+
 def _doubled(value: Any) -> Any:
     """Element numbers with a batch axis of two samples; constants as they are."""
     if not isinstance(value, np.ndarray):
         return value
     second = np.where(value == ZERO, ZERO, value + BATCH_STEP)
     return torch.from_numpy(np.stack([value, second]))
+
+
+def _zeros_as_numbers(value: Any) -> Any:
+    """A constant of zeros that is joined with data is the constant-zero element."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(value.any()):
+        return torch.full(value.shape, ZERO, dtype=torch.int64)
+    return value
 
 
 def _undoubled(value: Any, site: Site) -> Any:
@@ -244,6 +263,7 @@ def _undoubled(value: Any, site: Site) -> Any:
 
 def _move(target: Any, arguments: Any, keywords: Any, site: Site) -> Any:
     tree = torch.utils._pytree.tree_map(_doubled, (list(arguments), dict(keywords)))
+    tree = torch.utils._pytree.tree_map(_zeros_as_numbers, tree)
     if any(isinstance(a, torch.Tensor) and a.is_floating_point() for a in _leaves(tree)):
         raise site.refuse("it joins a constant tensor with data")
     return _undoubled(target(*tree[0], **tree[1]), site)
@@ -450,11 +470,10 @@ def _binary(sign: float) -> Handler:
             return _scale(state, site, left, 1.0, offset)
         if not isinstance(left, np.ndarray):
             return _scale(state, site, right, alpha, _numpy(left))
-        if left.shape != right.shape:
-            raise site.refuse(f"operands of shapes {left.shape} and {right.shape} (must be equal)")
         if abs(alpha) != 1:
-            raise site.refuse(f"alpha = {alpha} (must be 1 or -1)")
-        return _sum(state, site, left, right, alpha)
+            right, alpha = _scale(state, site, right, abs(alpha), 0.0), np.sign(alpha)
+        wide, other = np.broadcast_arrays(left, right)
+        return _sum(state, site, wide.copy(), other.copy(), float(alpha))
 
     return handler
 
@@ -462,6 +481,10 @@ def _binary(sign: float) -> Handler:
 def _sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: float) -> IntArray:
     if left.ndim > 3:
         raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
+    if (right == ZERO).all():
+        return left
+    if (left == ZERO).all():
+        return right if sign > 0 else _scale(state, site, right, -1.0, 0.0)
     pixels = as_pixels(left.shape)
     views = (left.reshape(pixels), right.reshape(pixels))
     op = {"kind": "add", "views": views, "weight": np.array([1.0, sign])}
@@ -606,12 +629,16 @@ def _reduce(
     if -1 in axes or view.ndim > 3 or not kept:
         raise site.refuse(f"a reduction over axes {sorted(a + 1 for a in axes)}")
     moved = view.transpose([kept[0], *sorted(axes), *kept[1:]])
-    rows = int(np.prod([view.shape[axis] for axis in axes]))
-    pixels = moved.reshape(view.shape[kept[0]], rows, -1)
-    out = (pixels.shape[0], 1, pixels.shape[2])
-    op: dict[str, Any] = {"kind": kind, "window": Window((rows, 1), (1, 1))}
+    lengths = [view.shape[axis] for axis in sorted(axes)]
+    if len(axes) == 1:
+        lengths.append(1)
+        pixels = moved.reshape(view.shape[kept[0]], lengths[0], -1)
+    else:
+        pixels = moved
+    out = (pixels.shape[0], 1, pixels.shape[2] // lengths[1])
+    op: dict[str, Any] = {"kind": kind, "window": Window((lengths[0], lengths[1]), (1, 1))}
     if kind == "avgpool":
-        op["weight"] = np.full((1, 1, out[2]), 1.0 / rows)
+        op["weight"] = np.full((1, 1, out[2]), 1.0 / (lengths[0] * lengths[1]))
     return _pooled(state, site, np.ascontiguousarray(pixels), op, out).reshape(shape)
 
 

@@ -3,7 +3,8 @@
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
@@ -48,12 +49,17 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{path}: holds {type(loaded).__name__}, not a state dict of named tensors"
         )
-    return {name: _plain(value) for name, value in _unpruned(state).items()}
+    try:
+        return {name: _plain(value) for name, value in _unpruned(state).items()}
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _unwrapped(loaded: object) -> dict[str, torch.Tensor] | None:
     if not isinstance(loaded, Mapping):
         return None
+    if not loaded:
+        return {}
     tensors = {str(k): v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
     for key in WRAPPERS:
         if isinstance(loaded.get(key), Mapping):
@@ -72,6 +78,11 @@ def _unpruned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _plain(value: torch.Tensor) -> torch.Tensor:
+    if value.layout != torch.strided or value.is_quantized or value.is_complex():
+        raise CheckpointError(
+            f"holds a {value.layout} tensor of {value.dtype}; bramcast reads dense real tensors: "
+            "save it as .to_dense() or .dequantize()"
+        )
     return value.float() if value.is_floating_point() else value
 
 
@@ -96,14 +107,18 @@ def load_module(spec: str, folder: Path) -> nn.Module:
     path = folder / filename
     if not path.is_file():
         raise InputError(f"{path}: no such model file ([model] python = {spec!r})")
+    sys.path.insert(0, str(path.parent.resolve()))  # stays: forward() may import, too
     try:
-        factory = getattr(_import_file(path), attribute or "build", None)
-        if factory is None:
-            raise InputError(f"{path}: has no {attribute or 'build'!r} ([model] python = {spec!r})")
-        module = factory()
+        with users_code(path):
+            factory = getattr(_import_file(path), attribute or "build", None)
+            if factory is None:
+                raise InputError(
+                    f"{path}: has no {attribute or 'build'!r} ([model] python = {spec!r})"
+                )
+            module = factory()
     except InputError:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(f"{_place(error, path)}: {type(error).__name__}: {error}") from None
     if not isinstance(module, nn.Module):
         raise InputError(f"{path}: {attribute} returned {type(module).__name__}, not an nn.Module")
@@ -115,12 +130,20 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
+    spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def users_code(path: Path) -> Iterator[None]:
+    """Run the author's code: what it prints goes to standard error, our arguments are not its."""
+    arguments = sys.argv
+    sys.argv = [str(path)]
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.argv = arguments
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -30,9 +30,9 @@ def fold(graph: Graph) -> Graph:
         pass
     while _fold_forward(graph):
         pass
-    for op in list(graph.ops):
-        if op.kind in ("scale", "clamp"):
-            _make_depthwise(graph, op)
+    while left := [op for op in graph.ops if op.kind in ("scale", "clamp")]:
+        _make_depthwise(graph, left[0])
+    graph.ops = [_without_repeats(op) for op in graph.ops]
     _shape_input(graph)
     _own_output(graph)
     _drop_dead(graph)
@@ -271,6 +271,7 @@ def _own_output(graph: Graph) -> None:
 
 def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
     """A lane-wise copy of a [C, H, W] view into a tensor of its own, in the same format."""
+    name = graph.unique_name(name)
     out = graph.new_tensor(name, *view.shape)
     weight = np.ones((view.shape[0], 1, 1, 1))
     return Op(
@@ -280,10 +281,34 @@ def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
 
 def gather_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
     """A dense copy that may put channels in any order and fill others with zeros."""
+    name = graph.unique_name(name)
     out = graph.new_tensor(name, *view.shape)
     channels = view.shape[0]
     weight = np.eye(channels)[:, :, None, None]
-    return Op("dense", name, "gather", source, (view,), out, weight, np.zeros(channels), exact=True)
+    return _without_repeats(
+        Op("dense", name, "gather", source, (view,), out, weight, np.zeros(channels), exact=True)
+    )
+
+
+def _without_repeats(op: Op) -> Op:
+    """A dense operation that reads each channel once: the weights of equal ones are added."""
+    if op.kind != "dense":
+        return op
+    rows = op.view.reshape(len(op.view), -1)
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return op
+    weight = op.weight
+    if op.groups > 1:
+        fan_in, per_group = weight.shape[1], weight.shape[0] // op.groups
+        weight = np.zeros((len(op.weight), len(rows), *op.weight.shape[2:]))
+        for group in range(op.groups):
+            outputs = slice(group * per_group, (group + 1) * per_group)
+            weight[outputs, group * fan_in : (group + 1) * fan_in] = op.weight[outputs]
+    place = np.argsort(np.argsort(first))[np.asarray(inverse).ravel()]
+    merged = np.zeros((len(weight), len(first), *weight.shape[2:]))
+    np.add.at(merged.transpose(1, 0, 2, 3), place, weight.transpose(1, 0, 2, 3))
+    return replace(op, views=(op.view[np.sort(first)],), weight=merged, groups=1)
 
 
 def _drop_dead(graph: Graph) -> None:

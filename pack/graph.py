@@ -157,6 +157,14 @@ class Graph:
         _, positions = np.unique(which, return_index=True)
         return [self.tensors[which[p]] for p in np.sort(positions)]
 
+    def unique_name(self, name: str) -> str:
+        """``name``, or ``name_2`` and so on where an operation is already called so."""
+        taken = {op.name for op in self.ops}
+        candidate, number = name, 2
+        while candidate in taken:
+            candidate, number = f"{name}_{number}", number + 1
+        return candidate
+
     def consumers(self, tensor: Tensor) -> list[Op]:
         """The operations that read any element of ``tensor``."""
         return [op for op in self.ops if op.reads(tensor)]

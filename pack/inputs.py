@@ -44,7 +44,7 @@ def read_inputs(path: Path) -> Inputs:
         raise InputError(f"{path}: no such file; give an .npz with an array x") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from None
-    except AttributeError:
+    except (AttributeError, TypeError):
         raise InputError(
             f"{path}: a single array, not an .npz file; save it with np.savez"
         ) from None

@@ -106,6 +106,11 @@ def pixel_view(graph: Graph, view: IntArray) -> PixelView | None:
     return PixelView(tensor, channel, start, sy, sx, height, width, border)
 
 
+def is_point(view: IntArray) -> bool:
+    """Whether a view is one pixel (beside constant zeros): its elements may lie anywhere."""
+    return strip_zeros(view)[0].shape[1:] == (1, 1)
+
+
 def is_flat(op: Op) -> bool:
     """Whether a dense op sees one pixel only: it may read elements wherever they lie."""
     window = op.window
@@ -157,13 +162,12 @@ def _materialize_padding(graph: Graph, op: Op) -> None:
 def _insert_copy(graph: Graph, need: _NeedsCopy) -> None:
     op = next(o for o in graph.ops if o.name == need.op.name)
     view = op.views[need.operand]
-    if pixel_view(graph, view) is None:
+    if op.label == "gather" and op.exact:
         raise UnsupportedLayer(
-            f"{op.source}: layer {op.name!r} reads its operand in an order that bramcast can't "
-            "address (only renaming reshapes, permutes and slices are supported)"
+            f"{op.source}: layer {op.name.split('.copy')[0]!r} reads its operand in an order that "
+            f"no steps over y, x and channels reach ({need.reason}); store it in another order "
+            "before, or leave the rearrangement out"
         )
-    if need.dense and op.label == "gather":
-        raise UnsupportedLayer(f"{op.source}: layer {op.name!r}: {need.reason}")
     make = gather_op if need.dense else copy_op
     name = f"{op.name}.copy{sum(o.name.startswith(op.name + '.copy') for o in graph.ops) + 1}"
     copy = make(graph, view, name, op.source)
@@ -212,7 +216,8 @@ def _find_groups(graph: Graph) -> dict[int, _Group]:
             if len(owners) < 2:
                 continue
             indices = [t.index for t in owners]
-            by_pixel = not is_flat(op)
+            sizes = {(t.height, t.width) for t in owners}
+            by_pixel = not is_flat(op) and len(sizes) == 1
             if 0 in indices:
                 _copy_part(graph, op, operand, 0)
             old = {id(groups[i]): groups[i] for i in indices if i in groups}
@@ -269,41 +274,69 @@ def _result_positions(
         return nest * words * lanes + lane, words * -(-op.out.channels // per_nest)
     keys = []
     for operand, view in enumerate(op.views):
-        pixels = pixel_view(graph, view)
-        if pixels is None or (pixels.tensor < 0).any():
-            raise _NeedsCopy(op, operand, True, "its operand has no lane-wise order")
-        keys.append(_lane_keys(op, operand, pixels, lanes, inner, groups))
+        if is_point(view):
+            position = _point_positions(graph, view, lanes, inner, groups)
+        else:
+            pixels = pixel_view(graph, view)
+            if pixels is None or (pixels.tensor < 0).any():
+                raise _NeedsCopy(op, operand, True, "its operand has no lane-wise order")
+            position = _lane_positions(pixels, inner, groups)
+        if (position < 0).any():
+            raise _NeedsCopy(op, operand, True, "some of its channels are constant zeros")
+        if np.unique(position).size != position.size:
+            raise _NeedsCopy(op, operand, True, "it reads a channel twice")
+        words, rank = np.unique(position // lanes, return_inverse=True)
+        keys.append((rank.astype(np.int64), position % lanes, len(words)))
     word, lane, count = keys[0]
     for operand, (other_word, other_lane, _) in enumerate(keys[1:], 1):
         if (other_word != word).any() or (other_lane != lane).any():
             straight = np.arange(len(lane))
             first_is_straight = bool((word * lanes + lane == straight).all())
             raise _NeedsCopy(op, operand if first_is_straight else 0, True, "operands differ")
+    if op is graph.ops[-1] and (word * lanes + lane != np.arange(len(lane))).any():
+        raise _NeedsCopy(op, 0, True, "the results must leave in the order of the channels")
     multiplier = op.out.channels // len(lane)
     channel = np.arange(op.out.channels)
     source, copy = channel // multiplier, channel % multiplier
     return (copy * count + word[source]) * lanes + lane[source], count * multiplier
 
 
-def _lane_keys(
-    op: Op,
-    operand: int,
-    pixels: PixelView,
-    lanes: int,
-    inner: dict[int, tuple[IntArray, int]],
-    groups: dict[int, _Group],
-) -> tuple[IntArray, IntArray, int]:
-    """Word (counted among those read) and lane of each channel, and the number of words."""
+_APART = 1 << 32  # between tensors of a group, before their places are known
+
+
+def _order(groups: dict[int, _Group], index: int) -> int:
+    return groups[index].tensors.index(index) if index in groups else 0
+
+
+def _lane_positions(
+    pixels: PixelView, inner: dict[int, tuple[IntArray, int]], groups: dict[int, _Group]
+) -> IntArray:
+    """Where each channel lies in a pixel, up to the distances between a group's tensors."""
     position = np.empty(len(pixels.tensor), np.int64)
     for index in np.unique(pixels.tensor):
         mine = pixels.tensor == index
         own, _ = inner[int(index)]
-        order = groups[int(index)].tensors.index(int(index)) if int(index) in groups else 0
-        position[mine] = own[pixels.channel[mine]] + order * (1 << 32)
-    if np.unique(position).size != position.size:
-        raise _NeedsCopy(op, operand, True, "it reads a channel twice")
-    words, rank = np.unique(position // lanes, return_inverse=True)
-    return rank.astype(np.int64), position % lanes, len(words)
+        position[mine] = own[pixels.channel[mine]] + _order(groups, int(index)) * _APART
+    return position
+
+
+def _point_positions(
+    graph: Graph,
+    view: IntArray,
+    lanes: int,
+    inner: dict[int, tuple[IntArray, int]],
+    groups: dict[int, _Group],
+) -> IntArray:
+    """The same for the elements of a single pixel; -1 for constant zeros."""
+    numbers = strip_zeros(view)[0].ravel()
+    position = np.full(numbers.size, -1, np.int64)
+    for tensor in graph.owners(numbers):
+        mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
+        channel, pixel = np.divmod(numbers[mine] - tensor.first, tensor.height * tensor.width)
+        own = inner[tensor.index]
+        pitch = _own_pitch(tensor, own, lanes)
+        position[mine] = own[0][channel] + pixel * pitch + _order(groups, tensor.index) * _APART
+    return position
 
 
 def _place_group(
@@ -330,26 +363,28 @@ def _own_pitch(tensor: Tensor, inner: tuple[IntArray, int], lanes: int) -> int:
 def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
     if is_flat(op):
         return
-    pitches = []
-    positions = []
+    readings = []
     for operand, view in enumerate(op.views):
-        pixels = pixel_view(graph, view)
-        if pixels is None:
+        reading = read_view(graph, layout, view)
+        if reading is None:
             raise _NeedsCopy(op, operand, True, "its operand has no regular order")
-        places = [layout.placements[int(i)] for i in np.unique(pixels.tensor) if i >= 0]
-        if len({(p.buffer, p.pitch) for p in places}) != 1:
-            raise _NeedsCopy(op, operand, True, "its operand is spread over several tensors")
-        pitches.append((places[0].pitch * pixels.sx, places[0].pitch * pixels.sy))
-        positions.append(_positions(layout, pixels))
+        readings.append(reading)
         if op.kind in LANEWISE:
-            words = np.unique(_positions(layout, pixels) // layout.lanes)
+            words = np.unique(reading.offsets // layout.lanes)
             if len(words) > 1 and len(np.unique(np.diff(words))) > 1:
                 raise _NeedsCopy(op, operand, True, "its words are not evenly spaced")
-    if op.kind == "add" and (op.out.height > 1 or op.out.width > 1) and len(set(pitches)) > 1:
-        largest = int(np.argmax([p[0] for p in pitches]))
-        raise _NeedsCopy(op, largest, False, "its operands have different pitches")
-    if op.kind == "add" and len(np.unique(positions[1] - positions[0])) > 1:
-        spans = [int(p.max() - p.min()) for p in positions]
+    if op.kind != "add":
+        return
+    steps = [(r.sy, r.sx) for r in readings]
+    if (op.out.height > 1 or op.out.width > 1) and steps[0] != steps[1]:
+        # The broadcast one, or the one that lies in the wider pixels, if it is no copy already.
+        wanted = steps.index(min(steps) if 0 in min(steps) else max(steps))
+        source = graph.producer(graph.owners(op.views[wanted])[0])
+        if source is not None and source.exact:
+            wanted = 1 - wanted
+        raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+    if len(np.unique(readings[1].offsets - readings[0].offsets)) > 1:
+        spans = [int(r.offsets.max() - r.offsets.min()) for r in readings]
         raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
 
 
@@ -365,18 +400,63 @@ def _positions(layout: Layout, pixels: PixelView) -> IntArray:
     return result
 
 
-def read_positions(layout: Layout, pixels: PixelView) -> tuple[int, int, int, IntArray]:
-    """How a nest walks a pixel view.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a nest walks a view: steps over y and x and each channel's offset, in elements.
 
-    Returns:
-        (buffer, step over y, step over x, element offset of each channel at the view's first
-        pixel; -1 for a channel of zeros). Steps and offsets in elements.
+    ``offsets`` are those of the first pixel, from the buffer's start; -1 for a channel of zeros.
+    ``height`` and ``width`` count pixels without ``border`` (top, left, bottom, right).
     """
-    index = int(pixels.tensor[pixels.tensor >= 0][0])
-    place = layout.placements[index]
+
+    buffer: int
+    sy: int
+    sx: int
+    offsets: IntArray
+    height: int
+    width: int
+    border: tuple[int, int, int, int]
+
+
+def read_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
+    """The walk over a [C, H, W] view, or None where it is not regular or in several buffers."""
+    if is_point(view):
+        inner, border = strip_zeros(view)
+        buffers = {layout.placements[t.index].buffer for t in graph.owners(inner)}
+        if len(buffers) != 1:
+            return None
+        buffer, offsets = element_offsets(graph, layout, inner)
+        return Reading(buffer, 0, 0, offsets, 1, 1, border)
+    pixels = pixel_view(graph, view)
+    if pixels is None:
+        return _affine_view(graph, layout, view)
+    places = [layout.placements[int(i)] for i in np.unique(pixels.tensor) if i >= 0]
+    if len({(p.buffer, p.pitch) for p in places}) != 1:
+        return None
     position = _positions(layout, pixels)
-    offsets = np.where(position >= 0, position + pixels.start * place.pitch, -1)
-    return place.buffer, pixels.sy * place.pitch, pixels.sx * place.pitch, offsets
+    pitch = places[0].pitch
+    offsets = np.where(position >= 0, position + pixels.start * pitch, -1)
+    return Reading(
+        places[0].buffer, pixels.sy * pitch, pixels.sx * pitch, offsets,
+        pixels.height, pixels.width, pixels.border,
+    )  # fmt: skip
+
+
+def _affine_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
+    """A view whose channels are not the stored ones, but whose addresses are evenly spaced."""
+    inner, border = strip_zeros(view)
+    channels, height, width = inner.shape
+    if (inner == ZERO).any():
+        return None
+    if len({layout.placements[t.index].buffer for t in graph.owners(inner)}) != 1:
+        return None
+    buffer, flat = element_offsets(graph, layout, inner)
+    offsets = flat.reshape(inner.shape)
+    sy = int(offsets[0, 1, 0] - offsets[0, 0, 0]) if height > 1 else 0
+    sx = int(offsets[0, 0, 1] - offsets[0, 0, 0]) if width > 1 else 0
+    steps = sy * np.arange(height)[:, None] + sx * np.arange(width)
+    if (offsets != offsets[:, :1, :1] + steps).any():
+        return None
+    return Reading(buffer, sy, sx, offsets[:, 0, 0].copy(), height, width, border)
 
 
 def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, IntArray]:

@@ -14,17 +14,17 @@ from bramcast.pack.errors import UnsupportedLayer
 from bramcast.pack.graph import Graph, IntArray, Op
 from bramcast.pack.layout import (
     Layout,
-    PixelView,
+    Reading,
     element_offsets,
     groups_per_nest,
     is_flat,
-    pixel_view,
-    read_positions,
+    read_view,
 )
 from bramcast.pack.plan import Lifetime, place
 from bramcast.pack.quantize import Formats, QuantizedOp
 
 LARGEST_COUNT = 1 << 16
+LARGEST_COORDINATE = (1 << 15) - 1
 
 
 class Blocks:
@@ -156,15 +156,16 @@ def _dense_walk(
     """The activation loops of a dense nest and its weights [taps, outputs] in their order."""
     if is_flat(op):
         return _flat_walk(graph, layout, op, weight[:, :, 0, 0])
-    pixels = pixel_view(graph, op.view[inputs])
-    assert pixels is not None, "the layout has checked it"
-    buffer, sy, sx, offsets = read_positions(layout, pixels)
+    reading = read_view(graph, layout, op.view[inputs])
+    assert reading is not None, "the layout has checked it"
+    offsets = reading.offsets
     used = np.flatnonzero(offsets >= 0)
     low, step, count = _progression(offsets[used])
     slots = np.zeros((count, *weight.shape[2:], weight.shape[0]), np.int64)
-    slots[(offsets[used] - low) // step] = weight[:, used].transpose(1, 2, 3, 0)
+    # Groups side by side may read one channel each for itself: their outputs differ.
+    np.add.at(slots, (offsets[used] - low) // step, weight[:, used].transpose(1, 2, 3, 0))
     taps = slots.transpose(1, 2, 0, 3).reshape(-1, weight.shape[0])
-    return _window_walk(op, pixels, buffer, low, sy, sx, step, count), taps
+    return _window_walk(op, reading, low, step, count), taps
 
 
 def _progression(offsets: IntArray) -> tuple[int, int, int]:
@@ -174,15 +175,13 @@ def _progression(offsets: IntArray) -> tuple[int, int, int]:
     return low, step, (high - low) // step + 1
 
 
-def _window_walk(
-    op: Op, pixels: PixelView, buffer: int, low: int, sy: int, sx: int, step: int, count: int
-) -> Walk:
-    window = op.window
+def _window_walk(op: Op, pixels: Reading, low: int, step: int, count: int) -> Walk:
+    window, sy, sx = op.window, pixels.sy, pixels.sx
     top = window.padding[0] + pixels.border[0]
     left = window.padding[1] + pixels.border[1]
     (stride_y, stride_x), (dil_y, dil_x) = window.stride, window.dilation
     return Walk(
-        buffer,
+        pixels.buffer,
         low - top * sy - left * sx,
         (1, op.out.height, op.out.width, *window.kernel, count),
         (0, stride_y * sy, stride_x * sx, dil_y * sy, dil_x * sx, step),
@@ -235,19 +234,19 @@ def _lanewise(
     wide: bool,
 ) -> None:
     lanes = layout.lanes
-    views = [pixel_view(graph, view) for view in op.views]
-    pixels = views[0]
-    assert pixels is not None, "the layout has checked it"
-    buffer, sy, sx, offsets = read_positions(layout, pixels)
+    readings = [read_view(graph, layout, view) for view in op.views]
+    first = readings[0]
+    assert first is not None, "the layout has checked it"
+    buffer, offsets = first.buffer, first.offsets
     word, lane = offsets // lanes, offsets % lanes
     low, step, groups = _progression(word)
     rank = (word - low) // step
     second = None
     if op.kind == "add":
-        assert views[1] is not None
-        other, _, _, others = read_positions(layout, views[1])
-        second = (other, int(others[0] - offsets[0]) + low * lanes)
-    walk = _window_walk(op, pixels, buffer, low * lanes, sy, sx, 0, 1)
+        other = readings[1]
+        assert other is not None, "the layout has checked it"
+        second = (other.buffer, int(other.offsets[0] - offsets[0]) + low * lanes)
+    walk = _window_walk(op, first, low * lanes, 0, 1)
     counts, steps = list(walk.counts), list(walk.steps)
     counts[0], steps[0] = groups, step * lanes
     if op.kind == "add":
@@ -351,6 +350,12 @@ def _finish(
             f"{op.source}: layer {op.name!r} needs a loop of {max(counts)} steps, "
             f"the core counts to {LARGEST_COUNT}"
         )
+    for axis in ("y", "x"):
+        if walk.coordinates.get(f"{axis}_limit", 0) > LARGEST_COORDINATE:
+            raise UnsupportedLayer(
+                f"{op.source}: layer {op.name!r} reads {walk.coordinates[axis + '_limit']} pixels "
+                f"along {axis}, the core's coordinates go up to {LARGEST_COORDINATE}"
+            )
     stay = not wide
     pitch = place_.pitch // lanes
 

@@ -75,8 +75,8 @@ IMAGES = ("program", "weights", "bias", "table")
 class Format:
     """A tensor's fixed-point format as it stands in JSON; ``q`` is the same as a QFormat."""
 
-    bits: Positive
-    frac: int
+    bits: Annotated[int, Field(ge=2, le=48)]
+    frac: Annotated[int, Field(ge=-1000, le=1000)]
     signed: bool
 
     @property

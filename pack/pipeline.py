@@ -1,5 +1,6 @@
 """The whole road from a recipe to a bundle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from bramcast.pack.bundle import replace_folder
 from bramcast.pack.calibrate import (
     Progress,
     calibrate,
+    check_against_module,
     float_accuracy,
     integer_results,
     needs_planes,
@@ -74,8 +76,16 @@ def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, Int
     return integer_results(packed.graph, packed.quantized, fmt, packed.planes, samples)
 
 
-def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
+def pack(
+    recipe: Recipe,
+    bundle: Path,
+    progress: Progress = _silent,
+    verify: Callable[[Path], object] = lambda folder: None,
+) -> Packed:
     """Pack a recipe into a bundle folder.
+
+    Args:
+        verify: called with the complete new folder; what it raises keeps the old bundle in place.
 
     Raises:
         UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
@@ -84,6 +94,7 @@ def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
     module = load_module(recipe.model.python, recipe.path.parent)
     load_checkpoint(module, recipe.file(recipe.model.checkpoint))
     graph = fold(capture(module, inputs.x.shape[1:], recipe.name))
+    check_against_module(graph, module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
     bits = recipe.quantize.activation_bits
@@ -119,6 +130,7 @@ def pack(recipe: Recipe, bundle: Path, progress: Progress = _silent) -> Packed:
         infos = write_image_files(folder, images, core, list(recipe.images.formats))
         packed.manifest = replace(packed.manifest, images=infos)
         (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
+        verify(folder)
 
     replace_folder(bundle, fill)
     return packed

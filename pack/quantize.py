@@ -214,7 +214,7 @@ def quantize(graph: Graph, formats: Formats, weight_bits: int, wide: Op) -> dict
         RangeError: a channel for which no legal weight format is left; names layer and channel.
     """
     for _ in range(64 * len(graph.ops) + 64):
-        gains = pooling_gains(graph)
+        gains = pooling_gains(graph, formats)
         result: dict[str, QuantizedOp] = {}
         changed = False
         for op in graph.ops:
@@ -232,13 +232,21 @@ def quantize(graph: Graph, formats: Formats, weight_bits: int, wide: Op) -> dict
 # --- gains of average pooling ------------------------------------------------------------------
 
 
-def pool_scale(op: Op) -> tuple[int, IntArray]:
-    """Fraction length and integers of an average pool's reciprocal divisors, 7 bits."""
+def pool_scale(op: Op, magnitude: int) -> tuple[int, IntArray]:
+    """Fraction length and integers of an average pool's reciprocal divisors.
+
+    At most 7 bits; fewer where the sum of so many elements of ``magnitude`` could wrap.
+    """
     frac = finest_fraction(float(op.weight.max()), 127)
-    return frac, np.floor(op.weight * 2.0**frac + 0.5).astype(np.int64)
+    taps = op.window.kernel[0] * op.window.kernel[1]
+    while True:
+        integers = np.floor(op.weight * 2.0**frac + 0.5).astype(np.int64)
+        if int(integers.max()) * taps * magnitude < ACC_LIMIT:
+            return frac, integers
+        frac -= 1
 
 
-def pooling_gains(graph: Graph) -> dict[int, float]:
+def pooling_gains(graph: Graph, formats: Formats) -> dict[int, float]:
     """By how much a pooled tensor is too large, where the next layer can make up for it."""
     gains: dict[int, float] = {}
     for op in graph.ops:
@@ -250,7 +258,7 @@ def pooling_gains(graph: Graph) -> dict[int, float]:
         if op.clamp.lo not in (-inf, 0.0):
             continue
         if all(r.kind in ("dense", "depthwise") and not r.exact for r in readers):
-            frac, integers = pool_scale(op)
+            frac, integers = pool_scale(op, formats.of(graph.owners(op.view)[0]).magnitude)
             gains[op.out.index] = float(integers.flat[0] / 2.0**frac / op.weight.flat[0])
     return gains
 
@@ -397,8 +405,9 @@ def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray)
         frac -= 1
     if int(np.abs(weight).max()) < 1 << (MIN_WEIGHT_BITS - 1) and real.any():
         raise RangeError(
-            f"{op.source}: layer {op.name!r}: its biases (up to {np.abs(op.bias).max():.6g}) leave "
-            f"fewer than {MIN_WEIGHT_BITS} bits for its weights; rescale the layer before packing"
+            f"{op.source}: layer {op.name!r}: its fan-in ({real.shape[1]}) or its biases (up to "
+            f"{np.abs(op.bias).max():.6g}) leave fewer than {MIN_WEIGHT_BITS} bits for its "
+            "weights; rescale the layer before packing"
         )
     out = QFormat(32, frac + x.frac)
     lo, hi = _limits(op, out)
@@ -418,11 +427,11 @@ def _average(
     graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
 ) -> QuantizedOp | None:
     x = formats.of(graph.owners(op.view)[0])
-    frac, weight = pool_scale(op)
+    frac, weight = pool_scale(op, x.magnitude)
     taps = op.window.kernel[0] * op.window.kernel[1]
     bound = int(weight.max()) * taps * x.magnitude
     out = QFormat(32, frac + x.frac) if wide else formats.of(op.out)
-    if bound >= ACC_LIMIT:
+    if not weight.all():
         raise RangeError(f"{op.source}: layer {op.name!r} averages {taps} elements: too many")
     if not wide and formats.lower(op.out, frac + x.frac):
         return None

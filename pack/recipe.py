@@ -38,11 +38,11 @@ class CoreSection:
     lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
     taps: Literal[1] = 1
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
-    program_depth: int | None = Field(default=None, ge=64, multiple_of=32)
-    weights_depth: int | None = Field(default=None, ge=1)
-    bias_depth: int | None = Field(default=None, ge=1)
-    table_depth: int | None = Field(default=None, ge=0, multiple_of=256)
-    scratch_depth: int | None = Field(default=None, ge=1)
+    program_depth: int | None = Field(default=None, ge=64, le=1 << 24, multiple_of=32)
+    weights_depth: int | None = Field(default=None, ge=1, le=1 << 24)
+    bias_depth: int | None = Field(default=None, ge=1, le=1 << 24)
+    table_depth: int | None = Field(default=None, ge=0, le=1 << 24, multiple_of=256)
+    scratch_depth: int | None = Field(default=None, ge=1, le=1 << 24)
 
     @property
     def drain(self) -> int:

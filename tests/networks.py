@@ -326,6 +326,75 @@ class FrameMaximum(nn.Module):
         return self.fc(torch.max(x, dim=2)[0].reshape(x.shape[0], -1))
 
 
+class Repeats(nn.Module):
+    """Channels that a convolution, a Linear and a sum read more than once."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(27, 10, 3, padding=1)
+        self.c = nn.Linear(20, 6)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        x = F.relu(self.b(torch.cat([x, x.flip(1), x], 1)))
+        x = x + x.mean((2, 3), keepdim=True)
+        x = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        return self.c(torch.cat([x, x], 1))
+
+
+class LanewiseLast(nn.Module):
+    """The last layer works lane by lane on channels that end inside words."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.output = nn.Conv2d(3, 5, 1), nn.Conv2d(3, 20, 3, padding=1)
+
+    def forward(self, x):
+        return F.relu(torch.cat([self.output(x), self.a(x)], 1))
+
+
+class PerElement(nn.Module):
+    """BatchNorm and an activation on a flattened feature map; constants of its shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 7, 3, stride=2, padding=1)
+        self.bn = nn.BatchNorm1d(7 * 16)
+        self.fc = nn.Linear(7 * 16, 5)
+        self.register_buffer("place", torch.linspace(-1, 1, 7 * 16).reshape(7, 4, 4))
+
+    def forward(self, x):
+        x = F.relu(self.conv(x) + self.place)
+        return self.fc(F.relu(self.bn(x.flatten(1))))
+
+
+class LinearThenConv(nn.Module):
+    """A Linear's result is taken as a picture, and a convolution's pixels as features."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(9, 6 * 4 * 5), nn.Conv2d(6, 5, 3, padding=1)
+        self.time = nn.Linear(5, 7)
+
+    def forward(self, x):
+        x = F.relu(self.a(x)).view(-1, 6, 4, 5)
+        return F.relu(self.time(F.relu(self.b(x)))).mean((2, 3))
+
+
+class TwoHeads(nn.Module):
+    """Two flattened feature maps of different sizes are the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, stride=2)
+        self.one, self.two = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        a = F.relu(self.a(x))
+        b = F.relu(self.b(a))
+        return torch.cat([self.one(a).flatten(1), self.two(b).flatten(1)], 1)
+
+
 SHAPES: dict[str, tuple[int, ...]] = {
     "Mlp96": (96,),
     "OneChannelDepthwise": (1, 4, 11),
@@ -347,6 +416,11 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "PreActivation": (3, 7, 7),
     "TemporalResidual": (25, 10),
     "FrameMaximum": (20, 10),
+    "Repeats": (3, 6, 5),
+    "LanewiseLast": (3, 5, 4),
+    "PerElement": (3, 8, 8),
+    "LinearThenConv": (9,),
+    "TwoHeads": (3, 7, 7),
 }
 
 
