@@ -10,7 +10,7 @@ from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json
 from bramcast.golden.cycles import predict
 from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
-from bramcast.golden.metrics import accuracy
+from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle import replace_file
 from bramcast.pack.inputs import read_inputs
 
@@ -34,7 +34,7 @@ def command(
     integers, real = arrays_from_beats(results.beats, machine)
     if output is not None:
         replace_file(output, lambda file: np.savez(file, out_int=integers, out=real))
-    right = None if samples.y is None else accuracy(integers, samples.y)
+    right = labelled_accuracy(integers, samples.y)
     cycles = predict(machine.program, machine.core).total
     if json:
         say_json({"samples": len(frames), "accuracy": right, "cycles": cycles})

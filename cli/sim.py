@@ -63,7 +63,10 @@ def command(
     name = f"{bundle.resolve().name}-{simulator}"
     path = Path("build") / "waves" / (name + waves_suffix(simulator)) if waves else None
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: can't be written: {error.strerror}") from None
     with progress(json) as report:
         result = simulate(
             bundle,

@@ -29,7 +29,7 @@ from bramcast.golden.validate import validate
 from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.errors import InputError, ProgramError
 from bramcast.pack.images import load_images
-from bramcast.pack.manifest import Core, Frame, Manifest, read_manifest
+from bramcast.pack.manifest import MANIFEST_NAME, Core, Frame, Manifest, read_manifest
 from bramcast.pack.words import Words, unpack_bias, unpack_lanes
 
 Progress = Callable[[int], None]
@@ -628,9 +628,54 @@ def load(bundle: Path, allow_modified: bool = False) -> Machine:
     manifest = read_manifest(bundle)
     images = load_images(bundle, manifest, allow_modified)
     try:
-        return Machine(images, manifest.core, manifest)
+        machine = Machine(images, manifest.core, manifest)
     except ProgramError as error:
         raise ProgramError(f"{bundle / 'program.mem'}: {error}") from None
+    try:
+        _check_manifest(machine, manifest)
+    except InputError as error:
+        raise InputError(f"{bundle / MANIFEST_NAME}: {error}; repack the network") from None
+    return machine
+
+
+def _check_manifest(machine: Machine, manifest: Manifest) -> None:
+    """What the manifest says of the program must fit it.
+
+    Raises:
+        InputError: names the manifest's key.
+    """
+    nests = [d for d in machine.program if isinstance(d, Nest)]
+    if len(manifest.nests) != len(nests):
+        raise InputError(
+            f"nests: {len(manifest.nests)} entries, the program has {len(nests)} nests"
+        )
+    for index, (nest, info) in enumerate(zip(nests, manifest.nests, strict=True)):
+        if info.layer >= len(manifest.layers):
+            raise InputError(f"nests.{index}.layer: {info.layer}, there is no such layer")
+        layer = manifest.layers[info.layer]
+        positions = nest.counts[1] * nest.counts[2]
+        good = (
+            len(layer.shape) == 3
+            and layer.shape[0] * layer.shape[1] == positions
+            and len(info.channels) == nest.counts[0] * machine.core.lanes
+            and -1 <= min(info.channels)
+            and max(info.channels) < layer.shape[2]
+        )
+        if not good:
+            raise InputError(f"nests.{index}: does not fit layer {layer.name!r} and the program")
+    for name, frame, beats in (
+        ("input", manifest.input, machine.beats_in),
+        ("output", manifest.output, machine.beats_out),
+    ):
+        elements = int(np.prod(frame.shape))
+        dims, strides = frame.dims, frame.strides
+        if len(dims) != 3 or len(strides) != 3 or frame.planes > 2:
+            raise InputError(f"{name}: dims and strides need y, x and c; planes 1 or 2")
+        order = _affine(tuple(dims), tuple(strides))
+        if order.size * frame.planes != beats or not np.array_equal(
+            np.sort(order), np.arange(elements)
+        ):
+            raise InputError(f"{name}: dims and strides don't fit the program's {beats} elements")
 
 
 # ------------------------------------------------------------------------------ frames and arrays

@@ -42,6 +42,19 @@ def accuracy(scores: NDArray[np.number], labels: NDArray[np.integer]) -> float:
     return float(np.mean(predictions(scores) == labels))
 
 
+def labelled_accuracy(
+    scores: NDArray[np.number], labels: NDArray[np.integer] | None
+) -> float | None:
+    """The accuracy, or None without labels and for networks with a single output.
+
+    >>> labelled_accuracy(np.array([[1], [0]]), np.array([1, 0])) is None
+    True
+    """
+    if labels is None or scores[0].size < 2:
+        return None
+    return accuracy(scores, labels)
+
+
 def mean_squared_error(real: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
     """Mean of the squared differences, e.g. of an autoencoder's output and its input.
 

@@ -55,6 +55,7 @@ class Capture:
 
     graph: Graph
     model_name: str
+    source: str = "model"
     values: dict[str, Any] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
 
@@ -78,10 +79,13 @@ class Site:
         return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}; {SUPPORTED}")
 
 
-def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Graph:
+def capture(
+    module: nn.Module, sample_shape: tuple[int, ...], name: str, source: str = "model"
+) -> Graph:
     """Export the network and translate it.
 
     Args:
+        source: what stands for file and line where the author wrote no forward().
         module: in eval mode, weights loaded.
         sample_shape: shape of one sample, without the batch axis.
         name: the network's name.
@@ -109,7 +113,7 @@ def capture(module: nn.Module, sample_shape: tuple[int, ...], name: str) -> Grap
         ) from None
     graph = Graph(name=name, input_shape=sample_shape)
     graph.parameters = sum(p.numel() for p in module.parameters())
-    state = Capture(graph, name)
+    state = Capture(graph, name, source)
     _bind_inputs(state, exported, sample_shape)
     for node in exported.graph.nodes:
         if node.op == "call_function":
@@ -181,7 +185,7 @@ def _site(state: Capture, node: Any, kind: str) -> Site:
     label = str(owner).rsplit(".", 1)[-1]
     builtin = str(owner).startswith("torch.nn.")
     name = path if builtin and path else ".".join(p for p in (path, kind) if p)
-    source = "model"
+    source = state.source
     for file, line in re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or ""):
         if "/torch/" not in file.replace("\\", "/"):
             source = f"{Path(file).name}:{line}"

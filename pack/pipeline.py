@@ -93,7 +93,7 @@ def pack(
     inputs = read_inputs(recipe.file(recipe.model.inputs))
     module = load_module(recipe.model.python, recipe.path.parent)
     load_checkpoint(module, recipe.file(recipe.model.checkpoint))
-    graph = fold(capture(module, inputs.x.shape[1:], recipe.name))
+    graph = fold(capture(module, inputs.x.shape[1:], recipe.name, recipe.model.python))
     check_against_module(graph, module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")

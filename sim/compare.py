@@ -100,6 +100,8 @@ def compare(
             part = _NestPart(
                 machine, nest, result.descriptor, manifest.layers[info.layer], info.channels
             )
+            if beats is not None and beats.shape != results.beats.shape:
+                beats = None  # the log says what was missing or too much
             if nest.stream:
                 count = part.beats
                 expected = results.beats[sample, beat : beat + count]

@@ -14,15 +14,14 @@ from bramcast.golden.cycles import predict
 from bramcast.golden.machine import Machine, frames_from_arrays, load
 from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.images import read_mem, word_layout
-from bramcast.pack.manifest import Core
+from bramcast.pack.manifest import IMAGES, Core
 from bramcast.sim.compare import Comparison, compare
-from bramcast.sim.hdl_log import read_log
+from bramcast.sim.hdl_log import HdlLog, read_log
 from bramcast.sim.runner import build, run
 
 TOP = "bramcast_sim_top"
 BENCH = "bramcast.sim.bench_core"
 STALL = 0.25
-LOG_LIMIT = 1 << 28  # bytes of log that one simulation may write; more frames run in parts
 
 Report = Callable[[str, int, int], None]
 
@@ -108,6 +107,8 @@ def simulate(
             f"{bundle} and {against} are packed for cores with different parameters; "
             "only bundles for the same core can be compared"
         )
+    if against is not None and hardware.frame != machine.frame:
+        raise InputError(f"{bundle} and {against} take input frames of different shapes")
     seed = random.randrange(1 << 31) if seed is None else seed
     frames = frames_from_arrays(samples, machine.manifest.input)
     report("golden", 0, len(frames))
@@ -124,42 +125,21 @@ def simulate(
     )
     report(f"building for {simulator}", 1, 1)
     work = Path(tempfile.mkdtemp(prefix="bramcast-"))
-    cycles = predict(hardware.program, hardware.core).total
-    report(f"{simulator}", 0, len(frames))
-    np.save(work / "frames.npy", frames)
-    plusargs: dict[str, object] = {
-        name: (bundle / f"{name}.mem").resolve()
-        for name in ("program", "weights", "bias", "table")
-        if machine.core.depth(name)
-    }
-    plusargs["log"] = work / "hdl.log"
-    outcome = run(
-        folder,
-        TOP,
-        simulator,
-        BENCH,
-        work=work,
-        plusargs=plusargs,
-        env={
-            "BRAMCAST_FRAMES": str(work / "frames.npy"),
-            "BRAMCAST_BEATS": str(work / "beats.npy"),
-            "BRAMCAST_STALL": str(stall),
-            "BRAMCAST_CYCLES": str(_limit(hardware, cycles, frames.shape[1])),
-        },
-        seed=seed,
-        waves=waves,
-    )
-    if outcome.failures and not (work / "hdl.log").is_file():
-        failure = outcome.failures[0]
-        raise ToolError(f"the simulation failed: {failure.message} (output in {outcome.log})")
-    beats = np.load(work / "beats.npy") if (work / "beats.npy").is_file() else None
-    comparison = compare(machine, results, read_log(work / "hdl.log"), beats)
-    if outcome.failures and not comparison.mismatches:
-        raise ToolError(
-            f"the simulation failed: {outcome.failures[0].message} (output in {outcome.log})"
+    try:
+        report(f"{simulator}", 0, len(frames))
+        log, beats, failure = _run(
+            folder, bundle, hardware, frames, work, simulator, seed, stall, waves
         )
-    report(f"{simulator}", len(frames), len(frames))
+        comparison = compare(machine, results, log, beats)
+        if failure and not comparison.mismatches:
+            raise ToolError(failure)
+    except ToolError:
+        raise  # its message names a file in that folder
+    except BaseException:
+        shutil.rmtree(work)
+        raise
     shutil.rmtree(work)
+    report(f"{simulator}", len(frames), len(frames))
     return SimResult(
         simulator,
         len(frames),
@@ -172,6 +152,52 @@ def simulate(
     )
 
 
+def image_plusargs(bundle: Path, core: Core) -> dict[str, object]:
+    """Plusargs that make the core load a bundle's images."""
+    return {name: (bundle / f"{name}.mem").resolve() for name in IMAGES if core.depth(name)}
+
+
+def _run(
+    folder: Path,
+    bundle: Path,
+    hardware: Machine,
+    frames: NDArray[np.int64],
+    work: Path,
+    simulator: str,
+    seed: int,
+    stall: float,
+    waves: Path | None,
+) -> tuple[HdlLog, NDArray[np.int64] | None, str]:
+    """Run the bench: (the HDL's log, what the sink took, what failed or "")."""
+    np.save(work / "frames.npy", frames)
+    cycles = predict(hardware.program, hardware.core).total
+    outcome = run(
+        folder,
+        TOP,
+        simulator,
+        BENCH,
+        work=work,
+        plusargs={**image_plusargs(bundle, hardware.core), "log": work / "hdl.log"},
+        env={
+            "BRAMCAST_FRAMES": str(work / "frames.npy"),
+            "BRAMCAST_BEATS": str(work / "beats.npy"),
+            "BRAMCAST_STALL": str(stall),
+            "BRAMCAST_CYCLES": str(_limit(hardware, cycles, frames.shape[1])),
+        },
+        seed=seed,
+        waves=waves,
+    )
+    failure = ""
+    if outcome.failures:
+        message = outcome.failures[0].message
+        failure = f"the simulation failed: {message} (output in {outcome.log})"
+    log = work / "hdl.log"
+    if failure and not (log.is_file() and log.stat().st_size):
+        raise ToolError(failure)
+    beats = np.load(work / "beats.npy") if (work / "beats.npy").is_file() else None
+    return read_log(log), beats, failure
+
+
 def _limit(machine: Machine, cycles: int, beats_in: int) -> int:
     """Clock cycles after which a frame counts as lost, gaps and backpressure included."""
     return 4 * (cycles + beats_in + machine.beats_out) + 10_000
@@ -180,7 +206,7 @@ def _limit(machine: Machine, cycles: int, beats_in: int) -> int:
 def changed_lines(bundle: Path, against: Path, core: Core) -> list[str]:
     """``weights.mem:17`` for every line in which two bundles' images differ."""
     lines = []
-    for name in ("program", "weights", "bias", "table"):
+    for name in IMAGES:
         if not core.depth(name):
             continue
         bits, depth, what = core.word_bits(name), core.depth(name), word_layout(name, core)

@@ -33,7 +33,7 @@ from bramcast.pack.descriptor import Nest
 from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.manifest import Core
 from bramcast.sim.compare import Comparison, Difference, LayerVerdict, compare
-from bramcast.sim.cosim import Report, core_parameters
+from bramcast.sim.cosim import Report, core_parameters, image_plusargs
 from bramcast.sim.hdl_log import BEAT, DONE, HdlLog, read_log
 from bramcast.sim.runner import cached, missing_verilator, tool_version, verilator_environment
 
@@ -122,12 +122,6 @@ def build(core: Core, harness: Path = HARNESS) -> Path:
     return cached(f"{harness.stem}-{TOP}", facts, sources, compile_into) / _PROGRAM
 
 
-def image_plusargs(bundle: Path, core: Core) -> list[str]:
-    """The plusargs that load a bundle's images."""
-    names = [name for name in ("program", "weights", "bias", "table") if core.depth(name)]
-    return [f"+{name}={(bundle / f'{name}.mem').resolve()}" for name in names]
-
-
 def _tail(path: Path, lines: int = 30) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
@@ -164,7 +158,7 @@ class _Hardware:
         report("building for verilator", 1, 1)
         limit = 2 * (self.cycles + machine.beats_in + machine.beats_out) + SPARE_CLOCKS
         self._arguments = [
-            *image_plusargs(bundle, machine.core),
+            *(f"+{k}={v}" for k, v in image_plusargs(bundle, machine.core).items()),
             f"+beats_in={machine.beats_in}",
             f"+beats_out={machine.beats_out}",
             f"+limit={limit}",

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from bramcast.golden.machine import Machine, arrays_from_beats, frames_from_arrays, load
-from bramcast.golden.metrics import accuracy
+from bramcast.golden.metrics import labelled_accuracy, predictions
 from bramcast.pack.descriptor import Nest
 from bramcast.pack.images import load_images
 from bramcast.pack.inputs import Inputs
-from bramcast.pack.manifest import Manifest
+from bramcast.pack.manifest import IMAGES, Manifest
 
 Report = Callable[[str, int, int], None]
 
@@ -69,9 +69,8 @@ def regress(
         frames = frames_from_arrays(inputs.x, machine.manifest.input)
         beats = machine.run(frames, progress=_counting(report, name, len(frames))).beats
         integers, _ = arrays_from_beats(beats, machine)
-        flat = integers.reshape(len(integers), -1)
-        classes.append(flat.argmax(axis=1))
-        scores.append(None if inputs.y is None else accuracy(integers, inputs.y))
+        classes.append(predictions(integers))
+        scores.append(labelled_accuracy(integers, inputs.y))
     before, after = (m.manifest for m in machines)
     assert before is not None and after is not None
     verdict, reasons = _fit(before, after, machines)
@@ -177,7 +176,7 @@ def _changed_words(old: Path, new: Path, before: Manifest, after: Manifest) -> d
     """Words that differ in each image; a word that only one bundle has counts as changed."""
     one, two = load_images(old, before, True), load_images(new, after, True)
     changed = {}
-    for name in sorted(set(one) | set(two), key=["program", "weights", "bias", "table"].index):
+    for name in sorted(set(one) | set(two), key=IMAGES.index):
         a, b = one.get(name), two.get(name)
         if a is None or b is None or a.bits != b.bits:
             changed[name] = max(len(w) for w in (a, b) if w is not None)

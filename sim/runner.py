@@ -267,7 +267,13 @@ def cached(
     folder = cache_root / key
     if folder.is_dir():
         return folder
-    cache_root.mkdir(parents=True, exist_ok=True)
+    try:
+        cache_root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolError(
+            f"{cache_root}: can't keep compiled simulators there ({error.strerror}); "
+            "set BRAMCAST_CACHE to a folder that can be written"
+        ) from None
     with FileLock(cache_root / f"{key}.lock"):
         if folder.is_dir():
             return folder

@@ -249,3 +249,50 @@ def test_unknown_simulator(bundle):
 def test_unknown_option_exits_with_2(bundle):
     done = bramcast("golden", bundle, "--wrong")
     assert done.returncode == 2 and "--wrong" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("key", ["layer", "channels", "strides", "nests"])
+def test_manifest_that_does_not_fit_the_program(copy, key):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    if key == "layer":
+        manifest["nests"][0]["layer"] = 9
+    elif key == "channels":
+        manifest["nests"][0]["channels"][0] = 77
+    elif key == "strides":
+        manifest["input"]["strides"] = [0, 0, 9]
+    else:
+        manifest["nests"] = []
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    named = {"strides": "input", "layer": "nests.0.layer"}.get(key, "nests")
+    refused(bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz"), "manifest.json", named)
+
+
+def test_model_that_prints_and_exits(tmp_path):
+    recipe = custom(tmp_path, extra="print('hello')", forward="self.fc(x)")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["parameters"] == 28
+    model = recipe.parent / "model.py"
+    model.write_text(model.read_text().replace("return Net()", "raise SystemExit(0)"))
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "model.py:15", "SystemExit")
+
+
+def test_operation_that_is_not_captured_is_refused(tmp_path):
+    forward = "(lambda y: (y.view(-1).relu_(), y)[1])(self.fc(x))"
+    recipe = custom(tmp_path, forward=forward, x=np.ones((3, 6), np.float32) * [[1], [-1], [1]])
+    state = {"fc.weight": torch.ones(4, 6), "fc.bias": torch.zeros(4)}
+    torch.save(state, recipe.parent / "weights.pth")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_labels_that_the_network_cannot_give(tmp_path):
+    recipe = custom(tmp_path)
+    np.savez(recipe.parent / "inputs.npz", x=np.ones((3, 6), np.float32), y=np.array([0, 4, 1]))
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "inputs.npz", "0..4", "0..3")
+
+
+def test_own_files_in_a_bundle_are_not_lost(copy):
+    (copy / "notes.txt").write_text("mine")
+    done = bramcast("pack", DIGITS / "mlp.toml", "-o", copy)
+    refused(done, "notes.txt")
+    assert (copy / "notes.txt").read_text() == "mine"

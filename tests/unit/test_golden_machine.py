@@ -102,7 +102,7 @@ def manifest_of(core, infos):
         images=infos,
         input=Frame([3], [1, 1, 3], [3, 3, 1], Q8),
         output=Frame([2], [1, 1, 2], [2, 2, 1], Format(32, 8, True)),
-        layers=[LayerInfo(n, "Linear", [1, 1, 1], Q8, 1, "") for n in ("fc1", "fc2")],
+        layers=[LayerInfo(n, "Linear", [1, 1, c], Q8, 1, "") for n, c in (("fc1", 5), ("fc2", 2))],
         nests=[NestInfo(0, [0, 1, 2, 3, 4, -1, -1, -1]), NestInfo(1, [0, 1, -1, -1])],
         parameters=32,
         macs=25,
