@@ -187,8 +187,7 @@ def hdl_rate(case: Case, frames: NDArray[np.int64], program: Path, work: Path) -
 
 def image_paths(case: Case) -> dict[str, object]:
     """The plusargs that load the images, by name."""
-    words = fast.image_plusargs(case.bundle, case.machine.core)
-    return {word[1:].partition("=")[0]: word.partition("=")[2] for word in words}
+    return cosim.image_plusargs(case.bundle, case.machine.core)
 
 
 def plusargs(values: Mapping[str, object]) -> list[str]:
