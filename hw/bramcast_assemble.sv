@@ -36,6 +36,7 @@ module bramcast_assemble #(
     // to the scratchpad
     output logic                       we_o,
     output logic                       from_input_o,  // it is an input word
+    output logic                       held_o,        // it was complete a cycle ago
     output logic [LANES*DATA_BITS-1:0] word_o
 );
 
@@ -81,6 +82,7 @@ module bramcast_assemble #(
 
   assign we_o         = direct || complete_q;
   assign from_input_o = input_q;
+  assign held_o       = complete_q;
 
 endmodule
 `default_nettype wire

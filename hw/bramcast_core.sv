@@ -5,7 +5,10 @@
 // While start_i is high and the core is idle, it takes a frame from s_axis, runs the program and sends the
 // results on m_axis. done_o is high for one cycle, the one after the last beat is accepted; cycles_o
 // then holds that run's cycles, from the first cycle in which the whole frame is in the scratchpad to the
-// one in which the last beat is accepted, both counted.
+// one in which the last beat is accepted, both counted, and class_o the number of its largest beat.
+// With FRAME_DEPTH > 0 the frames behind come in while the core computes, as far as the FIFO holds them.
+//
+// A host may read and write the image memories (bramcast_image) while start_i and busy_o are low.
 //
 // Simulation: +program=FILE +weights=FILE +bias=FILE +table=FILE replace the images, +log=FILE writes
 // every result (bramcast_log).
@@ -22,6 +25,7 @@ module bramcast_core #(
     parameter int BIAS_DEPTH    = 64,   // 1..2**24, words of RQ entries
     parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256, with DATA_BITS = 8
     parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES, words of LANES activations
+    parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: words of the frame FIFO
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
     parameter     BIAS_IMAGE    = "",
@@ -30,10 +34,15 @@ module bramcast_core #(
     input  logic                 clk,
     input  logic                 rst,            // synchronous, active high
     input  logic                 start_i,
-    output logic                 busy_o,         // from taking a frame to the last beat
+    output logic                 begun_o,        // a frame's first element is being accepted
+    output logic                 busy_o,         // from the cycle after that to the last beat
     output logic                 done_o,
     output logic [31:0]          cycles_o,
+    output logic [15:0]          class_o,        // number of the last run's largest beat
+    output logic                 ready_o,        // the first descriptors are here
+    output logic                 program_error_o,
     output logic                 frame_error_o,  // sticky: TLAST elsewhere than at a frame's end
+    input  logic                 clear_error_i,
     input  logic [DATA_BITS-1:0] s_axis_tdata,
     input  logic                 s_axis_tvalid,
     output logic                 s_axis_tready,
@@ -41,7 +50,15 @@ module bramcast_core #(
     output logic [31:0]          m_axis_tdata,
     output logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
-    output logic                 m_axis_tlast
+    output logic                 m_axis_tlast,
+    output logic [15:0]          m_axis_tuser,   // with TLAST: class_o
+    // host, one bit for each image: program, weights, bias, table
+    input  logic [3:0]           host_read_i,
+    input  logic [3:0]           host_we_i,
+    input  logic [23:0]          host_word_i,
+    input  logic [6:0]           host_beat_i,
+    input  logic [31:0]          host_data_i,
+    output logic [31:0]          host_data_o
 );
 
   localparam int LANES_LOG    = $clog2(LANES);
@@ -88,6 +105,11 @@ module bramcast_core #(
   logic        field_we, field_input;
   logic [4:0]  field_index;
   logic [31:0] field_word;
+  logic        withdrawn;                 // start_i has fallen before a frame began
+  logic [31:0] host_program, host_weights, host_bias, host_table;
+
+  assign ready_o     = input_ready && nest_ready;
+  assign host_data_o = host_program | host_weights | host_bias | host_table;
 
   bramcast_fetch #(
       .PROGRAM_DEPTH(PROGRAM_DEPTH),
@@ -96,14 +118,22 @@ module bramcast_core #(
   ) u_fetch (
       .clk(clk),
       .rst(rst),
+      .restart_i(withdrawn),
       .take_input_i(take_input),
       .take_nest_i(take_nest),
       .input_ready_o(input_ready),
       .nest_ready_o(nest_ready),
+      .error_o(program_error_o),
       .we_o(field_we),
       .input_o(field_input),
       .index_o(field_index),
-      .word_o(field_word)
+      .word_o(field_word),
+      .host_read_i(host_read_i[0]),
+      .host_we_i(host_we_i[0]),
+      .host_word_i(host_word_i),
+      .host_beat_i(host_beat_i),
+      .host_data_i(host_data_i),
+      .host_data_o(host_program)
   );
 
   // ------------------------------------------------------------------ order of events
@@ -114,7 +144,7 @@ module bramcast_core #(
   // before, when that nest's last word is about to be written, or as soon as its descriptor is here.
 
   logic        idle_q;
-  logic        input_done, input_done_q;
+  logic        run_start_q;
   logic        prime_q, prime_q2, prime_q3, prime_q4;
   logic        gap_q;        // waiting for the last results
   logic [6:0]  gap_left_q;
@@ -122,19 +152,20 @@ module bramcast_core #(
   logic        waiting_q;    // all results are in, or will be: the next nest may start
   logic [31:0] cycle_q;      // number of this cycle in the run
   logic        last_beat;
+  logic        run_start;    // the frame of the run is in the scratchpad, or will be in time
+  logic        leave_idle;
+  logic        area_free_q;  // nothing of this run reads the scratchpad any more
   logic        nest_end, front_last, front_table, front_stream;
   logic [5:0]  front_tail, tail_chunks;
 
   localparam logic [5:0] WHOLE = 6'(CHUNKS - 1);
 
-  assign take_input  = idle_q && start_i && input_ready && nest_ready;
-  assign take_nest   = input_done || (waiting_q && nest_ready);
+  assign take_nest   = run_start || (waiting_q && nest_ready);
   assign last_beat   = m_axis_tvalid && m_axis_tready && m_axis_tlast;
   assign tail_chunks = front_tail >> $clog2(RQ);
-  assign busy_o      = !idle_q;
 
   always_ff @(posedge clk) begin
-    input_done_q <= input_done;
+    run_start_q  <= run_start;
     prime_q      <= take_nest;
     prime_q2     <= prime_q;
     prime_q3     <= prime_q2;
@@ -151,16 +182,19 @@ module bramcast_core #(
     if (gap_q && gap_left_q == 7'd0) waiting_q <= 1'b1;
     else if (take_nest) waiting_q <= 1'b0;
 
-    cycle_q <= input_done_q ? 32'd1 : cycle_q + 32'd1;
+    cycle_q <= run_start_q ? 32'd1 : cycle_q + 32'd1;
     done_o  <= last_beat;
     if (last_beat) cycles_o <= cycle_q;
 
-    if (take_input) idle_q <= 1'b0;
-    else if (last_beat) idle_q <= 1'b1;
+    if (leave_idle) idle_q <= 1'b0;
+    else if (last_beat || withdrawn) idle_q <= 1'b1;
+    if (run_start) area_free_q <= 1'b0;
+    else if (nest_end && front_last) area_free_q <= 1'b1;
 
     if (rst) begin
       idle_q       <= 1'b1;
-      input_done_q <= 1'b0;
+      area_free_q  <= 1'b1;
+      run_start_q  <= 1'b0;
       prime_q      <= 1'b0;
       prime_q2     <= 1'b0;
       prime_q3     <= 1'b0;
@@ -371,9 +405,12 @@ module bramcast_core #(
 
   // ------------------------------------------------------------------ memories
 
-  logic                         scratch_we, scratch_from_input;
+  logic                         scratch_we, scratch_from_input, scratch_held;
   logic [SCRATCH_BITS-1:0]      scratch_waddr, input_address;
   logic [WORD_BITS-1:0]         scratch_wdata;
+  logic                         frame_we;     // from the frame FIFO; never together with scratch_we
+  logic [SCRATCH_BITS-1:0]      frame_address;
+  logic [WORD_BITS-1:0]         frame_word;
   logic [WORD_BITS-1:0]         act_word;     // S3
   logic [LANES*WEIGHT_BITS-1:0] weight_word;  // S4
   logic [BIAS_BITS-1:0]         bias_address; // S5
@@ -384,39 +421,45 @@ module bramcast_core #(
       .DEPTH(SCRATCH_DEPTH)
   ) u_scratch (
       .clk(clk),
-      .we_i(scratch_we),
-      .waddr_i(scratch_waddr),
-      .wdata_i(scratch_wdata),
+      .we_i(scratch_we || frame_we),
+      .waddr_i(frame_we ? frame_address : scratch_waddr),
+      .wdata_i(frame_we ? frame_word : scratch_wdata),
       .raddr_i(act_address[ELEMENT_BITS-1:LANES_LOG]),
       .word_o(act_word)
   );
 
-  bramcast_memory #(
+  bramcast_image #(
       .WORD_BITS(LANES * WEIGHT_BITS),
       .DEPTH(WEIGHTS_DEPTH),
       .IMAGE(WEIGHTS_IMAGE),
       .PLUSARG("weights=%s")
   ) u_weights (
       .clk(clk),
-      .we_i(1'b0),
-      .waddr_i({WEIGHT_ADDRESS_BITS{1'b0}}),
-      .wdata_i({LANES*WEIGHT_BITS{1'b0}}),
       .raddr_i(weight_address),
-      .word_o(weight_word)
+      .word_o(weight_word),
+      .host_read_i(host_read_i[1]),
+      .host_we_i(host_we_i[1]),
+      .host_word_i(host_word_i),
+      .host_beat_i(host_beat_i),
+      .host_data_i(host_data_i),
+      .host_data_o(host_weights)
   );
 
-  bramcast_memory #(
+  bramcast_image #(
       .WORD_BITS(RQ * 36),
       .DEPTH(BIAS_DEPTH),
       .IMAGE(BIAS_IMAGE),
       .PLUSARG("bias=%s")
   ) u_bias (
       .clk(clk),
-      .we_i(1'b0),
-      .waddr_i({BIAS_BITS{1'b0}}),
-      .wdata_i({RQ*36{1'b0}}),
       .raddr_i(bias_address),
-      .word_o(bias_word)
+      .word_o(bias_word),
+      .host_read_i(host_read_i[2]),
+      .host_we_i(host_we_i[2]),
+      .host_word_i(host_word_i),
+      .host_beat_i(host_beat_i),
+      .host_data_i(host_data_i),
+      .host_data_o(host_bias)
   );
 
   // ------------------------------------------------------------------ S2..S6: control of the lanes
@@ -461,8 +504,10 @@ module bramcast_core #(
 
   // ------------------------------------------------------------------ S3..S7: lanes
 
+  localparam int MAX_PITCH = 2 * DATA_BITS;  // a power of two: selecting a lane takes no multiplier
+
   logic [DATA_BITS-1:0]         broadcast;  // S3
-  logic [LANES*(DATA_BITS+1)-1:0] max_bus;
+  logic [LANES*MAX_PITCH-1:0]   max_bus;
   logic [LANES*32-1:0]          acc_bus;
 
   generate
@@ -481,6 +526,8 @@ module bramcast_core #(
   genvar l;
   generate
     for (l = 0; l < LANES; l = l + 1) begin : g_lane
+      logic signed [DATA_BITS:0] max_lane;
+      assign max_bus[MAX_PITCH*l +: MAX_PITCH] = MAX_PITCH'($unsigned(max_lane));
       bramcast_lane #(
           .DATA_BITS(DATA_BITS),
           .WEIGHT_BITS(WEIGHT_BITS)
@@ -498,7 +545,7 @@ module bramcast_core #(
           .acc_step_i(s5_tap),
           .acc_load_i(s5_first),
           .acc_capture_i(s6_last),
-          .max_o(max_bus[(DATA_BITS+1)*l +: DATA_BITS+1]),
+          .max_o(max_lane),
           .acc_o(acc_bus[32*l +: 32])
       );
     end
@@ -567,11 +614,13 @@ module bramcast_core #(
         logic [INDEX_BITS-1:0] index_s6, index_s7;
         assign index_s6 = token_s6[4 +: INDEX_BITS];
         assign index_s7 = token_s7[4 +: INDEX_BITS];
-        assign max_s6 = max_bus[(DATA_BITS+1)*(RQ*32'(index_s6) + r) +: DATA_BITS+1];
+        assign max_s6 = max_bus[MAX_PITCH*(RQ*32'(index_s6) + r) +: DATA_BITS+1];
         assign acc_s7 = acc_bus[32*(RQ*32'(index_s7) + r) +: 32];
       end else begin : g_parallel
-        assign max_s6 = max_bus[(DATA_BITS+1)*r +: DATA_BITS+1];
+        assign max_s6 = max_bus[MAX_PITCH*r +: DATA_BITS+1];
         assign acc_s7 = acc_bus[32*r +: 32];
+        logic unused;
+        assign unused = &{1'b0, max_bus};
       end
       always_ff @(posedge clk) max_q7 <= max_s6;
       assign input_s7 = is_max ? 32'(max_q7) : acc_s7;
@@ -626,13 +675,21 @@ module bramcast_core #(
           .clk(clk),
           .number_i(table_number),
           .value_i(index),
-          .result_o(looked_up)
+          .result_o(looked_up),
+          .host_read_i(host_read_i[3]),
+          .host_we_i(host_we_i[3]),
+          .host_word_i(host_word_i),
+          .host_beat_i(host_beat_i),
+          .host_data_i(host_data_i),
+          .host_data_o(host_table)
       );
     end else begin : g_no_table
       assign token = token_s11;
       assign beats = value_s11;
+      assign host_table = 32'd0;
       logic unused;
-      assign unused = &{1'b0, table_on, y_unsigned, table_number, TABLE_IMAGE == ""};
+      assign unused = &{1'b0, table_on, y_unsigned, table_number, TABLE_IMAGE == "",
+                        host_read_i[3], host_we_i[3]};
     end
     for (r = 0; r < RQ; r = r + 1) begin : g_chunk
       logic valid;
@@ -651,30 +708,105 @@ module bramcast_core #(
   logic [DATA_BITS-1:0] element;
   logic [LANE_BITS-1:0] element_lane;
 
-  bramcast_input #(
-      .LANES(LANES),
-      .DATA_BITS(DATA_BITS),
-      .ADDRESS_BITS(SCRATCH_BITS)
-  ) u_input (
-      .clk(clk),
-      .rst(rst),
-      .we_i(field_we && field_input),
-      .index_i(field_index),
-      .word_i(field_word),
-      .start_i(take_input),
-      .done_o(input_done),
-      .frame_error_o(frame_error_o),
-      .s_axis_tdata(s_axis_tdata),
-      .s_axis_tvalid(s_axis_tvalid),
-      .s_axis_tready(s_axis_tready),
-      .s_axis_tlast(s_axis_tlast),
-      .valid_o(element_valid),
-      .element_o(element),
-      .lane_o(element_lane),
-      .word_end_o(element_end),
-      .written_i(scratch_we && scratch_from_input),
-      .address_o(input_address)
-  );
+  generate
+    if (FRAME_DEPTH == 0) begin : g_direct
+      logic waiting, open;  // for a frame's first element
+      logic unused;
+
+      assign unused        = &{1'b0, open, area_free_q};
+      assign take_input    = idle_q && start_i && input_ready && nest_ready;
+      assign leave_idle    = take_input;
+      assign busy_o        = !idle_q && !waiting;
+      assign frame_we      = 1'b0;
+      assign frame_address = '0;
+      assign frame_word    = '0;
+
+      bramcast_input #(
+          .LANES(LANES),
+          .DATA_BITS(DATA_BITS),
+          .ADDRESS_BITS(SCRATCH_BITS)
+      ) u_input (
+          .clk(clk),
+          .rst(rst),
+          .we_i(field_we && field_input),
+          .index_i(field_index),
+          .word_i(field_word),
+          .start_i(take_input),
+          .room_i(1'b1),
+          .withdraw_i(!start_i),
+          .withdrawn_o(withdrawn),
+          .open_o(open),
+          .waiting_o(waiting),
+          .begun_o(begun_o),
+          .done_o(run_start),
+          .frame_error_o(frame_error_o),
+          .clear_error_i(clear_error_i),
+          .s_axis_tdata(s_axis_tdata),
+          .s_axis_tvalid(s_axis_tvalid),
+          .s_axis_tready(s_axis_tready),
+          .s_axis_tlast(s_axis_tlast),
+          .valid_o(element_valid),
+          .element_o(element),
+          .lane_o(element_lane),
+          .word_end_o(element_end),
+          .written_i(scratch_we && scratch_from_input),
+          .address_o(input_address)
+      );
+    end else begin : g_frames
+      localparam int FRAMES_BITS = $clog2(FRAME_DEPTH) + 2;
+      logic                   ready_q;   // the INPUT descriptor has come since the last restart
+      logic                   resident;
+      logic [FRAMES_BITS-1:0] frames_q;  // that have begun to come and are not answered
+
+      assign run_start     = idle_q && resident && input_ready && nest_ready;
+      assign take_input    = run_start;
+      assign leave_idle    = run_start;
+      assign withdrawn     = 1'b0;
+      assign busy_o        = frames_q != '0;
+      assign element_valid = 1'b0;
+      assign element       = '0;
+      assign element_lane  = '0;
+      assign element_end   = 1'b0;
+      assign input_address = '0;
+
+      always_ff @(posedge clk) begin
+        ready_q  <= !host_read_i[0] && !host_we_i[0] && (ready_q || (input_ready && nest_ready));
+        frames_q <= frames_q + FRAMES_BITS'(begun_o) - FRAMES_BITS'(last_beat);
+        if (rst) begin
+          ready_q  <= 1'b0;
+          frames_q <= '0;
+        end
+      end
+
+      bramcast_frames #(
+          .LANES(LANES),
+          .DATA_BITS(DATA_BITS),
+          .ADDRESS_BITS(SCRATCH_BITS),
+          .FRAME_DEPTH(FRAME_DEPTH)
+      ) u_frames (
+          .clk(clk),
+          .rst(rst),
+          .we_i(field_we && field_input),
+          .index_i(field_index),
+          .word_i(field_word),
+          .ready_i(ready_q),
+          .start_i(start_i),
+          .begun_o(begun_o),
+          .free_i(area_free_q),
+          .resident_o(resident),
+          .take_i(run_start),
+          .frame_error_o(frame_error_o),
+          .clear_error_i(clear_error_i),
+          .s_axis_tdata(s_axis_tdata),
+          .s_axis_tvalid(s_axis_tvalid),
+          .s_axis_tready(s_axis_tready),
+          .s_axis_tlast(s_axis_tlast),
+          .we_o(frame_we),
+          .address_o(frame_address),
+          .word_o(frame_word)
+      );
+    end
+  endgenerate
 
   bramcast_assemble #(
       .LANES(LANES),
@@ -693,6 +825,7 @@ module bramcast_core #(
       .chunk_last_i(chunk_last),
       .we_o(scratch_we),
       .from_input_o(scratch_from_input),
+      .held_o(scratch_held),
       .word_o(scratch_wdata)
   );
   assign scratch_waddr = scratch_from_input ? input_address : result_address;
@@ -711,19 +844,19 @@ module bramcast_core #(
       .m_axis_tdata(m_axis_tdata),
       .m_axis_tvalid(m_axis_tvalid),
       .m_axis_tready(m_axis_tready),
-      .m_axis_tlast(m_axis_tlast)
+      .m_axis_tlast(m_axis_tlast),
+      .m_axis_tuser(m_axis_tuser),
+      .class_o(class_o)
   );
 
   // The result stream steps when a word is written. A word of a shorter group is written one cycle
   // after its last chunk, but no other chunk can end in between: its level is held.
   logic [1:0] level_q;
-  logic       direct;
   always_ff @(posedge clk) begin
     if (chunk_valid) level_q <= chunk_level;
   end
-  assign direct     = chunk_valid && chunk_last && chunk_index == INDEX_BITS'(CHUNKS - 1);
   assign result_step  = prime_q4 || (scratch_we && !scratch_from_input);
-  assign result_level = prime_q4 ? 3'd0 : {1'b0, direct ? chunk_level : level_q};
+  assign result_level = prime_q4 ? 3'd0 : {1'b0, scratch_held ? level_q : chunk_level};
 
 `ifndef SYNTHESIS
   bramcast_log #(
@@ -734,7 +867,7 @@ module bramcast_core #(
   ) u_log (
       .clk(clk),
       .rst(rst),
-      .run_start_i(input_done),
+      .run_start_i(run_start),
       .nest_start_i(prime_q2),
       .back_start_i(prime_q2),
       .cycle_i(cycle_q),

@@ -7,6 +7,10 @@
 // take_input_i and take_nest_i (one cycle each) give it up. After take_nest_i in cycle c the next
 // descriptor's word w stands on word_o in cycle c + 4 + w, and its ready flag is high from c + 35.
 //
+// restart_i, allowed while no run is on its way, begins again at the INPUT descriptor; so does every
+// access of the host to the memory, as it may bring another program. A descriptor that has another
+// opcode than its place calls for stops the fetcher: error_o stays high until it begins again.
+//
 //   take_nest_i   _/~\____________________________
 //   nest_ready_o  ~~~~\___________________________
 //   we_o          _____________/~~~~~~~~~~~~~~~~~~    first word 4 cycles after take_nest_i
@@ -19,14 +23,23 @@ module bramcast_fetch #(
 ) (
     input  logic        clk,
     input  logic        rst,
+    input  logic        restart_i,
     input  logic        take_input_i,
     input  logic        take_nest_i,
     output logic        input_ready_o,
     output logic        nest_ready_o,
+    output logic        error_o,
     output logic        we_o,       // word_o is word index_o of the descriptor
     output logic        input_o,    // ... of the INPUT descriptor, else of a nest's
     output logic [4:0]  index_o,
-    output logic [31:0] word_o
+    output logic [31:0] word_o,
+    // host, as in bramcast_image
+    input  logic        host_read_i,
+    input  logic        host_we_i,
+    input  logic [23:0] host_word_i,
+    input  logic [6:0]  host_beat_i,
+    input  logic [31:0] host_data_i,
+    output logic [31:0] host_data_o
 );
 
   localparam int ADDRESS_BITS = $clog2(PROGRAM_DEPTH);
@@ -45,8 +58,15 @@ module bramcast_fetch #(
   logic                    next_input_q;     // the descriptor in work, or else the next one, is INPUT
   logic                    last_q;           // the descriptor in work ends the program
 
-  logic complete;
-  assign complete = read_q3 && index_q3 == FINAL_WORD;
+  localparam int OPCODE_LSB  = bramcast_pkg::OPCODE_LSB;
+  localparam int OPCODE_BITS = bramcast_pkg::OPCODE_BITS;
+  localparam logic [OPCODE_BITS-1:0] OP_INPUT = OPCODE_BITS'(bramcast_pkg::OP_INPUT);
+  localparam logic [OPCODE_BITS-1:0] OP_NEST  = OPCODE_BITS'(bramcast_pkg::OP_NEST);
+
+  logic complete, bad_opcode;
+  assign complete   = read_q3 && index_q3 == FINAL_WORD;
+  assign bad_opcode = read_q3 && index_q3 == 5'(bramcast_pkg::OPCODE_WORD)
+                      && word_o[OPCODE_LSB +: OPCODE_BITS] != (next_input_q ? OP_INPUT : OP_NEST);
 
   always_ff @(posedge clk) begin
     read_q2  <= read_q;
@@ -68,7 +88,8 @@ module bramcast_fetch #(
 
     if (take_input_i) input_ready_o <= 1'b0;
     if (take_nest_i) nest_ready_o <= 1'b0;
-    if (complete) begin
+    if (bad_opcode) error_o <= 1'b1;
+    if (complete && !error_o) begin
       busy_q       <= 1'b0;
       next_input_q <= last_q;
       if (next_input_q) input_ready_o <= 1'b1;
@@ -76,7 +97,8 @@ module bramcast_fetch #(
       if (last_q) address_q <= '0;
     end
 
-    if (rst) begin
+    if (rst || restart_i || host_read_i || host_we_i) begin
+      error_o       <= 1'b0;
       address_q     <= '0;
       read_q        <= 1'b0;
       read_q2       <= 1'b0;
@@ -92,18 +114,21 @@ module bramcast_fetch #(
   assign input_o = next_input_q;
   assign index_o = index_q3;
 
-  bramcast_memory #(
+  bramcast_image #(
       .WORD_BITS(32),
       .DEPTH(PROGRAM_DEPTH),
       .IMAGE(IMAGE),
       .PLUSARG(PLUSARG)
   ) u_program (
       .clk(clk),
-      .we_i(1'b0),
-      .waddr_i({ADDRESS_BITS{1'b0}}),
-      .wdata_i(32'd0),
       .raddr_i(address_q),
-      .word_o(word_o)
+      .word_o(word_o),
+      .host_read_i(host_read_i),
+      .host_we_i(host_we_i),
+      .host_word_i(host_word_i),
+      .host_beat_i(host_beat_i),
+      .host_data_i(host_data_i),
+      .host_data_o(host_data_o)
   );
 
 endmodule

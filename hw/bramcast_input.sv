@@ -12,6 +12,9 @@
 //   s_axis_tdata   --| A |---| B |------
 //   valid_o        ______/~~~\___/~~~\__
 //
+// While the stream is open and no element has been accepted (waiting_o), withdraw_i closes it again:
+// withdrawn_o is high in the cycle in which that is decided. The next start_i needs a new descriptor.
+//
 `default_nettype none
 module bramcast_input #(
     parameter int LANES        = 16,  // 1..64, a power of two
@@ -27,8 +30,15 @@ module bramcast_input #(
     input  logic [31:0]             word_i,
     // control
     input  logic                    start_i,
+    input  logic                    room_i,         // a register: the next element may be accepted
+    input  logic                    withdraw_i,
+    output logic                    withdrawn_o,
+    output logic                    open_o,         // from start_i to the frame's last element
+    output logic                    waiting_o,
+    output logic                    begun_o,        // the frame's first element is being accepted
     output logic                    done_o,
     output logic                    frame_error_o,  // sticky: TLAST elsewhere than at the frame's end
+    input  logic                    clear_error_i,
     // stream
     input  logic [DATA_BITS-1:0]    s_axis_tdata,
     input  logic                    s_axis_tvalid,
@@ -46,10 +56,12 @@ module bramcast_input #(
   // A frame fits the scratchpad: so many bits count its elements.
   localparam int COUNT_BITS = ADDRESS_BITS + $clog2(LANES);
 
-  logic [COUNT_BITS-1:0] run_q;                 // elements of a run, minus one
+  logic [COUNT_BITS-1:0]   run_q, all_runs_q;   // of the descriptor, minus one
+  logic [ADDRESS_BITS-1:0] base_q;
   logic [COUNT_BITS-1:0] elements_q, runs_q;    // behind this one
   logic                  last_element_q, last_run_q;
   logic [LANE_BITS-1:0]  lane_q;
+  logic                  none_q;                // no element of this frame yet
 
   logic accept;
   logic frame_end;
@@ -58,11 +70,21 @@ module bramcast_input #(
   assign frame_end  = last_element_q && last_run_q;
   assign run_is_one = run_q == '0;
 
+  logic closing;
+  assign waiting_o   = open_o && none_q;
+  assign begun_o     = accept && none_q;
+  assign withdrawn_o = waiting_o && !accept && withdraw_i;
+  assign closing     = (accept && frame_end) || withdrawn_o;
+
   logic unused;
   assign unused = &{1'b0, word_i};
 
   always_ff @(posedge clk) begin
-    if (we_i && index_i == 5'(bramcast_pkg::INPUT_RUN_WORD)) run_q <= word_i[COUNT_BITS-1:0];
+    if (we_i) begin
+      if (index_i == 5'(bramcast_pkg::INPUT_RUN_WORD)) run_q <= word_i[COUNT_BITS-1:0];
+      if (index_i == 5'(bramcast_pkg::INPUT_RUNS_WORD)) all_runs_q <= word_i[COUNT_BITS-1:0];
+      if (index_i == 5'(bramcast_pkg::INPUT_RESULT_BASE_WORD)) base_q <= word_i[ADDRESS_BITS-1:0];
+    end
 
     if (start_i) begin
       elements_q     <= run_q;
@@ -72,9 +94,9 @@ module bramcast_input #(
       last_element_q <= last_element_q ? run_is_one : elements_q == COUNT_BITS'(1);
     end
 
-    if (we_i && index_i == 5'(bramcast_pkg::INPUT_RUNS_WORD)) begin
-      runs_q     <= word_i[COUNT_BITS-1:0];
-      last_run_q <= word_i[COUNT_BITS-1:0] == '0;
+    if (start_i) begin
+      runs_q     <= all_runs_q;
+      last_run_q <= all_runs_q == '0;
     end else if (accept && last_element_q) begin
       runs_q     <= runs_q - 1'b1;
       last_run_q <= runs_q == COUNT_BITS'(1);
@@ -83,11 +105,8 @@ module bramcast_input #(
     if (start_i || (accept && last_element_q)) lane_q <= '0;
     else if (accept) lane_q <= lane_q + LANE_BITS'(LANES > 1);
 
-    if (we_i && index_i == 5'(bramcast_pkg::INPUT_RESULT_BASE_WORD)) begin
-      address_o <= word_i[ADDRESS_BITS-1:0];
-    end else if (written_i) begin
-      address_o <= address_o + 1'b1;
-    end
+    if (start_i) address_o <= base_q;
+    else if (written_i) address_o <= address_o + 1'b1;
 
     element_o  <= s_axis_tdata;
     lane_o     <= lane_q;
@@ -95,11 +114,17 @@ module bramcast_input #(
     valid_o    <= accept;
     done_o     <= accept && frame_end;
 
-    if (start_i) s_axis_tready <= 1'b1;
-    else if (accept && frame_end) s_axis_tready <= 1'b0;
+    if (start_i) open_o <= 1'b1;
+    else if (closing) open_o <= 1'b0;
+    s_axis_tready <= (start_i || (open_o && !closing)) && room_i;
+    if (start_i) none_q <= 1'b1;
+    else if (accept) none_q <= 1'b0;
+
+    if (clear_error_i) frame_error_o <= 1'b0;
     if (accept && s_axis_tlast != frame_end) frame_error_o <= 1'b1;
 
     if (rst) begin
+      open_o        <= 1'b0;
       s_axis_tready <= 1'b0;
       valid_o       <= 1'b0;
       done_o        <= 1'b0;

@@ -11,6 +11,10 @@
 //
 // There is no way to refuse a chunk: bramcast_pace lets none start that finds no room.
 //
+// m_axis_tuser is the number of the largest beat so far, the first one of equals: with TLAST the class
+// that a classifier chooses. It comes out of a comparison with m_axis_tdata, one level behind registers.
+// class_o keeps it from the cycle after the last beat on.
+//
 `default_nettype none
 module bramcast_output #(
     parameter int RQ          = 2,   // 1..64, a power of two
@@ -27,7 +31,9 @@ module bramcast_output #(
     output logic [31:0]          m_axis_tdata,
     output logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
-    output logic                 m_axis_tlast
+    output logic                 m_axis_tlast,
+    output logic [15:0]          m_axis_tuser,   // of a longer run the low 16 bits
+    output logic [15:0]          class_o
 );
 
   localparam int POINTER_BITS = $clog2(FIFO_CHUNKS);
@@ -68,6 +74,40 @@ module bramcast_output #(
       pop_o         <= 1'b0;
       m_axis_tvalid <= 1'b0;
       m_axis_tlast  <= 1'b0;
+    end
+  end
+
+  logic [15:0]        beat_q, best_beat_q;  // of the beat on the stream; of the largest before it
+  logic signed [31:0] best_q;
+  logic               first_q, ended_q;
+  logic [15:0]        class_q;
+  logic signed [32:0] gap;
+  logic               better, accept;
+  assign gap          = 33'(best_q) - 33'($signed(m_axis_tdata));
+  assign better       = first_q || gap[32];  // the sign: a shorter path than a comparison's
+  assign accept       = m_axis_tvalid && m_axis_tready;
+  assign m_axis_tuser = better ? beat_q : best_beat_q;
+  assign class_o      = ended_q ? best_beat_q : class_q;
+
+  logic unused;
+  assign unused = &{1'b0, gap};
+
+  always_ff @(posedge clk) begin
+    if (accept) begin
+      first_q <= m_axis_tlast;
+      beat_q  <= m_axis_tlast ? 16'd0 : beat_q + 16'd1;
+    end
+    if (accept && better) begin
+      best_beat_q <= beat_q;
+      best_q      <= m_axis_tdata;
+    end
+    ended_q <= accept && m_axis_tlast;
+    if (ended_q) class_q <= best_beat_q;
+    if (rst) begin
+      first_q <= 1'b1;
+      beat_q  <= 16'd0;
+      ended_q <= 1'b0;
+      class_q <= 16'd0;
     end
   end
 

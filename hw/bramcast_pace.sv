@@ -34,8 +34,9 @@ module bramcast_pace #(
 
   // Free chunks minus CHUNKS: the sign says that there is no room.
   logic signed [CREDIT_BITS-1:0] credit_q;
-  logic signed [CREDIT_BITS-1:0] spent;
-  assign spent = (pixel_end_i && stream_i) ? CREDIT_BITS'(chunks_i) : '0;
+  logic signed [CREDIT_BITS-1:0] kept, spent;  // pixel_end_i comes late: it chooses between the two
+  assign kept  = credit_q + CREDIT_BITS'($signed({1'b0, pop_i}));
+  assign spent = credit_q - CREDIT_BITS'(chunks_i) - CREDIT_BITS'($signed({1'b0, !pop_i}));
 
   always_ff @(posedge clk) begin
     if (pixel_end_i) begin
@@ -45,9 +46,7 @@ module bramcast_pace #(
       left_q    <= left_q - 6'd1;
       blocked_q <= left_q != 6'd1;
     end
-    credit_q <= credit_q - spent
-              - CREDIT_BITS'($signed({1'b0, pixel_end_i && stream_i}))
-              + CREDIT_BITS'($signed({1'b0, pop_i}));
+    credit_q <= (pixel_end_i && stream_i) ? spent : kept;
     if (rst) begin
       left_q    <= 6'd0;
       blocked_q <= 1'b0;

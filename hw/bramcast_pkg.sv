@@ -1,7 +1,9 @@
-// bramcast_pkg: where the fields of a descriptor lie: word, lowest bit and number of bits.
+// bramcast_pkg: where the fields of a descriptor lie: word, lowest bit and number of bits; where
+// the registers of the AXI4-Lite slave lie: byte offset, lowest bit and number of bits of a field.
 //
-// Generated from pack/descriptor.py by `python -m bramcast.pack.hdl_constants`; do not edit.
-// docs/format.md explains the fields.
+// Generated from pack/descriptor.py and pack/registers.py by
+// `python -m bramcast.pack.hdl_constants`; do not edit. docs/format.md explains the descriptors,
+// docs/axi.md the registers.
 //
 `default_nettype none
 /* verilator lint_off UNUSEDPARAM */  // the whole layout stands here, the core needs a part of it
@@ -158,6 +160,81 @@ package bramcast_pkg;
   localparam int INPUT_RESULT_BASE_WORD = 18;
   localparam int INPUT_RESULT_BASE_LSB = 0;
   localparam int INPUT_RESULT_BASE_BITS = 32;
+
+  localparam int IDENTIFICATION = 32'h434D5242;
+  localparam int INTERFACE = 1;
+  localparam int IMAGE_FORMAT = 1;
+  localparam int SLOT_BITS = 3;
+  localparam int LEAST_WINDOW_BITS = 12;
+  localparam int REG_ID = 0;
+  localparam int REG_VERSION = 4;
+  localparam int VERSION_FORMAT_LSB = 0;
+  localparam int VERSION_FORMAT_BITS = 16;
+  localparam int VERSION_INTERFACE_LSB = 16;
+  localparam int VERSION_INTERFACE_BITS = 16;
+  localparam int REG_SHAPE = 8;
+  localparam int SHAPE_LANES_LSB = 0;
+  localparam int SHAPE_LANES_BITS = 8;
+  localparam int SHAPE_TAPS_LSB = 8;
+  localparam int SHAPE_TAPS_BITS = 8;
+  localparam int SHAPE_RQ_LSB = 16;
+  localparam int SHAPE_RQ_BITS = 8;
+  localparam int REG_WIDTHS = 12;
+  localparam int WIDTHS_DATA_BITS_LSB = 0;
+  localparam int WIDTHS_DATA_BITS_BITS = 8;
+  localparam int WIDTHS_WEIGHT_BITS_LSB = 8;
+  localparam int WIDTHS_WEIGHT_BITS_BITS = 8;
+  localparam int WIDTHS_WINDOW_BITS_LSB = 16;
+  localparam int WIDTHS_WINDOW_BITS_BITS = 8;
+  localparam int REG_PROGRAM_DEPTH = 16;
+  localparam int REG_WEIGHTS_DEPTH = 20;
+  localparam int REG_BIAS_DEPTH = 24;
+  localparam int REG_TABLE_DEPTH = 28;
+  localparam int REG_SCRATCH_DEPTH = 32;
+  localparam int REG_FRAME_DEPTH = 36;
+  localparam int REG_CONTROL = 64;
+  localparam int CONTROL_RUN_LSB = 0;
+  localparam int CONTROL_RUN_BITS = 1;
+  localparam int CONTROL_START_LSB = 1;
+  localparam int CONTROL_START_BITS = 1;
+  localparam int CONTROL_RESET_LSB = 2;
+  localparam int CONTROL_RESET_BITS = 1;
+  localparam int REG_STATUS = 68;
+  localparam int STATUS_BUSY_LSB = 0;
+  localparam int STATUS_BUSY_BITS = 1;
+  localparam int STATUS_DONE_LSB = 1;
+  localparam int STATUS_DONE_BITS = 1;
+  localparam int STATUS_READY_LSB = 2;
+  localparam int STATUS_READY_BITS = 1;
+  localparam int STATUS_LOCKED_LSB = 3;
+  localparam int STATUS_LOCKED_BITS = 1;
+  localparam int STATUS_CHECKING_LSB = 4;
+  localparam int STATUS_CHECKING_BITS = 1;
+  localparam int STATUS_PROGRAM_ERROR_LSB = 5;
+  localparam int STATUS_PROGRAM_ERROR_BITS = 1;
+  localparam int REG_ERRORS = 72;
+  localparam int ERRORS_FRAME_LSB = 0;
+  localparam int ERRORS_FRAME_BITS = 1;
+  localparam int ERRORS_LOCKED_LSB = 1;
+  localparam int ERRORS_LOCKED_BITS = 1;
+  localparam int ERRORS_ADDRESS_LSB = 2;
+  localparam int ERRORS_ADDRESS_BITS = 1;
+  localparam int ERRORS_STROBE_LSB = 3;
+  localparam int ERRORS_STROBE_BITS = 1;
+  localparam int ERRORS_ORDER_LSB = 4;
+  localparam int ERRORS_ORDER_BITS = 1;
+  localparam int REG_CYCLES = 76;
+  localparam int REG_FRAMES = 80;
+  localparam int REG_CLASS = 84;
+  localparam int REG_INTERRUPT = 88;
+  localparam int INTERRUPT_DONE_LSB = 0;
+  localparam int INTERRUPT_DONE_BITS = 1;
+  localparam int REG_CHECK = 96;
+  localparam int CHECK_WORDS_LSB = 0;
+  localparam int CHECK_WORDS_BITS = 24;
+  localparam int CHECK_IMAGE_LSB = 24;
+  localparam int CHECK_IMAGE_BITS = 2;
+  localparam int REG_CRC32 = 100;
 endpackage
 /* verilator lint_on UNUSEDPARAM */
 `default_nettype wire

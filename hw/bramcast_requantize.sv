@@ -4,7 +4,7 @@
 // sum acc + bias + half is exact: half + bias fits 32 bits, the whole sum 33.
 //
 //   clk      _/~\_/~\_/~\_/~\_/~\_/~\_     latency 4 cycles, one result per cycle, no handshake;
-//   acc_i    __| A | B |______________     lo_i and hi_i are sampled three cycles after acc_i
+//   acc_i    __| A | B |______________     lo_i, hi_i: used three and four cycles after acc_i
 //   value_o  __________________| A | B
 //
 `default_nettype none
@@ -29,6 +29,17 @@ module bramcast_requantize (
   logic [4:0]         shift_q, shift_q2;
   logic signed [32:0] sum_q2;
   logic signed [32:0] shifted_q3;
+  logic signed [31:0] inside_q4;  // the result where neither flag is set
+  logic               below_q4;
+  logic               above_q4;
+
+  // The signs of differences: shorter paths than those of comparisons.
+  logic signed [33:0] above_lo, below_hi;
+  assign above_lo = 34'(shifted_q3) - 34'(lo_i);
+  assign below_hi = 34'(hi_i) - 34'(shifted_q3);
+
+  logic unused;
+  assign unused = &{1'b0, above_lo, below_hi};
 
   always_ff @(posedge clk) begin
     acc_q      <= acc_i;
@@ -40,10 +51,13 @@ module bramcast_requantize (
 
     shifted_q3 <= sum_q2 >>> shift_q2;
 
-    if (shifted_q3 < 33'(lo_i)) value_o <= lo_i;
-    else if (shifted_q3 > 33'(hi_i)) value_o <= hi_i;
-    else value_o <= shifted_q3[31:0];
+    inside_q4  <= shifted_q3[31:0];
+    below_q4   <= above_lo[33];
+    above_q4   <= below_hi[33];
   end
+
+  // Behind the register: two comparisons and a multiplexer are too much for one cycle.
+  assign value_o = below_q4 ? lo_i : above_q4 ? hi_i : inside_q4;
 
 endmodule
 `default_nettype wire

@@ -21,7 +21,8 @@ module bramcast_sim_top #(
     parameter int WEIGHTS_DEPTH = 1024,
     parameter int BIAS_DEPTH    = 64,
     parameter int TABLE_DEPTH   = 0,
-    parameter int SCRATCH_DEPTH = 1024
+    parameter int SCRATCH_DEPTH = 1024,
+    parameter int FRAME_DEPTH   = 0
 ) (
     input  logic                 start_i,
     output logic                 busy_o,
@@ -43,6 +44,11 @@ module bramcast_sim_top #(
 
   logic        busy, done, frame_error, s_tready, m_tvalid, m_tlast;
   logic [31:0] cycles, m_tdata;
+
+  logic        begun, ready, program_error, unused;
+  logic [15:0] class_index, tuser;
+  logic [31:0] host_data;
+  assign unused = &{1'b0, begun, ready, program_error, class_index, tuser, host_data};
 
   assign #1 busy_o        = busy;
   assign #1 done_o        = done;
@@ -72,15 +78,21 @@ module bramcast_sim_top #(
       .WEIGHTS_DEPTH(WEIGHTS_DEPTH),
       .BIAS_DEPTH(BIAS_DEPTH),
       .TABLE_DEPTH(TABLE_DEPTH),
-      .SCRATCH_DEPTH(SCRATCH_DEPTH)
+      .SCRATCH_DEPTH(SCRATCH_DEPTH),
+      .FRAME_DEPTH(FRAME_DEPTH)
   ) u_core (
       .clk(clk),
       .rst(rst),
       .start_i(start_i),
+      .begun_o(begun),
       .busy_o(busy),
       .done_o(done),
       .cycles_o(cycles),
+      .class_o(class_index),
+      .ready_o(ready),
+      .program_error_o(program_error),
       .frame_error_o(frame_error),
+      .clear_error_i(1'b0),
       .s_axis_tdata(s_axis_tdata),
       .s_axis_tvalid(s_axis_tvalid),
       .s_axis_tready(s_tready),
@@ -88,7 +100,14 @@ module bramcast_sim_top #(
       .m_axis_tdata(m_tdata),
       .m_axis_tvalid(m_tvalid),
       .m_axis_tready(m_axis_tready),
-      .m_axis_tlast(m_tlast)
+      .m_axis_tlast(m_tlast),
+      .m_axis_tuser(tuser),
+      .host_read_i(4'd0),
+      .host_we_i(4'd0),
+      .host_word_i(24'd0),
+      .host_beat_i(7'd0),
+      .host_data_i(32'd0),
+      .host_data_o(host_data)
   );
 
 endmodule

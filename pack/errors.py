@@ -8,6 +8,7 @@ UserError                 exit code 2: one line that names the place and the way
 +-- RangeError            numbers that no legal format can hold
 +-- ProgramError          a program that the validator refuses
 +-- ToolError             a simulator that is missing or fails
++-- DeviceError           a core on a bus that is absent, built otherwise, or reports an error
 """
 
 
@@ -41,3 +42,7 @@ class ProgramError(UserError):
 
 class ToolError(UserError):
     """A simulator or compiler is missing or has failed."""
+
+
+class DeviceError(UserError):
+    """A core that is driven over its bus does not answer as it should."""

@@ -1,4 +1,4 @@
-"""hw/bramcast_pkg.sv: the descriptor's field layout for the SystemVerilog core.
+"""hw/bramcast_pkg.sv: the descriptor's fields and the register map for the SystemVerilog core.
 
 ``python -m bramcast.pack.hdl_constants > hw/bramcast_pkg.sv`` writes it; a test compares the file
 with what ``systemverilog_package`` returns.
@@ -15,12 +15,22 @@ from bramcast.pack.descriptor import (
     OPCODE,
     Field,
 )
+from bramcast.pack.manifest import FORMAT
+from bramcast.pack.registers import (
+    IDENTIFICATION,
+    INTERFACE,
+    LEAST_WINDOW_BITS,
+    REGISTERS,
+    SLOT_BITS,
+)
 
 _HEAD = """\
-// bramcast_pkg: where the fields of a descriptor lie: word, lowest bit and number of bits.
+// bramcast_pkg: where the fields of a descriptor lie: word, lowest bit and number of bits; where
+// the registers of the AXI4-Lite slave lie: byte offset, lowest bit and number of bits of a field.
 //
-// Generated from pack/descriptor.py by `python -m bramcast.pack.hdl_constants`; do not edit.
-// docs/format.md explains the fields.
+// Generated from pack/descriptor.py and pack/registers.py by
+// `python -m bramcast.pack.hdl_constants`; do not edit. docs/format.md explains the descriptors,
+// docs/axi.md the registers.
 //
 `default_nettype none
 /* verilator lint_off UNUSEDPARAM */  // the whole layout stands here, the core needs a part of it
@@ -39,6 +49,22 @@ def _field_lines(name: str, field: Field) -> list[str]:
     return [f"  localparam int {name.upper()}_{part} = {value};" for part, value in parts]
 
 
+def _register_lines() -> list[str]:
+    numbers = {
+        "IDENTIFICATION": f"32'h{IDENTIFICATION:08X}",
+        "INTERFACE": INTERFACE,
+        "IMAGE_FORMAT": FORMAT,
+        "SLOT_BITS": SLOT_BITS,
+        "LEAST_WINDOW_BITS": LEAST_WINDOW_BITS,
+    }
+    for register in REGISTERS:
+        numbers[f"REG_{register.name}"] = register.offset
+        for b in register.fields:
+            numbers[f"{register.name}_{b.name}_LSB"] = b.lsb
+            numbers[f"{register.name}_{b.name}_BITS"] = b.bits
+    return [f"  localparam int {name} = {value};" for name, value in numbers.items()]
+
+
 def systemverilog_package() -> str:
     """The text of hw/bramcast_pkg.sv.
 
@@ -55,6 +81,7 @@ def systemverilog_package() -> str:
         lines.append("")
         for name, field in layout.items():
             lines += _field_lines(f"{prefix}_{name}", field)
+    lines += ["", *_register_lines()]
     return _HEAD + "\n".join(lines) + "\n" + _TAIL
 
 

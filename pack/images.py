@@ -30,6 +30,7 @@ from bramcast.pack.words import Words, from_axi, to_axi
 
 BIN_NAME = "images.bin"
 HEADER_NAME = "bramcast_images.h"
+DRIVER_NAMES = ("bramcast_registers.h", "bramcast_driver.h", "bramcast_driver.c")  # as they are
 FORMATS = ("mem", "coe", "mif", "bin", "h")  # what a recipe may ask for
 
 _HEX = np.frombuffer(b"0123456789ABCDEF", np.uint8)
@@ -196,11 +197,24 @@ def _c_fields(prefix: str) -> list[str]:
     return lines
 
 
+def _c_network(core: Core) -> list[str]:
+    """BRAMCAST_NETWORK, which initializes the driver's bramcast_network_t."""
+    shape = [core.lanes, core.taps, core.rq, core.data_bits, core.weight_bits, core.scratch_depth]
+    present = {s.name for s in sections(core)}
+    rows = []
+    for name in IMAGES:
+        stem = f"BRAMCAST_{name.upper()}"
+        counts = f"{stem}_WORDS, {stem}_AXI_PER_WORD, {stem}_CRC32"
+        rows.append(f"{{bramcast_{name}, {counts}}}" if name in present else "{0, 0u, 0u, 0u}")
+    lines = ["{" + ", ".join(f"{n}u" for n in shape) + ", {", *(f"  {row}," for row in rows), "}}"]
+    return ["#define BRAMCAST_NETWORK \\", *(f"  {line} \\" for line in lines[:-1]), "  }}"]
+
+
 def header_text(images: Mapping[str, Words], core: Core) -> bytes:
     """bramcast_images.h: the images as C99 arrays, the core's parameters, the descriptor's fields.
 
     One array element is one 32-bit AXI word; a wider memory word takes several, least significant
-    first, exactly as in images.bin.
+    first, exactly as in images.bin. The arrays serve pack/bramcast_driver.c as BRAMCAST_NETWORK.
     """
     data = bin_bytes(images, core)
     lines = [
@@ -253,7 +267,16 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
         )
         for s in sections(core)
     ]
-    return "\n".join(lines).encode() + b"\n" + b"\n".join(arrays) + b"\n#endif\n"
+    network = [
+        "",
+        "/* static const bramcast_network_t network = BRAMCAST_NETWORK;   (bramcast_driver.h) */",
+        *_c_network(core),
+        "",
+        "#endif",
+        "",
+    ]
+    parts = ["\n".join(lines).encode(), *arrays, "\n".join(network).encode()]
+    return b"\n".join(parts)
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -519,14 +542,14 @@ def write_image_files(
 ) -> list[ImageInfo]:
     """Write all images into an existing folder, each filled up to the core's depth with zeros.
 
-    .mem, images.bin and the C header are always written.
+    .mem, images.bin, the C header and the C driver are always written.
 
     Args:
         images: by name; one that is missing is all zeros.
         formats: further formats, a choice of ``FORMATS``.
 
     Returns:
-        An entry for each image whose depth is not 0; images.bin and the header are listed among
+        An entry for each image whose depth is not 0; images.bin and the C files are listed among
         the files of the first one, the program.
 
     Raises:
@@ -545,6 +568,7 @@ def write_image_files(
             raise ValueError(f"{name}: words of {words.bits} bits, expected {core.word_bits(name)}")
     infos: list[ImageInfo] = []
     common = {BIN_NAME: bin_bytes(images, core), HEADER_NAME: header_text(images, core)}
+    common |= {name: (Path(__file__).parent / name).read_bytes() for name in DRIVER_NAMES}
     for section in sections(core):
         words = images.get(section.name, _empty(section))
         files = {

@@ -7,6 +7,8 @@ The images and the log go by plusargs, the rest by environment:
     SMOKE_GAPS    chance of a pause in each cycle, both streams, 0..1
     SMOKE_SEED    seed of the pauses
     SMOKE_LIMIT   cycles that the whole test may take
+    SMOKE_TIMES   text file to write: a line per frame with the cycles in which its elements were
+                  accepted, then a line with the cycles of the last beats
 
 Frames are sent back to back. The caller compares the beats, and the log that the core writes.
 """
@@ -20,6 +22,19 @@ from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 
 CLOCK_NS = 10
+
+
+async def _watch(dut, elements: list[int], ends: list[int]) -> None:
+    """Note the clock cycles in which elements and last beats are accepted."""
+    cycle = 0
+    while True:
+        await RisingEdge(dut.clk)
+        cycle += 1
+        if dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1:
+            elements.append(cycle)
+        if dut.m_axis_tvalid.value == 1 and dut.m_axis_tready.value == 1:
+            if dut.m_axis_tlast.value == 1:
+                ends.append(cycle)
 
 
 def _pauses(rng: random.Random, chance: float):
@@ -50,6 +65,9 @@ async def frames_through(dut):
             stream.set_pause_generator(_pauses(rng, gaps))
 
     results: list[list[int]] = []
+    elements: list[int] = []
+    ends: list[int] = []
+    cocotb.start_soon(_watch(dut, elements, ends))
 
     async def work() -> None:
         for frame in frames:
@@ -63,3 +81,7 @@ async def frames_through(dut):
     assert int(dut.frame_error_o.value) == 0
     lines = "".join(" ".join(map(str, beats)) + "\n" for beats in results)
     Path(os.environ["SMOKE_BEATS"]).write_text(lines)
+    size = len(frames[0])
+    times = [elements[i : i + size] for i in range(0, len(elements), size)] + [ends]
+    text = "".join(" ".join(map(str, cycles)) + "\n" for cycles in times)
+    Path(os.environ["SMOKE_TIMES"]).write_text(text)

@@ -29,6 +29,7 @@ from bramcast.pack.descriptor import (
 )
 
 LIMIT = 20_000  # cycles that any wait may take
+NO_HOST = {"host_read_i": 0, "host_we_i": 0, "host_word_i": 0, "host_beat_i": 0, "host_data_i": 0}
 Cycle = dict[str, int]
 
 
@@ -122,7 +123,7 @@ async def table_looks_up_every_lane(dut):
     rng = seeded_random()
     rq = int(dut.RQ.value)
     words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
-    await start(dut, number_i=0, value_i=0)
+    await start(dut, number_i=0, value_i=0, **NO_HOST)
     cycles, expected = [], []
     for _ in range(500):
         number = rng.randrange(len(words) // 256)
@@ -458,6 +459,7 @@ async def input_follows_its_descriptor(dut):
     lanes, bits = int(dut.LANES.value), int(dut.DATA_BITS.value)
     space = 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1)
     seen: list[tuple[int, int, int]] = []
     addresses: list[int] = []
     done = 0
@@ -560,6 +562,17 @@ async def assemble_puts_lane_0_first(dut):
             assert (row["word_o"], row["from_input_o"]) == expected[n], f"cycle {n}"
 
 
+def tops_of_runs(beats: Sequence[tuple[int, int]]) -> list[int]:
+    """The number of the largest beat, the first of equals, of every run that TLAST ends."""
+    tops, run = [], []
+    for value, last in beats:
+        run.append(to_signed(value, 32))
+        if last:
+            tops.append(run.index(max(run)))
+            run = []
+    return tops
+
+
 @cocotb.test()
 async def output_sends_every_lane_once(dut):
     """Random chunks while there is room, random TREADY: the beats, TLAST, the pops, stable data."""
@@ -570,6 +583,8 @@ async def output_sends_every_lane_once(dut):
     got: list[tuple[int, int]] = []
     held, sent, pops = 0, 0, 0
     waiting: tuple[int | None, ...] | None = None
+    tops: list[tuple[int | None, int | None]] = []  # TUSER with TLAST, class_o one cycle later
+    ended: int | None = None
     first_cycle = None
     for now in range(4000):
         if now % 400 == 0:
@@ -577,7 +592,7 @@ async def output_sends_every_lane_once(dut):
         inputs: Cycle = {"chunk_valid_i": 0, "m_axis_tready": int(rng.random() < take)}
         if held < room and rng.random() < load and now < 3500:
             lanes, end = rng.randint(1, rq), int(rng.random() < 0.2)
-            values = [rng.getrandbits(32) for _ in range(lanes)]
+            values = [rng.choice([rng.getrandbits(32), 0, 5, 2**31]) for _ in range(lanes)]
             inputs |= {"chunk_valid_i": 1, "chunk_lanes_i": lanes - 1, "chunk_end_i": end}
             inputs["chunk_i"] = sum(v << (32 * i) for i, v in enumerate(values))
             expected += [(v, int(end and i == lanes - 1)) for i, v in enumerate(values)]
@@ -589,6 +604,9 @@ async def output_sends_every_lane_once(dut):
         put(dut, **inputs)
         await RisingEdge(dut.clk)
         beat = (get(dut, "m_axis_tdata"), get(dut, "m_axis_tlast"))
+        if ended is not None:
+            tops.append((ended, get(dut, "class_o")))
+            ended = None
         valid = get(dut, "m_axis_tvalid")
         if first_cycle is not None and now <= first_cycle + 2:
             assert valid == int(now == first_cycle + 2), "the first beat comes after two cycles"
@@ -597,12 +615,14 @@ async def output_sends_every_lane_once(dut):
         waiting = None
         if valid and inputs["m_axis_tready"]:
             got.append(beat)
+            ended = get(dut, "m_axis_tuser") if beat[1] else None
         elif valid:
             waiting = beat
         if get(dut, "pop_o"):
             held, pops = held - 1, pops + 1
     assert got == expected
     assert (pops, held) == (sent, 0)
+    assert tops == [(t, t) for t in tops_of_runs(expected)]
 
 
 # ---------------------------------------------------------------- program
@@ -694,7 +714,7 @@ async def fetch_delivers_one_descriptor_ahead(dut):
     rng = seeded_random()
     words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
     program = split_program(np.array(words, np.uint32))
-    await start(dut, take_input_i=0, take_nest_i=0)
+    await start(dut, take_input_i=0, take_nest_i=0, restart_i=0, **NO_HOST)
     got: list[tuple[int, int, int]] = []
     now = 0
 

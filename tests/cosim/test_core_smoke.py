@@ -34,6 +34,12 @@ class Shape:
     WEIGHTS_DEPTH: int = 200
     BIAS_DEPTH: int = 100
     SCRATCH_DEPTH: int = 300
+    FRAME_DEPTH: int = 0
+
+    @property
+    def name(self) -> str:
+        frames = f"_frames{self.FRAME_DEPTH}" if self.FRAME_DEPTH else ""
+        return f"{self.LANES}x{self.DATA_BITS}_rq{self.RQ}{frames}"
 
     def parameters(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -178,11 +184,14 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
 # ---------------------------------------------------------------- the cycle model (docs/core.md)
 
 
-def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int]:
-    """First-tap cycle of each nest and the cycles of the run, for a sink that is always ready."""
+def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int, int]:
+    """First-tap cycle of each nest, the last nest's last tap and the cycles of the run.
+
+    For a sink that is always ready.
+    """
     whole = shape.LANES // shape.RQ
     fifo = max(16, 2 * whole)
-    starts, beat = [], 0  # cycle of the last beat so far
+    starts, beat, last = [], 0, 0  # cycle of the last beat so far
     pops: list[int] = []  # cycles in which a credit comes back
     credit = fifo - whole
     start = 1
@@ -212,7 +221,34 @@ def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int]:
                     pops.append(beat)
         gap = 10 + min(tail_chunks + 1, whole) + late
         start = max(last + gap, start + 35)
-    return starts, beat
+    return starts, last, beat
+
+
+def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
+    """When each frame's last beat leaves, from the cycles in which its elements were accepted.
+
+    For a sink that is always ready; the cycles have any common origin.
+    """
+    starts, last_tap, cycles = predict(case.program, case.shape)
+    frame = case.program[0]
+    lanes = case.shape.LANES
+    ends: list[int] = []
+    for elements in accepted:
+        if case.shape.FRAME_DEPTH == 0:
+            first = elements[-1] + 3
+        else:
+            begin = ends[-1] - cycles if ends else -1  # the cycle before the last frame's cycle 1
+            free = begin + last_tap + 1 if ends else 0
+            read = 0
+            for i, cycle in enumerate(elements):
+                if i % frame.run == frame.run - 1 or i % frame.run % lanes == lanes - 1:
+                    read = max(read + 1, cycle + 3, free)
+            resident = read + 3
+            idle = ends[-1] + 1 if ends else 0
+            fetched = begin + starts[-1] + 67 if ends else 0
+            first = max(resident, idle, fetched) + 2
+        ends.append(first + cycles - 1)
+    return ends
 
 
 # ---------------------------------------------------------------- random legal programs
@@ -440,12 +476,32 @@ def check_log(case: Case, log: list[tuple[int, int, int, int]], timed: bool) -> 
         beats.append([v for kind, _, _, v in expected if kind == 1])
     assert place == len(results), "the core wrote more than it should"
     if timed:
-        starts, end = predict(case.program, case.shape)
+        starts, _, end = predict(case.program, case.shape)
         lines = [(2, i + 1, 0, start) for i, start in enumerate(starts)]
         lines.append((3, len(starts), 0, end))
         times = [line for line in log if line[0] in (2, 3)]
         assert times == lines * len(case.frames), (times, lines)
     return beats
+
+
+def _numbers(path: Path) -> list[list[int]]:
+    return [[int(n) for n in line.split()] for line in path.read_text().splitlines()]
+
+
+def check_intake(case: Case, accepted: list[list[int]], ends: list[int]) -> None:
+    """A source that never pauses is held up only where docs/core.md says so."""
+    starts, _, cycles = predict(case.program, case.shape)
+    words = case.program[0].runs * -(-case.program[0].run // case.shape.LANES)
+    for number, elements in enumerate(accepted):
+        if case.shape.FRAME_DEPTH == 0 or words * len(accepted) <= case.shape.FRAME_DEPTH - 8:
+            assert elements == list(range(elements[0], elements[0] + len(elements)))
+        if number == 0:
+            continue
+        if case.shape.FRAME_DEPTH == 0:
+            fetched = ends[number - 1] - cycles + starts[-1] + 68
+            assert elements[0] == max(ends[number - 1] + 2, fetched)
+        elif words * len(accepted) <= case.shape.FRAME_DEPTH - 8:
+            assert elements[0] == accepted[number - 1][-1] + 2
 
 
 # ---------------------------------------------------------------- the tests
@@ -458,6 +514,9 @@ SHAPES = [
     Shape(LANES=8, RQ=1, TABLE_DEPTH=768),
     Shape(LANES=16, RQ=2),
     Shape(LANES=16, RQ=16, TABLE_DEPTH=0),
+    Shape(LANES=1, RQ=1, FRAME_DEPTH=16),
+    Shape(LANES=2, RQ=2, DATA_BITS=16, TABLE_DEPTH=0, FRAME_DEPTH=256),
+    Shape(LANES=16, RQ=2, FRAME_DEPTH=32),
 ]
 
 
@@ -470,7 +529,7 @@ def skip_or_fail(simulator: str) -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s.LANES}x{s.DATA_BITS}_rq{s.RQ}")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.name)
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_random_programs_give_what_the_format_says(
     simulator: str, shape: Shape, tmp_path: Path
@@ -489,10 +548,11 @@ def test_random_programs_give_what_the_format_says(
         frames, beats, log = work / "frames.txt", work / "beats.txt", work / "log.txt"
         frames.write_text("".join(" ".join(map(str, f)) + "\n" for f in case.frames))
         plusargs = {**case.write(work), "log": log}
-        cycles = (predict(case.program, shape)[1] + 20 * len(case.frames[0]) + 500) * 12
+        cycles = (predict(case.program, shape)[2] + 20 * len(case.frames[0]) + 500) * 12
         env = {
             "SMOKE_FRAMES": str(frames),
             "SMOKE_BEATS": str(beats),
+            "SMOKE_TIMES": str(work / "times.txt"),
             "SMOKE_GAPS": "0" if timed else rng.choice(["0.1", "0.5", "0.8"]),
             "SMOKE_SEED": str(rng.randrange(2**32)),
             "SMOKE_LIMIT": str(cycles * len(case.frames)),
@@ -500,5 +560,9 @@ def test_random_programs_give_what_the_format_says(
         bench = "bramcast.sim.bench_smoke"
         run(folder, top, simulator, bench, work=work, plusargs=plusargs, env=env).check()
         expected = check_log(case, read_log(log), timed)
-        got = [[int(n) for n in line.split()] for line in beats.read_text().splitlines()]
+        got = _numbers(beats)
         assert got == expected
+        *accepted, ends = _numbers(work / "times.txt")
+        if timed:
+            assert ends == predict_ends(case, accepted)
+            check_intake(case, accepted, ends)

@@ -1,0 +1,201 @@
+// bramcast_axi: the core with an AXI4-Lite slave: control, status, and run-time loading of the images.
+//
+// Golden twin: pack/registers.py has the register map; docs/axi.md explains it, docs/core.md the streams.
+//
+// Parameters are those of bramcast_core, and AXI_ADDRESS_BITS: the byte addresses of the slave, at least
+// address_bits() of pack/registers.py; more only move nothing. One clock; rst may come at any time
+// for one cycle or more.
+//
+`default_nettype none
+module bramcast_axi #(
+    parameter int LANES            = 16,
+    parameter int TAPS             = 1,
+    parameter int DATA_BITS        = 8,
+    parameter int WEIGHT_BITS      = 8,
+    parameter int RQ               = 2,
+    parameter int PROGRAM_DEPTH    = 128,
+    parameter int WEIGHTS_DEPTH    = 1024,
+    parameter int BIAS_DEPTH       = 64,
+    parameter int TABLE_DEPTH      = 0,
+    parameter int SCRATCH_DEPTH    = 1024,
+    parameter int FRAME_DEPTH      = 0,
+    parameter int AXI_ADDRESS_BITS = 24,   // ..32
+    parameter     PROGRAM_IMAGE    = "",
+    parameter     WEIGHTS_IMAGE    = "",
+    parameter     BIAS_IMAGE       = "",
+    parameter     TABLE_IMAGE      = ""
+) (
+    input  logic                        clk,
+    input  logic                        rst,            // synchronous, active high
+    output logic                        irq_o,          // level: DONE, where enabled
+    // AXI4-Lite slave
+    input  logic [AXI_ADDRESS_BITS-1:0] s_axil_awaddr,
+    input  logic [2:0]                  s_axil_awprot,
+    input  logic                        s_axil_awvalid,
+    output logic                        s_axil_awready,
+    input  logic [31:0]                 s_axil_wdata,
+    input  logic [3:0]                  s_axil_wstrb,
+    input  logic                        s_axil_wvalid,
+    output logic                        s_axil_wready,
+    output logic [1:0]                  s_axil_bresp,
+    output logic                        s_axil_bvalid,
+    input  logic                        s_axil_bready,
+    input  logic [AXI_ADDRESS_BITS-1:0] s_axil_araddr,
+    input  logic [2:0]                  s_axil_arprot,
+    input  logic                        s_axil_arvalid,
+    output logic                        s_axil_arready,
+    output logic [31:0]                 s_axil_rdata,
+    output logic [1:0]                  s_axil_rresp,
+    output logic                        s_axil_rvalid,
+    input  logic                        s_axil_rready,
+    // AXI4-Stream: frames in, results out
+    input  logic [DATA_BITS-1:0]        s_axis_tdata,
+    input  logic                        s_axis_tvalid,
+    output logic                        s_axis_tready,
+    input  logic                        s_axis_tlast,
+    output logic [31:0]                 m_axis_tdata,
+    output logic                        m_axis_tvalid,
+    input  logic                        m_axis_tready,
+    output logic                        m_axis_tlast,
+    output logic [15:0]                 m_axis_tuser    // with TLAST: the class
+);
+
+  logic                        request, request_write, request_whole, request_done;
+  logic [AXI_ADDRESS_BITS-1:0] request_address;
+  logic [31:0]                 request_wdata, request_rdata;
+  logic [1:0]                  request_resp;
+
+  bramcast_lite #(
+      .ADDRESS_BITS(AXI_ADDRESS_BITS)
+  ) u_lite (
+      .clk(clk),
+      .rst(rst),
+      .s_axil_awaddr(s_axil_awaddr),
+      .s_axil_awprot(s_axil_awprot),
+      .s_axil_awvalid(s_axil_awvalid),
+      .s_axil_awready(s_axil_awready),
+      .s_axil_wdata(s_axil_wdata),
+      .s_axil_wstrb(s_axil_wstrb),
+      .s_axil_wvalid(s_axil_wvalid),
+      .s_axil_wready(s_axil_wready),
+      .s_axil_bresp(s_axil_bresp),
+      .s_axil_bvalid(s_axil_bvalid),
+      .s_axil_bready(s_axil_bready),
+      .s_axil_araddr(s_axil_araddr),
+      .s_axil_arprot(s_axil_arprot),
+      .s_axil_arvalid(s_axil_arvalid),
+      .s_axil_arready(s_axil_arready),
+      .s_axil_rdata(s_axil_rdata),
+      .s_axil_rresp(s_axil_rresp),
+      .s_axil_rvalid(s_axil_rvalid),
+      .s_axil_rready(s_axil_rready),
+      .valid_o(request),
+      .write_o(request_write),
+      .address_o(request_address),
+      .wdata_o(request_wdata),
+      .whole_o(request_whole),
+      .done_i(request_done),
+      .rdata_i(request_rdata),
+      .resp_i(request_resp)
+  );
+
+  logic        core_rst, start, begun, busy, done, ready, program_error, frame_error, clear_error;
+  logic [31:0] cycles;
+  logic [15:0] class_index;
+  logic [3:0]  host_read, host_we;
+  logic [23:0] host_word;
+  logic [6:0]  host_beat;
+  logic [31:0] host_wdata, host_rdata;
+
+  bramcast_registers #(
+      .LANES(LANES),
+      .TAPS(TAPS),
+      .DATA_BITS(DATA_BITS),
+      .WEIGHT_BITS(WEIGHT_BITS),
+      .RQ(RQ),
+      .PROGRAM_DEPTH(PROGRAM_DEPTH),
+      .WEIGHTS_DEPTH(WEIGHTS_DEPTH),
+      .BIAS_DEPTH(BIAS_DEPTH),
+      .TABLE_DEPTH(TABLE_DEPTH),
+      .SCRATCH_DEPTH(SCRATCH_DEPTH),
+      .FRAME_DEPTH(FRAME_DEPTH),
+      .AXI_ADDRESS_BITS(AXI_ADDRESS_BITS)
+  ) u_registers (
+      .clk(clk),
+      .rst(rst),
+      .valid_i(request),
+      .write_i(request_write),
+      .address_i(request_address),
+      .wdata_i(request_wdata),
+      .whole_i(request_whole),
+      .done_o(request_done),
+      .rdata_o(request_rdata),
+      .resp_o(request_resp),
+      .core_rst_o(core_rst),
+      .start_o(start),
+      .clear_error_o(clear_error),
+      .begun_i(begun),
+      .busy_i(busy),
+      .done_i(done),
+      .ready_i(ready),
+      .program_error_i(program_error),
+      .frame_error_i(frame_error),
+      .cycles_i(cycles),
+      .class_i(class_index),
+      .irq_o(irq_o),
+      .host_read_o(host_read),
+      .host_we_o(host_we),
+      .host_word_o(host_word),
+      .host_beat_o(host_beat),
+      .host_data_o(host_wdata),
+      .host_data_i(host_rdata)
+  );
+
+  bramcast_core #(
+      .LANES(LANES),
+      .TAPS(TAPS),
+      .DATA_BITS(DATA_BITS),
+      .WEIGHT_BITS(WEIGHT_BITS),
+      .RQ(RQ),
+      .PROGRAM_DEPTH(PROGRAM_DEPTH),
+      .WEIGHTS_DEPTH(WEIGHTS_DEPTH),
+      .BIAS_DEPTH(BIAS_DEPTH),
+      .TABLE_DEPTH(TABLE_DEPTH),
+      .SCRATCH_DEPTH(SCRATCH_DEPTH),
+      .FRAME_DEPTH(FRAME_DEPTH),
+      .PROGRAM_IMAGE(PROGRAM_IMAGE),
+      .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
+      .BIAS_IMAGE(BIAS_IMAGE),
+      .TABLE_IMAGE(TABLE_IMAGE)
+  ) u_core (
+      .clk(clk),
+      .rst(core_rst),
+      .start_i(start),
+      .begun_o(begun),
+      .busy_o(busy),
+      .done_o(done),
+      .cycles_o(cycles),
+      .class_o(class_index),
+      .ready_o(ready),
+      .program_error_o(program_error),
+      .frame_error_o(frame_error),
+      .clear_error_i(clear_error),
+      .s_axis_tdata(s_axis_tdata),
+      .s_axis_tvalid(s_axis_tvalid),
+      .s_axis_tready(s_axis_tready),
+      .s_axis_tlast(s_axis_tlast),
+      .m_axis_tdata(m_axis_tdata),
+      .m_axis_tvalid(m_axis_tvalid),
+      .m_axis_tready(m_axis_tready),
+      .m_axis_tlast(m_axis_tlast),
+      .m_axis_tuser(m_axis_tuser),
+      .host_read_i(host_read),
+      .host_we_i(host_we),
+      .host_word_i(host_word),
+      .host_beat_i(host_beat),
+      .host_data_i(host_wdata),
+      .host_data_o(host_rdata)
+  );
+
+endmodule
+`default_nettype wire

@@ -1,0 +1,35 @@
+"""What the tests of the AXI4-Lite slave share: two networks for one core, examples of the docs."""
+
+from pathlib import Path
+
+from support import DIGITS, ROOT
+
+from bramcast.golden.machine import load
+from bramcast.pack.manifest import Core
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+
+
+def code_block(page: str, language: str) -> str:
+    """The first ```language block of a page."""
+    return (ROOT / page).read_text().split(f"```{language}\n")[1].split("```")[0]
+
+
+def recipe_with(folder: Path, name: str, **core: int) -> Path:
+    """A recipe of examples/digits with other parameters of the core."""
+    text = (DIGITS / f"{name}.toml").read_text()
+    for key in ("python", "checkpoint", "inputs"):
+        text = text.replace(f'{key} = "', f'{key} = "{DIGITS}/')
+    lines = "".join(f"{key} = {value}\n" for key, value in core.items())
+    path = folder / f"{name}.toml"
+    path.write_text(text.replace("[core]\nlanes = 16\n", f"[core]\nlanes = 16\n{lines}"))
+    return path
+
+
+def dscnn_and_mlp(folder: Path) -> list[Path]:
+    """Recipes of two topologies, the smaller one packed for the depths of the larger one."""
+    dscnn = recipe_with(folder, "dscnn")
+    pack(read_recipe(dscnn), folder / "measured")
+    core: Core = load(folder / "measured").core
+    names = ("program_depth", "weights_depth", "bias_depth", "scratch_depth")
+    return [dscnn, recipe_with(folder, "mlp", **{name: getattr(core, name) for name in names})]

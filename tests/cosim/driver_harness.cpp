@@ -1,0 +1,240 @@
+// driver_harness: pack/bramcast_driver.c at work on the Verilated bramcast_axi.
+//
+// The driver's read and write functions become AXI4-Lite transactions with random gaps; a source and a
+// sink move frames and results in the background of every clock cycle. tests/cosim/test_driver_c.py
+// compiles this together with two networks (network_a.c, network_b.c) and the example of
+// docs/axi.md (load_and_classify, network b). Plusargs: +program= +weights= +bias= of network a,
+// +frames_a=FILE +frames_b=FILE (bytes), +seed=N. Every check that fails ends the run with code 1.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "Vbramcast_axi.h"
+#include "bramcast_driver.h"
+#include "verilated.h"
+
+extern "C" {
+extern const bramcast_network_t network_a, network_b;
+int load_and_classify(bramcast_t* core, void (*send_frame)(void), uint32_t* top);
+}
+
+namespace {
+
+std::unique_ptr<VerilatedContext> context;
+std::unique_ptr<Vbramcast_axi> top;
+std::mt19937 rng;
+std::deque<std::pair<uint8_t, bool>> source;  // elements, with TLAST
+std::vector<int32_t> results;                 // of the frame that is leaving
+uint32_t tuser;
+bool complete;
+
+bool chance(int percent) { return static_cast<int>(rng() % 100) < percent; }
+
+void check(bool good, const std::string& what) {
+  if (good) return;
+  std::fprintf(stderr, "failed: %s\n", what.c_str());
+  std::exit(1);
+}
+
+std::string argument(const std::string& name) {
+  const std::string found = context->commandArgsPlusMatch((name + "=").c_str());
+  check(!found.empty(), "+" + name + "= is missing");
+  return found.substr(name.size() + 2);
+}
+
+// One clock cycle; outputs are those before the edge.
+template <typename Look>
+void tick(Look look) {
+  if (!top->s_axis_tvalid && !source.empty() && chance(80)) {
+    top->s_axis_tvalid = 1;
+    top->s_axis_tdata = source.front().first;
+    top->s_axis_tlast = source.front().second;
+  }
+  top->m_axis_tready = chance(80);
+  top->clk = 0;
+  top->eval();
+  const bool taken = top->s_axis_tvalid && top->s_axis_tready;
+  if (top->m_axis_tvalid && top->m_axis_tready) {
+    results.push_back(static_cast<int32_t>(top->m_axis_tdata));
+    if (top->m_axis_tlast) {
+      complete = true;
+      tuser = top->m_axis_tuser;
+    }
+  }
+  look();
+  top->clk = 1;
+  top->eval();
+  if (taken) {
+    source.pop_front();
+    top->s_axis_tvalid = 0;
+  }
+}
+
+void idle(int most) {
+  for (int n = static_cast<int>(rng() % (most + 1)); n > 0; --n) tick([] {});
+}
+
+uint32_t bus_read(void*, uint32_t offset) {
+  idle(3);
+  bool address = false, data = false;
+  uint32_t value = 0;
+  top->s_axil_araddr = offset;
+  for (int cycles = 0; !data; ++cycles) {
+    check(cycles < 1000, "a read is never answered");
+    top->s_axil_arvalid = !address;
+    top->s_axil_rready = chance(60);
+    tick([&] {
+      if (top->s_axil_arvalid && top->s_axil_arready) address = true;
+      if (top->s_axil_rvalid && top->s_axil_rready) {
+        data = true;
+        value = top->s_axil_rdata;
+        check(top->s_axil_rresp == 0, "a read of " + std::to_string(offset) + " is refused");
+      }
+    });
+  }
+  top->s_axil_arvalid = 0;
+  top->s_axil_rready = 0;
+  return value;
+}
+
+void bus_write(void*, uint32_t offset, uint32_t value) {
+  idle(3);
+  bool address = false, data = false, done = false, offered[2] = {false, false};
+  top->s_axil_awaddr = offset;
+  top->s_axil_wdata = value;
+  top->s_axil_wstrb = 15;
+  for (int cycles = 0; !done; ++cycles) {
+    check(cycles < 1000, "a write is never answered");
+    offered[0] = offered[0] || chance(60);
+    offered[1] = offered[1] || chance(60);
+    top->s_axil_awvalid = offered[0] && !address;
+    top->s_axil_wvalid = offered[1] && !data;
+    top->s_axil_bready = chance(60);
+    tick([&] {
+      if (top->s_axil_awvalid && top->s_axil_awready) address = true;
+      if (top->s_axil_wvalid && top->s_axil_wready) data = true;
+      if (top->s_axil_bvalid && top->s_axil_bready) {
+        done = true;
+        check(top->s_axil_bresp == 0, "a write to " + std::to_string(offset) + " is refused");
+      }
+    });
+  }
+  top->s_axil_awvalid = 0;
+  top->s_axil_wvalid = 0;
+  top->s_axil_bready = 0;
+}
+
+std::vector<uint8_t> frames;  // one after another
+size_t frame_bytes, next_frame;
+
+void open_frames(const std::string& name, size_t bytes) {
+  FILE* file = std::fopen(argument(name).c_str(), "rb");
+  check(file != nullptr, "can't read " + name);
+  frames.clear();
+  for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) {
+    frames.push_back(static_cast<uint8_t>(c));
+  }
+  std::fclose(file);
+  frame_bytes = bytes;
+  next_frame = 0;
+}
+
+void send_frame() {
+  for (size_t i = 0; i < frame_bytes; ++i) {
+    source.emplace_back(frames.at(next_frame + i), i + 1 == frame_bytes);
+  }
+  next_frame += frame_bytes;
+  results.clear();
+  complete = false;
+}
+
+void report(const char* name, const bramcast_t& core, uint32_t top_class) {
+  check(complete, "TLAST has not come");
+  check(source.empty(), "the core has left elements");
+  check(tuser == top_class, "TUSER is not the class that the driver reads");
+  std::printf("%s class %u cycles %u frames %u beats", name, top_class, bramcast_cycles(&core),
+              bramcast_frames(&core));
+  for (const int32_t beat : results) std::printf(" %d", beat);
+  std::printf("\n");
+}
+
+void expect(int status, int wanted, const char* what) {
+  check(status == wanted, std::string(what) + ": " + bramcast_message(status));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  context = std::make_unique<VerilatedContext>();
+  context->commandArgs(argc, argv);
+  rng.seed(static_cast<unsigned>(std::strtoul(argument("seed").c_str(), nullptr, 10)));
+  const size_t bytes_a = std::strtoul(argument("bytes_a").c_str(), nullptr, 10);
+  const size_t bytes_b = std::strtoul(argument("bytes_b").c_str(), nullptr, 10);
+  top = std::make_unique<Vbramcast_axi>(context.get());
+  top->rst = 1;
+  for (int i = 0; i < 4; ++i) tick([] {});
+  top->rst = 0;
+
+  bramcast_t core;
+  expect(bramcast_probe(&core, bus_read, bus_write, nullptr), BRAMCAST_OK, "probe");
+  expect(bramcast_verify(&core, &network_a), BRAMCAST_OK, "the memories hold network a");
+  expect(bramcast_verify(&core, &network_b), BRAMCAST_BAD_CHECKSUM, "they don't hold network b");
+
+  open_frames("frames_a", bytes_a);
+  while (next_frame < frames.size()) {
+    bramcast_start(&core);
+    send_frame();
+    expect(bramcast_wait(&core, 1000000), BRAMCAST_OK, "wait");
+    report("a", core, bramcast_class(&core));
+  }
+  bramcast_start(&core);
+  expect(bramcast_wait(&core, 20), BRAMCAST_TIMEOUT, "without a frame there is no result");
+
+  bramcast_network_t other = network_b;
+  other.lanes *= 2;
+  expect(bramcast_load(&core, &other), BRAMCAST_OTHER_SHAPE, "other lanes");
+  other = network_b;
+  other.image[1].words = core.depth[1] + 1;
+  expect(bramcast_load(&core, &other), BRAMCAST_TOO_DEEP, "more weights than words");
+  other = network_b;
+  other.image[2].crc32 ^= 1;
+  expect(bramcast_load(&core, &other), BRAMCAST_BAD_CHECKSUM, "another checksum");
+
+  open_frames("frames_b", bytes_b);
+  uint32_t top_class = 0;
+  expect(load_and_classify(&core, send_frame, &top_class), BRAMCAST_OK, "load_and_classify");
+  report("b", core, top_class);
+  for (unsigned i = 0; i < BRAMCAST_IMAGE_COUNT; ++i) {
+    const bramcast_image_t& image = network_b.image[i];
+    for (uint32_t word = 0; word < image.words; ++word) {
+      for (uint32_t beat = 0; beat < image.beats; ++beat) {
+        check(bramcast_read_beat(&core, i, word, beat) == image.data[word * image.beats + beat],
+              "an image reads back as it was written");
+      }
+    }
+  }
+  bramcast_run(&core);  // back to back, without a word from software
+  while (next_frame < frames.size()) {
+    send_frame();
+    while (!complete) tick([] {});
+    idle(5);
+    tick([] {});
+    report("b", core, bramcast_class(&core));
+  }
+  bramcast_stop(&core);
+  check(bramcast_errors(&core) == 0, "no error");
+
+  bramcast_write_beat(&core, 0, 0, 0, 0);  // the program's first word
+  bramcast_start(&core);
+  expect(bramcast_wait(&core, 100), BRAMCAST_BAD_PROGRAM, "a program that is none");
+  bramcast_stop(&core);
+  expect(bramcast_load(&core, &network_a), BRAMCAST_OK, "network a again");
+  std::printf("done\n");
+  return 0;
+}

@@ -1,0 +1,172 @@
+"""The core behind its AXI4-Lite slave: units, run-time loading, errors, resets; both simulators."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axi_support import code_block, dscnn_and_mlp, recipe_with
+from support import ROOT, need, write_recipe
+
+from bramcast.golden.cycles import predict
+from bramcast.golden.machine import frames_from_arrays, load
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.manifest import IMAGES
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+from bramcast.pack.registers import address_bits, markdown_table
+from bramcast.sim.cosim import core_parameters
+from bramcast.sim.runner import build, lint, run
+
+pytestmark = pytest.mark.cosim
+
+SIMULATORS = ["icarus", "verilator"]
+BENCH = "bramcast.sim.bench_axi"
+TOP = "bramcast_axi"
+
+UNITS: list[tuple[str, str, dict[str, int | str]]] = [
+    ("crc", "crc_is_that_of_zlib", {}),
+    *(
+        ("image", "image_is_written_in_beats_and_read_from_both_sides", p)
+        for p in (
+            {"WORD_BITS": 128, "DEPTH": 20},
+            {"WORD_BITS": 72, "DEPTH": 16},
+            {"WORD_BITS": 8, "DEPTH": 256},
+            {"WORD_BITS": 32, "DEPTH": 1},
+            {"WORD_BITS": 512, "DEPTH": 3},
+        )
+    ),
+    ("lite", "lite_answers_every_request_once", {"ADDRESS_BITS": 16}),
+    ("lite", "lite_answers_every_request_once", {"ADDRESS_BITS": 32}),
+]
+
+
+def _name(unit: object) -> str | None:
+    return "_".join(f"{k}{v}" for k, v in unit.items()) if isinstance(unit, dict) else None
+
+
+@pytest.mark.parametrize("unit, bench, parameters", UNITS, ids=_name)
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_path):
+    need(simulator)
+    top = f"bramcast_{unit}"
+    folder = build(top, parameters, simulator)
+    outcome = run(folder, top, simulator, BENCH, work=tmp_path, testcase=bench)
+    outcome.check()
+    assert outcome.tests == 1
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"LANES": 1, "RQ": 1},
+        {"LANES": 2, "RQ": 1, "SCRATCH_DEPTH": 1, "BIAS_DEPTH": 1, "WEIGHTS_DEPTH": 1},
+        {"LANES": 4, "RQ": 4, "DATA_BITS": 16, "AXI_ADDRESS_BITS": 17},
+        {"LANES": 8, "RQ": 1, "TABLE_DEPTH": 768, "AXI_ADDRESS_BITS": 32},
+        {"LANES": 64, "RQ": 8, "TABLE_DEPTH": 256},
+        {"FRAME_DEPTH": 64},
+        {"LANES": 1, "RQ": 1, "FRAME_DEPTH": 16},
+    ],
+    ids=_name,
+)
+def test_lint_is_silent(parameters):
+    need("verilator")
+    done = lint(TOP, parameters)
+    assert "%Warning" not in done and "%Error" not in done, done
+
+
+def test_the_documented_registers_are_those_of_the_map():
+    assert markdown_table() in (ROOT / "docs" / "axi.md").read_text(), (
+        "docs/axi.md lacks the table that bramcast.pack.registers.markdown_table gives"
+    )
+
+
+# ---------------------------------------------------------------- the whole core
+
+
+def simulate_axi(
+    folder: Path,
+    simulator: str,
+    bench: str,
+    recipes: list[Path],
+    samples: int = 3,
+    initialised: bool = True,
+    frame_depth: int = 0,
+) -> None:
+    """Pack the recipes, let golden answer, and run a bench on the core that fits all bundles."""
+    bundles, data = [], {}
+    for number, recipe in enumerate(recipes):
+        bundle = folder / f"bundle_{number}"
+        pack(read_recipe(recipe), bundle)
+        machine = load(bundle)
+        assert machine.manifest is not None
+        frames = frames_from_arrays(read_inputs(recipe).x[:samples], machine.manifest.input)
+        data[f"frames_{number}"] = frames
+        data[f"results_{number}"] = machine.run(frames).beats
+        data[f"cycles_{number}"] = np.array(predict(machine.program, machine.core).total)
+        bundles.append(bundle)
+    np.savez(folder / "frames.npz", **data)
+    core = load(bundles[0]).core
+    parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
+    parameters["FRAME_DEPTH"] = frame_depth
+    plusargs: dict[str, object] = {}
+    if initialised:
+        plusargs = {n: bundles[0] / f"{n}.mem" for n in IMAGES if core.depth(n)}
+    outcome = run(
+        build(TOP, parameters, simulator, ports_only=True),
+        TOP,
+        simulator,
+        BENCH,
+        work=folder,
+        plusargs=plusargs,
+        env={
+            "AXI_BUNDLES": ":".join(map(str, bundles)),
+            "AXI_FRAMES": str(folder / "frames.npz"),
+            "AXI_EXAMPLE": code_block("docs/axi.md", "python"),
+        },
+        testcase=bench,
+    )
+    outcome.check()
+    assert outcome.tests == 1
+
+
+@pytest.mark.parametrize("frame_depth", [0, 32])
+@pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=pytest.mark.slow), "verilator"])
+def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, tmp_path):
+    need(simulator)
+    bench = "another_network_is_loaded_and_runs"
+    simulate_axi(tmp_path, simulator, bench, dscnn_and_mlp(tmp_path), frame_depth=frame_depth)
+
+
+def test_the_documented_python_example_runs(tmp_path):
+    need("verilator")
+    recipes = [recipe_with(tmp_path, "mlp")]
+    simulate_axi(tmp_path, "verilator", "the_example_of_the_docs_runs", recipes, initialised=False)
+
+
+@pytest.mark.parametrize("frame_depth", [0, 32])
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_refused_accesses_say_so_and_change_nothing(simulator, frame_depth, tmp_path):
+    need(simulator)
+    bench = "software_learns_what_it_does_wrong"
+    recipes = [recipe_with(tmp_path, "mlp")]
+    simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
+
+
+@pytest.mark.parametrize("frame_depth", [0, 32])
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_a_reset_in_the_middle_of_anything(simulator, frame_depth, tmp_path):
+    need(simulator)
+    bench = "a_reset_in_the_middle_of_anything_leaves_a_working_core"
+    recipes = [recipe_with(tmp_path, "mlp")]
+    simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_an_unloaded_core_is_loaded(simulator, lanes, tmp_path):
+    need(simulator)
+    bench = "an_unloaded_core_waits_for_a_program"
+    extra = f"[core]\nlanes = {lanes}\nrq = {lanes // 4}\ntable_depth = 512\n"
+    recipe = write_recipe(tmp_path, "Mlp96", extra)
+    simulate_axi(tmp_path, simulator, bench, [recipe], initialised=False)

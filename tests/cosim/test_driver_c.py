@@ -1,0 +1,102 @@
+"""The C driver, compiled as C99 without a warning, runs networks on the Verilated core."""
+
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axi_support import code_block, dscnn_and_mlp
+from support import ROOT, need
+
+from bramcast.golden.cycles import predict
+from bramcast.golden.machine import frames_from_arrays, load
+from bramcast.hw import sources
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+from bramcast.pack.registers import address_bits, c_header
+from bramcast.sim.cosim import core_parameters
+from bramcast.sim.runner import verilator_environment
+
+pytestmark = pytest.mark.cosim
+
+C_FLAGS = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+
+
+def test_register_header_is_what_the_map_gives():
+    text = (ROOT / "pack" / "bramcast_registers.h").read_text()
+    assert text == c_header(), (
+        "pack/bramcast_registers.h is out of date: "
+        "python -m bramcast.pack.registers > pack/bramcast_registers.h"
+    )
+
+
+def compile_c(folder: Path, name: str, text: str, include: Path) -> Path:
+    (folder / f"{name}.c").write_text(text)
+    command = ["gcc", *C_FLAGS, "-O2", f"-I{include}", "-c", f"{name}.c", "-o", f"{name}.o"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / f"{name}.o"
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_the_driver_loads_and_runs_networks(tmp_path):
+    need("verilator")
+    objects, arguments, expected = [], [], []
+    for letter, recipe, samples in zip("ab", dscnn_and_mlp(tmp_path), (2, 4), strict=True):
+        bundle = tmp_path / letter
+        pack(read_recipe(recipe), bundle)
+        machine = load(bundle)
+        frames = frames_from_arrays(read_inputs(recipe).x[:samples], machine.manifest.input)
+        (tmp_path / f"{letter}.bin").write_bytes((frames & 0xFF).astype(np.uint8).tobytes())
+        arguments += [f"+frames_{letter}={tmp_path}/{letter}.bin"]
+        arguments += [f"+bytes_{letter}={frames.shape[1]}"]
+        cycles = predict(machine.program, machine.core).total
+        for number, beats in enumerate(machine.run(frames).beats.tolist()):
+            top = int(np.argmax(beats))
+            line = [letter, "class", top, "cycles", cycles, "frames", number + 1, "beats", *beats]
+            expected.append(" ".join(map(str, line)))
+        text = (
+            '#include "bramcast_driver.h"\n#include "bramcast_images.h"\n'
+            f"extern const bramcast_network_t network_{letter};\n"
+            f"const bramcast_network_t network_{letter} = BRAMCAST_NETWORK;\n"
+        )
+        objects.append(compile_c(tmp_path, f"network_{letter}", text, bundle))
+    arguments += [f"+{n}={tmp_path}/a/{n}.mem" for n in ("program", "weights", "bias")]
+    driver = (tmp_path / "b" / "bramcast_driver.c").read_text()
+    objects.append(compile_c(tmp_path, "driver", driver, tmp_path / "b"))
+    objects.append(compile_c(tmp_path, "example", code_block("docs/axi.md", "c"), tmp_path / "b"))
+
+    core = load(tmp_path / "a").core
+    parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
+    harness = ROOT / "tests" / "cosim" / "driver_harness.cpp"
+    command = ["verilator", "--cc", "--exe", "--build", "-O3", "--no-timing", "-Wno-fatal"]
+    command += ["-CFLAGS", f"-O1 -I{tmp_path / 'b'}", "--Mdir", str(tmp_path / "obj")]
+    command += ["--top-module", "bramcast_axi", "-o", "harness"]
+    command += [f"-G{name}={value}" for name, value in parameters.items()]
+    command += map(str, [*sources(), harness, *objects])
+    built = subprocess.run(
+        command, env=verilator_environment(), capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    seed = int(os.environ.get("SEED") or random.randrange(2**32))
+    ran = subprocess.run(
+        [tmp_path / "obj" / "harness", *arguments, f"+seed={seed}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ran.returncode == 0, f"SEED={seed}\n{ran.stdout}{ran.stderr}"
+    lines = ran.stdout.splitlines()
+    assert lines.pop() == "done"
+    # network a counts its frames from reset, network b from its own load on; cycles of frames
+    # that leave with backpressure are their own
+    shown = [line.split(" cycles ") for line in lines]
+    wanted = [line.split(" cycles ") for line in expected]
+    assert [s[0] for s in shown] == [w[0] for w in wanted]
+    for s, w in zip(shown, wanted, strict=True):
+        assert s[1].split(" ")[1:] == w[1].split(" ")[1:]
+        assert int(s[1].split(" ")[0]) >= int(w[1].split(" ")[0])
