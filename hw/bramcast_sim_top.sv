@@ -21,7 +21,8 @@ module bramcast_sim_top #(
     parameter int WEIGHTS_DEPTH = 1024,
     parameter int BIAS_DEPTH    = 64,
     parameter int TABLE_DEPTH   = 0,
-    parameter int SCRATCH_DEPTH = 1024
+    parameter int SCRATCH_DEPTH = 1024,
+    parameter int NARROW        = 0
 ) (
     input  logic                 start_i,
     output logic                 busy_o,
@@ -72,7 +73,8 @@ module bramcast_sim_top #(
       .WEIGHTS_DEPTH(WEIGHTS_DEPTH),
       .BIAS_DEPTH(BIAS_DEPTH),
       .TABLE_DEPTH(TABLE_DEPTH),
-      .SCRATCH_DEPTH(SCRATCH_DEPTH)
+      .SCRATCH_DEPTH(SCRATCH_DEPTH),
+      .NARROW(NARROW)
   ) u_core (
       .clk(clk),
       .rst(rst),
