@@ -249,7 +249,7 @@ def _largest_sum(machine: "Machine", taps: _Taps) -> int:
         column = np.zeros(core.lanes, np.int64)
         for run in _ranges(nest.taps, 1 << 20):
             address = taps.weights(slice(g, g + 1), slice(0, 1), run)[0, 0]
-            column += np.abs(machine.weights[address].astype(np.int64)).sum(axis=0)
+            column += np.abs(machine.steps(nest.narrow)[address].astype(np.int64)).sum(axis=0)
         total = max(total, int(column.max()))
     return max(1, total * largest)
 
@@ -382,7 +382,7 @@ class _Dense(_Multiply):
         new = matrix is None
         if matrix is None:
             address = self.taps.weights(place.groups, place.pixels, taps)
-            chosen = np.moveaxis(self.machine.weights[address], (1, 3), (0, 2))
+            chosen = np.moveaxis(self.machine.steps(self.nest.narrow)[address], (1, 3), (0, 2))
             flat = chosen.reshape(len(chosen), -1, chosen.shape[3])  # [pixels, rows, taps]
             matrix = np.ascontiguousarray(flat[0] if self.taps.one_weight else flat, self.dtype)
             self._matrices[key] = matrix
@@ -441,7 +441,9 @@ class _LaneWise(_Multiply):
         if matrix is None:
             cells = np.zeros((len(address), rows.shape[1], len(groups), lanes), self.dtype)
             of_pixel = np.zeros_like(pixel) if self.taps.one_weight else pixel
-            chosen = self.machine.weights[weights[:, of_pixel, tap]].astype(self.dtype)
+            chosen = self.machine.steps(self.nest.narrow)[weights[:, of_pixel, tap]].astype(
+                self.dtype
+            )
             np.add.at(cells, (pixel, column), np.moveaxis(chosen, 1, 0))
             matrix = np.ascontiguousarray(np.moveaxis(cells, (0, 1), (2, 3)))
             self._matrices[key] = matrix  # [groups, LANES, pixels, words]
@@ -514,6 +516,7 @@ class Machine:
         self.program: list[Descriptor] = validate(images, core)
         narrow = np.int8 if core.weight_bits <= 8 else np.int16
         self.weights = unpack_lanes(images["weights"], core.weight_bits).astype(narrow)
+        self._narrow_weights: dict[int, NDArray[np.int8]] = {0: self.weights.astype(np.int8)}
         self.bias, self.shift = unpack_bias(images["bias"])
         table = images.get("table")
         self.table = np.zeros(0, np.uint8) if table is None else table.data[:, 0]
@@ -538,6 +541,17 @@ class Machine:
                 self._nests.append(kind(self, index, nest, self.beats_out))
                 self.beats_out += self._nests[-1].out.beats
         self._work = Workspace()
+
+    def steps(self, narrow: int) -> NDArray[np.int8]:
+        """Weights by step, [steps, LANES]: a word holds 2**narrow steps, the first one lowest."""
+        if narrow not in self._narrow_weights:
+            bits = self.core.weight_bits >> narrow
+            spare = self.core.weight_bits - bits
+            up = np.arange(spare, -1, -bits, dtype=np.int8)[:, None]
+            raw = self.weights.astype(np.int8)[:, None, :] << up
+            steps = raw >> np.int8(spare)  # arithmetic: keeps the sign
+            self._narrow_weights[narrow] = steps.reshape(-1, self.core.lanes)
+        return self._narrow_weights[narrow]
 
     def readable(self, chunk: _Chunk, nest: Nest) -> NDArray[np.integer]:
         """The scratchpad as the nest reads it: signed or unsigned."""

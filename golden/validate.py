@@ -140,6 +140,8 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
             raise place.error(name, text)
 
     need(d.tail <= core.lanes, "tail", f"{d.tail} valid lanes, the core has {core.lanes}")
+    need(d.narrow <= 2, "narrow", f"must be 0, 1 or 2 (8, 4 or 2 bits), got {d.narrow}")
+    need(core.narrow or d.narrow == 0, "narrow", "the core takes 8-bit weights only")
     need(not last or d.stream, "stream", "the last nest must be a stream nest")
     for stream, steps in (
         ("act", d.act_steps),
@@ -175,6 +177,7 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
             need(step % core.lanes == 0, f"act_jump_{loop}", text)
     if d.max:
         need(d.lanewise, "max", "a max nest must be lane-wise")
+        need(d.narrow == 0, "narrow", "a max nest has no weights, so it must be 0")
         need(d.weight_base == 0, "weight_base", "a max nest has no weights, so it must be 0")
         for loop, step in zip(LOOPS, d.weight_steps, strict=True):
             need(step == 0, f"weight_jump_{loop}", "a max nest has no weights, so it must be 0")
@@ -203,9 +206,10 @@ def _span(counts: tuple[int, ...], steps: tuple[int, ...], base: int) -> tuple[i
 
 def _check_weights(place: _Place, d: Nest, depth: int) -> None:
     low, high = _span(d.counts, d.weight_steps, d.weight_base)
-    if not d.max and (low < 0 or high >= depth):
+    if not d.max and (low < 0 or high >= depth << d.narrow):
+        what = "words" if d.narrow == 0 else f"words of {1 << d.narrow} steps"
         raise place.error(
-            "weight_base", f"reads weights {low}..{high}, the image has {depth} words"
+            "weight_base", f"reads weights {low}..{high}, the image has {depth} {what}"
         )
 
 
@@ -455,12 +459,13 @@ def _program_bit(program: list[Descriptor], word: int, bit: int) -> str:
 def _weight_bit(
     program: list[Descriptor], core: Core, word: int, bit: int, manifest: Manifest | None
 ) -> str:
-    lane = bit // core.weight_bits
+    lane, inner = divmod(bit, core.weight_bits)
     padding = ""
     for index, d in enumerate(program):
         if not isinstance(d, Nest) or d.max:
             continue
-        indices = _solve(d, word)
+        step = (word << d.narrow) + inner // (core.weight_bits >> d.narrow)
+        indices = _solve(d, step)
         if not len(indices):
             continue
         name = _nest_name(index, manifest)

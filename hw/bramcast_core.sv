@@ -25,6 +25,7 @@ module bramcast_core #(
     parameter int BIAS_DEPTH    = 64,   // 1..2**24, words of RQ entries
     parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256, with DATA_BITS = 8
     parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES, words of LANES activations
+    parameter int NARROW        = 0,    // 1: layers may have weights of 4 or 2 bits
     parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: words of the frame FIFO
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
@@ -68,6 +69,7 @@ module bramcast_core #(
   localparam int SCRATCH_BITS = (SCRATCH_DEPTH > 1) ? $clog2(SCRATCH_DEPTH) : 1;
   localparam int ELEMENT_BITS = SCRATCH_BITS + LANES_LOG;
   localparam int WEIGHT_ADDRESS_BITS = (WEIGHTS_DEPTH > 1) ? $clog2(WEIGHTS_DEPTH) : 1;
+  localparam int STEP_BITS    = WEIGHT_ADDRESS_BITS + ((NARROW != 0) ? 2 : 0);
   localparam int BIAS_BITS    = (BIAS_DEPTH > 1) ? $clog2(BIAS_DEPTH) : 1;
   localparam int TABLE_BITS   = (TABLE_DEPTH > 256) ? $clog2(TABLE_DEPTH) - 8 : 1;
   localparam int INDEX_BITS   = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
@@ -83,6 +85,9 @@ module bramcast_core #(
     end
     if (DATA_BITS != 8 && DATA_BITS != 16) begin : g_check_data
       DATA_BITS_must_be_8_or_16 u_error ();
+    end
+    if (NARROW != 0 && NARROW != 1) begin : g_check_narrow
+      NARROW_must_be_0_or_1 u_error ();
     end
     if (WEIGHT_BITS != 8) begin : g_check_weight
       WEIGHT_BITS_must_be_8 u_error ();
@@ -156,6 +161,7 @@ module bramcast_core #(
   logic        leave_idle;
   logic        area_free_q;  // nothing of this run reads the scratchpad any more
   logic        nest_end, front_last, front_table, front_stream;
+  logic [1:0] front_narrow;
   logic [5:0]  front_tail, tail_chunks;
 
   localparam logic [5:0] WHOLE = 6'(CHUNKS - 1);
@@ -231,6 +237,7 @@ module bramcast_core #(
       .front_stream_o(front_stream),
       .front_table_o(front_table),
       .front_last_o(front_last),
+      .front_narrow_o(front_narrow),
       .front_tail_o(front_tail),
       .y_start_o(y_start),
       .y_limit_o(y_limit),
@@ -317,6 +324,7 @@ module bramcast_core #(
   logic                           act_we, weight_we, result_we;
   logic [2:0]                     act_entry, weight_entry, result_entry;
   logic [ELEMENT_BITS-1:0]        act_address;
+  logic [STEP_BITS-1:0]           weight_step;     // a word holds 2**narrow steps
   logic [WEIGHT_ADDRESS_BITS-1:0] weight_address;
   logic [SCRATCH_BITS-1:0]        result_address;
   logic                           result_step;
@@ -344,20 +352,21 @@ module bramcast_core #(
       .address_o(act_address)
   );
 
-  // One cycle later than the activations, so that the weights need no register to wait in.
+  // One cycle later than the activations, so that the weights need no register to wait in; with
+  // NARROW in the same cycle, because choosing a step's bits out of a word takes that register.
   bramcast_address #(
-      .ADDRESS_BITS(WEIGHT_ADDRESS_BITS)
+      .ADDRESS_BITS(STEP_BITS)
   ) u_weight_address (
       .clk(clk),
       .we_i(weight_we),
       .write_bank_i(!front_bank_q),
       .write_level_i(weight_entry),
-      .jump_i(field_word[WEIGHT_ADDRESS_BITS-1:0]),
+      .jump_i(field_word[STEP_BITS-1:0]),
       .bank_i(front_bank_q),
-      .clear_i(prime_q),
-      .step_i(s2_step),
-      .level_i(s2_level),
-      .address_o(weight_address)
+      .clear_i((NARROW != 0) ? take_nest : prime_q),
+      .step_i((NARROW != 0) ? s1_step : s2_step),
+      .level_i((NARROW != 0) ? s1_level : s2_level),
+      .address_o(weight_step)
   );
 
   bramcast_address #(
@@ -412,6 +421,7 @@ module bramcast_core #(
   logic [SCRATCH_BITS-1:0]      frame_address;
   logic [WORD_BITS-1:0]         frame_word;
   logic [WORD_BITS-1:0]         act_word;     // S3
+  logic [LANES*WEIGHT_BITS-1:0] weight_read;  // S4, with NARROW S3
   logic [LANES*WEIGHT_BITS-1:0] weight_word;  // S4
   logic [BIAS_BITS-1:0]         bias_address; // S5
   logic [RQ*36-1:0]             bias_word;    // S7
@@ -436,7 +446,7 @@ module bramcast_core #(
   ) u_weights (
       .clk(clk),
       .raddr_i(weight_address),
-      .word_o(weight_word),
+      .word_o(weight_read),
       .host_read_i(host_read_i[1]),
       .host_we_i(host_we_i[1]),
       .host_word_i(host_word_i),
@@ -460,6 +470,21 @@ module bramcast_core #(
       .host_beat_i(host_beat_i),
       .host_data_i(host_data_i),
       .host_data_o(host_bias)
+  );
+
+  bramcast_narrow #(
+      .LANES(LANES),
+      .WEIGHT_BITS(WEIGHT_BITS),
+      .ADDRESS_BITS(WEIGHT_ADDRESS_BITS),
+      .STEP_BITS(STEP_BITS),
+      .NARROW(NARROW)
+  ) u_narrow (
+      .clk(clk),
+      .narrow_i(front_narrow),
+      .step_i(weight_step),
+      .address_o(weight_address),
+      .word_i(weight_read),
+      .word_o(weight_word)
   );
 
   // ------------------------------------------------------------------ S2..S6: control of the lanes

@@ -25,6 +25,7 @@ module bramcast_settings #(
     output logic                  front_stream_o,
     output logic                  front_table_o,
     output logic                  front_last_o,
+    output logic [1:0]            front_narrow_o,  // log2 of the steps in a weight word
     output logic [5:0]            front_tail_o,    // valid lanes of the last group, minus one
     output logic signed [15:0]    y_start_o,
     output logic [15:0]           y_limit_o,
@@ -82,6 +83,7 @@ module bramcast_settings #(
       front_stream_o <= flags_q[bramcast_pkg::NEST_STREAM_LSB];
       front_table_o  <= flags_q[bramcast_pkg::NEST_TABLE_LSB];
       front_last_o   <= flags_q[bramcast_pkg::NEST_LAST_LSB];
+      front_narrow_o <= flags_q[bramcast_pkg::NEST_NARROW_LSB +: bramcast_pkg::NEST_NARROW_BITS];
       front_tail_o   <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: bramcast_pkg::NEST_TAIL_BITS];
       y_start_o      <= y_range_q[bramcast_pkg::NEST_Y_START_LSB +: 16];
       y_limit_o      <= y_range_q[bramcast_pkg::NEST_Y_LIMIT_LSB +: 16];

@@ -22,6 +22,7 @@ module bramcast_sim_top #(
     parameter int BIAS_DEPTH    = 64,
     parameter int TABLE_DEPTH   = 0,
     parameter int SCRATCH_DEPTH = 1024,
+    parameter int NARROW        = 0,
     parameter int FRAME_DEPTH   = 0
 ) (
     input  logic                 start_i,
@@ -79,6 +80,7 @@ module bramcast_sim_top #(
       .BIAS_DEPTH(BIAS_DEPTH),
       .TABLE_DEPTH(TABLE_DEPTH),
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
+      .NARROW(NARROW),
       .FRAME_DEPTH(FRAME_DEPTH)
   ) u_core (
       .clk(clk),

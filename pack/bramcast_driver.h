@@ -47,6 +47,7 @@ typedef struct {
   bramcast_write_t write;
   void *context;
   uint32_t lanes, taps, rq, data_bits, weight_bits;
+  uint32_t narrow; /* 1: weights of 4 and 2 bits */
   uint32_t depth[BRAMCAST_IMAGE_COUNT]; /* memory words */
   uint32_t scratch_depth;
   uint32_t window_bits;
@@ -62,6 +63,7 @@ typedef struct {
 /* What bramcast_images.h describes: BRAMCAST_NETWORK initializes it. */
 typedef struct {
   uint32_t lanes, taps, rq, data_bits, weight_bits;
+  uint32_t narrow; /* 1: weights of 4 and 2 bits */
   uint32_t scratch_depth;
   bramcast_image_t image[BRAMCAST_IMAGE_COUNT];
 } bramcast_network_t;

@@ -61,6 +61,7 @@ NEST_FIELDS: dict[str, Field] = {
     "table": Field(0, 8, 1),
     "last": Field(0, 9, 1),
     "y_unsigned": Field(0, 10, 1),
+    "narrow": Field(0, 11, 2),  # log2 of the weights that a lane finds in one word
     "tail": Field(0, 16, 6),  # valid lanes of the last group, minus 1
     **{f"count_{n}": _half(1 + i // 2, bool(i % 2)) for i, n in enumerate(LOOPS)},  # minus 1
     "act_base": _word(4, signed=True),  # padding may start before word 0
@@ -112,7 +113,7 @@ class Nest:
         counts: iterations of each loop, 1..65536.
         act_base, act_steps: first activation and step of each loop, in scratchpad *elements*
             (word * LANES + lane). A lane-wise nest reads whole words: multiples of LANES.
-        weight_base, weight_steps: in words of the weight image.
+        weight_base, weight_steps: in steps of the weight image: a word holds 2**narrow of them.
         result_base, result_steps: in scratchpad *words*, loops g, oy, ox only. 0 if ``stream``.
         y_start, y_step_oy, y_step_ky, y_limit: a tap counts only where
             0 <= y_start + oy * y_step_oy + ky * y_step_ky < y_limit; likewise x with ox and kx.
@@ -126,6 +127,8 @@ class Nest:
         max: maximum of the taps instead of multiply-add (lane-wise only, no weights).
         x_unsigned: activations are read as unsigned numbers.
         y_unsigned: a table's results leave the stream as unsigned numbers.
+        narrow: 0, 1, 2: weights of 8, 4 or 2 bits; step s uses bits (s % 2**narrow) * (8 >> narrow)
+            and up of each lane in word s >> narrow.
         stream: results leave on the output stream, sign-extended to 32 bits.
         last: the program ends here; the last beat carries TLAST.
     """
@@ -151,6 +154,7 @@ class Nest:
     x_step_ox: int = 0
     x_step_kx: int = 0
     table_base: int = 0
+    narrow: int = 0
     lanewise: bool = False
     max: bool = False
     x_unsigned: bool = False
@@ -306,6 +310,7 @@ def decode(words: Sequence[int]) -> Descriptor:
         bias_step=got["bias_step"],
         tail=got["tail"] + 1,
         table_base=got["table_base"],
+        narrow=got["narrow"],
         **{name: bool(got[name]) for name in flags},
     )
     names = [n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n]

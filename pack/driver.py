@@ -79,6 +79,7 @@ class Driver:
             data_bits=field_value("WIDTHS", "DATA_BITS", widths),
             weight_bits=field_value("WIDTHS", "WEIGHT_BITS", widths),
             rq=field_value("SHAPE", "RQ", shape),
+            narrow=bool(field_value("SHAPE", "NARROW", shape)),
             program_depth=self.read("PROGRAM_DEPTH"),
             weights_depth=self.read("WEIGHTS_DEPTH"),
             bias_depth=self.read("BIAS_DEPTH"),
@@ -155,6 +156,8 @@ class Driver:
             has, wants = getattr(self.core, name), getattr(wanted, name)
             if has != wants:
                 raise DeviceError(f"{bundle} is packed for {name} = {wants}, the core has {has}")
+        if wanted.narrow and not self.core.narrow:
+            raise DeviceError(f"{bundle} has narrow weights, the core is built without NARROW")
         for name in ("program", "weights", "bias", "table", "scratch"):
             has, wants = (getattr(c, f"{name}_depth") for c in (self.core, wanted))
             if has < wants:

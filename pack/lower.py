@@ -49,6 +49,21 @@ class Blocks:
         return np.concatenate(self.rows) if self.rows else np.zeros((0, columns), np.int64)
 
 
+def store_steps(weights: Blocks, rows: IntArray, bits: int) -> int:
+    """Append one row of weights for each step, int64 [steps, LANES], and return the first step.
+
+    Narrow weights share words: a lane's first step lies in its lowest bits.
+    """
+    per_word = 8 // bits
+    if per_word == 1:
+        return weights.add(rows)
+    filled = np.zeros((-(-len(rows) // per_word) * per_word, rows.shape[1]), np.int64)
+    filled[: len(rows)] = rows & ((1 << bits) - 1)
+    shifts = np.arange(per_word)[:, None] * bits
+    raw = (filled.reshape(-1, per_word, rows.shape[1]) << shifts).sum(axis=1)
+    return weights.add(raw - ((raw >> 7) << 8)) * per_word
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """The loops of a nest over its operand: counts, steps in elements, coordinates."""
@@ -142,7 +157,7 @@ def _dense(
             walk,
             groups,
             (len(words) // groups, 0, 0, kx * ci, ci, 1),
-            program.weights.add(words),
+            store_steps(program.weights, words, q.weight_bits),
             _padded(channels, groups * lanes),
             unsigned=unsigned,
             wide=wide,
@@ -301,7 +316,8 @@ def _lanewise_weights(
     valid = channels >= 0
     table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
     words = table.reshape(-1, lanes, kernel).transpose(0, 2, 1).reshape(-1, lanes)
-    return program.weights.add(words), (kernel, 0, 0, op.weight.shape[3], 1, 0)
+    base = store_steps(program.weights, words, q.weight_bits)
+    return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
 
 
 # --- common ------------------------------------------------------------------------------------
@@ -381,6 +397,7 @@ def _finish(
         tail=int(np.flatnonzero(valid.reshape(groups, lanes)[-1])[-1]) + 1,
         lanewise=lanewise,
         max=op.kind == "maxpool",
+        narrow={8: 0, 4: 1, 2: 2}[q.weight_bits],
         x_unsigned=unsigned,
         stream=wide,
     )

@@ -27,6 +27,7 @@ class Core:
     """Parameters of the synthesized core: what the images are laid out for.
 
     Depths are in words of the respective memory; ``scratch_depth`` in activation words.
+    ``narrow``: the lanes can take 4- and 2-bit weights.
     """
 
     lanes: Positive
@@ -39,6 +40,7 @@ class Core:
     bias_depth: Positive
     table_depth: Count
     scratch_depth: Positive
+    narrow: bool = False
 
     @property
     def multipliers(self) -> int:

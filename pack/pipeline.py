@@ -106,7 +106,7 @@ def pack(
     statistics = calibrate(graph, inputs, planes, progress)
     fixed = planes.fmt if planes is not None else None
     formats = choose_formats(graph, statistics, bits, fixed)
-    quantized = quantize(graph, formats, recipe.quantize.weight_bits, graph.ops[-1])
+    quantized = quantize(graph, formats, _weight_bits(recipe, graph), graph.ops[-1])
     program = lower(graph, layout, formats, quantized, recipe.core.drain)
     descriptors, scratch = link(graph, layout, program)
     images = _images(program, descriptors, recipe)
@@ -137,6 +137,18 @@ def pack(
 
 
 # --- calibration -------------------------------------------------------------------------------
+
+
+def _weight_bits(recipe: Recipe, graph: Graph) -> dict[str, int]:
+    """Widths of the layers' weights where the recipe names them."""
+    able = [op.name for op in graph.ops if op.kind in ("dense", "depthwise") and not op.exact]
+    for name in recipe.quantize.layers:
+        if name not in able:
+            raise RecipeError(
+                f"{recipe.path}: quantize.layers.{name!r}: no such layer with weights; "
+                f"there are {', '.join(able)}"
+            )
+    return {name: layer.weight_bits for name, layer in recipe.quantize.layers.items()}
 
 
 def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | None:
@@ -197,7 +209,16 @@ def _core(recipe: Recipe, used: dict[str, int], scratch: int) -> Core:
         bias_depth=depth("bias", used["bias"], section.bias_depth, "bias words"),
         table_depth=section.table_depth or 0,
         scratch_depth=depth("scratch", scratch, section.scratch_depth, "scratchpad words"),
+        narrow=_narrow(recipe),
     )
+
+
+def _narrow(recipe: Recipe) -> bool:
+    """Whether the core must take narrow weights: said so, or needed by a layer."""
+    needed = any(layer.weight_bits < 8 for layer in recipe.quantize.layers.values())
+    if needed and recipe.core.narrow is False:
+        raise RecipeError(f"{recipe.path}: core.narrow = false, but a layer has narrow weights")
+    return needed or bool(recipe.core.narrow)
 
 
 def _format(fmt: QFormat) -> Format:

@@ -6,7 +6,7 @@ tensors form a class that is chosen as one. ``quantize`` proves for every channe
 accumulator can't wrap.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
@@ -35,6 +35,7 @@ class QuantizedOp:
         lo, hi: clamp of the requantized value.
         out: the result's format (32 bits if wide).
         bound: largest possible |accumulator + bias|, over all channels.
+        weight_bits: width of a stored weight.
     """
 
     weight: IntArray
@@ -44,6 +45,7 @@ class QuantizedOp:
     hi: int
     out: QFormat
     bound: int
+    weight_bits: int = 8
 
 
 @dataclass(slots=True)
@@ -204,10 +206,13 @@ def best_fraction(values: list[FloatArray], bits: int, signed: bool) -> int:
     return min(range(start, start + 4), key=error)
 
 
-def quantize(graph: Graph, formats: Formats, weight_bits: int, wide: Op) -> dict[str, QuantizedOp]:
+def quantize(
+    graph: Graph, formats: Formats, weight_bits: Mapping[str, int], wide: Op
+) -> dict[str, QuantizedOp]:
     """Integers for every operation; lowers formats until every shift is legal.
 
     Args:
+        weight_bits: 2, 4 or 8 for each Linear or convolution that is named; 8 for the others.
         wide: the operation whose results leave at full width.
 
     Raises:
@@ -219,7 +224,7 @@ def quantize(graph: Graph, formats: Formats, weight_bits: int, wide: Op) -> dict
         changed = False
         for op in graph.ops:
             builder = _BUILDERS[op.kind]
-            made = builder(graph, formats, op, weight_bits, op is wide, gains)
+            made = builder(graph, formats, op, weight_bits.get(op.name, 8), op is wide, gains)
             if made is None:
                 changed = True
                 break
@@ -319,7 +324,8 @@ def _weighted(
         return None
     lo, hi = _limits(op, out)
     bound = _bound(weight, bias, x)
-    return QuantizedOp(weight.reshape(op.weight.shape), bias, shift, lo, hi, out, bound)
+    shaped = weight.reshape(op.weight.shape)
+    return QuantizedOp(shaped, bias, shift, lo, hi, out, bound, weight_bits)
 
 
 def weight_fraction(row: FloatArray, fmt: QFormat) -> int:
@@ -364,7 +370,8 @@ def _channel(
         if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
             break
         frac -= 1
-    if frac < start and int(np.abs(weight).max()) < 1 << (MIN_WEIGHT_BITS - 1):
+    least = min(MIN_WEIGHT_BITS, w.bits)
+    if frac < start and int(np.abs(weight).max()) < 1 << (least - 1):
         lost = float(np.abs(row).sum()) * x.magnitude * x.lsb
         if lost > 0.5 * out.lsb:
             raise RangeError(
@@ -403,7 +410,8 @@ def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray)
             if bound < ACC_LIMIT:
                 break
         frac -= 1
-    if int(np.abs(weight).max()) < 1 << (MIN_WEIGHT_BITS - 1) and real.any():
+    least = min(MIN_WEIGHT_BITS, w.bits - 1)
+    if int(np.abs(weight).max()) < 1 << (least - 1) and real.any():
         raise RangeError(
             f"{op.source}: layer {op.name!r}: its fan-in ({real.shape[1]}) or its biases (up to "
             f"{np.abs(op.bias).max():.6g}) leave fewer than {MIN_WEIGHT_BITS} bits for its "
@@ -413,7 +421,7 @@ def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray)
     lo, hi = _limits(op, out)
     zeros = np.zeros(len(real), np.int64)
     return QuantizedOp(
-        weight.reshape(op.weight.shape), bias.astype(np.int64), zeros, lo, hi, out, bound
+        weight.reshape(op.weight.shape), bias.astype(np.int64), zeros, lo, hi, out, bound, w.bits
     )
 
 

@@ -23,12 +23,20 @@ class ModelSection:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class LayerSection:
+    """[quantize.layers."NAME"]: what one Linear or convolution does differently."""
+
+    weight_bits: Literal[2, 4, 8]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class QuantizeSection:
     """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits)."""
 
     weight_bits: Literal[8] = 8
     activation_bits: Literal[8, 16] = 8
     input_planes: Literal[1, 2, "auto"] = "auto"
+    layers: dict[str, LayerSection] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -38,6 +46,7 @@ class CoreSection:
     lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
     taps: Literal[1] = 1
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
+    narrow: bool | None = None
     program_depth: int | None = Field(default=None, ge=64, le=1 << 24, multiple_of=32)
     weights_depth: int | None = Field(default=None, ge=1, le=1 << 24)
     bias_depth: int | None = Field(default=None, ge=1, le=1 << 24)

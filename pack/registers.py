@@ -81,6 +81,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("LANES", 0, 8, READ_ONLY, "LANES"),
             Bits("TAPS", 8, 8, READ_ONLY, "TAPS"),
             Bits("RQ", 16, 8, READ_ONLY, "RQ"),
+            Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
         ),
     ),
     Register(

@@ -250,8 +250,9 @@ def image_lines(nest: Nest, rq: int, descriptor: int, group: int, lane: int) -> 
             (min(0, (n - 1) * s), max(0, (n - 1) * s))
             for n, s in zip(nest.counts[1:], nest.weight_steps[1:], strict=True)
         ]
-        base = nest.weight_base + group * nest.weight_steps[0] + 1
+        base = nest.weight_base + group * nest.weight_steps[0]
         low, high = base + sum(r[0] for r in reach), base + sum(r[1] for r in reach)
+        low, high = (low >> nest.narrow) + 1, (high >> nest.narrow) + 1
         span = f"{low}-{high}" if high > low else f"{low}"
         parts.append(f"weights in weights.mem:{span} lane {lane}")
     line = nest.bias_base + group * nest.bias_step + lane // rq + 1

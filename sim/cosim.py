@@ -71,6 +71,7 @@ def core_parameters(core: Core) -> dict[str, int]:
         "BIAS_DEPTH": core.bias_depth,
         "TABLE_DEPTH": core.table_depth,
         "SCRATCH_DEPTH": core.scratch_depth,
+        "NARROW": int(core.narrow),
     }
 
 

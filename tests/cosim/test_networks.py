@@ -92,3 +92,24 @@ def test_second_training_needs_no_compilation(tmp_path, monkeypatch):
     for name in ("dscnn", "dscnn_retrained"):
         check(DIGITS / f"{name}.toml", tmp_path / name, "verilator", 1)
         assert len([p for p in cache.iterdir() if p.is_dir()]) == 1
+
+
+# Layers with weights of 4 and 2 bits: their words hold two and four steps.
+NARROW = {
+    "Mlp96": {"0": 4, "2": 2, "4": 4},
+    "VggCeil": {"features.0": 4, "features.4": 2},
+    "Grouped": {"tiny": 4, "wide": 2, "multi": 4},
+    "UnalignedConcat": {"depthwise": 2, "c": 4},
+}
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_weights_equal_golden_in_as_many_cycles(name, simulator, tmp_path):
+    need(simulator)
+    layers = "".join(f'"{k}" = {{ weight_bits = {v} }}\n' for k, v in NARROW[name].items())
+    extra = COMMON_CORE.format(lanes=16) + "narrow = true\n"
+    narrow = write_recipe(tmp_path / "a", name, f"{extra}[quantize.layers]\n{layers}")
+    full = write_recipe(tmp_path / "b", name, extra)
+    results = [check(r, tmp_path / r.parent.name / "bundle", simulator, 2) for r in (narrow, full)]
+    assert results[0].comparison.cycles == results[1].comparison.cycles

@@ -79,6 +79,11 @@ def test_lanes_must_be_a_power_of_two(recipe, tmp_path):
     refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", "core.lanes")
 
 
+def test_narrow_weights_of_an_unknown_layer(recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + "[quantize.layers]\nfc9 = { weight_bits = 4 }\n")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", "fc9", "0, 2, 4")
+
+
 @pytest.mark.parametrize("name", ["weights.pth", "inputs.npz"])
 def test_missing_file_of_a_recipe_is_named(recipe, tmp_path, name):
     (recipe.parent / name).unlink()

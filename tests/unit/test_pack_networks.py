@@ -45,6 +45,35 @@ def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name,
     assert 10 * np.log10(noise) < -25, "less than 25 dB between signal and quantization noise"
 
 
+NARROW = {
+    "Mlp96": {"0": 4, "2": 2, "4": 4},
+    "VggCeil": {"features.0": 4, "features.4": 2},
+    "Grouped": {"tiny": 4, "wide": 2, "multi": 4},
+    "UnalignedConcat": {"depthwise": 2, "c": 4},
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_weights_take_a_half_or_a_quarter_of_the_words(name, tmp_path):
+    layers = "".join(f'"{k}" = {{ weight_bits = {v} }}\n' for k, v in NARROW[name].items())
+    full = pack(read_recipe(write_recipe(tmp_path / "a", name)), tmp_path / "full")
+    recipe = write_recipe(tmp_path / "b", name, f"[quantize.layers]\n{layers}")
+    packed = pack(read_recipe(recipe), tmp_path / "narrow")
+    assert compare_with_graph(packed, tmp_path / "narrow", silent).mismatches == 0
+    words = {n.op.name: 0 for n in full.program.nests}
+    for nest in full.program.nests:
+        if nest.op.kind in ("dense", "depthwise"):
+            words[nest.op.name] += nest.nest.counts[0] * nest.nest.taps
+    saved = sum(words[k] - -(-words[k] * v // 8) for k, v in NARROW[name].items())
+    used = [p.manifest.image("weights").used for p in (full, packed)]
+    # A nest's last word may stay partly empty; grouped layers have several nests.
+    assert 0 <= used[1] - (used[0] - saved) <= len(packed.program.nests)
+    assert packed.manifest.core.narrow and not full.manifest.core.narrow
+    for op, bits in NARROW[name].items():
+        weight = packed.quantized[op].weight
+        assert weight.min() >= -(1 << (bits - 1)) and weight.max() < 1 << (bits - 1)
+
+
 # Accuracy of the float network and how many points below it 8 bits may be.
 REAL = {
     "kws_dscnn_mlperf": (0.9469, 0.5),
