@@ -16,7 +16,7 @@ BUNDLE := build/bundles/$(NAME)
 export BRAMCAST_CACHE ?= $(CURDIR)/build/cache
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test test-slow lint cosim bench clean
+.PHONY: help setup sim test test-slow lint cosim bench synth formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,22 @@ lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wal
 
 bench: setup ## speed, as ratios within one run
 	$(BIN)/python bench/speed.py
+
+# Yosys, nextpnr and z3 from PyPI, 300 MB: only for those who ask.
+$(VENV)/.synth: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
+	touch $@
+
+SYNTH ?= --write
+synth: $(VENV)/.synth ## synthesize for 7-series and ECP5, place and route; writes the table of docs/synthesis.md
+	$(BIN)/python bench/synth.py $(SYNTH)
+
+formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized netlists
+	$(BIN)/python -m pytest -n 2 tests/cosim/test_formal.py tests/cosim/test_netlist.py
+
+synth: setup ## resources (7-series, ECP5) and ECP5 Fmax of the core with its AXI4-Lite slave, by Yosys and nextpnr
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
+	$(BIN)/python bench/synth.py --top bramcast_axi --lanes 16 --seeds 5
 
 build/ns/bramcast: pyproject.toml
 	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@

