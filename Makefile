@@ -76,16 +76,9 @@ $(VENV)/.synth: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
 	touch $@
 
-SYNTH ?= --write
-synth: $(VENV)/.synth ## synthesize for 7-series and ECP5, place and route; writes the table of docs/synthesis.md
+SYNTH ?= --top bramcast_axi --lanes 16 --seeds 5
+synth: $(VENV)/.synth ## resources on 7-series and ECP5, Fmax on ECP5, by Yosys and nextpnr
 	$(BIN)/python bench/synth.py $(SYNTH)
-
-formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized netlists
-	$(BIN)/python -m pytest -n 2 tests/cosim/test_formal.py tests/cosim/test_netlist.py
-
-synth: setup ## resources (7-series, ECP5) and ECP5 Fmax of the core with its AXI4-Lite slave, by Yosys and nextpnr
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
-	$(BIN)/python bench/synth.py --top bramcast_axi --lanes 16 --seeds 5
 
 build/ns/bramcast: pyproject.toml
 	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@
