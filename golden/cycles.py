@@ -15,7 +15,7 @@ from bramcast.pack.manifest import Core
 MAX_CYCLES = 1 << 26  # a longer program is refused
 
 BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
-TABLE_LATENCY = 2  # more with a table
+TABLE_LATENCY = 2  # more with a table; log2(TAPS) more with TAPS partial sums to add
 GAP = 10  # from a nest's last tap to the next nest's first, plus the chunks of its last pixel
 FETCH = 35  # from a nest's first tap to the next one's, at least: its descriptor is read meanwhile
 FIFO_CHUNKS = 16  # of RQ lanes each, and at least two groups
@@ -48,18 +48,22 @@ def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
     >>> predict([Input(96, 1, 0), fc], Core(16, 1, 8, 8, 2, 64, 96, 8, 0, 8)).total == 96 + 13 + 11
     True
     """
-    whole = core.lanes // core.rq
-    output = _Output(core, max(FIFO_CHUNKS, 2 * whole))
+    output = _Output(core)
     start, nests = 1, []
     for d in program:
         if isinstance(d, Input):
             continue
         end = output.last_tap(d, start) if d.stream else _last_tap(d, core, start)
         nests.append(NestCycles(start, end))
-        chunks = min(-(-d.tail // core.rq) + 1, whole)
-        gap = GAP + chunks + (TABLE_LATENCY if d.table else 0)
-        start = max(end + gap, start + FETCH)
+        chunks = -(-d.tail // core.rq)
+        short = chunks % (core.lanes // core.rq) != 0  # the last sub-word is written a cycle later
+        start = max(end + GAP + chunks + short + _late(d, core), start + FETCH)
     return CyclePrediction(output.beat, tuple(nests))
+
+
+def _late(d: Nest, core: Core) -> int:
+    """Cycles that a nest's results take longer than plain ones."""
+    return core.taps.bit_length() - 1 + (TABLE_LATENCY if d.table else 0)
 
 
 def _last_tap(d: Nest, core: Core, start: int) -> int:
@@ -70,7 +74,7 @@ def _last_tap(d: Nest, core: Core, start: int) -> int:
         start
         - 1
         + d.taps
-        + whole_groups * max(d.taps, core.lanes // core.rq)
+        + whole_groups * max(d.taps, core.group(d.lanewise) // core.rq)
         + (per_group - 1) * max(d.taps, -(-d.tail // core.rq))
     )
 
@@ -78,19 +82,20 @@ def _last_tap(d: Nest, core: Core, start: int) -> int:
 class _Output:
     """The output FIFO, with one beat a cycle behind it."""
 
-    def __init__(self, core: Core, fifo_chunks: int) -> None:
+    def __init__(self, core: Core) -> None:
         self.core = core
         self.beat = 0  # cycle of the last beat so far
-        self.credit = fifo_chunks - core.lanes // core.rq  # free chunks beyond a whole group
+        widest = core.multipliers // core.rq  # chunks of the largest group
+        self.credit = max(FIFO_CHUNKS, 2 * widest) - widest  # free chunks beyond such a group
         self.pops: deque[int] = deque()  # cycles in which chunks leave
 
     def last_tap(self, d: Nest, start: int) -> int:
         """Send a nest's results; the cycle of its last tap."""
         core = self.core
-        late = BEAT_LATENCY + (TABLE_LATENCY if d.table else 0)
+        late = BEAT_LATENCY + _late(d, core)
         last, drain = start - 1, 0
         for group in range(d.counts[0]):
-            lanes = d.tail if group == d.counts[0] - 1 else core.lanes
+            lanes = d.tail if group == d.counts[0] - 1 else core.group(d.lanewise)
             chunks = -(-lanes // core.rq)
             for _ in range(d.counts[1] * d.counts[2]):
                 last += max(d.taps, drain)
@@ -114,13 +119,12 @@ def cycle_bound(program: Sequence[Descriptor], core: Core) -> int:
 
     Does not run over pixels, so it judges any program; the sink is always ready.
     """
-    whole = core.lanes // core.rq
     total = 0
     for d in program:
         if isinstance(d, Input):
             total += d.run * d.runs
         else:
-            drain = core.lanes if d.stream else whole
-            total += d.pixels * max(d.taps, drain)
-            total += FETCH + GAP + BEAT_LATENCY + 2 * TABLE_LATENCY + whole
+            lanes = core.group(d.lanewise)
+            total += d.pixels * max(d.taps, lanes if d.stream else lanes // core.rq)
+            total += FETCH + GAP + BEAT_LATENCY + 2 * _late(d, core) + lanes // core.rq + 1
     return total

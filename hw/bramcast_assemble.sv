@@ -1,11 +1,11 @@
-// bramcast_assemble: builds scratchpad words from chunks of RQ results or from single input elements.
+// bramcast_assemble: builds sub-words from chunks of RQ results, or units from single input elements.
 //
 // Golden twin: docs/format.md: lane 0 in the least significant bits, unused lanes zero. The first
-// chunk (element) of a word clears the other lanes.
+// chunk (element) clears the other lanes. With TAPS = 1 sub-word, unit and word are the same.
 //
-// A whole group's last chunk goes straight to the memory, beside the chunks that wait in registers: it
-// is written in the cycle in which it comes. A shorter group, and every input word, is written one
-// cycle after its last chunk (element).
+// The chunk that fills a sub-word goes straight to the memory, beside the chunks that wait in registers: it
+// is written in the cycle in which it comes. A shorter sub-word, which ends a group, and every unit are
+// written one cycle after their last chunk (element).
 //
 //   clk            _/~\_/~\_/~\_/~\_/~\_     LANES = 4, RQ = 2: a whole group a, b,
 //   chunk_valid_i  __/~~~~~~~\___/~~~\__     then a tail group with one chunk c
@@ -18,8 +18,9 @@ module bramcast_assemble #(
     parameter int LANES      = 16,  // 1..64, a power of two
     parameter int RQ         = 2,   // 1..LANES, a power of two
     parameter int DATA_BITS  = 8,   // 8 or 16
+    parameter int UNIT       = LANES,  // LANES.., elements of a unit
     parameter int INDEX_BITS = (LANES > RQ) ? $clog2(LANES / RQ) : 1,  // follows
-    parameter int LANE_BITS  = (LANES > 1) ? $clog2(LANES) : 1         // follows
+    parameter int LANE_BITS  = (UNIT > 1) ? $clog2(UNIT) : 1           // follows
 ) (
     input  logic                       clk,
     input  logic                       rst,
@@ -31,22 +32,22 @@ module bramcast_assemble #(
     // results
     input  logic                       chunk_valid_i,
     input  logic [RQ*DATA_BITS-1:0]    chunk_i,
-    input  logic [INDEX_BITS-1:0]      chunk_index_i,
-    input  logic                       chunk_last_i,
+    input  logic [INDEX_BITS-1:0]      chunk_index_i,  // in its sub-word
+    input  logic                       chunk_last_i,   // of its group
     // to the scratchpad
     output logic                       we_o,
-    output logic                       from_input_o,  // it is an input word
+    output logic                       from_input_o,  // it is a unit
     output logic                       held_o,        // it was complete a cycle ago
-    output logic [LANES*DATA_BITS-1:0] word_o
+    output logic [UNIT*DATA_BITS-1:0]  word_o
 );
 
   localparam int CHUNKS = LANES / RQ;
   localparam int WAITING = LANES - RQ;  // lanes below the last chunk
 
-  logic direct;      // a whole group's last chunk is here
-  logic complete_q;  // the registers hold a complete word
+  logic direct;      // the chunk that fills a sub-word is here
+  logic complete_q;  // the registers hold a complete sub-word or unit
   logic input_q;
-  assign direct = chunk_valid_i && chunk_last_i && chunk_index_i == INDEX_BITS'(CHUNKS - 1);
+  assign direct = chunk_valid_i && chunk_index_i == INDEX_BITS'(CHUNKS - 1);
 
   always_ff @(posedge clk) begin
     complete_q <= (chunk_valid_i && chunk_last_i && !direct) || (element_valid_i && element_end_i);
@@ -62,16 +63,16 @@ module bramcast_assemble #(
 
   genvar l;
   generate
-    for (l = 0; l < LANES; l = l + 1) begin : g_lane
+    for (l = 0; l < UNIT; l = l + 1) begin : g_lane
       logic [DATA_BITS-1:0] lane_q;
       logic                 take;
       assign take = element_valid_i ? element_lane_i == LANE_BITS'(l)
-                  : chunk_valid_i && chunk_index_i == INDEX_BITS'(l / RQ);
+                  : chunk_valid_i && l < LANES && chunk_index_i == INDEX_BITS'(l / RQ);
       always_ff @(posedge clk) begin
         if (take) lane_q <= chunk[DATA_BITS*(l%RQ) +: DATA_BITS];
         else if (first) lane_q <= '0;
       end
-      if (l < WAITING) begin : g_wait
+      if (l < WAITING || l >= LANES) begin : g_wait
         assign word_o[DATA_BITS*l +: DATA_BITS] = lane_q;
       end else begin : g_direct
         assign word_o[DATA_BITS*l +: DATA_BITS] =

@@ -16,17 +16,17 @@
 `default_nettype none
 module bramcast_core #(
     parameter int LANES         = 16,   // 1..64, a power of two: outputs computed side by side
-    parameter int TAPS          = 1,    // 1
+    parameter int TAPS          = 1,    // 1, 2, 4, 8: inputs that a lane takes per cycle
     parameter int DATA_BITS     = 8,    // 8 or 16, bits of an activation
     parameter int WEIGHT_BITS   = 8,    // 8
     parameter int RQ            = 2,    // 1..LANES, a power of two: lanes requantized per cycle
     parameter int PROGRAM_DEPTH = 128,  // 64.., a multiple of 32
-    parameter int WEIGHTS_DEPTH = 1024, // 1..2**24, words of LANES weights
+    parameter int WEIGHTS_DEPTH = 1024, // 1..2**24, words of LANES * TAPS weights
     parameter int BIAS_DEPTH    = 64,   // 1..2**24, words of RQ entries
     parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256, with DATA_BITS = 8
-    parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES, words of LANES activations
+    parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES / TAPS, words of LANES * TAPS activations
     parameter int NARROW        = 0,    // 1: layers may have weights of 4 or 2 bits
-    parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: words of the frame FIFO
+    parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: units in the frame FIFO
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
     parameter     BIAS_IMAGE    = "",
@@ -62,26 +62,38 @@ module bramcast_core #(
     output logic [31:0]          host_data_o
 );
 
-  localparam int LANES_LOG    = $clog2(LANES);
-  localparam int CHUNKS       = LANES / RQ;  // of a whole group
-  localparam int FIFO_CHUNKS  = (CHUNKS > 8) ? 2 * CHUNKS : 16;
-  localparam int WORD_BITS    = LANES * DATA_BITS;
+  localparam int TAPS_LOG     = $clog2(TAPS);
+  localparam int ELEMENTS     = LANES * TAPS;   // of a word
+  localparam int ELEMENTS_LOG = $clog2(ELEMENTS);
+  localparam int CHUNKS       = LANES / RQ;     // of a sub-word; of a whole group in dense nests
+  localparam int WIDE_CHUNKS  = ELEMENTS / RQ;  // of a whole group in lane-wise nests
+  localparam int FIFO_CHUNKS  = (WIDE_CHUNKS > 8) ? 2 * WIDE_CHUNKS : 16;
+  localparam int UNIT         = (LANES > TAPS) ? LANES : TAPS;  // elements of the frame side by side
+  localparam int UNITS        = ELEMENTS / UNIT;                // of a word
+  localparam int WORD_BITS    = ELEMENTS * DATA_BITS;
   localparam int SCRATCH_BITS = (SCRATCH_DEPTH > 1) ? $clog2(SCRATCH_DEPTH) : 1;
-  localparam int ELEMENT_BITS = SCRATCH_BITS + LANES_LOG;
+  localparam int SUB_BITS     = SCRATCH_BITS + TAPS_LOG;        // address of a sub-word
+  localparam int UNIT_BITS    = SCRATCH_BITS + $clog2(UNITS);   // address of a unit
+  localparam int ELEMENT_BITS = SCRATCH_BITS + ELEMENTS_LOG;
   localparam int WEIGHT_ADDRESS_BITS = (WEIGHTS_DEPTH > 1) ? $clog2(WEIGHTS_DEPTH) : 1;
   localparam int STEP_BITS    = WEIGHT_ADDRESS_BITS + ((NARROW != 0) ? 2 : 0);
   localparam int BIAS_BITS    = (BIAS_DEPTH > 1) ? $clog2(BIAS_DEPTH) : 1;
   localparam int TABLE_BITS   = (TABLE_DEPTH > 256) ? $clog2(TABLE_DEPTH) - 8 : 1;
-  localparam int INDEX_BITS   = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;
+  localparam int CHUNKS_LOG   = $clog2(CHUNKS);
+  localparam int INDEX_BITS   = (WIDE_CHUNKS > 1) ? $clog2(WIDE_CHUNKS) : 1;
+  localparam int INNER_BITS   = (CHUNKS > 1) ? CHUNKS_LOG : 1;  // index of a chunk in its sub-word
+  localparam int TAIL_BITS    = 6 + TAPS_LOG;
+  localparam int GAP_BITS     = 7 + TAPS_LOG;
   localparam int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1;
-  localparam int LANE_BITS    = (LANES > 1) ? LANES_LOG : 1;
+  localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
+  localparam int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1;  // number of an element in its unit
 
   generate
     if (LANES < 1 || LANES > 64 || (LANES & (LANES - 1)) != 0) begin : g_check_lanes
       LANES_must_be_a_power_of_two_up_to_64 u_error ();
     end
-    if (TAPS != 1) begin : g_check_taps
-      TAPS_must_be_1 u_error ();
+    if (TAPS != 1 && TAPS != 2 && TAPS != 4 && TAPS != 8) begin : g_check_taps
+      TAPS_must_be_1_2_4_or_8 u_error ();
     end
     if (DATA_BITS != 8 && DATA_BITS != 16) begin : g_check_data
       DATA_BITS_must_be_8_or_16 u_error ();
@@ -152,23 +164,27 @@ module bramcast_core #(
   logic        run_start_q;
   logic        prime_q, prime_q2, prime_q3, prime_q4;
   logic        gap_q;        // waiting for the last results
-  logic [6:0]  gap_left_q;
-  logic [6:0]  gap_q2;       // what gap_left_q starts with for this nest
+  logic [GAP_BITS-1:0] gap_left_q;
+  logic [GAP_BITS-1:0] gap_q2;  // what gap_left_q starts with for this nest
   logic        waiting_q;    // all results are in, or will be: the next nest may start
   logic [31:0] cycle_q;      // number of this cycle in the run
   logic        last_beat;
   logic        run_start;    // the frame of the run is in the scratchpad, or will be in time
   logic        leave_idle;
   logic        area_free_q;  // nothing of this run reads the scratchpad any more
-  logic        nest_end, front_last, front_table, front_stream;
-  logic [1:0] front_narrow;
-  logic [5:0]  front_tail, tail_chunks;
+  logic        nest_end, front_last, front_table, front_stream, front_lanewise;
+  logic [1:0]  front_narrow;
+  logic [TAIL_BITS-1:0] front_tail, tail_chunks, whole_chunks;  // chunks minus one
+  logic        short_end;    // the nest's last sub-word is not filled
 
-  localparam logic [5:0] WHOLE = 6'(CHUNKS - 1);
+  localparam logic [TAIL_BITS-1:0] WHOLE = TAIL_BITS'(CHUNKS - 1);
+  localparam logic [TAIL_BITS-1:0] WIDE  = TAIL_BITS'(WIDE_CHUNKS - 1);
 
-  assign take_nest   = run_start || (waiting_q && nest_ready);
-  assign last_beat   = m_axis_tvalid && m_axis_tready && m_axis_tlast;
-  assign tail_chunks = front_tail >> $clog2(RQ);
+  assign take_nest    = run_start || (waiting_q && nest_ready);
+  assign last_beat    = m_axis_tvalid && m_axis_tready && m_axis_tlast;
+  assign tail_chunks  = front_tail >> $clog2(RQ);
+  assign whole_chunks = front_lanewise ? WIDE : WHOLE;
+  assign short_end    = (tail_chunks & WHOLE) != WHOLE;
 
   always_ff @(posedge clk) begin
     run_start_q  <= run_start;
@@ -177,15 +193,16 @@ module bramcast_core #(
     prime_q3     <= prime_q2;
     prime_q4     <= prime_q3;
 
-    gap_q2 <= 7'd7 + 7'(tail_chunks) + 7'(tail_chunks != WHOLE) + (front_table ? 7'd2 : 7'd0);
+    gap_q2 <= GAP_BITS'(7 + TAPS_LOG) + GAP_BITS'(tail_chunks) + GAP_BITS'(short_end)
+              + (front_table ? GAP_BITS'(2) : GAP_BITS'(0));
     if (nest_end) begin
       gap_q      <= !front_last;
       gap_left_q <= gap_q2;
     end else if (gap_q) begin
-      gap_q      <= gap_left_q != 7'd0;
-      gap_left_q <= gap_left_q - 7'd1;
+      gap_q      <= gap_left_q != '0;
+      gap_left_q <= gap_left_q - 1'b1;
     end
-    if (gap_q && gap_left_q == 7'd0) waiting_q <= 1'b1;
+    if (gap_q && gap_left_q == '0) waiting_q <= 1'b1;
     else if (take_nest) waiting_q <= 1'b0;
 
     cycle_q <= run_start_q ? 32'd1 : cycle_q + 32'd1;
@@ -218,12 +235,13 @@ module bramcast_core #(
   logic signed [15:0]    y_start, y_step_oy, y_step_ky, x_start, x_step_ox, x_step_kx;
   logic [15:0]           y_limit, x_limit;
   logic                  lanewise, is_max, x_unsigned, y_unsigned, stream, table_on, last_nest;
-  logic [5:0]            tail;
+  logic [TAIL_BITS-1:0]  tail;
   logic signed [31:0]    lo, hi;
   logic [BIAS_BITS-1:0]  next_bias_base, bias_step;
   logic [TABLE_BITS-1:0] table_number;
 
   bramcast_settings #(
+      .TAIL_BITS(TAIL_BITS),
       .BIAS_BITS(BIAS_BITS),
       .TABLE_BITS(TABLE_BITS)
   ) u_settings (
@@ -238,6 +256,7 @@ module bramcast_core #(
       .front_table_o(front_table),
       .front_last_o(front_last),
       .front_narrow_o(front_narrow),
+      .front_lanewise_o(front_lanewise),
       .front_tail_o(front_tail),
       .y_start_o(y_start),
       .y_limit_o(y_limit),
@@ -287,14 +306,15 @@ module bramcast_core #(
   );
 
   bramcast_pace #(
-      .CHUNKS(CHUNKS),
-      .FIFO_CHUNKS(FIFO_CHUNKS)
+      .CHUNKS(WIDE_CHUNKS),
+      .FIFO_CHUNKS(FIFO_CHUNKS),
+      .COUNT_BITS(TAIL_BITS)
   ) u_pace (
       .clk(clk),
       .rst(rst),
       .stream_i(front_stream),
       .pixel_end_i(pixel_end),
-      .chunks_i(tail_group ? tail_chunks : WHOLE),
+      .chunks_i(tail_group ? tail_chunks : whole_chunks),
       .pop_i(pop),
       .stall_o(stall)
   );
@@ -326,7 +346,7 @@ module bramcast_core #(
   logic [ELEMENT_BITS-1:0]        act_address;
   logic [STEP_BITS-1:0]           weight_step;     // a word holds 2**narrow steps
   logic [WEIGHT_ADDRESS_BITS-1:0] weight_address;
-  logic [SCRATCH_BITS-1:0]        result_address;
+  logic [SUB_BITS-1:0]            result_address;  // of the group's first sub-word
   logic                           result_step;
   logic [2:0]                     result_level;
 
@@ -370,13 +390,13 @@ module bramcast_core #(
   );
 
   bramcast_address #(
-      .ADDRESS_BITS(SCRATCH_BITS)
+      .ADDRESS_BITS(SUB_BITS)
   ) u_result_address (
       .clk(clk),
       .we_i(result_we),
       .write_bank_i(!front_bank_q),
       .write_level_i(result_entry),
-      .jump_i(field_word[SCRATCH_BITS-1:0]),
+      .jump_i(field_word[SUB_BITS-1:0]),
       .bank_i(back_bank_q),
       .clear_i(prime_q3),
       .step_i(result_step),
@@ -414,32 +434,38 @@ module bramcast_core #(
 
   // ------------------------------------------------------------------ memories
 
-  logic                         scratch_we, scratch_from_input, scratch_held;
-  logic [SCRATCH_BITS-1:0]      scratch_waddr, input_address;
-  logic [WORD_BITS-1:0]         scratch_wdata;
-  logic                         frame_we;     // from the frame FIFO; never together with scratch_we
-  logic [SCRATCH_BITS-1:0]      frame_address;
-  logic [WORD_BITS-1:0]         frame_word;
-  logic [WORD_BITS-1:0]         act_word;     // S3
-  logic [LANES*WEIGHT_BITS-1:0] weight_read;  // S4, with NARROW S3
-  logic [LANES*WEIGHT_BITS-1:0] weight_word;  // S4
-  logic [BIAS_BITS-1:0]         bias_address; // S5
-  logic [RQ*36-1:0]             bias_word;    // S7
+  logic                            scratch_we, scratch_from_input, scratch_held;
+  logic [SUB_BITS-1:0]             scratch_sub;   // sub-word of a result
+  logic [UNIT_BITS-1:0]            input_address;
+  logic [UNIT*DATA_BITS-1:0]       scratch_wdata;
+  logic                            frame_we;      // from the frame FIFO; never together with scratch_we
+  logic [UNIT_BITS-1:0]            frame_address;
+  logic [UNIT*DATA_BITS-1:0]       frame_word;
+  logic [WORD_BITS-1:0]            act_word;      // S3
+  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;   // S4, with NARROW S3
+  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_word;   // S4
+  logic [BIAS_BITS-1:0]            drain_address; // S5
+  logic [BIAS_BITS-1:0]            bias_address;  // S5, with TAPS > 1 log2(TAPS) later
+  logic [RQ*36-1:0]                bias_word;     // two cycles later
 
-  bramcast_memory #(
-      .WORD_BITS(WORD_BITS),
+  bramcast_scratch #(
+      .LANES(LANES),
+      .TAPS(TAPS),
+      .DATA_BITS(DATA_BITS),
       .DEPTH(SCRATCH_DEPTH)
   ) u_scratch (
       .clk(clk),
       .we_i(scratch_we || frame_we),
-      .waddr_i(frame_we ? frame_address : scratch_waddr),
-      .wdata_i(frame_we ? frame_word : scratch_wdata),
-      .raddr_i(act_address[ELEMENT_BITS-1:LANES_LOG]),
+      .unit_i(scratch_from_input || frame_we),
+      .unit_address_i(frame_we ? frame_address : input_address),
+      .address_i(scratch_sub),
+      .data_i(frame_we ? frame_word : scratch_wdata),
+      .raddr_i(act_address[ELEMENT_BITS-1:ELEMENTS_LOG]),
       .word_o(act_word)
   );
 
   bramcast_image #(
-      .WORD_BITS(LANES * WEIGHT_BITS),
+      .WORD_BITS(ELEMENTS * WEIGHT_BITS),
       .DEPTH(WEIGHTS_DEPTH),
       .IMAGE(WEIGHTS_IMAGE),
       .PLUSARG("weights=%s")
@@ -473,7 +499,7 @@ module bramcast_core #(
   );
 
   bramcast_narrow #(
-      .LANES(LANES),
+      .LANES(ELEMENTS),
       .WEIGHT_BITS(WEIGHT_BITS),
       .ADDRESS_BITS(WEIGHT_ADDRESS_BITS),
       .STEP_BITS(STEP_BITS),
@@ -531,63 +557,104 @@ module bramcast_core #(
 
   localparam int MAX_PITCH = 2 * DATA_BITS;  // a power of two: selecting a lane takes no multiplier
 
-  logic [DATA_BITS-1:0]         broadcast;  // S3
-  logic [LANES*MAX_PITCH-1:0]   max_bus;
-  logic [LANES*32-1:0]          acc_bus;
+  logic [TAPS*DATA_BITS-1:0] broadcast;  // S3: neighbours, for all lanes
+  logic [TAPS*RQ*32-1:0]     terms_s7;   // of lane r of a chunk: TAPS terms from 32*TAPS*r up
 
   generate
     if (LANES > 1) begin : g_select
       logic [LANE_BITS-1:0] lane_q2, lane_q3;
       always_ff @(posedge clk) begin
-        lane_q2 <= act_address[LANE_BITS-1:0];
+        lane_q2 <= act_address[TAPS_LOG +: LANE_BITS];
         lane_q3 <= lane_q2;
       end
-      assign broadcast = act_word[DATA_BITS*lane_q3 +: DATA_BITS];
+      assign broadcast = act_word[TAPS*DATA_BITS*lane_q3 +: TAPS*DATA_BITS];
     end else begin : g_whole
       assign broadcast = act_word;
     end
   endgenerate
 
-  genvar l;
+  // valid, last, level, index, valid lanes, program's end
+  localparam int TOKEN_BITS = 5 + INDEX_BITS + RQ_BITS;
+  logic [TOKEN_BITS-1:0] token_s6, token_s7;
+  logic [INDEX_BITS-1:0] index_s6, index_s7, chunk_index;
+  assign index_s6 = token_s6[4 +: INDEX_BITS];
+  assign index_s7 = token_s7[4 +: INDEX_BITS];
+  logic unused_bits;  // of neighbours only the first one's address counts
+  assign unused_bits = &{1'b0, act_address, index_s6, index_s7, chunk_index};
+
+  genvar t, l, r;
   generate
-    for (l = 0; l < LANES; l = l + 1) begin : g_lane
-      logic signed [DATA_BITS:0] max_lane;
-      assign max_bus[MAX_PITCH*l +: MAX_PITCH] = MAX_PITCH'($unsigned(max_lane));
-      bramcast_lane #(
-          .DATA_BITS(DATA_BITS),
-          .WEIGHT_BITS(WEIGHT_BITS)
-      ) u_lane (
-          .clk(clk),
-          .lanewise_i(lanewise),
-          .unsigned_i(x_unsigned),
-          .clear_i(!s3_hit),
-          .broadcast_i(broadcast),
-          .own_i(act_word[DATA_BITS*l +: DATA_BITS]),
-          .weight_i(weight_word[WEIGHT_BITS*l +: WEIGHT_BITS]),
-          .max_load_i(max_load_q),
-          .max_try_i(max_try_q),
-          .max_capture_i(s5_last),
-          .acc_step_i(s5_tap),
-          .acc_load_i(s5_first),
-          .acc_capture_i(s6_last),
-          .max_o(max_lane),
-          .acc_o(acc_bus[32*l +: 32])
-      );
+    for (t = 0; t < TAPS; t = t + 1) begin : g_tap
+      logic [LANES*MAX_PITCH-1:0] max_bus;
+      logic [LANES*32-1:0]        acc_bus;
+      for (l = 0; l < LANES; l = l + 1) begin : g_lane
+        localparam int M = t * LANES + l;  // number of the multiplier
+        logic signed [DATA_BITS:0] max_lane;
+        assign max_bus[MAX_PITCH*l +: MAX_PITCH] = MAX_PITCH'($unsigned(max_lane));
+        bramcast_lane #(
+            .DATA_BITS(DATA_BITS),
+            .WEIGHT_BITS(WEIGHT_BITS)
+        ) u_lane (
+            .clk(clk),
+            .lanewise_i(lanewise),
+            .unsigned_i(x_unsigned),
+            .clear_i(!s3_hit),
+            .broadcast_i(broadcast[DATA_BITS*t +: DATA_BITS]),
+            .own_i(act_word[DATA_BITS*M +: DATA_BITS]),
+            .weight_i(weight_word[WEIGHT_BITS*M +: WEIGHT_BITS]),
+            .max_load_i(max_load_q),
+            .max_try_i(max_try_q),
+            .max_capture_i(s5_last),
+            .acc_step_i(s5_tap),
+            .acc_load_i(s5_first),
+            .acc_capture_i(s6_last),
+            .max_o(max_lane),
+            .acc_o(acc_bus[32*l +: 32])
+        );
+      end
+      for (r = 0; r < RQ; r = r + 1) begin : g_term
+        logic signed [31:0]        acc_s7;
+        logic signed [DATA_BITS:0] max_s6, max_q7;
+        if (CHUNKS > 1) begin : g_serial
+          assign max_s6 = max_bus[MAX_PITCH*(RQ*32'(index_s6[INNER_BITS-1:0]) + r) +: DATA_BITS+1];
+          assign acc_s7 = acc_bus[32*(RQ*32'(index_s7[INNER_BITS-1:0]) + r) +: 32];
+        end else begin : g_parallel
+          assign max_s6 = max_bus[MAX_PITCH*r +: DATA_BITS+1];
+          assign acc_s7 = acc_bus[32*r +: 32];
+          logic unused;
+          assign unused = &{1'b0, max_bus};
+        end
+        always_ff @(posedge clk) max_q7 <= max_s6;
+        assign terms_s7[32*(TAPS*r+t) +: 32] = is_max ? 32'(max_q7) : acc_s7;
+      end
+    end
+  endgenerate
+
+  // The terms of a lane are added in dense nests; in lane-wise nests the chunk says whose turn it is.
+  logic [TAPS-1:0] use_s7;
+  generate
+    if (TAPS > 1) begin : g_use
+      for (t = 0; t < TAPS; t = t + 1) begin : g_tap
+        assign use_s7[t] = !lanewise || index_s7[CHUNKS_LOG +: TAPS_LOG] == TAPS_LOG'(t);
+      end
+    end else begin : g_use_one
+      assign use_s7 = 1'b1;
     end
   endgenerate
 
   // ------------------------------------------------------------------ S5..S11: requantize in chunks
+  //
+  // The sum takes log2(TAPS) cycles more between S7 and S8: with TAPS > 1 all that follows is so much later.
 
-  // valid, last, level, index, valid lanes, program's end
-  localparam int TOKEN_BITS = 5 + INDEX_BITS + RQ_BITS;
   logic                  s5_chunk_valid, s5_chunk_last, s5_chunk_end;
   logic [1:0]            s5_chunk_level;
   logic [INDEX_BITS-1:0] s5_chunk_index;
   logic [RQ_BITS-1:0]    s5_chunk_lanes;
-  logic [TOKEN_BITS-1:0] token_s6, token_s7, token_s8, token_s9, token_s10, token_s11;
+  logic [TOKEN_BITS-1:0] token_sum, token_s8, token_s9, token_s10, token_s11;
 
   bramcast_drain #(
       .LANES(LANES),
+      .TAPS(TAPS),
       .RQ(RQ),
       .BIAS_BITS(BIAS_BITS)
   ) u_drain (
@@ -597,11 +664,12 @@ module bramcast_core #(
       .bias_base_i(next_bias_base),
       .bias_step_i(bias_step),
       .tail_i(tail),
+      .lanewise_i(lanewise),
       .pixel_i(s4_tap && s4_last),
       .pixel_level_i(s4_level),
       .pixel_tail_i(s4_tail_group),
       .pixel_end_i(s4_end && last_nest),
-      .bias_address_o(bias_address),
+      .bias_address_o(drain_address),
       .chunk_valid_o(s5_chunk_valid),
       .chunk_index_o(s5_chunk_index),
       .chunk_last_o(s5_chunk_last),
@@ -614,7 +682,7 @@ module bramcast_core #(
     token_s6 <= {s5_chunk_end, s5_chunk_lanes, s5_chunk_index, s5_chunk_level, s5_chunk_last,
                  s5_chunk_valid};
     token_s7  <= token_s6;
-    token_s8  <= token_s7;
+    token_s8  <= token_sum;
     token_s9  <= token_s8;
     token_s10 <= token_s9;
     token_s11 <= token_s10;
@@ -628,30 +696,49 @@ module bramcast_core #(
     end
   end
 
+  generate
+    if (TAPS > 1) begin : g_wait
+      for (t = 0; t < TAPS_LOG; t = t + 1) begin : g_stage
+        logic [TOKEN_BITS-1:0] token_q;
+        logic [BIAS_BITS-1:0]  bias_q;
+        if (t == 0) begin : g_first
+          always_ff @(posedge clk) begin
+            token_q <= token_s7;
+            bias_q  <= drain_address;
+            if (rst) token_q[0] <= 1'b0;
+          end
+        end else begin : g_next
+          always_ff @(posedge clk) begin
+            token_q <= g_stage[t-1].token_q;
+            bias_q  <= g_stage[t-1].bias_q;
+            if (rst) token_q[0] <= 1'b0;
+          end
+        end
+      end
+      assign token_sum    = g_stage[TAPS_LOG-1].token_q;
+      assign bias_address = g_stage[TAPS_LOG-1].bias_q;
+    end else begin : g_now
+      assign token_sum    = token_s7;
+      assign bias_address = drain_address;
+    end
+  endgenerate
+
   logic [RQ*32-1:0] value_s11;  // clamped
 
-  genvar r;
   generate
     for (r = 0; r < RQ; r = r + 1) begin : g_requantize
-      logic signed [31:0]        acc_s7, input_s7;
-      logic signed [DATA_BITS:0] max_s6, max_q7;
-      if (CHUNKS > 1) begin : g_serial
-        logic [INDEX_BITS-1:0] index_s6, index_s7;
-        assign index_s6 = token_s6[4 +: INDEX_BITS];
-        assign index_s7 = token_s7[4 +: INDEX_BITS];
-        assign max_s6 = max_bus[MAX_PITCH*(RQ*32'(index_s6) + r) +: DATA_BITS+1];
-        assign acc_s7 = acc_bus[32*(RQ*32'(index_s7) + r) +: 32];
-      end else begin : g_parallel
-        assign max_s6 = max_bus[MAX_PITCH*r +: DATA_BITS+1];
-        assign acc_s7 = acc_bus[32*r +: 32];
-        logic unused;
-        assign unused = &{1'b0, max_bus};
-      end
-      always_ff @(posedge clk) max_q7 <= max_s6;
-      assign input_s7 = is_max ? 32'(max_q7) : acc_s7;
+      logic [31:0] sum;
+      bramcast_sum #(
+          .TAPS(TAPS)
+      ) u_sum (
+          .clk(clk),
+          .terms_i(terms_s7[32*TAPS*r +: 32*TAPS]),
+          .use_i(use_s7),
+          .sum_o(sum)
+      );
       bramcast_requantize u_requantize (
           .clk(clk),
-          .acc_i(input_s7),
+          .acc_i(sum),
           .entry_i(bias_word[36*r +: 36]),
           .lo_i(lo),
           .hi_i(hi),
@@ -667,7 +754,6 @@ module bramcast_core #(
   logic [RQ*DATA_BITS-1:0] chunk;      // a chunk for the scratchpad, unused lanes zero
   logic                    chunk_valid, chunk_last, chunk_end;
   logic [1:0]              chunk_level;
-  logic [INDEX_BITS-1:0]   chunk_index;
   logic [RQ_BITS-1:0]      chunk_lanes;
 
   generate
@@ -731,14 +817,15 @@ module bramcast_core #(
 
   logic                 element_valid, element_end;
   logic [DATA_BITS-1:0] element;
-  logic [LANE_BITS-1:0] element_lane;
+  logic [SLOT_BITS-1:0] element_lane;
 
   generate
     if (FRAME_DEPTH == 0) begin : g_direct
       logic waiting, open;  // for a frame's first element
+      logic run_end;
       logic unused;
 
-      assign unused        = &{1'b0, open, area_free_q};
+      assign unused        = &{1'b0, open, run_end, area_free_q};
       assign take_input    = idle_q && start_i && input_ready && nest_ready;
       assign leave_idle    = take_input;
       assign busy_o        = !idle_q && !waiting;
@@ -747,7 +834,8 @@ module bramcast_core #(
       assign frame_word    = '0;
 
       bramcast_input #(
-          .LANES(LANES),
+          .LANES(UNIT),
+          .UNITS(UNITS),
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS)
       ) u_input (
@@ -774,6 +862,7 @@ module bramcast_core #(
           .element_o(element),
           .lane_o(element_lane),
           .word_end_o(element_end),
+          .run_end_o(run_end),
           .written_i(scratch_we && scratch_from_input),
           .address_o(input_address)
       );
@@ -804,7 +893,8 @@ module bramcast_core #(
       end
 
       bramcast_frames #(
-          .LANES(LANES),
+          .LANES(UNIT),
+          .UNITS(UNITS),
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS),
           .FRAME_DEPTH(FRAME_DEPTH)
@@ -833,10 +923,31 @@ module bramcast_core #(
     end
   endgenerate
 
+  logic [INNER_BITS-1:0] chunk_inner;  // index in the sub-word
+  logic                  group_end;    // the sub-word that is written is its group's last
+  generate
+    if (TAPS > 1) begin : g_sub_words
+      logic [TAPS_LOG-1:0] part, part_q;  // of the group's sub-words
+      assign part = chunk_index[CHUNKS_LOG +: TAPS_LOG];
+      always_ff @(posedge clk) if (chunk_valid) part_q <= part;
+      assign scratch_sub = result_address + SUB_BITS'(scratch_held ? part_q : part);
+      assign group_end   = scratch_held || chunk_last;
+    end else begin : g_words
+      assign scratch_sub = result_address;
+      assign group_end   = 1'b1;
+    end
+    if (CHUNKS > 1) begin : g_inner
+      assign chunk_inner = chunk_index[INNER_BITS-1:0];
+    end else begin : g_no_inner
+      assign chunk_inner = 1'b0;
+    end
+  endgenerate
+
   bramcast_assemble #(
       .LANES(LANES),
       .RQ(RQ),
-      .DATA_BITS(DATA_BITS)
+      .DATA_BITS(DATA_BITS),
+      .UNIT(UNIT)
   ) u_assemble (
       .clk(clk),
       .rst(rst),
@@ -846,14 +957,13 @@ module bramcast_core #(
       .element_end_i(element_end),
       .chunk_valid_i(chunk_valid && !stream),
       .chunk_i(chunk),
-      .chunk_index_i(chunk_index),
+      .chunk_index_i(chunk_inner),
       .chunk_last_i(chunk_last),
       .we_o(scratch_we),
       .from_input_o(scratch_from_input),
       .held_o(scratch_held),
       .word_o(scratch_wdata)
   );
-  assign scratch_waddr = scratch_from_input ? input_address : result_address;
 
   bramcast_output #(
       .RQ(RQ),
@@ -874,19 +984,19 @@ module bramcast_core #(
       .class_o(class_o)
   );
 
-  // The result stream steps when a word is written. A word of a shorter group is written one cycle
+  // The result stream steps when a group's last word is written. A shorter one is written one cycle
   // after its last chunk, but no other chunk can end in between: its level is held.
   logic [1:0] level_q;
   always_ff @(posedge clk) begin
     if (chunk_valid) level_q <= chunk_level;
   end
-  assign result_step  = prime_q4 || (scratch_we && !scratch_from_input);
+  assign result_step  = prime_q4 || (scratch_we && !scratch_from_input && group_end);
   assign result_level = prime_q4 ? 3'd0 : {1'b0, scratch_held ? level_q : chunk_level};
 
 `ifndef SYNTHESIS
   bramcast_log #(
-      .WORD_BITS(WORD_BITS),
-      .ADDRESS_BITS(SCRATCH_BITS),
+      .WORD_BITS(LANES * DATA_BITS),
+      .ADDRESS_BITS(SUB_BITS),
       .RQ(RQ),
       .LANE_BITS(RQ_BITS)
   ) u_log (
@@ -897,8 +1007,8 @@ module bramcast_core #(
       .back_start_i(prime_q2),
       .cycle_i(cycle_q),
       .word_valid_i(scratch_we && !scratch_from_input),
-      .word_address_i(result_address),
-      .word_i(scratch_wdata),
+      .word_address_i(scratch_sub),
+      .word_i(scratch_wdata[LANES*DATA_BITS-1:0]),
       .chunk_valid_i(chunk_valid && stream),
       .chunk_i(beats),
       .chunk_lanes_i(chunk_lanes),

@@ -1,7 +1,8 @@
 // bramcast_drain: walks over a pixel's lanes, RQ per cycle, and reads their biases.
 //
 // Golden twin: docs/format.md, NEST: bias word bias_base + g*bias_step + lane / RQ. A chunk is RQ
-// lanes; a group has LANES / RQ chunks, the last group of a nest as many as hold its valid lanes.
+// lanes; a group has LANES / RQ chunks, in lane-wise nests TAPS times as many, the last group of a
+// nest as many as hold its valid lanes.
 //
 //   clk             _/~\_/~\_/~\_/~\_/~\_/~\_    pixel_i comes in S4 of the pixel's last tap and
 //   pixel_i         __/~~\___________________    never before the pixel before is through.
@@ -11,9 +12,11 @@
 `default_nettype none
 module bramcast_drain #(
     parameter int LANES     = 16,  // 1..64, a power of two
+    parameter int TAPS      = 1,   // 1, 2, 4, 8
     parameter int RQ        = 2,   // 1..LANES, a power of two
     parameter int BIAS_BITS = 8,   // bits of a bias address
-    parameter int INDEX_BITS = (LANES > RQ) ? $clog2(LANES / RQ) : 1,  // follows
+    parameter int TAIL_BITS  = 6 + $clog2(TAPS),                                     // follows
+    parameter int INDEX_BITS = (LANES * TAPS > RQ) ? $clog2(LANES * TAPS / RQ) : 1,  // follows
     parameter int LANE_BITS  = (RQ > 1) ? $clog2(RQ) : 1               // follows
 ) (
     input  logic                  clk,
@@ -21,7 +24,8 @@ module bramcast_drain #(
     input  logic                  load_i,          // a new nest's bias_base_i
     input  logic [BIAS_BITS-1:0]  bias_base_i,
     input  logic [BIAS_BITS-1:0]  bias_step_i,
-    input  logic [5:0]            tail_i,          // valid lanes of the last group, minus one
+    input  logic [TAIL_BITS-1:0]  tail_i,          // valid lanes of the last group, minus one
+    input  logic                  lanewise_i,
     input  logic                  pixel_i,
     input  logic [1:0]            pixel_level_i,   // loop that advances: 1 = g, 2 = oy, 3 = ox
     input  logic                  pixel_tail_i,    // pixel of the last group
@@ -36,13 +40,14 @@ module bramcast_drain #(
 );
 
   localparam int RQ_LOG = $clog2(RQ);
-  localparam logic [5:0] WHOLE = 6'(LANES / RQ - 1);
+  localparam logic [TAIL_BITS-1:0] WHOLE = TAIL_BITS'(LANES / RQ - 1);
+  localparam logic [TAIL_BITS-1:0] WIDE  = TAIL_BITS'(LANES * TAPS / RQ - 1);
 
-  logic [5:0] chunks;  // of this pixel, minus one
-  assign chunks = pixel_tail_i ? tail_i >> RQ_LOG : WHOLE;
+  logic [TAIL_BITS-1:0] chunks;  // of this pixel, minus one
+  assign chunks = pixel_tail_i ? tail_i >> RQ_LOG : lanewise_i ? WIDE : WHOLE;
 
   logic [BIAS_BITS-1:0] group_q;   // bias address of the group that is next to come
-  logic [5:0]           left_q;    // chunks behind this one
+  logic [TAIL_BITS-1:0] left_q;    // chunks behind this one
   logic                 last_q;    // none
   logic                 tail_q;
   logic                 end_q;
@@ -52,15 +57,15 @@ module bramcast_drain #(
       chunk_index_o  <= '0;
       bias_address_o <= group_q;
       left_q         <= chunks;
-      last_q         <= chunks == 6'd0;
+      last_q         <= chunks == '0;
       tail_q         <= pixel_tail_i;
       end_q          <= pixel_end_i;
       chunk_level_o  <= pixel_level_i;
     end else begin
       chunk_index_o  <= chunk_index_o + 1'b1;
       bias_address_o <= bias_address_o + 1'b1;
-      left_q         <= left_q - 6'd1;
-      last_q         <= left_q == 6'd1;
+      left_q         <= left_q - 1'b1;
+      last_q         <= left_q == TAIL_BITS'(1);
     end
 
     if (load_i) group_q <= bias_base_i;

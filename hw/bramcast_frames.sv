@@ -1,23 +1,25 @@
 // bramcast_frames: takes frames while the core computes; a FIFO of scratchpad words lies between.
 //
-// Golden twin: docs/format.md, INPUT, as in bramcast_input, which takes the elements. Words wait in a FIFO
-// until the scratchpad's input area is free; from then on one word per cycle goes there. When a frame's
-// last word is in the scratchpad, resident_o rises; take_i gives the frame to a run. The words behind stay in
-// the FIFO until the area is free again.
+// Golden twin: docs/format.md, INPUT, as in bramcast_input, which takes the elements. Units wait in a FIFO
+// until the scratchpad's input area is free; from then on one unit per cycle goes there. When a frame's
+// last unit is in the scratchpad, resident_o rises; take_i gives the frame to a run. The units behind stay in
+// the FIFO until the area is free again. With UNITS = 1 a unit is a word.
 //
-//   clk         _/~\_/~\_/~\_/~\_/~\_/~\_     A word that waits in cycle n, with free_i high, is
+//   clk         _/~\_/~\_/~\_/~\_/~\_/~\_     A unit that waits in cycle n, with free_i high, is
 //   free_i      __/~~~~~~~~~~~~~~~~~~~~~~     written in cycle n + 2; resident_o is high from
-//   we_o        __________/~~~~~~~\______     the cycle after a frame's last word on.
+//   we_o        __________/~~~~~~~\______     the cycle after a frame's last unit on.
 //   resident_o  __________________/~~~~~~
 //
-// An element accepted in cycle A completes a word that waits from cycle A + 3 on.
+// An element accepted in cycle A completes a unit that waits from cycle A + 3 on.
 //
 `default_nettype none
 module bramcast_frames #(
-    parameter int LANES        = 16,  // 1..64, a power of two
+    parameter int LANES        = 16,  // 1..64, a power of two: elements of a unit
+    parameter int UNITS        = 1,   // 1, 2, 4, 8: units of a scratchpad word
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
-    parameter int FRAME_DEPTH  = 32   // 16.., a power of two: words of the FIFO
+    parameter int FRAME_DEPTH  = 32,  // 16.., a power of two: units in the FIFO
+    parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS)  // follows: of a unit
 ) (
     input  logic                       clk,
     input  logic                       rst,
@@ -41,14 +43,15 @@ module bramcast_frames #(
     input  logic                       s_axis_tlast,
     // to the scratchpad
     output logic                       we_o,
-    output logic [ADDRESS_BITS-1:0]    address_o,
+    output logic [UNIT_BITS-1:0]       address_o,
     output logic [LANES*DATA_BITS-1:0] word_o
 );
 
-  localparam int WORD_BITS    = LANES * DATA_BITS;
+  localparam int DATA         = LANES * DATA_BITS;  // bits of a unit
+  localparam int ENTRY_BITS   = DATA + ((UNITS > 1) ? 2 : 1);
   localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
   localparam int POINTER_BITS = $clog2(FRAME_DEPTH);
-  localparam int RESERVE      = 8;  // words that may be on their way when room_q falls, and then some
+  localparam int RESERVE      = 8;  // units that may be on their way when room_q falls, and then some
 
   generate
     if (FRAME_DEPTH < 16 || (FRAME_DEPTH & (FRAME_DEPTH - 1)) != 0) begin : g_check
@@ -56,21 +59,22 @@ module bramcast_frames #(
     end
   endgenerate
 
-  // ------------------------------------------------------------------ elements to words
+  // ------------------------------------------------------------------ elements to units
 
   logic                  start, open, room_q;
-  logic                  element_valid, element_end, frame_end, frame_end_q;
+  logic                  element_valid, element_end, frame_end, frame_end_q, run_end, run_end_q;
   logic [DATA_BITS-1:0]  element;
   logic [LANE_BITS-1:0]  element_lane;
-  logic                  full_we;      // a word is complete
-  logic [WORD_BITS-1:0]  full_word;
+  logic                  full_we;      // a unit is complete
+  logic [DATA-1:0]       full_word;
   logic                  waiting, withdrawn, from_input, held;
-  logic [ADDRESS_BITS-1:0] unused_address;
+  logic [UNIT_BITS-1:0]  unused_address;
 
   assign start = start_i && ready_i && !open;
 
   bramcast_input #(
       .LANES(LANES),
+      .UNITS(UNITS),
       .DATA_BITS(DATA_BITS),
       .ADDRESS_BITS(ADDRESS_BITS)
   ) u_input (
@@ -97,6 +101,7 @@ module bramcast_frames #(
       .element_o(element),
       .lane_o(element_lane),
       .word_end_o(element_end),
+      .run_end_o(run_end),
       .written_i(1'b0),
       .address_o(unused_address)
   );
@@ -129,34 +134,55 @@ module bramcast_frames #(
 
   logic [POINTER_BITS:0]   write_q, read_q;   // one bit more than an address: equal means empty
   logic [POINTER_BITS:0]   level;
-  logic                    read, read_q1;     // a word is read; it is in the memory's first register
-  logic                    last;              // we_o: it is the frame's last word
+  logic                    read, read_q1;     // a unit is read; it is in the memory's first register
+  logic                    last;              // we_o: it is the frame's last unit
+  logic [ENTRY_BITS-1:0]   entry;
   logic                    done;
   logic [ADDRESS_BITS-1:0] base_q;
-  logic                    first_q;           // the next word is a frame's first
+  logic                    first_q;           // the next unit is a frame's first
+  logic [UNIT_BITS-1:0]    first_unit, next_unit;
 
   assign level = write_q - read_q;
   assign done  = we_o && last;
   assign read  = free_i && !resident_o && !done && level != '0;
 
   bramcast_memory #(
-      .WORD_BITS(WORD_BITS + 1),
+      .WORD_BITS(ENTRY_BITS),
       .DEPTH(FRAME_DEPTH)
   ) u_fifo (
       .clk(clk),
       .we_i(full_we),
       .waddr_i(write_q[POINTER_BITS-1:0]),
-      .wdata_i({frame_end_q, full_word}),
+      .wdata_i(ENTRY_BITS'({run_end_q, frame_end_q, full_word})),
       .raddr_i(read_q[POINTER_BITS-1:0]),
-      .word_o({last, word_o})
+      .word_o(entry)
   );
+  assign {last, word_o} = entry[DATA:0];
+
+  generate
+    if (UNITS > 1) begin : g_units
+      logic ended, ended_q;  // the unit before this one ended a run
+      assign ended      = we_o ? entry[DATA+1] : ended_q;
+      assign first_unit = {base_q, {$clog2(UNITS){1'b0}}};
+      assign next_unit  = ended
+          ? {address_o[UNIT_BITS-1 -: ADDRESS_BITS] + 1'b1, {$clog2(UNITS){1'b0}}}
+          : address_o + 1'b1;
+      always_ff @(posedge clk) ended_q <= ended;
+    end else begin : g_words
+      assign first_unit = base_q;
+      assign next_unit  = address_o + 1'b1;
+      logic unused_end;
+      assign unused_end = &{1'b0, run_end_q};
+    end
+  endgenerate
 
   always_ff @(posedge clk) begin
     frame_end_q <= frame_end;
+    run_end_q   <= run_end;
     room_q      <= level <= (POINTER_BITS+1)'(FRAME_DEPTH - RESERVE);
     if (full_we) write_q <= write_q + 1'b1;
 
-    // Words are read ahead before the last one shows; what was read too much is read again.
+    // Units are read ahead before the last one shows; what was read too much is read again.
     read_q1 <= read;
     we_o    <= read_q1 && !done;
     if (done) read_q <= read_q - (POINTER_BITS+1)'(read_q1);
@@ -165,7 +191,7 @@ module bramcast_frames #(
     if (we_i && index_i == 5'(bramcast_pkg::INPUT_RESULT_BASE_WORD)) begin
       base_q <= word_i[ADDRESS_BITS-1:0];
     end
-    if (read_q1) address_o <= first_q ? base_q : address_o + 1'b1;
+    if (read_q1) address_o <= first_q ? first_unit : next_unit;
     if (done) first_q <= 1'b1;
     else if (read_q1) first_q <= 1'b0;
 

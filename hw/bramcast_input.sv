@@ -1,11 +1,12 @@
 // bramcast_input: takes one frame from the input stream, element by element.
 //
-// Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in lane 0 of a new
-// word, words are written one after another from result_base.
+// Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in element 0 of a new
+// word, words are filled one after another from result_base. A word has UNITS units; with UNITS > 1 a
+// run may leave the last ones of its last word out.
 //
 // The INPUT descriptor comes word by word from the fetcher, while no frame is being taken. start_i
 // then opens the stream; it closes with the frame's last element. An element accepted in cycle A
-// is on element_o in cycle A + 1; the word that it completes is written in cycle A + 2.
+// is on element_o in cycle A + 1; the unit that it completes is written in cycle A + 2.
 //
 //   clk            _/~\_/~\_/~\_/~\_/~\_     tready falls with the last element; done_o is
 //   s_axis_tready  __/~~~~~~~~~~~\______     high in the cycle after it.
@@ -17,9 +18,11 @@
 //
 `default_nettype none
 module bramcast_input #(
-    parameter int LANES        = 16,  // 1..64, a power of two
+    parameter int LANES        = 16,  // 1..64, a power of two: elements of a unit
+    parameter int UNITS        = 1,   // 1, 2, 4, 8: units of a scratchpad word
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
+    parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS),    // follows: of a unit
     parameter int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1  // follows
 ) (
     input  logic                    clk,
@@ -44,17 +47,18 @@ module bramcast_input #(
     input  logic                    s_axis_tvalid,
     output logic                    s_axis_tready,
     input  logic                    s_axis_tlast,
-    // to the word assembly
+    // to the assembly
     output logic                    valid_o,
     output logic [DATA_BITS-1:0]    element_o,
     output logic [LANE_BITS-1:0]    lane_o,
-    output logic                    word_end_o,     // the element completes a word
-    input  logic                    written_i,      // a word is being written to address_o
-    output logic [ADDRESS_BITS-1:0] address_o
+    output logic                    word_end_o,     // the element completes a unit
+    output logic                    run_end_o,      // ... and its run
+    input  logic                    written_i,      // a unit is being written to address_o
+    output logic [UNIT_BITS-1:0]    address_o
 );
 
   // A frame fits the scratchpad: so many bits count its elements.
-  localparam int COUNT_BITS = ADDRESS_BITS + $clog2(LANES);
+  localparam int COUNT_BITS = UNIT_BITS + $clog2(LANES);
 
   logic [COUNT_BITS-1:0]   run_q, all_runs_q;   // of the descriptor, minus one
   logic [ADDRESS_BITS-1:0] base_q;
@@ -78,6 +82,21 @@ module bramcast_input #(
 
   logic unused;
   assign unused = &{1'b0, word_i};
+
+  logic [UNIT_BITS-1:0] first_unit, next_unit;
+  generate
+    if (UNITS > 1) begin : g_units
+      logic run_end_q;  // of the unit that is written
+      always_ff @(posedge clk) run_end_q <= run_end_o;
+      assign first_unit = {base_q, {$clog2(UNITS){1'b0}}};
+      assign next_unit  = run_end_q
+          ? {address_o[UNIT_BITS-1 -: ADDRESS_BITS] + 1'b1, {$clog2(UNITS){1'b0}}}
+          : address_o + 1'b1;
+    end else begin : g_words
+      assign first_unit = base_q;
+      assign next_unit  = address_o + 1'b1;
+    end
+  endgenerate
 
   always_ff @(posedge clk) begin
     if (we_i) begin
@@ -105,12 +124,13 @@ module bramcast_input #(
     if (start_i || (accept && last_element_q)) lane_q <= '0;
     else if (accept) lane_q <= lane_q + LANE_BITS'(LANES > 1);
 
-    if (start_i) address_o <= base_q;
-    else if (written_i) address_o <= address_o + 1'b1;
+    if (start_i) address_o <= first_unit;
+    else if (written_i) address_o <= next_unit;
 
     element_o  <= s_axis_tdata;
     lane_o     <= lane_q;
     word_end_o <= last_element_q || lane_q == LANE_BITS'(LANES - 1);
+    run_end_o  <= last_element_q;
     valid_o    <= accept;
     done_o     <= accept && frame_end;
 

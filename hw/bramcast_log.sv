@@ -4,7 +4,7 @@
 // "K NNNN AAAAAA DATA" with a fixed number of hex digits:
 //
 //   K  NNNN           AAAAAA            DATA
-//   0  descriptor     scratchpad word   the word, as written
+//   0  descriptor     sub-word          the sub-word, as written
 //   1  descriptor     beat of the run   the beat, as it enters the output FIFO
 //   2  descriptor     0                 cycle of the nest's first tap
 //   3  descriptor     0                 cycles of the run; the file is complete up to here

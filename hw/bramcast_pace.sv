@@ -3,22 +3,23 @@
 // Golden twin: docs/core.md, "Cycle model". Two reasons:
 //   - the capture registers are still being emptied: after a last tap in cycle t whose pixel drains
 //     in D cycles, the next last tap comes at t + D or later;
-//   - a stream nest has no room in the output FIFO for a whole group (LANES / RQ chunks), counting
+//   - a stream nest has no room in the output FIFO for a whole group (CHUNKS chunks), counting
 //     what is on its way. A last tap takes its D chunks off the credit, pop_i gives one back; it
 //     counts from the next cycle on.
 //
 `default_nettype none
 module bramcast_pace #(
-    parameter int CHUNKS      = 8,   // 1..64, chunks of a whole group: LANES / RQ
-    parameter int FIFO_CHUNKS = 16   // 2 * CHUNKS or more
+    parameter int CHUNKS      = 8,   // 1..512, chunks of the largest group: LANES * TAPS / RQ
+    parameter int FIFO_CHUNKS = 16,  // 2 * CHUNKS or more
+    parameter int COUNT_BITS  = 6    // 2**COUNT_BITS >= CHUNKS
 ) (
-    input  logic       clk,
-    input  logic       rst,
-    input  logic       stream_i,     // the nest's results leave on the stream
-    input  logic       pixel_end_i,  // a last tap is taken in this cycle
-    input  logic [5:0] chunks_i,     // D - 1 of its pixel
-    input  logic       pop_i,        // a chunk has left the FIFO
-    output logic       stall_o
+    input  logic                  clk,
+    input  logic                  rst,
+    input  logic                  stream_i,     // the nest's results leave on the stream
+    input  logic                  pixel_end_i,  // a last tap is taken in this cycle
+    input  logic [COUNT_BITS-1:0] chunks_i,     // D - 1 of its pixel
+    input  logic                  pop_i,        // a chunk has left the FIFO
+    output logic                  stall_o
 );
 
   localparam int CREDIT_BITS = $clog2(FIFO_CHUNKS) + 2;
@@ -29,8 +30,8 @@ module bramcast_pace #(
     end
   endgenerate
 
-  logic [5:0] left_q;     // cycles during which a last tap must wait
-  logic       blocked_q;  // left_q is not 0
+  logic [COUNT_BITS-1:0] left_q;     // cycles during which a last tap must wait
+  logic                  blocked_q;  // left_q is not 0
 
   // Free chunks minus CHUNKS: the sign says that there is no room.
   logic signed [CREDIT_BITS-1:0] credit_q;
@@ -41,14 +42,14 @@ module bramcast_pace #(
   always_ff @(posedge clk) begin
     if (pixel_end_i) begin
       left_q    <= chunks_i;
-      blocked_q <= chunks_i != 6'd0;
+      blocked_q <= chunks_i != '0;
     end else if (blocked_q) begin
-      left_q    <= left_q - 6'd1;
-      blocked_q <= left_q != 6'd1;
+      left_q    <= left_q - 1'b1;
+      blocked_q <= left_q != COUNT_BITS'(1);
     end
     credit_q <= (pixel_end_i && stream_i) ? spent : kept;
     if (rst) begin
-      left_q    <= 6'd0;
+      left_q    <= '0;
       blocked_q <= 1'b0;
       credit_q  <= CREDIT_BITS'(FIFO_CHUNKS - CHUNKS);
     end

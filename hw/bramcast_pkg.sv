@@ -41,7 +41,7 @@ package bramcast_pkg;
   localparam int NEST_NARROW_BITS = 2;
   localparam int NEST_TAIL_WORD = 0;
   localparam int NEST_TAIL_LSB = 16;
-  localparam int NEST_TAIL_BITS = 6;
+  localparam int NEST_TAIL_BITS = 9;
   localparam int NEST_COUNT_G_WORD = 1;
   localparam int NEST_COUNT_G_LSB = 0;
   localparam int NEST_COUNT_G_BITS = 16;

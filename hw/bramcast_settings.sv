@@ -11,6 +11,7 @@
 //
 `default_nettype none
 module bramcast_settings #(
+    parameter int TAIL_BITS   = 6,  // 6..9
     parameter int BIAS_BITS   = 8,  // bits of a bias address
     parameter int TABLE_BITS  = 1   // bits of a table's number
 ) (
@@ -26,7 +27,8 @@ module bramcast_settings #(
     output logic                  front_table_o,
     output logic                  front_last_o,
     output logic [1:0]            front_narrow_o,  // log2 of the steps in a weight word
-    output logic [5:0]            front_tail_o,    // valid lanes of the last group, minus one
+    output logic                  front_lanewise_o,
+    output logic [TAIL_BITS-1:0]  front_tail_o,    // valid lanes of the last group, minus one
     output logic signed [15:0]    y_start_o,
     output logic [15:0]           y_limit_o,
     output logic signed [15:0]    y_step_oy_o,
@@ -43,7 +45,7 @@ module bramcast_settings #(
     output logic                  stream_o,
     output logic                  table_o,
     output logic                  last_o,
-    output logic [5:0]            tail_o,
+    output logic [TAIL_BITS-1:0]  tail_o,
     output logic signed [31:0]    lo_o,
     output logic signed [31:0]    hi_o,
     output logic [BIAS_BITS-1:0]  next_bias_base_o,  // not held: valid while take_back_i
@@ -84,7 +86,8 @@ module bramcast_settings #(
       front_table_o  <= flags_q[bramcast_pkg::NEST_TABLE_LSB];
       front_last_o   <= flags_q[bramcast_pkg::NEST_LAST_LSB];
       front_narrow_o <= flags_q[bramcast_pkg::NEST_NARROW_LSB +: bramcast_pkg::NEST_NARROW_BITS];
-      front_tail_o   <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: bramcast_pkg::NEST_TAIL_BITS];
+      front_tail_o   <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: TAIL_BITS];
+      front_lanewise_o <= flags_q[bramcast_pkg::NEST_LANEWISE_LSB];
       y_start_o      <= y_range_q[bramcast_pkg::NEST_Y_START_LSB +: 16];
       y_limit_o      <= y_range_q[bramcast_pkg::NEST_Y_LIMIT_LSB +: 16];
       y_step_oy_o    <= y_step_q[bramcast_pkg::NEST_Y_STEP_OY_LSB +: 16];
@@ -103,7 +106,7 @@ module bramcast_settings #(
       stream_o       <= flags_q[bramcast_pkg::NEST_STREAM_LSB];
       table_o        <= flags_q[bramcast_pkg::NEST_TABLE_LSB];
       last_o         <= flags_q[bramcast_pkg::NEST_LAST_LSB];
-      tail_o         <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: bramcast_pkg::NEST_TAIL_BITS];
+      tail_o         <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: TAIL_BITS];
       lo_o           <= lo_q;
       hi_o           <= hi_q;
       bias_step_o    <= bias_step_q;

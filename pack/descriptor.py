@@ -62,7 +62,7 @@ NEST_FIELDS: dict[str, Field] = {
     "last": Field(0, 9, 1),
     "y_unsigned": Field(0, 10, 1),
     "narrow": Field(0, 11, 2),  # log2 of the weights that a lane finds in one word
-    "tail": Field(0, 16, 6),  # valid lanes of the last group, minus 1
+    "tail": Field(0, 16, 9),  # valid lanes of the last group, minus 1
     **{f"count_{n}": _half(1 + i // 2, bool(i % 2)) for i, n in enumerate(LOOPS)},  # minus 1
     "act_base": _word(4, signed=True),  # padding may start before word 0
     **{f"act_jump_{n}": _word(5 + i, signed=True) for i, n in enumerate(LOOPS)},
@@ -111,17 +111,20 @@ class Nest:
 
     Attributes:
         counts: iterations of each loop, 1..65536.
-        act_base, act_steps: first activation and step of each loop, in scratchpad *elements*
-            (word * LANES + lane). A lane-wise nest reads whole words: multiples of LANES.
+        act_base, act_steps: first activation and step of each loop, in scratchpad *elements*. A
+            lane-wise nest reads whole words: multiples of LANES * TAPS; a dense one reads TAPS
+            neighbours: multiples of TAPS.
         weight_base, weight_steps: in steps of the weight image: a word holds 2**narrow of them.
-        result_base, result_steps: in scratchpad *words*, loops g, oy, ox only. 0 if ``stream``.
+        result_base, result_steps: in scratchpad *sub-words* of LANES elements, loops g, oy, ox
+            only. 0 if ``stream``.
         y_start, y_step_oy, y_step_ky, y_limit: a tap counts only where
             0 <= y_start + oy * y_step_oy + ky * y_step_ky < y_limit; likewise x with ox and kx.
         lo, hi: clamp of the requantized value, 32 bits signed.
         bias_base, bias_step: in words of the bias image (RQ entries each); group g starts at
             bias_base + g * bias_step, its lane i is entry i % RQ of word i // RQ.
-        tail: valid lanes of the last group, 1..LANES. Lanes from ``tail`` up are written as zero
-            and do not leave on the stream.
+        tail: valid lanes of the last group, 1..LANES, lane-wise 1..LANES * TAPS. Lanes from
+            ``tail`` up are written as zero, as far as their sub-word is written at all, and do
+            not leave on the stream.
         table_base: number of the 256-entry table that is applied after the clamp, if ``table``.
         lanewise: one activation word per tap, lane by lane, instead of one broadcast element.
         max: maximum of the taps instead of multiply-add (lane-wise only, no weights).
@@ -176,7 +179,7 @@ class Nest:
 
     @property
     def pixels(self) -> int:
-        """Result words: groups * output positions."""
+        """Groups of results: groups * output positions."""
         return self.counts[0] * self.counts[1] * self.counts[2]
 
 

@@ -118,6 +118,39 @@ async def memory_is_an_array(dut):
 
 
 @cocotb.test()
+async def scratch_takes_sub_words_and_units(dut):
+    """Random units and sub-words, words read between them; zeros at the start."""
+    rng = seeded_random()
+    lanes, taps, bits = (int(getattr(dut, n).value) for n in ("LANES", "TAPS", "DATA_BITS"))
+    depth, word, unit = int(dut.DEPTH.value), lanes * taps, max(lanes, taps)
+    await start(dut, we_i=0, raddr_i=0)
+    elements = [0] * (depth * word)
+
+    def pack(values: Sequence[int]) -> int:
+        return sum(v << (bits * i) for i, v in enumerate(values))
+
+    cycles, expected = [], []
+    for _ in range(1500):
+        size = rng.choice([lanes, unit])
+        number = rng.randrange(depth * word // size)
+        values = [rng.getrandbits(bits) for _ in range(size)]
+        filler = [rng.getrandbits(bits) for _ in range(unit - size)]
+        read = rng.randrange(depth)
+        we = int(read != number * size // word and rng.random() < 0.6)
+        expected.append(pack(elements[read * word : (read + 1) * word]))
+        is_unit = int(size == unit and (size > lanes or rng.getrandbits(1)))
+        other = rng.randrange(depth)
+        cycles.append({"raddr_i": read, "we_i": we, "unit_i": is_unit})
+        cycles[-1].update(data_i=pack([*values, *filler]))
+        cycles[-1].update(unit_address_i=number if is_unit else other)
+        cycles[-1].update(address_i=other if is_unit else number)
+        if we:
+            elements[number * size : (number + 1) * size] = values
+    seen = await play(dut, [*cycles, {"we_i": 0}, {}], ["word_o"])
+    assert [s["word_o"] for s in seen[2:]] == expected
+
+
+@cocotb.test()
 async def table_looks_up_every_lane(dut):
     """Random values against the image that the plusarg names."""
     rng = seeded_random()
@@ -169,6 +202,23 @@ async def requantize_matches_golden(dut):
         got = [to_signed(s["value_o"], 32) for s in seen[4:]]
         wrong = [i for i, (a, b) in enumerate(zip(got, expected.tolist(), strict=True)) if a != b]
         assert not wrong, (acc[wrong[0]], bias[wrong[0]], shift[wrong[0]], lo, hi, got[wrong[0]])
+
+
+@cocotb.test()
+async def sum_adds_what_is_used(dut):
+    """Random terms and masks, one a cycle; sums wrap modulo 2**32."""
+    rng = seeded_random()
+    taps = int(dut.TAPS.value)
+    latency = {1: 0, 2: 1, 4: 2, 8: 3}[taps]
+    await start(dut, terms_i=0, use_i=0)
+    cycles, expected = [], []
+    for _ in range(2000):
+        terms = [rng.choice([rng.getrandbits(32), 2**32 - 1, 2**31, 1]) for _ in range(taps)]
+        use = 1 if taps == 1 else rng.choice([2**taps - 1, 1 << rng.randrange(taps), 0])
+        cycles.append({"terms_i": sum(v << (32 * i) for i, v in enumerate(terms)), "use_i": use})
+        expected.append(sum(v for i, v in enumerate(terms) if use >> i & 1) % 2**32)
+    seen = await play(dut, [*cycles, *({} for _ in range(latency))], ["sum_o"])
+    assert [s["sum_o"] for s in seen[latency:]] == expected
 
 
 @cocotb.test()
@@ -386,19 +436,21 @@ async def pace_waits_for_drain_and_room(dut):
 async def drain_walks_over_chunks(dut):
     """Random pixels of several groups: bias address, index and flags of every chunk."""
     rng = seeded_random()
-    lanes, rq = int(dut.LANES.value), int(dut.RQ.value)
-    whole, bits = lanes // rq, int(dut.BIAS_BITS.value)
-    await start(dut, load_i=0, pixel_i=0)
+    lanes_dense, taps, rq = (int(getattr(dut, n).value) for n in ("LANES", "TAPS", "RQ"))
+    bits = int(dut.BIAS_BITS.value)
+    await start(dut, load_i=0, pixel_i=0, lanewise_i=0)
     names = ["chunk_valid_o", "chunk_index_o", "chunk_last_o", "chunk_level_o", "chunk_lanes_o"]
     names += ["chunk_end_o", "bias_address_o"]
     for _ in range(40):
-        tail = rng.randint(1, lanes)
+        lanewise = rng.getrandbits(1)
+        lanes = lanes_dense * taps if lanewise else lanes_dense
+        tail, whole = rng.randint(1, lanes), lanes // rq
         base, step = rng.getrandbits(bits - 1), rng.choice([0, 1, whole])
         groups, pixels = rng.randint(1, 3), rng.randint(1, 4)
         ends = rng.getrandbits(1)
         cycles: list[Cycle] = [
             {"load_i": 1, "bias_base_i": base, "pixel_i": 0},
-            {"load_i": 0, "bias_step_i": step, "tail_i": tail - 1},
+            {"load_i": 0, "bias_step_i": step, "tail_i": tail - 1, "lanewise_i": lanewise},
         ]
         expected: dict[int, tuple[int, ...]] = {}
         for g, p in itertools.product(range(groups), range(pixels)):
@@ -454,13 +506,13 @@ async def send(dut, frame: Sequence[int], gap: float, rng: random.Random, last: 
 
 @cocotb.test()
 async def input_follows_its_descriptor(dut):
-    """Random INPUT descriptors and gaps: every element, its lane, its word's address, the end."""
+    """Random INPUT descriptors and gaps: every element, its lane, its unit's address, the end."""
     rng = seeded_random()
-    lanes, bits = int(dut.LANES.value), int(dut.DATA_BITS.value)
+    lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
     space = 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
     put(dut, withdraw_i=0, clear_error_i=0, room_i=1)
-    seen: list[tuple[int, int, int]] = []
+    seen: list[tuple[int, ...]] = []
     addresses: list[int] = []
     done = 0
 
@@ -475,14 +527,16 @@ async def input_follows_its_descriptor(dut):
             ended = 0
             if get(dut, "valid_o"):
                 ended = get(dut, "word_end_o")
-                seen.append((get(dut, "element_o"), get(dut, "lane_o"), ended))
+                flags = ended, get(dut, "run_end_o")
+                seen.append((get(dut, "element_o"), get(dut, "lane_o"), *flags))
             done += get(dut, "done_o")
 
     cocotb.start_soon(watch())
     bad = 20
     for number in range(bad + 1):
-        run, runs = rng.randint(1, 3 * lanes), rng.randint(1, 4)
-        words = -(-run // lanes) * runs
+        run, runs = rng.randint(1, 3 * lanes * units), rng.randint(1, 4)
+        per_run, words_each = -(-run // lanes), -(-run // (lanes * units))
+        words = words_each * runs
         base = rng.randrange(space - words + 1)
         for i, word in enumerate(encode(Input(run, runs, base))):
             put(dut, we_i=1, index_i=i, word_i=word)
@@ -504,20 +558,23 @@ async def input_follows_its_descriptor(dut):
         for _ in range(3):
             await RisingEdge(dut.clk)
         expected = [
-            (e, i % run % lanes, int(i % run % lanes == lanes - 1 or i % run == run - 1))
-            for i, e in enumerate(frame)
+            (e, at % lanes, int(at % lanes == lanes - 1 or at == run - 1), int(at == run - 1))
+            for e, at in ((e, i % run) for i, e in enumerate(frame))
         ]
         assert seen == expected, f"run {run}, runs {runs}"
-        assert addresses == list(range(base, base + words))
+        starts = [(base + i * words_each) * units for i in range(runs)]
+        assert addresses == [start + i for start in starts for i in range(per_run)]
         assert (done, get(dut, "s_axis_tready")) == (1, 0)
         assert get(dut, "frame_error_o") == int(number == bad)
 
 
 @cocotb.test()
 async def assemble_puts_lane_0_first(dut):
-    """Words from chunks and from elements in turn: contents, cycle and origin of every write."""
+    """Groups from chunks and units from elements: contents, cycle and origin of every write."""
     rng = seeded_random()
     lanes, rq, bits = (int(getattr(dut, n).value) for n in ("LANES", "RQ", "DATA_BITS"))
+    unit = int(dut.UNIT.value)
+    most = rng.choice([1, 4])  # sub-words of a group
     idle = {"chunk_valid_i": 0, "element_valid_i": 0}
     await start(dut, **idle)
     cycles: list[Cycle] = []
@@ -529,7 +586,8 @@ async def assemble_puts_lane_0_first(dut):
     for _ in range(60):
         from_input = rng.getrandbits(1)
         for _ in range(rng.randint(1, 5)):
-            valid = rng.choice([lanes, rng.randint(1, lanes)])
+            size = unit if from_input else lanes * rng.randint(1, most)
+            valid = rng.choice([size, rng.randint(1, size)])
             values = [rng.getrandbits(bits) for _ in range(valid)]
             if from_input:
                 for i, v in enumerate(values):
@@ -543,12 +601,17 @@ async def assemble_puts_lane_0_first(dut):
                 expected[len(cycles) - late] = (pack(values), 1)
             else:
                 chunks = -(-valid // rq)
+                whole = lanes // rq
                 for i in range(chunks):
-                    cycles.append({**idle, "chunk_valid_i": 1, "chunk_index_i": i})
+                    cycles.append({**idle, "chunk_valid_i": 1, "chunk_index_i": i % whole})
                     cycles[-1].update(chunk_i=pack(values[i * rq : (i + 1) * rq]))
                     cycles[-1].update(chunk_last_i=int(i == chunks - 1))
-                direct = chunks == lanes // rq
-                expected[len(cycles) - int(direct)] = (pack(values), 0)
+                    if i % whole == whole - 1:
+                        first = i // whole * lanes
+                        expected[len(cycles) - 1] = (pack(values[first : first + lanes]), 0)
+                direct = chunks % whole == 0
+                if not direct:
+                    expected[len(cycles)] = (pack(values[chunks // whole * lanes :]), 0)
                 if direct or rng.getrandbits(1):
                     # a shorter group is never followed by a whole one without a pause
                     cycles += [idle] * rng.choice([0, 1])
@@ -559,7 +622,8 @@ async def assemble_puts_lane_0_first(dut):
     for n, row in enumerate(seen):
         assert row["we_o"] == int(n in expected), f"cycle {n}"
         if n in expected:
-            assert (row["word_o"], row["from_input_o"]) == expected[n], f"cycle {n}"
+            sub = (1 << (bits * (unit if row["from_input_o"] else lanes))) - 1
+            assert (row["word_o"] & sub, row["from_input_o"]) == expected[n], f"cycle {n}"
 
 
 def tops_of_runs(beats: Sequence[tuple[int, int]]) -> list[int]:
@@ -637,6 +701,7 @@ def _front(nest: Nest) -> dict[str, int]:
         "front_stream_o": int(nest.stream),
         "front_table_o": int(nest.table),
         "front_last_o": int(nest.last),
+        "front_lanewise_o": int(nest.lanewise),
         "front_tail_o": nest.tail - 1,
         **{f"{name}_o": getattr(nest, name) for name in plain},
     }
@@ -673,7 +738,7 @@ def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) ->
         hi=rng.randint(-(2**31), 2**31 - 1),
         bias_base=rng.getrandbits(bias_bits),
         bias_step=rng.getrandbits(bias_bits),
-        tail=rng.randint(1, 64),
+        tail=rng.randint(1, 512),
         table_base=rng.getrandbits(table_bits),
         **{name: bool(rng.getrandbits(1)) for name in flags},
         **half,

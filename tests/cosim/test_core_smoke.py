@@ -28,6 +28,7 @@ class Shape:
 
     LANES: int
     RQ: int
+    TAPS: int = 1
     DATA_BITS: int = 8
     TABLE_DEPTH: int = 512
     PROGRAM_DEPTH: int = 512
@@ -39,7 +40,43 @@ class Shape:
     @property
     def name(self) -> str:
         frames = f"_frames{self.FRAME_DEPTH}" if self.FRAME_DEPTH else ""
-        return f"{self.LANES}x{self.DATA_BITS}_rq{self.RQ}{frames}"
+        return f"{self.LANES}x{self.TAPS}x{self.DATA_BITS}_rq{self.RQ}{frames}"
+
+    @property
+    def word(self) -> int:
+        """Elements of a scratchpad word and of a weight word."""
+        return self.LANES * self.TAPS
+
+    @property
+    def unit(self) -> int:
+        """Elements of the input frame that are written at once."""
+        return max(self.LANES, self.TAPS)
+
+    def group(self, nest: Nest) -> int:
+        """Results of a whole group."""
+        return self.word if nest.lanewise else self.LANES
+
+    def valid(self, nest: Nest, g: int) -> int:
+        """Valid lanes of group ``g``."""
+        return nest.tail if g == nest.counts[0] - 1 else self.group(nest)
+
+    def parts(self, nest: Nest, g: int) -> int:
+        """Sub-words that a group's results fill."""
+        return -(-self.valid(nest, g) // self.LANES)
+
+    def frame(self, d: Input) -> list[int]:
+        """The sub-words that the input frame fills."""
+        units = -(-d.run // self.unit) * self.unit // self.LANES
+        words = -(-d.run // self.word)
+        starts = [(d.result_base + i * words) * self.TAPS for i in range(d.runs)]
+        return [start + i for start in starts for i in range(units)]
+
+    def read(self, nest: Nest, g: int, element: int) -> range:
+        """The sub-words that a tap reads."""
+        first = element // self.LANES
+        if nest.lanewise:
+            return range(first, first + self.parts(nest, g))
+        return range(first, (element + self.TAPS - 1) // self.LANES + 1)
 
     def parameters(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -51,7 +88,7 @@ class Case:
 
     shape: Shape
     program: list[Input | Nest]
-    weights: np.ndarray  # [WEIGHTS_DEPTH, LANES]
+    weights: np.ndarray  # [WEIGHTS_DEPTH, LANES * TAPS]
     bias: np.ndarray  # [BIAS_DEPTH * RQ]
     shift: np.ndarray  # [BIAS_DEPTH * RQ]
     table: np.ndarray  # [TABLE_DEPTH]
@@ -73,7 +110,7 @@ class Case:
             sum(entries[i + j] << (36 * j) for j in range(shape.RQ))
             for i in range(0, len(entries), shape.RQ)
         ]
-        images = {"program": (program, 32), "weights": (weights, 8 * shape.LANES)}
+        images = {"program": (program, 32), "weights": (weights, 8 * shape.word)}
         images["bias"] = (bias, 36 * shape.RQ)
         if shape.TABLE_DEPTH:
             images["table"] = ([int(t) & 0xFF for t in self.table], 8)
@@ -88,7 +125,7 @@ class Case:
 
 
 def points(nest: Nest):
-    """Each pixel of a nest with its taps: (g, oy, ox), [(act, weight, inside)], result word."""
+    """Each pixel of a nest with its taps: (g, oy, ox), [(act, weight, inside)], result sub-word."""
     c, sa, sw, sr = nest.counts, nest.act_steps, nest.weight_steps, nest.result_steps
     for g in range(c[0]):
         for oy in range(c[1]):
@@ -111,36 +148,43 @@ def points(nest: Nest):
 def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[int, int, int, int]]:
     """Run the program on one frame; returns the log's lines of kinds 0 and 1.
 
-    ``scratch`` is int64 [SCRATCH_DEPTH, LANES] of raw, unsigned elements and is changed in place.
+    ``scratch`` is int64 [SCRATCH_DEPTH * TAPS, LANES] of raw, unsigned elements, sub-word by
+    sub-word, and is changed in place.
     """
     shape = case.shape
-    lanes, rq, bits = shape.LANES, shape.RQ, shape.DATA_BITS
+    lanes, taps_each, rq, bits = shape.LANES, shape.TAPS, shape.RQ, shape.DATA_BITS
     mask = (1 << bits) - 1
     lines = []
     beat = 0
     weights = case.weights.tolist()
     for number, nest in enumerate(case.program):
         if isinstance(nest, Input):
-            words = -(-nest.run // lanes)
+            places = shape.frame(nest)
+            per_run = len(places) // nest.runs
             for i in range(nest.runs):
                 run = [n & mask for n in frame[i * nest.run : (i + 1) * nest.run]]
-                run += [0] * (words * lanes - len(run))
-                first = nest.result_base + i * words
-                scratch[first : first + words] = np.array(run).reshape(words, lanes)
+                run += [0] * (per_run * lanes - len(run))
+                mine = places[i * per_run : (i + 1) * per_run]
+                scratch[mine] = np.array(run).reshape(per_run, lanes)
             continue
         cells = scratch
         if not nest.x_unsigned:
             cells = np.where(scratch >> (bits - 1), scratch - mask - 1, scratch)
-        flat, rows = cells.ravel().tolist(), cells.tolist()
+        flat = cells.ravel().tolist()
         done = []
+        group = shape.group(nest)
         for (g, _, _), taps, word in points(nest):
-            acc = [0] * lanes
+            acc = [0] * group
             first = True
             for a, w, inside in taps:
                 if not inside:
                     continue
-                row = rows[a // lanes] if nest.lanewise else [flat[a]] * lanes
-                if not nest.max:
+                row = flat[a : a + shape.word]
+                if not nest.lanewise:
+                    for t in range(taps_each):
+                        x, part = flat[a + t], weights[w][t * lanes : (t + 1) * lanes]
+                        acc = [s + x * k for s, k in zip(acc, part, strict=True)]
+                elif not nest.max:
                     acc = [s + x * k for s, x, k in zip(acc, row, weights[w], strict=True)]
                 elif first:
                     acc = list(row)
@@ -148,10 +192,10 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
                     acc = [max(s, x) for s, x in zip(acc, row, strict=True)]
                 first = False
             acc = [(s + 2**31) % 2**32 - 2**31 for s in acc]
-            valid = nest.tail if g == nest.counts[0] - 1 else lanes
+            valid = shape.valid(nest, g)
             base = (nest.bias_base + g * nest.bias_step) * rq
             values = []
-            for lane in range(lanes):
+            for lane in range(group):
                 if lane >= valid:
                     values.append(0)
                     continue
@@ -173,9 +217,11 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
                     lines.append((1, number, beat, v & 0xFFFFFFFF))
                     beat += 1
             else:
-                done.append((word, values))
-                text = sum((v & mask) << (bits * i) for i, v in enumerate(values))
-                lines.append((0, number, word, text))
+                for i in range(shape.parts(nest, g)):
+                    part = values[i * lanes : (i + 1) * lanes]
+                    done.append((word + i, part))
+                    text = sum((v & mask) << (bits * i) for i, v in enumerate(part))
+                    lines.append((0, number, word + i, text))
         for word, values in done:
             scratch[word] = np.array(values) & mask
     return lines
@@ -189,15 +235,18 @@ def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int, 
 
     For a sink that is always ready.
     """
-    whole = shape.LANES // shape.RQ
-    fifo = max(16, 2 * whole)
+    filled = shape.LANES // shape.RQ  # chunks of a sub-word
+    widest = shape.word // shape.RQ
+    adding = shape.TAPS.bit_length() - 1
+    fifo = max(16, 2 * widest)
     starts, beat, last = [], 0, 0  # cycle of the last beat so far
     pops: list[int] = []  # cycles in which a credit comes back
-    credit = fifo - whole
+    credit = fifo - widest
     start = 1
     for nest in program[1:]:
         starts.append(start)
-        late = 2 if nest.table else 0
+        late = adding + (2 if nest.table else 0)
+        whole = shape.group(nest) // shape.RQ
         tail_chunks = -(-nest.tail // shape.RQ)
         last = start - 1
         drain = 0
@@ -214,12 +263,12 @@ def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int, 
                     last = max(last, pops.pop(0) + 1)
                     credit += 1
                 credit -= chunks
-                lanes = nest.tail if tail_group else shape.LANES
+                lanes = nest.tail if tail_group else shape.group(nest)
                 for i in range(chunks):
                     for _ in range(min(shape.RQ, lanes - i * shape.RQ)):
                         beat = max(beat + 1, last + 13 + late + i)
                     pops.append(beat)
-        gap = 10 + min(tail_chunks + 1, whole) + late
+        gap = 10 + tail_chunks + (1 if tail_chunks % filled else 0) + late
         start = max(last + gap, start + 35)
     return starts, last, beat
 
@@ -231,7 +280,7 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
     """
     starts, last_tap, cycles = predict(case.program, case.shape)
     frame = case.program[0]
-    lanes = case.shape.LANES
+    unit = case.shape.unit
     ends: list[int] = []
     for elements in accepted:
         if case.shape.FRAME_DEPTH == 0:
@@ -241,7 +290,7 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
             free = begin + last_tap + 1 if ends else 0
             read = 0
             for i, cycle in enumerate(elements):
-                if i % frame.run == frame.run - 1 or i % frame.run % lanes == lanes - 1:
+                if i % frame.run == frame.run - 1 or i % frame.run % unit == unit - 1:
                     read = max(read + 1, cycle + 3, free)
             resident = read + 3
             idle = ends[-1] + 1 if ends else 0
@@ -258,12 +307,12 @@ class _Again(Exception):
     """This draw gave no legal nest."""
 
 
-def _spread(rng: random.Random, counts: list[int], limit: int) -> list[int]:
-    """Steps that give every combination of indices a number of its own; 0 where a count is 1."""
+def _spread(rng: random.Random, counts: list[int], limit: int, size: int) -> list[int]:
+    """Steps that keep all combinations of indices ``size`` apart; 0 where a count is 1."""
     order = [i for i in range(len(counts)) if counts[i] > 1]
     rng.shuffle(order)
     steps = [0] * len(counts)
-    reach = 1
+    reach = size
     for i in order:
         step = reach + rng.choice([0, 0, 0, 1, 2])
         steps[i] = step if rng.random() < 0.7 else -step
@@ -308,9 +357,10 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
     if small:
         counts[3:] = [1, 1, rng.choice([1, 1, 2, 3])]
         counts[1:3] = [rng.choice([1, 3, 5]), rng.choice([1, 2, 7])]
-    tail = rng.choice([lanes, lanes, rng.randint(1, lanes)])
-    # activations: whatever addresses, as long as the valid taps read written words
-    unit = 1 if kind == "dense" else lanes
+    group = lanes if kind == "dense" else shape.word
+    tail = rng.choice([group, group, rng.randint(1, group)])
+    # activations: whatever addresses, as long as the valid taps read written sub-words
+    unit = shape.TAPS if kind == "dense" else shape.word
     reach = rng.choice([1, 2, 4, lanes])
     act_steps = [0 if c == 1 else unit * rng.randint(-reach, reach) for c in counts]
     coordinates = {}
@@ -326,8 +376,9 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
     else:
         weight_steps = [0 if c == 1 else rng.randint(-3, 3) for c in counts]
         weight_base = _base(rng, counts, weight_steps, shape.WEIGHTS_DEPTH)
-    bias_step = rng.choice([0, lanes // shape.RQ, 1]) if counts[0] > 1 else 0
-    bias_base = _base(rng, counts[:1], [bias_step], shape.BIAS_DEPTH, lanes // shape.RQ - 1)
+    per_group = group // shape.RQ
+    bias_step = rng.choice([0, per_group, 1]) if counts[0] > 1 else 0
+    bias_base = _base(rng, counts[:1], [bias_step], shape.BIAS_DEPTH, per_group - 1)
     table = shape.TABLE_DEPTH > 0 and rng.random() < 0.3
     lo, hi = _limits(rng, shape, stream, table)
     nest = Nest(
@@ -353,49 +404,67 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
         last=last,
         **coordinates,
     )
-    offsets = sorted({a for _, taps, _ in points(nest) for a, _, inside in taps if inside})
+    offsets = sorted({(a, g) for (g, _, _), taps, _ in points(nest) for a, _, i in taps if i})
     if not offsets and rng.random() < 0.95:
         raise _Again
     places = sorted(written)
     for _ in range(60):
-        base = rng.choice(places) * lanes + (rng.randrange(lanes) if unit == 1 else 0)
-        base -= rng.choice(offsets or [0])
-        if base >= 0 and all((base + a) // lanes in written for a in offsets):
+        base = rng.choice(places) * lanes + (rng.randrange(lanes) if kind == "dense" else 0)
+        base = base // unit * unit - rng.choice(offsets or [(0, 0)])[0]
+        read = {sub for a, g in offsets for sub in shape.read(nest, g, base + a)}
+        if base >= 0 and read <= written:
             break
     else:
         raise _Again
     nest = replace(nest, act_base=base)
     if stream:
         return nest
-    read = {(base + a) // lanes for a in offsets}
+    depth, parts = (
+        shape.SCRATCH_DEPTH * shape.TAPS,
+        max(shape.parts(nest, g) for g in range(counts[0])),
+    )
     for _ in range(60):
-        steps = _spread(rng, counts[:3], shape.SCRATCH_DEPTH)
-        start = _base(rng, counts[:3], steps, shape.SCRATCH_DEPTH)
+        steps = _spread(rng, counts[:3], depth, parts)
+        start = _base(rng, counts[:3], steps, depth, parts - 1)
         placed = replace(nest, result_base=start, result_steps=tuple(steps))
-        if not {word for _, _, word in points(placed)} & read:
+        if not results(placed, shape) & read:
             return placed
     raise _Again
 
 
+def results(nest: Nest, shape: Shape) -> set[int]:
+    """The sub-words that a nest writes."""
+    return {sub + i for (g, _, _), _, sub in points(nest) for i in range(shape.parts(nest, g))}
+
+
 def _in_place(rng: random.Random, shape: Shape, written: set[int]) -> Nest:
     """A lane-wise nest that overwrites the words it reads."""
-    words = rng.choice([w for w in written if w + 1 in written])
-    count = 1
-    while words + count in written and count < 7:
+    tail = rng.randint(1, shape.word)
+    parts = -(-tail // shape.LANES)
+
+    def whole(word: int) -> bool:
+        return all(word * shape.TAPS + i in written for i in range(parts))
+
+    words = [w for w in range(shape.SCRATCH_DEPTH) if whole(w)]
+    if not words:
+        raise _Again
+    first, count = rng.choice(words), 1
+    while whole(first + count) and count < 7:
         count += 1
+    step = count > 1
     return Nest(
         counts=(1, 1, count, 1, 1, 1),
-        act_base=words * shape.LANES,
-        act_steps=(0, 0, shape.LANES, 0, 0, 0),
+        act_base=first * shape.word,
+        act_steps=(0, 0, shape.word * step, 0, 0, 0),
         weight_base=rng.randrange(shape.WEIGHTS_DEPTH),
         weight_steps=(0,) * 6,
-        result_base=words,
-        result_steps=(0, 0, 1),
+        result_base=first * shape.TAPS,
+        result_steps=(0, 0, shape.TAPS * step),
         lo=-(2 ** (shape.DATA_BITS - 1)),
         hi=2 ** (shape.DATA_BITS - 1) - 1,
-        bias_base=rng.randrange(shape.BIAS_DEPTH - shape.LANES // shape.RQ + 1),
+        bias_base=rng.randrange(shape.BIAS_DEPTH - shape.word // shape.RQ + 1),
         bias_step=0,
-        tail=rng.randint(1, shape.LANES),
+        tail=tail,
         lanewise=True,
     )
 
@@ -408,24 +477,24 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
     highest = rng.choice([0, 7, 10, 31])
     shift = np.array([rng.randint(0, highest) for _ in range(entries)])
     weights = np.array(
-        [[rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(shape.LANES)]
+        [[rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(shape.word)]
          for _ in range(shape.WEIGHTS_DEPTH)]
     )  # fmt: skip
     table = np.array([rng.randint(-128, 127) for _ in range(shape.TABLE_DEPTH)])
-    run, runs = rng.choice([1, 2, rng.randint(1, 3 * shape.LANES)]), rng.choice([1, 2, 9])
+    run, runs = rng.choice([1, 2, rng.randint(1, 3 * shape.word)]), rng.choice([1, 2, 9])
     run += 8 if shape.LANES == 1 else 0
-    words = runs * -(-run // shape.LANES)
-    base = rng.randrange(shape.SCRATCH_DEPTH - words + 1)
-    written = set(range(base, base + words))
-    program: list[Input | Nest] = [Input(run, runs, base)]
+    words = runs * -(-run // shape.word)
+    first = Input(run, runs, rng.randrange(shape.SCRATCH_DEPTH - words + 1))
+    written = set(shape.frame(first))
+    program: list[Input | Nest] = [first]
     nests = rng.randint(1, min(12, shape.PROGRAM_DEPTH // 32 - 1))
     while len(program) <= nests:
         last = len(program) == nests
         stream = last or rng.random() < 0.3
-        if not stream and rng.random() < 0.15 and any(w + 1 in written for w in written):
-            program.append(_in_place(rng, shape, written))
-            continue
         try:
+            if not stream and rng.random() < 0.15:
+                program.append(_in_place(rng, shape, written))
+                continue
             nest = _nest(rng, shape, written, stream, last)
         except _Again:
             continue
@@ -433,7 +502,7 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
             continue
         program.append(nest)
         if not stream:
-            written |= {word for _, _, word in points(nest)}
+            written |= results(nest, shape)
     low = -(2 ** (shape.DATA_BITS - 1))
     frames = [
         [rng.choice([low, -low - 1, rng.randint(low, -low - 1)]) for _ in range(run * runs)]
@@ -458,7 +527,7 @@ def read_log(path: Path) -> list[tuple[int, int, int, int]]:
 
 def check_log(case: Case, log: list[tuple[int, int, int, int]], timed: bool) -> list[list[int]]:
     """Compare a log with the interpreter (and the cycle model); returns the beats of each frame."""
-    scratch = np.zeros((case.shape.SCRATCH_DEPTH, case.shape.LANES), np.int64)
+    scratch = np.zeros((case.shape.SCRATCH_DEPTH * case.shape.TAPS, case.shape.LANES), np.int64)
     results = [line for line in log if line[0] in (0, 1)]
     ends = [line for line in log if line[0] == 3]
     assert len(ends) == len(case.frames)
@@ -491,16 +560,16 @@ def _numbers(path: Path) -> list[list[int]]:
 def check_intake(case: Case, accepted: list[list[int]], ends: list[int]) -> None:
     """A source that never pauses is held up only where docs/core.md says so."""
     starts, _, cycles = predict(case.program, case.shape)
-    words = case.program[0].runs * -(-case.program[0].run // case.shape.LANES)
+    units = case.program[0].runs * -(-case.program[0].run // case.shape.unit)
     for number, elements in enumerate(accepted):
-        if case.shape.FRAME_DEPTH == 0 or words * len(accepted) <= case.shape.FRAME_DEPTH - 8:
+        if case.shape.FRAME_DEPTH == 0 or units * len(accepted) <= case.shape.FRAME_DEPTH - 8:
             assert elements == list(range(elements[0], elements[0] + len(elements)))
         if number == 0:
             continue
         if case.shape.FRAME_DEPTH == 0:
             fetched = ends[number - 1] - cycles + starts[-1] + 68
             assert elements[0] == max(ends[number - 1] + 2, fetched)
-        elif words * len(accepted) <= case.shape.FRAME_DEPTH - 8:
+        elif units * len(accepted) <= case.shape.FRAME_DEPTH - 8:
             assert elements[0] == accepted[number - 1][-1] + 2
 
 
@@ -517,6 +586,12 @@ SHAPES = [
     Shape(LANES=1, RQ=1, FRAME_DEPTH=16),
     Shape(LANES=2, RQ=2, DATA_BITS=16, TABLE_DEPTH=0, FRAME_DEPTH=256),
     Shape(LANES=16, RQ=2, FRAME_DEPTH=32),
+    Shape(LANES=4, RQ=1, TAPS=2),
+    Shape(LANES=8, RQ=2, TAPS=4, TABLE_DEPTH=0),
+    Shape(LANES=2, RQ=2, TAPS=4, DATA_BITS=16, TABLE_DEPTH=0),
+    Shape(LANES=1, RQ=1, TAPS=8, BIAS_DEPTH=200),
+    Shape(LANES=2, RQ=1, TAPS=2, FRAME_DEPTH=32),
+    Shape(LANES=4, RQ=4, TAPS=8, TABLE_DEPTH=256, FRAME_DEPTH=64),
 ]
 
 

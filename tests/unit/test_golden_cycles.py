@@ -12,36 +12,39 @@ def nest(counts, tail, **fields):
     return Nest(counts, 0, (0,) * 6, 0, (0,) * 6, 0, (0,) * 3, -128, 127, 0, 0, tail, **fields)
 
 
-def core_of(lanes, rq):
-    return Core(lanes, 1, 8, 8, rq, 64, 64, 64, 0, 64)
+def core_of(lanes, rq, taps=1):
+    return Core(lanes, taps, 8, 8, rq, 64, 64, 64, 0, 64)
 
 
 def one_by_one(program, core):
     """docs/core.md with a step per pixel and per beat."""
-    whole = core.lanes // core.rq
-    room = max(16, 2 * whole)
+    widest = core.lanes * core.taps // core.rq
+    adding = {1: 0, 2: 1, 4: 2, 8: 3}[core.taps]
+    room = max(16, 2 * widest)
     start, last_beat, left, starts, queued = 1, 0, [], [], 0
     for d in program[1:]:
         starts.append(start)
         tap, drain = start - 1, 0
         for pixel in range(d.pixels):
             final = pixel >= (d.counts[0] - 1) * d.counts[1] * d.counts[2]
-            lanes = d.tail if final else core.lanes
+            whole = core.lanes * core.taps if d.lanewise else core.lanes
+            lanes = d.tail if final else whole
             chunks = -(-lanes // core.rq)
             tap += max(d.taps, drain)
             drain = chunks
             if not d.stream:
                 continue
             # wait until a whole group fits; a chunk that leaves in cycle c makes room in c + 1
-            while queued - sum(c < tap for c in left) > room - whole:
+            while queued - sum(c < tap for c in left) > room - widest:
                 tap += 1
             for i in range(chunks):
                 for _ in range(min(core.rq, lanes - i * core.rq)):
-                    last_beat = max(last_beat + 1, tap + 13 + 2 * d.table + i)
+                    last_beat = max(last_beat + 1, tap + 13 + adding + 2 * d.table + i)
                 left.append(last_beat)
             queued += chunks
-        gap = 10 + min(-(-d.tail // core.rq) + 1, whole) + 2 * d.table
-        start = max(tap + gap, start + 35)
+        chunks = -(-d.tail // core.rq)
+        filled = -(-d.tail // core.lanes) * (core.lanes // core.rq)  # if all sub-words were full
+        start = max(tap + 10 + min(chunks + 1, filled) + adding + 2 * d.table, start + 35)
     return last_beat, starts
 
 
@@ -50,14 +53,16 @@ def test_the_prediction_is_that_of_single_steps(seed):
     rng = np.random.default_rng(seed)
     lanes = int(rng.choice([1, 2, 4, 8, 16, 64]))
     rq = int(rng.choice([r for r in (1, 2, 4, 8) if r <= lanes]))
-    core = core_of(lanes, rq)
+    taps = int(rng.choice([1, 1, 2, 4, 8]))
+    core = core_of(lanes, rq, taps)
     program = [Input(4, 1, 0)]
     for i in range(n := int(rng.integers(1, 5))):
         counts = tuple(int(c) for c in rng.integers(1, 5, 6))
         stream = i == n - 1 or bool(rng.integers(2))
-        tail = int(rng.integers(1, lanes + 1))
-        table = bool(rng.integers(2))
-        program.append(nest(counts, tail, stream=stream, table=table, last=i == n - 1))
+        lanewise = bool(rng.integers(2))
+        tail = int(rng.integers(1, (lanes * taps if lanewise else lanes) + 1))
+        flags = {"lanewise": lanewise, "table": bool(rng.integers(2)), "last": i == n - 1}
+        program.append(nest(counts, tail, stream=stream, **flags))
     got = predict(program, core)
     total, starts = one_by_one(program, core)
     assert (got.total, [n.start for n in got.nests]) == (total, starts)
