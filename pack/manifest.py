@@ -44,7 +44,12 @@ class Core:
 
     @property
     def multipliers(self) -> int:
+        """Also the elements of a scratchpad word and of a weight word."""
         return self.lanes * self.taps
+
+    def group(self, lanewise: bool) -> int:
+        """Results that a nest computes side by side: all multipliers' if lane-wise, else LANES."""
+        return self.multipliers if lanewise else self.lanes
 
     def word_bits(self, image: str) -> int:
         """Bits of one word of an image.
@@ -124,12 +129,16 @@ class Frame:
 class NestInfo:
     """What a descriptor of the program computes.
 
-    ``channels[i]`` is the layer's output channel in lane i % LANES of group i // LANES, or -1
-    for a padding lane.
+    ``channels[i]`` is the layer's output channel in lane i % n of group i // n, n being
+    ``Core.group`` of the nest, or -1 for a padding lane. The nest's pixel (oy, ox) is the layer's
+    (origin[0] + oy * stride[0], origin[1] + ox * stride[1]): a layer may be several nests that
+    share its pixels out.
     """
 
     layer: Count
     channels: list[int]
+    origin: tuple[Count, Count] = (0, 0)
+    stride: tuple[Positive, Positive] = (1, 1)
 
 
 @dataclass(frozen=True, config=_STRICT)
