@@ -56,6 +56,7 @@ def command(
                 "macs": layer.macs,
                 "source": layer.source,
                 "nests": len(mine),
+                # as result_address in sub-words of LANES elements
                 "activation_address": [n.act_base // manifest.core.lanes for n in mine],
                 "weight_address": [n.weight_base for n in mine],
                 "bias_address": [n.bias_base for n in mine],
@@ -120,7 +121,7 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> N
     columns = ("layer", "op", "y x c", "format", "MACs", "weights at", "result at", "source")
     table("", columns, rows)
     core = manifest.core
-    scratch_bits = core.lanes * core.data_bits
+    scratch_bits = core.multipliers * core.data_bits
     memories = [(i["name"], i["words"], i["bits"]) for i in images]
     memories.append(("scratchpad", core.scratch_depth, scratch_bits))
     sized = [(n, w, b, f"{w * b / 8192:.1f} KiB") for n, w, b in memories]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.machine import Machine, Results
 from bramcast.pack.descriptor import Nest
 from bramcast.pack.manifest import Format, LayerInfo
@@ -27,26 +28,39 @@ def layer_results(machine: Machine, results: Results) -> Iterator[LayerResult]:
     """Collect the nests of each layer; needs ``Machine.run(..., keep_layers=True)``."""
     manifest = machine.manifest
     assert manifest is not None and results.nests, "run with a manifest and keep_layers"
-    lanes = machine.core.lanes
     by_layer: dict[int, NDArray[np.int64]] = {}
-    for nest_result in results.nests:
-        nest = machine.program[nest_result.descriptor]
-        info = manifest.nests[nest_result.descriptor - 1]
+    for result in results.nests:
+        nest = machine.program[result.descriptor]
+        info = manifest.nests[result.descriptor - 1]
         assert isinstance(nest, Nest)
         layer = manifest.layers[info.layer]
         height, width, channels = layer.shape
-        words = nest_result.words
-        samples, groups = len(words), nest.counts[0]
-        lanewise = words.reshape(samples, groups, height, width, lanes)
-        values = lanewise.transpose(0, 1, 4, 2, 3).reshape(samples, groups * lanes, height, width)
+        values = _by_channel(result.words, nest, Groups.of(nest, machine.core))
         channel = np.array(info.channels, np.int64)
         valid = channel >= 0
         whole = by_layer.setdefault(
-            info.layer, np.zeros((samples, channels, height, width), np.int64)
+            info.layer, np.zeros((len(values), channels, height, width), np.int64)
         )
-        whole[:, channel[valid]] = _numbers(values[:, valid], layer.format, nest)
+        y, x = layer_pixels(nest, info)
+        whole[:, channel[valid], y, x] = _numbers(values[:, valid], layer.format, nest)
     for index in sorted(by_layer):
         yield LayerResult(manifest.layers[index], by_layer[index])
+
+
+def _by_channel(words: NDArray[np.int32], nest: Nest, groups: Groups) -> NDArray[np.int32]:
+    """Rows [samples, rows, LANES] as [samples, groups * width, oy, ox]."""
+    samples = len(words)
+    split = (groups.count - 1) * groups.pixels * groups.subs
+    parts = []
+    for rows, count, subs in (
+        (words[:, :split], groups.count - 1, groups.subs),
+        (words[:, split:], 1, groups.last_subs),
+    ):
+        grouped = rows.reshape(samples, count, groups.pixels, subs * groups.lanes)
+        moved = np.zeros((samples, count, groups.width, groups.pixels), np.int32)
+        moved[:, :, : subs * groups.lanes] = grouped.swapaxes(2, 3)
+        parts.append(moved)
+    return np.concatenate(parts, axis=1).reshape(samples, -1, *nest.counts[1:3])
 
 
 def _numbers(bits: NDArray[np.integer], fmt: Format, nest: Nest) -> NDArray[np.int64]:

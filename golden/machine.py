@@ -9,6 +9,7 @@ How it gets its speed: the samples of a chunk lie side by side in the last axis 
 as well as lane-wise nests become exact matrix products of gathered rows.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,20 @@ from bramcast.golden.arith import (
     requantize_in_place,
     wrap32,
 )
+from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.validate import validate
 from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.errors import InputError, ProgramError
 from bramcast.pack.images import load_images
-from bramcast.pack.manifest import MANIFEST_NAME, Core, Frame, Manifest, read_manifest
+from bramcast.pack.manifest import (
+    MANIFEST_NAME,
+    Core,
+    Frame,
+    LayerInfo,
+    Manifest,
+    NestInfo,
+    read_manifest,
+)
 from bramcast.pack.words import Words, unpack_bias, unpack_lanes
 
 Progress = Callable[[int], None]
@@ -43,12 +53,12 @@ _TAPS_AT_ONCE = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class NestResult:
-    """What one nest produced, in the order of docs/format.md (g, oy, ox).
+    """What one nest produced, a row for each sub-word; ``Groups`` gives their order.
 
     Attributes:
         descriptor: index in the program.
-        addresses: scratchpad word of each result, int64 [pixels]; -1 for a stream nest.
-        words: int32 [samples, pixels, LANES]: the bits in the scratchpad (0..2**DATA_BITS - 1), or
+        addresses: sub-word of the scratchpad, int64 [rows]; -1 for a stream nest.
+        words: int32 [samples, rows, LANES]: the bits in the scratchpad (0..2**DATA_BITS - 1), or
             the numbers on the stream (32 bits signed; lanes that don't leave are 0).
     """
 
@@ -76,9 +86,10 @@ class _Budget:
 class _Chunk:
     """State of one chunk of samples: the scratchpad and where results go."""
 
-    words: NDArray[np.integer]  # [words + 1, LANES, samples], the last word is zero
+    words: NDArray[np.integer]  # [words + 1, elements of a word, samples], the last word is zero
+    subs: NDArray[np.integer]  # the same by sub-words, [(words + 1) * TAPS, LANES, samples]
     beats: NDArray[np.int64]  # [beats, samples]
-    kept: dict[int, NDArray[np.int32]]  # descriptor -> [samples, pixels, LANES]
+    kept: dict[int, NDArray[np.int32]]  # descriptor -> [samples, rows, LANES]
     work: Workspace
 
     @property
@@ -105,11 +116,20 @@ def _progression(index: NDArray[np.int64]) -> slice | None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A block of results: flattened pixels (oy, ox) and groups, and the words they are put in."""
+    """A block of results: flattened pixels (oy, ox) and groups, and where they are put.
+
+    Attributes:
+        lanes: results of a group that are computed: those of its valid sub-words, or some more.
+        subs: sub-words of a group that are kept.
+        to: their addresses in the scratchpad, pixel by pixel, group by group; where ``subs`` is
+            more than 1, that of a group's first one.
+    """
 
     pixels: slice
     groups: slice
-    words: slice | NDArray[np.int64]  # pixel by pixel, group by group
+    lanes: int
+    subs: int
+    to: slice | NDArray[np.int64]
 
 
 class _Epilogue:
@@ -117,11 +137,11 @@ class _Epilogue:
 
     def __init__(self, machine: "Machine", index: int, nest: Nest, bound: int, beat: int) -> None:
         core = machine.core
-        groups = nest.counts[0]
-        self.nest, self.index, self.lanes, self.beat = nest, index, core.lanes, beat
-        self.n_pixels = nest.counts[1] * nest.counts[2]
-        start = nest.bias_base + nest.bias_step * np.arange(groups, dtype=np.int64)
-        entry = start[:, None] * core.rq + np.arange(core.lanes)
+        self.nest, self.index, self.beat = nest, index, beat
+        self.groups = Groups.of(nest, core)
+        width, count = self.groups.width, self.groups.count
+        start = nest.bias_base + nest.bias_step * np.arange(count, dtype=np.int64)
+        entry = start[:, None] * core.rq + np.arange(width)
         # Lanes behind the tail are zeroed in the end, so their entries may be missing.
         entry = np.minimum(entry, len(machine.bias) - 1)
         bias, shift = machine.bias[entry], machine.shift[entry]
@@ -129,7 +149,7 @@ class _Epilogue:
         largest = bound + int(np.abs(bias).max()) + int(half.max())
         self.wraps = bound >= 1 << 31
         self.dtype: type[np.integer] = np.int32 if largest < 1 << 31 else np.int64
-        self.offset = (bias + half).astype(self.dtype)[:, :, None]  # [groups, LANES, 1]
+        self.offset = (bias + half).astype(self.dtype)[:, :, None]  # [groups, width, 1]
         self.shift = shift.astype(self.dtype)[:, :, None]
         self.one_shift = bool(np.all(shift == shift[0, 0]))
         self.lookup: NDArray[np.integer] | None = None
@@ -137,65 +157,103 @@ class _Epilogue:
             table = machine.table[nest.table_base * 256 : nest.table_base * 256 + 256]
             signed = nest.stream and not nest.y_unsigned
             self.lookup = table.view(np.int8) if signed else table
-        address = nest.result_base + _affine(nest.counts[:3], nest.result_steps)
-        self.address = address.reshape(groups, self.n_pixels)
+        first = nest.result_base + _affine(nest.counts[:3], nest.result_steps)
+        self.first = first.reshape(count, self.groups.pixels)  # a group's first sub-word
 
     @property
     def beats(self) -> int:
         """Beats that the nest sends."""
-        lanes = (self.nest.counts[0] - 1) * self.lanes + self.nest.tail
-        return self.n_pixels * lanes if self.nest.stream else 0
+        return self.groups.results if self.nest.stream else 0
+
+    @property
+    def lanes(self) -> int:
+        """Results of a typical group that are computed."""
+        return self._lanes(0)
+
+    def _lanes(self, group: int) -> int:
+        # A power of two, so that a word of the scratchpad is a whole number of such parts.
+        subs = self.groups.subs_of(group)
+        return self.groups.lanes << (subs - 1).bit_length()
+
+    def ranges(self, at_once: int) -> Iterator[slice]:
+        """All groups, some at once; the last one alone if it has fewer sub-words."""
+        last = self.groups.count - 1
+        yield from _ranges(last if self.groups.ragged else last + 1, at_once)
+        if self.groups.ragged:
+            yield slice(last, last + 1)
 
     def place(self, pixels: slice, groups: slice) -> _Place:
-        address = np.ascontiguousarray(self.address[groups, pixels].T).reshape(-1)
-        run = None if self.nest.stream else _progression(address)
-        return _Place(pixels, groups, address if run is None else run)
+        first = np.ascontiguousarray(self.first[groups, pixels].T).reshape(-1)
+        run = None if self.nest.stream else _progression(first)
+        subs, lanes = self.groups.subs_of(groups.stop - 1), self._lanes(groups.stop - 1)
+        return _Place(pixels, groups, lanes, subs, first if run is None else run)
 
     def finish(self, chunk: _Chunk, acc: NDArray[np.integer], place: _Place) -> None:
-        """Take accumulators [pixels, groups, LANES, samples] to their place; may overwrite them."""
-        nest = self.nest
+        """Take accumulators [pixels, groups, lanes, samples] to their place; may overwrite them."""
+        nest, lanes = self.nest, place.lanes
         if self.wraps:
             acc = wrap32(acc.astype(np.int64))
         if acc.dtype != self.dtype:
             acc = acc.astype(self.dtype)
-        shift = self.shift[0, 0, 0] if self.one_shift else self.shift[place.groups]
-        values = requantize_in_place(acc, self.offset[place.groups], shift, nest.lo, nest.hi)
+        shift = self.shift[0, 0, 0] if self.one_shift else self.shift[place.groups, :lanes]
+        offset = self.offset[place.groups, :lanes]
+        values = requantize_in_place(acc, offset, shift, nest.lo, nest.hi)
         if self.lookup is not None:
             values = self.lookup[values.astype(np.uint8)]
-        if place.groups.stop == nest.counts[0] and nest.tail < self.lanes:
+        if place.groups.stop == nest.counts[0] and nest.tail < lanes:
             values[:, -1, nest.tail :] = 0
         if nest.stream:
             self._send(chunk, values, place)
-        elif isinstance(place.words, slice):
-            np.copyto(chunk.words[place.words].reshape(values.shape), values, casting="unsafe")
+        elif place.subs > 1:
+            self._write(chunk, values, place)
+        elif isinstance(place.to, slice):
+            np.copyto(chunk.subs[place.to].reshape(values.shape), values, casting="unsafe")
         else:
-            flat = values.reshape(len(place.words), self.lanes, -1)
-            chunk.words[place.words] = flat.astype(chunk.words.dtype)
+            flat = values.reshape(len(place.to), lanes, -1)
+            chunk.subs[place.to] = flat.astype(chunk.subs.dtype)
         if chunk.kept:
             self._keep(chunk, values, place)
 
+    def _write(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
+        """Groups of several sub-words to the scratchpad."""
+        n, subs, samples = values.shape[0] * values.shape[1], place.subs, chunk.samples
+        parts = values.reshape(n, -1, self.groups.lanes, samples)[:, :subs]
+        if isinstance(place.to, slice):
+            target = chunk.subs[place.to.start :]
+            strides = (place.to.step * target.strides[0], *target.strides)
+            np.copyto(as_strided(target, parts.shape, strides), parts, casting="unsafe")
+        else:
+            chunk.subs[place.to[:, None] + np.arange(subs)] = parts.astype(chunk.subs.dtype)
+
     def _send(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
         for i, g in enumerate(range(place.groups.start, place.groups.stop)):
-            lanes = self.nest.tail if g == self.nest.counts[0] - 1 else self.lanes
-            first = self.beat + g * self.n_pixels * self.lanes
+            lanes = self.groups.valid(g)
+            first = self.beat + g * self.groups.pixels * self.groups.width
             run = slice(first + place.pixels.start * lanes, first + place.pixels.stop * lanes)
             chunk.beats[run] = values[:, i, :lanes].reshape(-1, chunk.samples)
 
     def _keep(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
-        kept = chunk.kept[self.index]
+        kept, lanes, subs = chunk.kept[self.index], self.groups.lanes, place.subs
         if not self.nest.stream:
             values = values.astype(chunk.words.dtype)  # the bits, as they lie in the word
         for i, g in enumerate(range(place.groups.start, place.groups.stop)):
-            first = g * self.n_pixels
-            run = slice(first + place.pixels.start, first + place.pixels.stop)
-            kept[:, run] = np.moveaxis(values[:, i], 2, 0)
+            first = g * self.groups.pixels * self.groups.subs
+            run = slice(first + place.pixels.start * subs, first + place.pixels.stop * subs)
+            rows = values[:, i, : subs * lanes].reshape(-1, lanes, chunk.samples)
+            kept[:, run] = np.moveaxis(rows, 2, 0)
 
 
 class _Taps:
-    """Addresses and masks of a nest's taps, as docs/format.md writes them."""
+    """Addresses and masks of a nest's taps, as docs/format.md writes them.
 
-    def __init__(self, nest: Nest) -> None:
+    A dense tap of the hardware is TAPS taps here: element a + t, and lanes t * LANES and up of the
+    weight word, which ``Machine.steps`` gives as a row of its own.
+    """
+
+    def __init__(self, nest: Nest, core: Core) -> None:
         self.nest = nest
+        self.parts = 1 if nest.lanewise else core.taps
+        self.count = nest.taps * self.parts
         _, oy, ox, ky, kx, _ = (np.arange(n, dtype=np.int64) for n in nest.counts)
         y = nest.y_start + oy[:, None] * nest.y_step_oy + ky * nest.y_step_ky
         x = nest.x_start + ox[:, None] * nest.x_step_ox + kx * nest.x_step_kx
@@ -204,52 +262,53 @@ class _Taps:
         self.masked = not (bool(np.all(self.valid_y)) and bool(np.all(self.valid_x)))
         self.one_weight = nest.weight_steps[1] == 0 and nest.weight_steps[2] == 0
 
-    def _loops(self, taps: slice) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        k, ci = np.divmod(np.arange(taps.start, taps.stop), self.nest.counts[5])
-        ky, kx = np.divmod(k, self.nest.counts[4])
-        return ky, kx, ci
+    def _loops(self, taps: slice) -> list[NDArray[np.int64]]:
+        """ky, kx, ci and t of each tap."""
+        tap, t = np.divmod(np.arange(taps.start, taps.stop), self.parts)
+        k, ci = np.divmod(tap, self.nest.counts[5])
+        return [*np.divmod(k, self.nest.counts[4]), ci, t]
 
     def acts(self, pixels: slice, taps: slice) -> NDArray[np.int64]:
         """Element addresses of group 0: [pixels, taps]."""
         oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
-        ky, kx, ci = self._loops(taps)
+        ky, kx, ci, t = self._loops(taps)
         s = self.nest.act_steps
         base = self.nest.act_base + oy * s[1] + ox * s[2]
-        rows: NDArray[np.int64] = base[:, None] + (ky * s[3] + kx * s[4] + ci * s[5])
+        rows: NDArray[np.int64] = base[:, None] + (ky * s[3] + kx * s[4] + ci * s[5] + t)
         return rows
 
     def valid(self, pixels: slice, taps: slice) -> NDArray[np.bool_]:
         """Which taps count: [pixels, taps]."""
         oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
-        ky, kx, _ = self._loops(taps)
+        ky, kx, _, _ = self._loops(taps)
         both: NDArray[np.bool_] = self.valid_y[oy[:, None], ky] & self.valid_x[ox[:, None], kx]
         return both
 
     def weights(self, groups: slice, pixels: slice, taps: slice) -> NDArray[np.int64]:
-        """Weight addresses [groups, pixels, taps]; one pixel if all have the same."""
+        """Rows of ``Machine.steps`` [groups, pixels, taps]; one pixel if all have the same."""
         pixels = slice(0, 1) if self.one_weight else pixels
         g = np.arange(groups.start, groups.stop)
         oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
-        ky, kx, ci = self._loops(taps)
+        ky, kx, ci, t = self._loops(taps)
         s = self.nest.weight_steps
         base = self.nest.weight_base + g[:, None] * s[0] + oy * s[1] + ox * s[2]
-        rows: NDArray[np.int64] = base[:, :, None] + (ky * s[3] + kx * s[4] + ci * s[5])
-        return rows
+        steps: NDArray[np.int64] = base[:, :, None] + (ky * s[3] + kx * s[4] + ci * s[5])
+        return steps * self.parts + t
 
 
 def _largest_sum(machine: "Machine", taps: _Taps) -> int:
     """A bound on any lane's |sum of products|: from the weights where they are few, else coarse."""
     nest, core = taps.nest, machine.core
     largest = (1 << core.data_bits) - 1 if nest.x_unsigned else 1 << (core.data_bits - 1)
-    coarse = largest * nest.taps << (core.weight_bits - 1)
+    coarse = largest * taps.count << (core.weight_bits - 1)
     if coarse < FLOAT32_EXACT or not taps.one_weight:
         return coarse
     total = 0
     for g in range(nest.counts[0] if nest.weight_steps[0] else 1):
-        column = np.zeros(core.lanes, np.int64)
-        for run in _ranges(nest.taps, 1 << 20):
+        column = np.zeros(core.group(nest.lanewise), np.int64)
+        for run in _ranges(taps.count, 1 << 20):
             address = taps.weights(slice(g, g + 1), slice(0, 1), run)[0, 0]
-            column += np.abs(machine.steps(nest.narrow)[address].astype(np.int64)).sum(axis=0)
+            column += np.abs(machine.steps(nest)[address].astype(np.int64)).sum(axis=0)
         total = max(total, int(column.max()))
     return max(1, total * largest)
 
@@ -312,15 +371,15 @@ class _Multiply:
     """A multiply-add nest. Subclasses say which rows and weights stand behind a block."""
 
     def __init__(self, machine: "Machine", index: int, nest: Nest, beat: int) -> None:
-        self.machine, self.nest, self.taps = machine, nest, _Taps(nest)
+        self.machine, self.nest, self.taps = machine, nest, _Taps(nest, machine.core)
         self.bound = _largest_sum(machine, self.taps)
         self.dtype = product_dtype(self.bound)
         self.out = _Epilogue(machine, index, nest, self.bound, beat)
         self._matrices: dict[tuple[int | bytes, ...], NDArray[np.floating]] = {}
         pixels_at_once, groups_at_once = self._block_shape()
-        taps = list(_ranges(nest.taps, _TAPS_AT_ONCE))
+        taps = list(_ranges(self.taps.count, _TAPS_AT_ONCE))
         self.blocks: list[_Block] = []
-        for groups in _ranges(nest.counts[0], groups_at_once):
+        for groups in self.out.ranges(groups_at_once):
             for pixels in _ranges(nest.counts[1] * nest.counts[2], pixels_at_once):
                 place = self.out.place(pixels, groups)
                 products = None
@@ -337,7 +396,7 @@ class _Multiply:
         raise NotImplementedError
 
     def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
-        """Accumulators [pixels, groups, LANES, samples], valid until the next call."""
+        """Accumulators [pixels, groups, lanes, samples], valid until the next call."""
         raise NotImplementedError
 
     def _kept(self, product: _Product, new_matrix: bool) -> _Product:
@@ -367,14 +426,13 @@ class _Dense(_Multiply):
     def _block_shape(self) -> tuple[int, int]:
         lanes, n = self.machine.core.lanes, self.machine.chunk
         groups = self.nest.counts[0] if self.nest.act_steps[0] == 0 else 1
-        per_pixel = n * (5 * min(self.nest.taps, _TAPS_AT_ONCE) + 8 * lanes * groups)
+        per_pixel = n * (5 * min(self.taps.count, _TAPS_AT_ONCE) + 8 * lanes * groups)
         return max(1, _BLOCK_BYTES // per_pixel), groups
 
     def _product(self, place: _Place, taps: slice) -> _Product:
-        lanes = self.machine.core.lanes
         rows = self.taps.acts(place.pixels, taps) + place.groups.start * self.nest.act_steps[0]
         if self.taps.masked:
-            zero = self.machine.zero_word * lanes
+            zero = self.machine.zero_word * self.machine.core.multipliers
             rows = np.where(self.taps.valid(place.pixels, taps), rows, zero)
         pixel = 0 if self.taps.one_weight else place.pixels.start
         key = (place.groups.start, pixel, taps.start)
@@ -382,22 +440,24 @@ class _Dense(_Multiply):
         new = matrix is None
         if matrix is None:
             address = self.taps.weights(place.groups, place.pixels, taps)
-            chosen = np.moveaxis(self.machine.steps(self.nest.narrow)[address], (1, 3), (0, 2))
+            chosen = np.moveaxis(self.machine.steps(self.nest)[address], (1, 3), (0, 2))
             flat = chosen.reshape(len(chosen), -1, chosen.shape[3])  # [pixels, rows, taps]
             matrix = np.ascontiguousarray(flat[0] if self.taps.one_weight else flat, self.dtype)
             self._matrices[key] = matrix
         return self._kept(_Product(_Rows.of(rows), matrix), new)
 
     def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
-        elements = self.machine.readable(chunk, self.nest).reshape(-1, chunk.samples)
+        elements = self.machine.readable(chunk, self.nest, 1)[:, 0]
         x = product.rows.read(elements, chunk.work)
         acc = exact_product(x, product.matrix, self.bound, chunk.work)
         groups = place.groups.stop - place.groups.start
-        return acc.reshape(len(acc), groups, self.machine.core.lanes, chunk.samples)
+        return acc.reshape(len(acc), groups, place.lanes, chunk.samples)
 
 
 class _LaneWise(_Multiply):
     """Gather the words behind a block; then for each lane [pixels, words] @ [words, samples].
+
+    Where a group has few valid results, a word is only the first part of the scratchpad's word.
 
     Neighbouring windows overlap, so a block of pixels reads few different words, and a small
     matrix with a zero wherever a pixel does not use a word takes the place of a loop over taps.
@@ -405,7 +465,7 @@ class _LaneWise(_Multiply):
 
     def _block_shape(self) -> tuple[int, int]:
         groups, n_oy, n_ox = self.nest.counts[:3]
-        lanes, n = self.machine.core.lanes, self.machine.chunk
+        lanes, n = self.out.lanes, self.machine.chunk
         run = slice(0, min(self.nest.taps, _TAPS_AT_ONCE))
         first = n_oy // 2 * n_ox  # the middle row is a typical one
         best, best_cost = 1, float("inf")
@@ -423,14 +483,14 @@ class _LaneWise(_Multiply):
         return best, max(1, min(groups, _BLOCK_BYTES // per_group))
 
     def _product(self, place: _Place, taps: slice) -> _Product:
-        lanes = self.machine.core.lanes
+        lanes = place.lanes
         address = self.taps.acts(place.pixels, taps) // lanes
         pixel, tap = np.nonzero(self.taps.valid(place.pixels, taps))
         words, column = np.unique(address[pixel, tap], return_inverse=True)
         groups = np.arange(place.groups.start, place.groups.stop)
         rows = words + groups[:, None] * (self.nest.act_steps[0] // lanes)
         if not words.size:
-            rows = np.full((len(groups), 1), self.machine.zero_word, np.int64)
+            rows = np.zeros((len(groups), 1), np.int64)  # any word: its weights are 0
         weights = self.taps.weights(place.groups, place.pixels, taps)
         key = (
             *(len(address), place.groups.start),
@@ -441,17 +501,16 @@ class _LaneWise(_Multiply):
         if matrix is None:
             cells = np.zeros((len(address), rows.shape[1], len(groups), lanes), self.dtype)
             of_pixel = np.zeros_like(pixel) if self.taps.one_weight else pixel
-            chosen = self.machine.steps(self.nest.narrow)[weights[:, of_pixel, tap]].astype(
-                self.dtype
-            )
-            np.add.at(cells, (pixel, column), np.moveaxis(chosen, 1, 0))
+            chosen = self.machine.steps(self.nest)[weights[:, of_pixel, tap], :lanes]
+            np.add.at(cells, (pixel, column), np.moveaxis(chosen.astype(self.dtype), 1, 0))
             matrix = np.ascontiguousarray(np.moveaxis(cells, (0, 1), (2, 3)))
-            self._matrices[key] = matrix  # [groups, LANES, pixels, words]
+            self._matrices[key] = matrix  # [groups, lanes, pixels, words]
         return self._kept(_Product(_Rows.of(rows), matrix), new)
 
     def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
-        words = product.rows.read(self.machine.readable(chunk, self.nest), chunk.work)
-        x = np.swapaxes(words, 1, 2)  # [groups, LANES, words, samples]
+        source = self.machine.readable(chunk, self.nest, place.lanes)
+        words = product.rows.read(source, chunk.work)
+        x = np.swapaxes(words, 1, 2)  # [groups, lanes, words, samples]
         acc = exact_product(x, product.matrix, self.bound, chunk.work)
         return np.moveaxis(acc, 2, 0)
 
@@ -460,22 +519,21 @@ class _Maximum:
     """A max nest: word by word, the highest number of each lane."""
 
     def __init__(self, machine: "Machine", index: int, nest: Nest, beat: int) -> None:
-        self.machine, self.nest, self.taps = machine, nest, _Taps(nest)
-        core = machine.core
-        self.out = _Epilogue(machine, index, nest, 1 << core.data_bits, beat)
-        per_pixel = machine.chunk * core.lanes * 8
+        self.machine, self.nest, self.taps = machine, nest, _Taps(nest, machine.core)
+        self.out = _Epilogue(machine, index, nest, 1 << machine.core.data_bits, beat)
+        per_pixel = machine.chunk * self.out.lanes * 8
         self.places = [
-            self.out.place(pixels, slice(g, g + 1))
-            for g in range(nest.counts[0])
+            self.out.place(pixels, groups)
+            for groups in self.out.ranges(1)
             for pixels in _ranges(
                 nest.counts[1] * nest.counts[2], max(1, _BLOCK_BYTES // per_pixel)
             )
         ]
 
     def run(self, chunk: _Chunk) -> None:
-        lanes = self.machine.core.lanes
-        source = self.machine.readable(chunk, self.nest)
         for place in self.places:
+            lanes = place.lanes
+            source = self.machine.readable(chunk, self.nest, lanes)
             n_pixels = place.pixels.stop - place.pixels.start
             acc = np.full((n_pixels, lanes, chunk.samples), np.iinfo(source.dtype).min, np.int32)
             none = np.ones(n_pixels, np.bool_)
@@ -524,10 +582,11 @@ class Machine:
         assert isinstance(first, Input)
         self.frame = first
         self.beats_in = first.run * first.runs
-        self.zero_word = _words_used(self.program, core.lanes)
-        sent = sum(d.pixels for d in self.program if isinstance(d, Nest) and d.stream)
-        bytes_each = (self.zero_word + 1) * core.lanes * (core.data_bits // 8)
-        bytes_each += sent * core.lanes * 8
+        self.zero_word = _words_used(self.program, core)
+        streams = [d for d in self.program if isinstance(d, Nest) and d.stream]
+        sent = sum(d.pixels * core.group(d.lanewise) for d in streams)
+        bytes_each = (self.zero_word + 1) * core.multipliers * (core.data_bits // 8)
+        bytes_each += sent * 8
         fitting = _CHUNK_BYTES // bytes_each
         self.chunk = max(
             1, 32 if 8 <= fitting < 32 else min(fitting // 64 * 64 or fitting, _MAX_CHUNK)
@@ -542,21 +601,25 @@ class Machine:
                 self.beats_out += self._nests[-1].out.beats
         self._work = Workspace()
 
-    def steps(self, narrow: int) -> NDArray[np.int8]:
-        """Weights by step, [steps, LANES]: a word holds 2**narrow steps, the first one lowest."""
+    def steps(self, nest: Nest) -> NDArray[np.int8]:
+        """Weights as a nest reads them: [steps, LANES * TAPS], dense [steps * TAPS, LANES].
+
+        A word holds 2**narrow steps, the first one lowest.
+        """
+        narrow = nest.narrow
         if narrow not in self._narrow_weights:
             bits = self.core.weight_bits >> narrow
             spare = self.core.weight_bits - bits
             up = np.arange(spare, -1, -bits, dtype=np.int8)[:, None]
             raw = self.weights.astype(np.int8)[:, None, :] << up
             steps = raw >> np.int8(spare)  # arithmetic: keeps the sign
-            self._narrow_weights[narrow] = steps.reshape(-1, self.core.lanes)
-        return self._narrow_weights[narrow]
+            self._narrow_weights[narrow] = steps.reshape(-1, self.core.multipliers)
+        return self._narrow_weights[narrow].reshape(-1, self.core.group(nest.lanewise))
 
-    def readable(self, chunk: _Chunk, nest: Nest) -> NDArray[np.integer]:
-        """The scratchpad as the nest reads it: signed or unsigned."""
+    def readable(self, chunk: _Chunk, nest: Nest, lanes: int) -> NDArray[np.integer]:
+        """The scratchpad as the nest reads it, signed or unsigned: [n, lanes, samples]."""
         kind = f"{'u' if nest.x_unsigned else 'i'}{self.core.data_bits // 8}"
-        return chunk.words.view(kind)
+        return chunk.words.view(kind).reshape(-1, lanes, chunk.samples)
 
     def run(
         self,
@@ -568,7 +631,7 @@ class Machine:
 
         Args:
             frames: [samples, beats] in stream order; as in hardware the low DATA_BITS count.
-            keep_layers: also return every result word of every nest.
+            keep_layers: also return every result sub-word of every nest.
             progress: called with the number of samples that are finished.
 
         Raises:
@@ -584,7 +647,7 @@ class Machine:
         kept: dict[int, NDArray[np.int32]] = {}
         if keep_layers:
             for nest in self._nests:
-                shape = (samples, nest.nest.pixels, self.core.lanes)
+                shape = (samples, nest.out.groups.rows, self.core.lanes)
                 kept[nest.out.index] = np.empty(shape, np.int32)
         for part in _ranges(samples, self.chunk):
             beats[part] = self._run_chunk(frames[part], {i: k[part] for i, k in kept.items()})
@@ -592,7 +655,7 @@ class Machine:
                 progress(part.stop)
         results = []
         for nest in self._nests if keep_layers else []:
-            address = nest.out.address.reshape(-1)
+            address = nest.out.groups.addresses(nest.nest)
             address = np.full_like(address, -1) if nest.nest.stream else address
             results.append(NestResult(nest.out.index, address, kept[nest.out.index]))
         return Results(beats, tuple(results))
@@ -601,34 +664,40 @@ class Machine:
         self, frames: NDArray[np.integer], kept: dict[int, NDArray[np.int32]]
     ) -> NDArray[np.int64]:
         """Output beats [samples, beats] of a few frames."""
-        samples, lanes = len(frames), self.core.lanes
+        samples, width = len(frames), self.core.multipliers
         raw: type[np.integer] = np.uint8 if self.core.data_bits == 8 else np.uint16
         words: NDArray[np.integer] = self._work.array(
-            "scratch", (self.zero_word + 1, lanes, samples), raw
+            "scratch", (self.zero_word + 1, width, samples), raw
         )
         words[self.zero_word] = 0
-        chunk = _Chunk(words, np.empty((self.beats_out, samples), np.int64), kept, self._work)
-        run, runs = self.frame.run, self.frame.runs
-        per_run = -(-run // lanes)
+        subs = words.reshape(-1, self.core.lanes, samples)
+        chunk = _Chunk(words, subs, np.empty((self.beats_out, samples), np.int64), kept, self._work)
+        run, runs, lead = self.frame.run, self.frame.runs, self.frame.lead
+        per_run = self.frame.span(width)
         target = chunk.words[self.frame.result_base :][: runs * per_run]
-        rows = target.reshape(runs, per_run * lanes, samples)
-        rows[:, run:] = 0
+        rows = target.reshape(runs, per_run * width, samples)
+        unit = max(self.core.lanes, self.core.taps)
+        rows[:, :lead] = 0
+        rows[:, lead + run : self.frame.span(unit) * unit] = 0  # what is behind stays as it was
         # In two steps, because a narrow transposition is cheaper than a wide one.
-        rows[:, :run] = np.moveaxis(frames.astype(raw).reshape(samples, runs, run), 0, 2)
+        values = np.moveaxis(frames.astype(raw).reshape(samples, runs, run), 0, 2)
+        rows[:, lead : lead + run] = values
         for nest in self._nests:
             nest.run(chunk)
         return chunk.beats.T
 
 
-def _words_used(program: list[Descriptor], lanes: int) -> int:
-    """One more than the highest scratchpad word that the program writes."""
+def _words_used(program: list[Descriptor], core: Core) -> int:
+    """One more than the highest scratchpad word that the program writes, or a little more."""
     top = 0
     for d in program:
         if isinstance(d, Input):
-            top = max(top, d.result_base + d.runs * -(-d.run // lanes))
+            top = max(top, d.result_base + d.runs * d.span(core.multipliers))
         elif not d.stream:
             moves = zip(d.counts[:3], d.result_steps, strict=True)
-            top = max(top, d.result_base + sum((c - 1) * s for c, s in moves if s > 0) + 1)
+            subs = d.result_base + sum((c - 1) * s for c, s in moves if s > 0)
+            subs += core.group(d.lanewise) // core.lanes
+            top = max(top, -(-subs // core.taps))
     return top
 
 
@@ -666,17 +735,26 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
     for index, (nest, info) in enumerate(zip(nests, manifest.nests, strict=True)):
         if info.layer >= len(manifest.layers):
             raise InputError(f"nests.{index}.layer: {info.layer}, there is no such layer")
-        layer = manifest.layers[info.layer]
-        positions = nest.counts[1] * nest.counts[2]
+        layer, groups = manifest.layers[info.layer], Groups.of(nest, machine.core)
         good = (
             len(layer.shape) == 3
-            and layer.shape[0] * layer.shape[1] == positions
-            and len(info.channels) == nest.counts[0] * machine.core.lanes
+            and all(
+                pixels.stop <= size
+                for pixels, size in zip(layer_pixels(nest, info), layer.shape, strict=False)
+            )
+            and len(info.channels) == groups.count * groups.width
             and -1 <= min(info.channels)
             and max(info.channels) < layer.shape[2]
+            and all(channel == -1 for channel in info.channels[groups.results // groups.pixels :])
         )
         if not good:
             raise InputError(f"nests.{index}: does not fit layer {layer.name!r} and the program")
+    for index, layer in enumerate(manifest.layers):
+        mine = [pair for pair in zip(nests, manifest.nests, strict=True) if pair[1].layer == index]
+        if not _covers(layer, mine):
+            raise InputError(
+                f"nests: those of layer {layer.name!r} don't give each of its elements once"
+            )
     for name, frame, beats in (
         ("input", manifest.input, machine.beats_in),
         ("output", manifest.output, machine.beats_out),
@@ -690,6 +768,20 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
             np.sort(order), np.arange(elements)
         ):
             raise InputError(f"{name}: dims and strides don't fit the program's {beats} elements")
+
+
+def _covers(layer: LayerInfo, nests: list[tuple[Nest, NestInfo]]) -> bool:
+    """Whether the nests of a layer, which fit it, give each of its elements once."""
+    channels = [np.array(info.channels, np.int64) for _, info in nests]
+    channels = [c[c >= 0] for c in channels]
+    sizes = [n.counts[1] * n.counts[2] * len(c) for (n, _), c in zip(nests, channels, strict=True)]
+    if sum(sizes) != math.prod(layer.shape):
+        return False
+    seen = np.zeros(layer.shape, np.bool_)
+    for (nest, info), mine in zip(nests, channels, strict=True):
+        y, x = layer_pixels(nest, info)
+        seen[y, x, mine] = True
+    return bool(np.all(seen))
 
 
 # ------------------------------------------------------------------------------ frames and arrays
@@ -755,20 +847,18 @@ def output_order(machine: Machine) -> NDArray[np.int64]:
     manifest = machine.manifest
     if manifest is None:
         raise ValueError("the machine was made without a manifest")
-    lanes, parts = machine.core.lanes, []
+    parts = []
     frame = manifest.output
-    _, width, _ = frame.dims
     for index, d in enumerate(machine.program):
         if not isinstance(d, Nest) or not d.stream:
             continue
-        groups, n_oy, n_ox = d.counts[:3]
-        channels = np.array(manifest.nests[index - 1].channels, np.int64)
-        oy, ox = np.divmod(np.arange(n_oy * n_ox), n_ox)
-        for g in range(groups):
-            valid = d.tail if g == groups - 1 else lanes
-            c = channels[g * lanes : g * lanes + valid]
-            place = (oy * frame.strides[0] + ox * frame.strides[1])[:, None] + c * frame.strides[2]
-            parts.append(place.reshape(-1))
+        info, groups = manifest.nests[index - 1], Groups.of(d, machine.core)
+        channels = np.array(info.channels, np.int64)
+        y, x = (np.arange(s.start, s.stop, s.step) for s in layer_pixels(d, info))
+        pixel = (y[:, None] * frame.strides[0] + x * frame.strides[1]).reshape(-1)
+        for g in range(groups.count):
+            c = channels[g * groups.width :][: groups.valid(g)]
+            parts.append((pixel[:, None] + c * frame.strides[2]).reshape(-1))
     order = np.concatenate(parts)
     if not np.array_equal(np.sort(order), np.arange(int(np.prod(frame.shape)))):
         raise InputError(

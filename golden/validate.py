@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.golden.cycles import MAX_CYCLES, cycle_bound
+from bramcast.golden.groups import Groups
 from bramcast.pack.descriptor import (
     ADDRESS_BITS,
     DESCRIPTOR_WORDS,
@@ -39,7 +40,7 @@ def check_core(core: Core) -> None:
     """
     rules = (
         ("lanes", core.lanes <= 64 and core.lanes.bit_count() == 1, "a power of two up to 64"),
-        ("taps", core.taps == 1, "1"),
+        ("taps", core.taps in (1, 2, 4, 8), "1, 2, 4 or 8"),
         ("data_bits", core.data_bits in (8, 16), "8 or 16"),
         ("weight_bits", core.weight_bits == 8, "8"),
         ("program_depth", core.program_depth % DESCRIPTOR_WORDS == 0, "a multiple of 32"),
@@ -47,8 +48,8 @@ def check_core(core: Core) -> None:
         ("rq", core.rq <= core.lanes and core.rq.bit_count() == 1, "a power of two up to lanes"),
         (
             "scratch_depth",
-            core.scratch_depth * core.lanes <= 1 << ADDRESS_BITS,
-            f"at most 2**{ADDRESS_BITS} / lanes",
+            core.scratch_depth * core.multipliers <= 1 << ADDRESS_BITS,
+            f"at most 2**{ADDRESS_BITS} / (lanes * taps)",
         ),
     )
     for name, good, meaning in rules:
@@ -99,7 +100,7 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
             f"program lines 1-{DESCRIPTOR_WORDS * len(program)}: the run takes about {cycles} "
             f"cycles, more than {MAX_CYCLES} (2**{MAX_CYCLES.bit_length() - 1})"
         )
-    written = np.zeros(core.scratch_depth, np.bool_)
+    written = np.zeros(core.scratch_depth * core.taps, np.bool_)
     for index, d in enumerate(program):
         place = _Place(index)
         if isinstance(d, Input):
@@ -112,7 +113,7 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
             missing = np.flatnonzero(reads & ~written)
             if missing.size:
                 raise place.error(
-                    "act_base", f"reads scratchpad word {missing[0]} before it is written"
+                    "act_base", f"reads scratchpad {_name(core)} {missing[0]} before it is written"
                 )
             if not d.stream:
                 writes = _writes(place, d, core)
@@ -121,15 +122,25 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
     return program
 
 
+def _name(core: Core) -> str:
+    """What a result address counts."""
+    return "word" if core.taps == 1 else "sub-word"
+
+
 def _check_input(place: _Place, d: Input, core: Core, written: NDArray[np.bool_]) -> None:
-    end = d.result_base + d.runs * -(-d.run // core.lanes)
+    if d.lead >= core.taps:
+        raise place.error("lead", f"must be less than TAPS = {core.taps}, got {d.lead}")
+    end = d.result_base + d.runs * d.span(core.multipliers)
     if end > core.scratch_depth:
         raise place.error(
             "result_base",
             f"the frame fills words {d.result_base}..{end - 1}, "
             f"the scratchpad has {core.scratch_depth}",
         )
-    written[d.result_base : end] = True
+    unit = max(core.lanes, core.taps)  # the rest of a run's last word is not written
+    subs = d.span(unit) * unit // core.lanes
+    runs = written[d.result_base * core.taps : end * core.taps].reshape(d.runs, -1)
+    runs[:, :subs] = True
 
 
 def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
@@ -139,7 +150,8 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
         if not good:
             raise place.error(name, text)
 
-    need(d.tail <= core.lanes, "tail", f"{d.tail} valid lanes, the core has {core.lanes}")
+    width = core.group(d.lanewise)
+    need(d.tail <= width, "tail", f"{d.tail} valid lanes, the core has {width}")
     need(d.narrow <= 2, "narrow", f"must be 0, 1 or 2 (8, 4 or 2 bits), got {d.narrow}")
     need(core.narrow or d.narrow == 0, "narrow", "the core takes 8-bit weights only")
     need(not last or d.stream, "stream", "the last nest must be a stream nest")
@@ -170,11 +182,15 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
             f"{axis}_start",
             f"the coordinate runs over {low}..{high}, outside -32768..32767",
         )
-    if d.lanewise:
-        need(d.act_base % core.lanes == 0, "act_base", f"{d.act_base} is no multiple of LANES")
-        for loop, step in zip(LOOPS, d.act_steps, strict=True):
-            text = f"a lane-wise nest's step {step} is no multiple of LANES"
-            need(step % core.lanes == 0, f"act_jump_{loop}", text)
+    unit, of = (core.multipliers, "LANES") if d.lanewise else (core.taps, "TAPS")
+    if d.lanewise and core.taps > 1:
+        of = "LANES * TAPS"
+    need(d.act_base % unit == 0, "act_base", f"{d.act_base} is no multiple of {of}")
+    for loop, step in zip(LOOPS, d.act_steps, strict=True):
+        text = (
+            f"a {'lane-wise' if d.lanewise else 'dense'} nest's step {step} is no multiple of {of}"
+        )
+        need(step % unit == 0, f"act_jump_{loop}", text)
     if d.max:
         need(d.lanewise, "max", "a max nest must be lane-wise")
         need(d.narrow == 0, "narrow", "a max nest has no weights, so it must be 0")
@@ -219,7 +235,8 @@ def _check_bias_and_table(place: _Place, d: Nest, core: Core, images: Mapping[st
         raise place.error("bias_step", f"the step is {d.bias_step}, but there is one group only")
     high = d.bias_base + (groups - 1) * d.bias_step + (d.tail - 1) // core.rq
     if groups > 1:
-        high = max(high, d.bias_base + (groups - 2) * d.bias_step + (core.lanes - 1) // core.rq)
+        width = core.group(d.lanewise)
+        high = max(high, d.bias_base + (groups - 2) * d.bias_step + (width - 1) // core.rq)
     if high >= depth:
         raise place.error(
             "bias_base", f"reads biases {d.bias_base}..{high}, the image has {depth} words"
@@ -327,58 +344,76 @@ def _axes(d: Nest) -> tuple[_Axis, _Axis]:
 
 
 def _reads(place: _Place, d: Nest, core: Core) -> NDArray[np.bool_]:
-    """The scratchpad words that valid taps read: bool [scratch_depth]."""
-    reads = np.zeros(core.scratch_depth, np.bool_)
+    """The sub-words that valid taps read: bool [scratch_depth * TAPS]."""
+    reads = np.zeros(core.scratch_depth * core.taps, np.bool_)
     y, x = _axes(d)
     spans = (y.span(), x.span())
     if spans[0] is None or spans[1] is None:
         return reads
     rest = _span((d.counts[0], d.counts[5]), (d.act_steps[0], d.act_steps[5]), d.act_base)
     low, high = (rest[i] + spans[0][i] + spans[1][i] for i in (0, 1))
-    if low < 0 or high >= core.scratch_depth * core.lanes:
+    if low < 0 or high >= core.scratch_depth * core.multipliers:
         raise place.error(
             "act_base",
             f"valid taps read elements {low}..{high}, "
-            f"the scratchpad has {core.scratch_depth * core.lanes}",
+            f"the scratchpad has {core.scratch_depth * core.multipliers}",
         )
     columns = _plus_affine(x.offsets(), d.counts[5], d.act_steps[5])
-    offsets = _plus_affine(_sums(y.offsets(), columns), d.counts[0], d.act_steps[0])
-    reads[(offsets + d.act_base) // core.lanes] = True
+    offsets = _sums(y.offsets(), columns)
+    groups, step = Groups.of(d, core), d.act_steps[0]
+    if not d.lanewise:
+        subs = max(1, core.taps // core.lanes)  # those of TAPS elements
+        parts = [(_plus_affine(offsets, d.counts[0], step), subs)]
+    else:
+        parts = [(offsets + (d.counts[0] - 1) * step, groups.last_subs)]
+        if d.counts[0] > 1:
+            parts.append((_plus_affine(offsets, d.counts[0] - 1, step), groups.subs))
+    for elements, subs in parts:
+        first = (elements + d.act_base) // core.lanes
+        for i in range(subs):
+            reads[first + i] = True
     return reads
 
 
 def _writes(place: _Place, d: Nest, core: Core) -> NDArray[np.int64]:
-    """Which pixel (g, oy, ox) writes each scratchpad word, -1 if none: int64 [scratch_depth]."""
-    low, high = _span(d.counts[:3], d.result_steps, d.result_base)
-    if low < 0 or high >= core.scratch_depth:
+    """Which pixel (g, oy, ox) writes each sub-word, -1 if none: int64 [scratch_depth * TAPS]."""
+    groups, depth, name = Groups.of(d, core), core.scratch_depth * core.taps, _name(core)
+    last = d.result_base + (d.counts[0] - 1) * d.result_steps[0]
+    low, high = _span(d.counts[1:3], d.result_steps[1:], last)
+    high += groups.last_subs - 1
+    if d.counts[0] > 1:
+        counts = (d.counts[0] - 1, *d.counts[1:3])
+        others = _span(counts, d.result_steps, d.result_base)
+        low, high = min(low, others[0]), max(high, others[1] + groups.subs - 1)
+    if low < 0 or high >= depth:
         raise place.error(
-            "result_base", f"writes words {low}..{high}, the scratchpad has {core.scratch_depth}"
+            "result_base", f"writes {name}s {low}..{high}, the scratchpad has {depth}"
         )
-    writer = np.full(core.scratch_depth, -1, np.int64)
-    if d.pixels <= core.scratch_depth:
-        address = np.full(1, d.result_base, np.int64)
-        for count, step in zip(d.counts[:3], d.result_steps, strict=True):
-            address = (address[:, None] + np.arange(count) * step).reshape(-1)
-        writer[address] = np.arange(d.pixels)
-    if np.count_nonzero(writer >= 0) != d.pixels:
-        raise place.error("result_base", "writes a scratchpad word twice")
+    writer = np.full(depth, -1, np.int64)
+    if groups.rows <= depth:
+        whole = np.repeat(np.arange(d.pixels - groups.pixels), groups.subs)
+        rest = np.repeat(np.arange(d.pixels - groups.pixels, d.pixels), groups.last_subs)
+        writer[groups.addresses(d)] = np.concatenate([whole, rest])
+    if np.count_nonzero(writer >= 0) != groups.rows:
+        raise place.error("result_base", f"writes a scratchpad {name} twice")
     return writer
 
 
 def _check_hazard(
     place: _Place, d: Nest, core: Core, reads: NDArray[np.bool_], writer: NDArray[np.int64]
 ) -> None:
-    """Rule 3: a word that is read and written belongs to one pixel of a lane-wise nest."""
-    both = np.flatnonzero(reads & (writer >= 0))
+    """Rule 3: a sub-word that is read and written belongs to one pixel of a lane-wise nest."""
+    both, name = np.flatnonzero(reads & (writer >= 0)), _name(core)
     if not both.size:
         return
     if not d.lanewise:
-        raise place.error("result_base", f"writes scratchpad word {both[0]}, which it also reads")
+        raise place.error("result_base", f"writes scratchpad {name} {both[0]}, which it also reads")
     n_g, n_oy, n_ox, n_ky, n_kx, n_ci = d.counts
     y = d.y_start + np.arange(n_oy)[:, None] * d.y_step_oy + np.arange(n_ky) * d.y_step_ky
     x = d.x_start + np.arange(n_ox)[:, None] * d.x_step_ox + np.arange(n_kx) * d.x_step_kx
     valid_y, valid_x = (y >= 0) & (y < d.y_limit), (x >= 0) & (x < d.x_limit)
     pixels, taps = np.arange(d.pixels), np.arange(d.taps)
+    groups = Groups.of(d, core)
     by_tap = d.taps <= d.pixels  # vectorise over the longer one
     for i in range(min(d.taps, d.pixels)):
         pixel, tap = (pixels, taps[i]) if by_tap else (pixels[i], taps)
@@ -389,13 +424,17 @@ def _check_hazard(
         s = d.act_steps
         element = d.act_base + g * s[0] + oy * s[1] + ox * s[2] + ky * s[3] + kx * s[4] + ci * s[5]
         counts = valid_y[oy, ky] & valid_x[ox, kx]
-        owner = writer[np.where(counts, element // core.lanes, 0)]
-        clash = counts & (owner >= 0) & (owner != pixel)
-        if np.any(clash):
-            word = int((element // core.lanes)[np.flatnonzero(clash)[0]])
-            raise place.error(
-                "result_base", f"scratchpad word {word} is written by one pixel, read by another"
-            )
+        for sub in range(groups.subs):
+            mine = counts & ((g < n_g - 1) | (sub < groups.last_subs))
+            word = element // core.lanes + sub
+            owner = writer[np.where(mine, word, 0)]
+            clash = mine & (owner >= 0) & (owner != pixel)
+            if np.any(clash):
+                raise place.error(
+                    "result_base",
+                    f"scratchpad {name} {word[np.flatnonzero(clash)[0]]} is written by one pixel, "
+                    "read by another",
+                )
 
 
 # --------------------------------------------------------------------------- what a bit stands for
@@ -459,7 +498,7 @@ def _program_bit(program: list[Descriptor], word: int, bit: int) -> str:
 def _weight_bit(
     program: list[Descriptor], core: Core, word: int, bit: int, manifest: Manifest | None
 ) -> str:
-    lane, inner = divmod(bit, core.weight_bits)
+    element, inner = divmod(bit, core.weight_bits)
     padding = ""
     for index, d in enumerate(program):
         if not isinstance(d, Nest) or d.max:
@@ -468,19 +507,17 @@ def _weight_bit(
         indices = _solve(d, step)
         if not len(indices):
             continue
-        name = _nest_name(index, manifest)
-        useful = [i for i in indices.tolist() if lane < _valid_lanes(d, i[0], core)]
+        name, groups = _nest_name(index, manifest), Groups.of(d, core)
+        part, lane = divmod(element, groups.width)
+        useful = [i for i in indices.tolist() if lane < groups.valid(i[0])]
         if not useful:
             padding = f"{name}, padding lane {lane} of group {indices[0][0]}"
             continue
         g, _, _, ky, kx, ci = useful[0]
-        channel = _channel(manifest, index, g * core.lanes + lane)
-        return f"{name}, group {g}, lane {lane}{channel}, tap ky {ky} kx {kx} ci {ci}"
+        channel = _channel(manifest, index, g * groups.width + lane)
+        neighbour = "" if groups.width == core.multipliers else f" + {part}"
+        return f"{name}, group {g}, lane {lane}{channel}, tap ky {ky} kx {kx} ci {ci}{neighbour}"
     return padding or "unused word"
-
-
-def _valid_lanes(d: Nest, group: int, core: Core) -> int:
-    return d.tail if group == d.counts[0] - 1 else core.lanes
 
 
 def _channel(manifest: Manifest | None, index: int, position: int) -> str:
@@ -515,11 +552,12 @@ def _bias_bit(
         if not isinstance(d, Nest):
             continue
         start = d.bias_base + np.arange(d.counts[0]) * d.bias_step
-        name = _nest_name(index, manifest)
-        for g in np.flatnonzero((start <= word) & (word < start + core.lanes // core.rq)).tolist():
+        name, groups = _nest_name(index, manifest), Groups.of(d, core)
+        words = groups.width // core.rq
+        for g in np.flatnonzero((start <= word) & (word < start + words)).tolist():
             lane = (word - int(start[g])) * core.rq + entry
-            if lane < _valid_lanes(d, g, core):
-                channel = _channel(manifest, index, g * core.lanes + lane)
+            if lane < groups.valid(g):
+                channel = _channel(manifest, index, g * groups.width + lane)
                 return f"{name}, group {g}, lane {lane}{channel}, {part}"
             padding = f"{name}, padding lane {lane} of group {g}, {part}"
     return padding or "unused word"

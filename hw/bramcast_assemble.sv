@@ -28,6 +28,7 @@ module bramcast_assemble #(
     input  logic                       element_valid_i,
     input  logic [DATA_BITS-1:0]       element_i,
     input  logic [LANE_BITS-1:0]       element_lane_i,
+    input  logic                       element_first_i,
     input  logic                       element_end_i,
     // results
     input  logic                       chunk_valid_i,
@@ -56,7 +57,7 @@ module bramcast_assemble #(
   end
 
   logic first;
-  assign first = element_valid_i ? element_lane_i == '0 : chunk_valid_i && chunk_index_i == '0;
+  assign first = element_valid_i ? element_first_i : chunk_valid_i && chunk_index_i == '0;
 
   logic [RQ*DATA_BITS-1:0] chunk;
   assign chunk = element_valid_i ? {RQ{element_i}} : chunk_i;

@@ -815,7 +815,7 @@ module bramcast_core #(
 
   assign {chunk_end, chunk_lanes, chunk_index, chunk_level, chunk_last, chunk_valid} = token;
 
-  logic                 element_valid, element_end;
+  logic                 element_valid, element_first, element_end;
   logic [DATA_BITS-1:0] element;
   logic [SLOT_BITS-1:0] element_lane;
 
@@ -836,6 +836,7 @@ module bramcast_core #(
       bramcast_input #(
           .LANES(UNIT),
           .UNITS(UNITS),
+          .TAPS(TAPS),
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS)
       ) u_input (
@@ -861,6 +862,7 @@ module bramcast_core #(
           .valid_o(element_valid),
           .element_o(element),
           .lane_o(element_lane),
+          .first_o(element_first),
           .word_end_o(element_end),
           .run_end_o(run_end),
           .written_i(scratch_we && scratch_from_input),
@@ -880,6 +882,7 @@ module bramcast_core #(
       assign element_valid = 1'b0;
       assign element       = '0;
       assign element_lane  = '0;
+      assign element_first = 1'b0;
       assign element_end   = 1'b0;
       assign input_address = '0;
 
@@ -895,6 +898,7 @@ module bramcast_core #(
       bramcast_frames #(
           .LANES(UNIT),
           .UNITS(UNITS),
+          .TAPS(TAPS),
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS),
           .FRAME_DEPTH(FRAME_DEPTH)
@@ -954,6 +958,7 @@ module bramcast_core #(
       .element_valid_i(element_valid),
       .element_i(element),
       .element_lane_i(element_lane),
+      .element_first_i(element_first),
       .element_end_i(element_end),
       .chunk_valid_i(chunk_valid && !stream),
       .chunk_i(chunk),

@@ -16,6 +16,7 @@
 module bramcast_frames #(
     parameter int LANES        = 16,  // 1..64, a power of two: elements of a unit
     parameter int UNITS        = 1,   // 1, 2, 4, 8: units of a scratchpad word
+    parameter int TAPS         = 1,   // as in bramcast_input
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
     parameter int FRAME_DEPTH  = 32,  // 16.., a power of two: units in the FIFO
@@ -62,7 +63,7 @@ module bramcast_frames #(
   // ------------------------------------------------------------------ elements to units
 
   logic                  start, open, room_q;
-  logic                  element_valid, element_end, frame_end, frame_end_q, run_end, run_end_q;
+  logic                  element_valid, element_first, element_end, frame_end, frame_end_q, run_end, run_end_q;
   logic [DATA_BITS-1:0]  element;
   logic [LANE_BITS-1:0]  element_lane;
   logic                  full_we;      // a unit is complete
@@ -75,6 +76,7 @@ module bramcast_frames #(
   bramcast_input #(
       .LANES(LANES),
       .UNITS(UNITS),
+      .TAPS(TAPS),
       .DATA_BITS(DATA_BITS),
       .ADDRESS_BITS(ADDRESS_BITS)
   ) u_input (
@@ -100,6 +102,7 @@ module bramcast_frames #(
       .valid_o(element_valid),
       .element_o(element),
       .lane_o(element_lane),
+      .first_o(element_first),
       .word_end_o(element_end),
       .run_end_o(run_end),
       .written_i(1'b0),
@@ -116,6 +119,7 @@ module bramcast_frames #(
       .element_valid_i(element_valid),
       .element_i(element),
       .element_lane_i(element_lane),
+      .element_first_i(element_first),
       .element_end_i(element_end),
       .chunk_valid_i(1'b0),
       .chunk_i({DATA_BITS{1'b0}}),

@@ -1,8 +1,8 @@
 // bramcast_input: takes one frame from the input stream, element by element.
 //
-// Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in element 0 of a new
-// word, words are filled one after another from result_base. A word has UNITS units; with UNITS > 1 a
-// run may leave the last ones of its last word out.
+// Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in element `lead` of a
+// new word, words are filled one after another from result_base. A word has UNITS units; with UNITS > 1
+// a run may leave the last ones of its last word out.
 //
 // The INPUT descriptor comes word by word from the fetcher, while no frame is being taken. start_i
 // then opens the stream; it closes with the frame's last element. An element accepted in cycle A
@@ -20,6 +20,7 @@
 module bramcast_input #(
     parameter int LANES        = 16,  // 1..64, a power of two: elements of a unit
     parameter int UNITS        = 1,   // 1, 2, 4, 8: units of a scratchpad word
+    parameter int TAPS         = 1,   // 1..LANES: `lead` is less
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
     parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS),    // follows: of a unit
@@ -51,6 +52,7 @@ module bramcast_input #(
     output logic                    valid_o,
     output logic [DATA_BITS-1:0]    element_o,
     output logic [LANE_BITS-1:0]    lane_o,
+    output logic                    first_o,        // the element is its unit's first
     output logic                    word_end_o,     // the element completes a unit
     output logic                    run_end_o,      // ... and its run
     input  logic                    written_i,      // a unit is being written to address_o
@@ -82,6 +84,27 @@ module bramcast_input #(
 
   logic unused;
   assign unused = &{1'b0, word_i};
+
+  logic                 run_first;   // no element of this run yet
+  logic [LANE_BITS-1:0] first_lane;  // of a run
+  generate
+    if (TAPS > 1) begin : g_lead
+      logic [$clog2(TAPS)-1:0] lead_q;
+      logic                    run_first_q;
+      always_ff @(posedge clk) begin
+        if (we_i && index_i == 5'(bramcast_pkg::INPUT_LEAD_WORD)) begin
+          lead_q <= word_i[bramcast_pkg::INPUT_LEAD_LSB +: $clog2(TAPS)];
+        end
+        if (start_i) run_first_q <= 1'b1;
+        else if (accept) run_first_q <= last_element_q;
+      end
+      assign run_first  = run_first_q;
+      assign first_lane = LANE_BITS'(lead_q);
+    end else begin : g_no_lead
+      assign run_first  = 1'b0;
+      assign first_lane = '0;
+    end
+  endgenerate
 
   logic [UNIT_BITS-1:0] first_unit, next_unit;
   generate
@@ -121,7 +144,7 @@ module bramcast_input #(
       last_run_q <= runs_q == COUNT_BITS'(1);
     end
 
-    if (start_i || (accept && last_element_q)) lane_q <= '0;
+    if (start_i || (accept && last_element_q)) lane_q <= first_lane;
     else if (accept) lane_q <= lane_q + LANE_BITS'(LANES > 1);
 
     if (start_i) address_o <= first_unit;
@@ -129,6 +152,7 @@ module bramcast_input #(
 
     element_o  <= s_axis_tdata;
     lane_o     <= lane_q;
+    first_o    <= run_first || lane_q == '0;
     word_end_o <= last_element_q || lane_q == LANE_BITS'(LANES - 1);
     run_end_o  <= last_element_q;
     valid_o    <= accept;

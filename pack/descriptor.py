@@ -88,6 +88,7 @@ NEST_FIELDS: dict[str, Field] = {
 INPUT_FIELDS: dict[str, Field] = {
     "run": _word(1),  # elements of a run, minus 1
     "runs": _word(2),  # minus 1
+    "lead": Field(3, 0, 3),
     "result_base": _word(18),
 }
 
@@ -96,13 +97,23 @@ INPUT_FIELDS: dict[str, Field] = {
 class Input:
     """Takes one frame from the input stream into the scratchpad.
 
-    ``runs`` runs of ``run`` elements each; a run starts in lane 0 of a new word and its last word
-    is filled up with zeros. Words are written one after another from word ``result_base``.
+    ``runs`` runs of ``run`` elements each; a run starts in element ``lead`` of a new word, behind
+    zeros, and its last unit (max(LANES, TAPS) elements) is filled up with zeros. Words are written
+    one after another from word ``result_base``. ``lead`` is less than TAPS.
     """
 
     run: int
     runs: int
     result_base: int
+    lead: int = 0
+
+    def span(self, elements: int) -> int:
+        """Words or units of so many elements that a run reaches into.
+
+        >>> Input(run=10, runs=49, result_base=0, lead=1).span(4)
+        3
+        """
+        return -(-(self.lead + self.run) // elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +271,7 @@ def encode(descriptor: Descriptor) -> list[int]:
         values = {
             "run": descriptor.run - 1,
             "runs": descriptor.runs - 1,
+            "lead": descriptor.lead,
             "result_base": descriptor.result_base,
         }
         layout = INPUT_FIELDS
@@ -290,7 +302,7 @@ def decode(words: Sequence[int]) -> Descriptor:
             raise ProgramError(f"reserved bits are set in descriptor word {index}: {word:#010x}")
     got = {name: _get(words, field) for name, field in layout.items()}
     if opcode == OP_INPUT:
-        return Input(run=got["run"] + 1, runs=got["runs"] + 1, result_base=got["result_base"])
+        return Input(got["run"] + 1, got["runs"] + 1, got["result_base"], got["lead"])
     counts = tuple(got[f"count_{loop}"] + 1 for loop in LOOPS)
     steps = {
         stream: tuple(

@@ -1,13 +1,14 @@
-"""Compares what the HDL wrote with golden: every result word of every nest, bit for bit."""
+"""Compares what the HDL wrote with golden: every result of every nest, bit for bit."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.golden.groups import Groups
 from bramcast.golden.machine import Machine, Results
 from bramcast.pack.descriptor import Nest
-from bramcast.pack.manifest import LayerInfo
+from bramcast.pack.manifest import Core, LayerInfo, NestInfo
 from bramcast.sim.hdl_log import BEAT, DONE, START, WORD, HdlLog
 
 
@@ -77,8 +78,8 @@ def compare(
         log: what the HDL wrote for the same frames, in order.
         beats: int64 [frames, beats], what came out of the stream; None if it was not recorded.
 
-    Every lane of every word is compared, padding lanes too; only lanes of real channels are
-    counted. A word that is missing, superfluous or at another address counts as a mismatch.
+    Every lane of every sub-word is compared, padding lanes too; only lanes of real channels are
+    counted. A sub-word that is missing, superfluous or at another address counts as a mismatch.
     """
     manifest = machine.manifest
     assert manifest is not None
@@ -98,12 +99,12 @@ def compare(
                 (run.nest == result.descriptor) & (run.kind == (BEAT if nest.stream else WORD))
             )
             part = _NestPart(
-                machine, nest, result.descriptor, manifest.layers[info.layer], info.channels
+                machine.core, nest, result.descriptor, manifest.layers[info.layer], info
             )
             if beats is not None and beats.shape != results.beats.shape:
                 beats = None  # the log says what was missing or too much
             if nest.stream:
-                count = part.beats
+                count = part.groups.results
                 expected = results.beats[sample, beat : beat + count]
                 taken = None if beats is None else beats[sample, beat : beat + count]
                 wrong, found = part.compare_beats(expected, mine, taken, sample)
@@ -113,7 +114,7 @@ def compare(
                 wrong, found = part.compare_words(
                     result.words[sample], result.addresses, mine, sample
                 )
-                tally.elements += part.valid * nest.pixels // nest.counts[0]
+                tally.elements += part.valid * part.groups.pixels
             tally.mismatches += wrong
             first = first or found
     layer_cycles, total = _cycles(machine, runs[0]) if runs else ({}, 0)
@@ -145,46 +146,42 @@ class _NestPart:
     """One nest of one sample."""
 
     def __init__(
-        self, machine: Machine, nest: Nest, descriptor: int, layer: LayerInfo, channels: list[int]
+        self, core: Core, nest: Nest, descriptor: int, layer: LayerInfo, info: NestInfo
     ) -> None:
-        self.machine, self.nest, self.descriptor, self.layer = machine, nest, descriptor, layer
-        self.channels = np.array(channels, np.int64)
-        self.lanes = machine.core.lanes
-        self.valid = int((self.channels >= 0).sum())
-
-    @property
-    def beats(self) -> int:
-        groups, oy, ox = self.nest.counts[:3]
-        return ((groups - 1) * self.lanes + self.nest.tail) * oy * ox
+        self.core, self.nest, self.descriptor = core, nest, descriptor
+        self.layer, self.info = layer, info
+        self.groups = Groups.of(nest, core)
+        self.valid = sum(channel >= 0 for channel in info.channels)
 
     def compare_words(
         self, expected: NDArray[np.int32], addresses: NDArray[np.int64], log: HdlLog, sample: int
     ) -> tuple[int, Difference | None]:
-        """Result words [pixels, LANES] against the log's WORD lines."""
-        got = log.lanes(self.lanes, self.machine.core.data_bits)
-        pixels = len(expected)
-        common = min(pixels, len(got))
-        wrong = np.ones((pixels, self.lanes), bool)
+        """Result sub-words [rows, LANES] against the log's WORD lines."""
+        lanes, name = self.core.lanes, "word" if self.core.taps == 1 else "sub-word"
+        got = log.lanes(lanes, self.core.data_bits)
+        rows = len(expected)
+        common = min(rows, len(got))
+        wrong = np.ones((rows, lanes), bool)
         wrong[:common] = got[:common] != expected[:common]
-        moved = np.zeros(pixels, bool)
+        moved = np.zeros(rows, bool)
         moved[:common] = log.address[:common] != addresses[:common]
         wrong |= moved[:, None]
-        count = int(wrong.sum()) + max(0, len(got) - pixels) * self.lanes
+        count = int(wrong.sum()) + max(0, len(got) - rows) * lanes
         if not count:
             return 0, None
         if not wrong.any():
-            where = self._describe(pixels - 1, 0, sample, "one word too many", "nothing")
-            return count, where
-        pixel, lane = (int(v[0]) for v in np.nonzero(wrong))
-        want = self._value(int(expected[pixel, lane]))
-        if pixel >= common:
+            place = self._of_row(rows - 1, 0)
+            return count, self._describe(*place, sample, f"one {name} too many", "nothing")
+        row, lane = (int(v[0]) for v in np.nonzero(wrong))
+        want = self._value(int(expected[row, lane]))
+        if row >= common:
             found = "no result"
-        elif moved[pixel]:
-            found = f"written to word {int(log.address[pixel])}"
-            want = f"word {int(addresses[pixel])}"
+        elif moved[row]:
+            found = f"written to {name} {int(log.address[row])}"
+            want = f"{name} {int(addresses[row])}"
         else:
-            found = self._value(int(got[pixel, lane]))
-        return count, self._describe(pixel, lane, sample, found, want)
+            found = self._value(int(got[row, lane]))
+        return count, self._describe(*self._of_row(row, lane), sample, found, want)
 
     def compare_beats(
         self,
@@ -207,19 +204,23 @@ class _NestPart:
         if not total:
             return 0, None
         index = int(np.flatnonzero(wrong)[0]) if wrong.any() else count - 1
-        pixel, lane = self._of_beat(index)
         found = self._value(int(signed[index])) if index < common else "no result"
         if index < common and unknown[index]:
             found = "unknown (x)"
-        return total, self._describe(pixel, lane, sample, found, self._value(int(expected[index])))
+        want = self._value(int(expected[index]))
+        return total, self._describe(*self._of_beat(index), sample, found, want)
 
-    def _of_beat(self, index: int) -> tuple[int, int]:
-        groups, oy, ox = self.nest.counts[:3]
-        per_group = self.lanes * oy * ox
-        group = min(index // per_group, groups - 1)
-        rest = index - group * per_group
-        width = self.nest.tail if group == groups - 1 else self.lanes
-        return group * oy * ox + rest // width, rest % width
+    def _of_row(self, row: int, lane: int) -> tuple[int, int, int]:
+        """Group, pixel and lane of the group."""
+        group, pixel, sub = self.groups.place(row)
+        return group, pixel, sub * self.core.lanes + lane
+
+    def _of_beat(self, index: int) -> tuple[int, int, int]:
+        """Group, pixel and lane of the group."""
+        per_group = self.groups.width * self.groups.pixels
+        group = min(index // per_group, self.groups.count - 1)
+        pixel, lane = divmod(index - group * per_group, self.groups.valid(group))
+        return group, pixel, lane
 
     def _value(self, value: int) -> str:
         """An integer in hex and as the real number that it stands for."""
@@ -231,18 +232,18 @@ class _NestPart:
         signed = raw - (1 << bits) if (fmt.signed and raw >> (bits - 1)) else raw
         return f"0x{raw:0{bits // 4}x} ({signed * fmt.lsb:g})"
 
-    def _describe(self, pixel: int, lane: int, sample: int, hdl: str, golden: str) -> Difference:
-        groups, oy, ox = self.nest.counts[:3]
-        group, rest = divmod(pixel, oy * ox)
-        position = divmod(rest, ox)
-        channel = int(self.channels[group * self.lanes + lane])
-        where = image_lines(self.nest, self.machine.core.rq, self.descriptor, group, lane)
-        return Difference(
-            self.layer.name, sample, channel, (position[0], position[1]), hdl, golden, where
-        )
+    def _describe(
+        self, group: int, pixel: int, lane: int, sample: int, hdl: str, golden: str
+    ) -> Difference:
+        oy, ox = divmod(pixel, self.nest.counts[2])
+        origin, stride = self.info.origin, self.info.stride
+        position = origin[0] + oy * stride[0], origin[1] + ox * stride[1]
+        channel = self.info.channels[group * self.groups.width + lane]
+        where = image_lines(self.nest, self.core, self.descriptor, group, lane)
+        return Difference(self.layer.name, sample, channel, position, hdl, golden, where)
 
 
-def image_lines(nest: Nest, rq: int, descriptor: int, group: int, lane: int) -> str:
+def image_lines(nest: Nest, core: Core, descriptor: int, group: int, lane: int) -> str:
     """The image lines (counted from 1) that one lane of one group of a nest comes from."""
     parts = []
     if not nest.max:
@@ -254,8 +255,10 @@ def image_lines(nest: Nest, rq: int, descriptor: int, group: int, lane: int) -> 
         low, high = base + sum(r[0] for r in reach), base + sum(r[1] for r in reach)
         low, high = (low >> nest.narrow) + 1, (high >> nest.narrow) + 1
         span = f"{low}-{high}" if high > low else f"{low}"
-        parts.append(f"weights in weights.mem:{span} lane {lane}")
-    line = nest.bias_base + group * nest.bias_step + lane // rq + 1
-    parts.append(f"bias in bias.mem:{line} entry {lane % rq}")
+        lanes = range(lane, core.multipliers, core.group(nest.lanewise))
+        which = f"lanes {' '.join(map(str, lanes))}" if len(lanes) > 1 else f"lane {lane}"
+        parts.append(f"weights in weights.mem:{span} {which}")
+    line = nest.bias_base + group * nest.bias_step + lane // core.rq + 1
+    parts.append(f"bias in bias.mem:{line} entry {lane % core.rq}")
     parts.append(f"descriptor in program.mem:{descriptor * 32 + 1}-{descriptor * 32 + 32}")
     return ", ".join(parts)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bramcast.golden.cycles import predict
+from bramcast.golden.groups import Groups
 from bramcast.golden.machine import (
     Machine,
     NestResult,
@@ -263,7 +264,7 @@ def _read_log(path: Path, core: Core) -> HdlLog:
 def _log_bytes(machine: Machine) -> int:
     """Bytes of the log of one frame."""
     nests = [d for d in machine.program if isinstance(d, Nest)]
-    words = sum(nest.pixels for nest in nests if not nest.stream)
+    words = sum(Groups.of(nest, machine.core).rows for nest in nests if not nest.stream)
     return (words + machine.beats_out + len(nests) + 1) * (15 + _digits(machine.core))
 
 
@@ -272,8 +273,7 @@ def _stream_nests(machine: Machine) -> list[tuple[int, int]]:
     found = []
     for index, d in enumerate(machine.program):
         if isinstance(d, Nest) and d.stream:
-            groups, oy, ox = d.counts[:3]
-            found.append((index, ((groups - 1) * machine.core.lanes + d.tail) * oy * ox))
+            found.append((index, Groups.of(d, machine.core).results))
     return found
 
 

@@ -43,7 +43,7 @@ class HdlLog:
         return _numbers(self.digits[:, -8:])
 
     def lanes(self, lanes: int, bits: int) -> NDArray[np.int64]:
-        """The words' lanes as unsigned numbers, int64 [lines, lanes]; -1 where unknown."""
+        """The sub-words' lanes as unsigned numbers, int64 [lines, lanes]; -1 where unknown."""
         per_lane = bits // 4
         used = self.digits[:, self.digits.shape[1] - lanes * per_lane :]
         split = used.reshape(len(used), lanes, per_lane)[:, ::-1]

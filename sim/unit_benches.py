@@ -509,6 +509,7 @@ async def input_follows_its_descriptor(dut):
     """Random INPUT descriptors and gaps: every element, its lane, its unit's address, the end."""
     rng = seeded_random()
     lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
+    taps = int(dut.TAPS.value)
     space = 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
     put(dut, withdraw_i=0, clear_error_i=0, room_i=1)
@@ -527,7 +528,7 @@ async def input_follows_its_descriptor(dut):
             ended = 0
             if get(dut, "valid_o"):
                 ended = get(dut, "word_end_o")
-                flags = ended, get(dut, "run_end_o")
+                flags = get(dut, "first_o"), ended, get(dut, "run_end_o")
                 seen.append((get(dut, "element_o"), get(dut, "lane_o"), *flags))
             done += get(dut, "done_o")
 
@@ -535,10 +536,12 @@ async def input_follows_its_descriptor(dut):
     bad = 20
     for number in range(bad + 1):
         run, runs = rng.randint(1, 3 * lanes * units), rng.randint(1, 4)
-        per_run, words_each = -(-run // lanes), -(-run // (lanes * units))
+        lead = rng.randrange(taps)
+        end = lead + run
+        per_run, words_each = -(-end // lanes), -(-end // (lanes * units))
         words = words_each * runs
         base = rng.randrange(space - words + 1)
-        for i, word in enumerate(encode(Input(run, runs, base))):
+        for i, word in enumerate(encode(Input(run, runs, base, lead))):
             put(dut, we_i=1, index_i=i, word_i=word)
             await RisingEdge(dut.clk)
         put(dut, we_i=0)
@@ -558,8 +561,11 @@ async def input_follows_its_descriptor(dut):
         for _ in range(3):
             await RisingEdge(dut.clk)
         expected = [
-            (e, at % lanes, int(at % lanes == lanes - 1 or at == run - 1), int(at == run - 1))
-            for e, at in ((e, i % run) for i, e in enumerate(frame))
+            (
+                *(e, at % lanes, int(at % lanes == 0 or at == lead)),
+                *(int(at % lanes == lanes - 1 or at == end - 1), int(at == end - 1)),
+            )
+            for e, at in ((e, lead + i % run) for i, e in enumerate(frame))
         ]
         assert seen == expected, f"run {run}, runs {runs}"
         starts = [(base + i * words_each) * units for i in range(runs)]
@@ -593,6 +599,7 @@ async def assemble_puts_lane_0_first(dut):
                 for i, v in enumerate(values):
                     cycles.append({**idle, "element_valid_i": 1, "element_i": v})
                     cycles[-1].update(element_lane_i=i, element_end_i=int(i == valid - 1))
+                    cycles[-1].update(element_first_i=int(i == 0))
                     if rng.random() < 0.2:
                         cycles.append(idle)
                         late = 1
@@ -623,7 +630,9 @@ async def assemble_puts_lane_0_first(dut):
         assert row["we_o"] == int(n in expected), f"cycle {n}"
         if n in expected:
             sub = (1 << (bits * (unit if row["from_input_o"] else lanes))) - 1
-            assert (row["word_o"] & sub, row["from_input_o"]) == expected[n], f"cycle {n}"
+            word = row["word_o"]
+            assert word is not None
+            assert (word & sub, row["from_input_o"]) == expected[n], f"cycle {n}"
 
 
 def tops_of_runs(beats: Sequence[tuple[int, int]]) -> list[int]:

@@ -66,8 +66,8 @@ class Shape:
 
     def frame(self, d: Input) -> list[int]:
         """The sub-words that the input frame fills."""
-        units = -(-d.run // self.unit) * self.unit // self.LANES
-        words = -(-d.run // self.word)
+        units = -(-(d.lead + d.run) // self.unit) * self.unit // self.LANES
+        words = -(-(d.lead + d.run) // self.word)
         starts = [(d.result_base + i * words) * self.TAPS for i in range(d.runs)]
         return [start + i for start in starts for i in range(units)]
 
@@ -162,7 +162,8 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
             places = shape.frame(nest)
             per_run = len(places) // nest.runs
             for i in range(nest.runs):
-                run = [n & mask for n in frame[i * nest.run : (i + 1) * nest.run]]
+                run = [0] * nest.lead
+                run += [n & mask for n in frame[i * nest.run : (i + 1) * nest.run]]
                 run += [0] * (per_run * lanes - len(run))
                 mine = places[i * per_run : (i + 1) * per_run]
                 scratch[mine] = np.array(run).reshape(per_run, lanes)
@@ -290,7 +291,8 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
             free = begin + last_tap + 1 if ends else 0
             read = 0
             for i, cycle in enumerate(elements):
-                if i % frame.run == frame.run - 1 or i % frame.run % unit == unit - 1:
+                at = i % frame.run
+                if at == frame.run - 1 or (frame.lead + at) % unit == unit - 1:
                     read = max(read + 1, cycle + 3, free)
             resident = read + 3
             idle = ends[-1] + 1 if ends else 0
@@ -483,8 +485,9 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
     table = np.array([rng.randint(-128, 127) for _ in range(shape.TABLE_DEPTH)])
     run, runs = rng.choice([1, 2, rng.randint(1, 3 * shape.word)]), rng.choice([1, 2, 9])
     run += 8 if shape.LANES == 1 else 0
-    words = runs * -(-run // shape.word)
-    first = Input(run, runs, rng.randrange(shape.SCRATCH_DEPTH - words + 1))
+    lead = rng.randrange(shape.TAPS)
+    words = runs * -(-(lead + run) // shape.word)
+    first = Input(run, runs, rng.randrange(shape.SCRATCH_DEPTH - words + 1), lead)
     written = set(shape.frame(first))
     program: list[Input | Nest] = [first]
     nests = rng.randint(1, min(12, shape.PROGRAM_DEPTH // 32 - 1))
@@ -560,7 +563,8 @@ def _numbers(path: Path) -> list[list[int]]:
 def check_intake(case: Case, accepted: list[list[int]], ends: list[int]) -> None:
     """A source that never pauses is held up only where docs/core.md says so."""
     starts, _, cycles = predict(case.program, case.shape)
-    units = case.program[0].runs * -(-case.program[0].run // case.shape.unit)
+    first = case.program[0]
+    units = first.runs * -(-(first.lead + first.run) // case.shape.unit)
     for number, elements in enumerate(accepted):
         if case.shape.FRAME_DEPTH == 0 or units * len(accepted) <= case.shape.FRAME_DEPTH - 8:
             assert elements == list(range(elements[0], elements[0] + len(elements)))

@@ -1,6 +1,7 @@
 """A bundle on disk, executed: loading, streams, frames, and a network computed by hand."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,19 +196,21 @@ def test_each_beat_goes_to_the_place_of_its_channel(bundle):
     assert integers.tolist() == [[10, 20, 30], [1, 2, 3]]
 
 
-def one_nest(core_bits, n_taps, weight, bias, shift, **fields):
+def one_nest(core_taps, core_bits, n_taps, weight, bias, shift, **fields):
     """A stream nest that multiplies the only input ``n_taps`` times with ``weight``."""
     program = [Input(1, 1, 0), nest((1, 1, 1, 1, 1, n_taps), tail=1, **(WIDE | fields))]
-    images = images_of(program, [[weight] * 4], [bias, 0, 0, 0], [shift, 0, 0, 0])
-    return Machine(images, Core(LANES, 1, core_bits, 8, RQ, 64, 1, 2, 0, 1))
+    weights = [[weight] * 4 * core_taps]
+    images = images_of(program, weights, [bias, 0, 0, 0], [shift, 0, 0, 0])
+    return Machine(images, Core(LANES, core_taps, core_bits, 8, RQ, 64, 1, 2, 0, 1))
 
 
+@pytest.mark.parametrize("core_taps", [1, 4])
 @pytest.mark.parametrize("lane_wise", [False, True])
 @pytest.mark.parametrize("taps", [500, 520, 1100, 5000])
-def test_an_accumulator_wraps_at_32_bits_and_the_sum_behind_it_does_not(taps, lane_wise):
+def test_an_accumulator_wraps_at_32_bits_and_the_sum_behind_it_does_not(taps, lane_wise, core_taps):
     x = np.array([[-(2**15)], [2**15 - 1], [12345]])
     for weight, bias, shift in ((-128, 2**30 - 1, 0), (127, -(2**30), 0), (-128, 2**30 - 1, 31)):
-        machine = one_nest(16, taps, weight, bias, shift, lanewise=lane_wise)
+        machine = one_nest(core_taps, 16, taps, weight, bias, shift, lanewise=lane_wise)
         for value, got in zip(x[:, 0].tolist(), machine.run(x).beats[:, 0].tolist(), strict=True):
             acc = (value * weight * taps + 2**31) % 2**32 - 2**31
             expected = (acc + bias + ((1 << shift) >> 1)) >> shift
@@ -228,6 +231,36 @@ def test_the_guard_bit_counts_in_8_bit_sums_too(taps, bias, shift):
     acc = 255 * weight * taps
     assert abs(acc) < 2**31 < abs(acc + bias)
     assert machine.run(np.array([[255]])).beats.tolist() == [[(acc + bias + 2**29) >> 30]]
+
+
+@pytest.mark.parametrize("lanes, taps", [(4, 2), (2, 4), (1, 8)])
+def test_a_core_with_taps_multiplies_neighbours(lanes, taps):
+    """5 inputs in steps of TAPS, zeros behind them; 3 outputs in groups of LANES."""
+    weights = np.random.default_rng(2).integers(-128, 128, (3, 5))
+    groups, steps = -(-3 // lanes), -(-5 // taps)
+    words = []
+    for g in range(groups):
+        for step in range(steps):
+            word = []
+            for t in range(taps):
+                for lane in range(lanes):
+                    output, x = g * lanes + lane, step * taps + t
+                    # what multiplies the zeros behind the input may be anything
+                    word.append(99 if x > 4 or output > 2 else int(weights[output, x]))
+            words.append(word)
+    stream = nest(
+        (groups, 1, 1, 1, 1, steps),
+        (0, 0, 0, 0, 0, taps if steps > 1 else 0),
+        (steps if groups > 1 else 0, 0, 0, 0, 0, 1 if steps > 1 else 0),
+        bias_step=lanes if groups > 1 else 0,
+        tail=3 - (groups - 1) * lanes,
+        **WIDE,
+    )
+    images = images_of([Input(5, 1, 1), replace(stream, act_base=8)], words, [0] * 4, [0] * 4)
+    images["bias"] = pack_bias(np.array([5, 6, 7, 8]), np.zeros(4, np.int64), 1)
+    core = Core(lanes, taps, 8, 8, 1, 64, len(words), 4, 0, 2)
+    x = np.random.default_rng(3).integers(-128, 128, (9, 5))
+    assert np.array_equal(Machine(images, core).run(x).beats, x @ weights.T + [5, 6, 7])
 
 
 def test_taps_that_read_the_same_word_add_up():
@@ -267,7 +300,19 @@ def test_a_picture_output_is_put_in_channel_order():
         | {"output": frame, "nests": [NestInfo(0, [0, 1, -1, -1])]}
     )
     assert output_order(machine).tolist() == [0, 2, 1, 3]
+    # LANES = 2, TAPS = 2: two lane-wise groups of 4 and 1
+    machine.core = Core(2, 2, 8, 8, 2, 96, 1, 8, 0, 8)
+    machine.program = [program[0], replace(program[1], lanewise=True)]
+    frame = Frame([5, 1, 1], [1, 1, 5], [1, 1, 1], Q8)
+    machine.manifest = Manifest(
+        **{f: getattr(manifest, f) for f in manifest.__dataclass_fields__}
+        | {"output": frame, "nests": [NestInfo(0, [4, 3, 2, 1, 0, -1, -1, -1])]}
+    )
+    assert output_order(machine).tolist() == [4, 3, 2, 1, 0]
+    machine.core = Core(4, 1, 8, 8, 2, 96, 1, 8, 0, 8)
     machine.program = program[:2]
+    frame = Frame([2, 1, 2], [1, 2, 2], [2, 1, 2], Q8)
+    machine.manifest = replace(machine.manifest, output=frame)
     with pytest.raises(InputError, match="do not fill an array of shape"):
         output_order(machine)
 

@@ -99,6 +99,57 @@ STREAM = Nest(
 )
 PROGRAM = [Input(64, 1, 0), CONV, IN_PLACE, MAX, STREAM]
 
+# LANES = 2, TAPS = 4: a word is 8 elements, 4 sub-words; the input comes in units of 4 elements.
+# 4 pixels of 3 channels, one word each (sub-words 0, 1, 4, 5, 8 ..), to 6 channels (sub-words 16,
+# 17, 18, 20 ..), per lane to 34..45 without gaps, all 24 of them to 2 results.
+WIDE_CORE = Core(2, 4, 8, 8, 1, 32 * 4, 10, 16, 0, 16)
+WIDE_DENSE = Nest(
+    counts=(3, 1, 4, 1, 1, 1),
+    act_base=0,
+    act_steps=(0, 0, 8, 0, 0, 0),
+    weight_base=0,
+    weight_steps=(1, 0, 0, 0, 0, 0),
+    result_base=16,
+    result_steps=(1, 0, 4),
+    lo=-128,
+    hi=127,
+    bias_base=0,
+    bias_step=2,
+    tail=2,
+)
+WIDE_LANES = Nest(
+    counts=(1, 1, 4, 1, 1, 1),
+    act_base=32,
+    act_steps=(0, 0, 8, 0, 0, 0),
+    weight_base=3,
+    weight_steps=ZEROS,
+    result_base=34,
+    result_steps=(0, 0, 3),
+    lo=-128,
+    hi=127,
+    bias_base=6,
+    bias_step=0,
+    tail=6,
+    lanewise=True,
+)
+WIDE_STREAM = Nest(
+    counts=(1, 1, 1, 1, 1, 6),
+    act_base=68,
+    act_steps=(0, 0, 0, 0, 0, 4),
+    weight_base=4,
+    weight_steps=(0, 0, 0, 0, 0, 1),
+    result_base=0,
+    result_steps=(0, 0, 0),
+    lo=-(2**31),
+    hi=2**31 - 1,
+    bias_base=12,
+    bias_step=0,
+    tail=2,
+    stream=True,
+    last=True,
+)
+WIDE_PROGRAM = [Input(3, 4, 0), WIDE_DENSE, WIDE_LANES, WIDE_STREAM]
+
 
 def images_of(program, core=CORE):
     rng = np.random.default_rng(1)
@@ -107,7 +158,7 @@ def images_of(program, core=CORE):
     words[: len(encoded)] = encoded
     images = {
         "program": from_uint32(words),
-        "weights": pack_lanes(rng.integers(-9, 9, (core.weights_depth, core.lanes)), 8),
+        "weights": pack_lanes(rng.integers(-9, 9, (core.weights_depth, core.multipliers)), 8),
         "bias": pack_bias(
             np.zeros(core.bias_depth * core.rq, np.int64),
             np.zeros(core.bias_depth * core.rq, np.int64),
@@ -119,8 +170,8 @@ def images_of(program, core=CORE):
     return images
 
 
-def changed(index, **fields):
-    program = list(PROGRAM)
+def changed(index, of=PROGRAM, **fields):
+    program = list(of)
     program[index] = replace(program[index], **fields)
     return program
 
@@ -140,8 +191,9 @@ def line(index, name):
     return DESCRIPTOR_WORDS * index + NEST_FIELDS[name].word + 1
 
 
-def test_the_example_is_legal():
+def test_the_examples_are_legal():
     assert validate(images_of(PROGRAM), CORE) == PROGRAM
+    assert validate(images_of(WIDE_PROGRAM, WIDE_CORE), WIDE_CORE) == WIDE_PROGRAM
 
 
 @pytest.mark.parametrize(
@@ -227,6 +279,78 @@ def test_a_broken_rule_names_line_nest_and_field(index, fields, name, text):
     assert str(caught.value).startswith(place)
 
 
+# A lane-wise nest of two groups of which nothing is read.
+TWO_GROUPS = {
+    "counts": (2, 1, 1, 1, 1, 1),
+    "act_steps": ZEROS,
+    "result_steps": (-4, 0, 0),
+    "y_start": -100,
+    "tail": 1,
+}
+WIDE_RULES = [
+    # 2: addresses
+    (1, {"act_base": -4}, "act_base", "valid taps read elements -4..20, the scratchpad has 128"),
+    (2, {"act_base": 128}, "act_base", "valid taps read elements 128..152"),
+    (2, {"result_base": 62}, "result_base", "writes sub-words 62..73, the scratchpad has 64"),
+    (3, {"weight_base": 5}, "weight_base", "reads weights 5..10, the image has 10 words"),
+    (2, {"bias_base": 11}, "bias_base", "reads biases 11..16, the image has 16 words"),
+    (2, TWO_GROUPS | {"bias_base": 9}, "bias_base", "reads biases 9..16, the image has 16 words"),
+    (2, TWO_GROUPS | {"result_base": 61}, "result_base", "writes sub-words 57..64, the scratchpad"),
+    # 3: hazards, sub-word by sub-word
+    (2, {"result_steps": (0, 0, 2)}, "result_base", "writes a scratchpad sub-word twice"),
+    (1, {"result_steps": (2, 0, 4)}, "result_base", "writes a scratchpad sub-word twice"),
+    (1, {"result_base": 13}, "result_base", "writes scratchpad sub-word 13, which it also reads"),
+    (2, {"result_base": 17}, "result_base", "sub-word 26 is written by one pixel, read by another"),
+    # 4: nothing is read before it is written; a dense tap reads two sub-words
+    (1, {"act_base": 4}, "act_base", "reads scratchpad sub-word 2 before it is written"),
+    (2, {"tail": 7}, "act_base", "reads scratchpad sub-word 19 before it is written"),
+    (3, {"act_base": 72}, "act_base", "reads scratchpad sub-word 46 before it is written"),
+    (3, {"act_base": 36}, "act_base", "reads scratchpad sub-word 19 before it is written"),
+    # 5: whole words, and TAPS neighbours
+    (1, {"act_base": 2}, "act_base", "2 is no multiple of TAPS"),
+    (1, {"act_steps": (0, 0, 6, 0, 0, 0)}, "act_jump_ox", "step 6 is no multiple of TAPS"),
+    (2, {"act_base": 36}, "act_base", "36 is no multiple of LANES * TAPS"),
+    (2, {"act_steps": (0, 0, 4, 0, 0, 0)}, "act_jump_ox", "4 is no multiple of LANES * TAPS"),
+    # 8: tail
+    (1, {"tail": 3}, "tail", "3 valid lanes, the core has 2"),
+    (2, {"tail": 9}, "tail", "9 valid lanes, the core has 8"),
+]
+
+
+@pytest.mark.parametrize("index, fields, name, text", WIDE_RULES)
+def test_a_rule_of_sub_words_names_line_nest_and_field(index, fields, name, text):
+    program = changed(index, WIDE_PROGRAM, **fields)
+    with pytest.raises(ProgramError, match=re.escape(text)) as caught:
+        validate(images_of(program, WIDE_CORE), WIDE_CORE)
+    assert str(caught.value).startswith(f"program line {line(index, name)}, nest {index}, {name}: ")
+
+
+@pytest.mark.parametrize(
+    "index, fields",
+    [
+        # sub-words of a word that is read elsewhere: 2, 3, 6, 7, ..
+        (1, {"counts": (2, 1, 4, 1, 1, 1), "result_base": 2}),
+        # in place
+        (2, {"result_base": 16, "result_steps": (0, 0, 4)}),
+        # fewer lanes read fewer sub-words: 16 and 17, so that pixel 0 may write 22 and 23
+        (2, {"tail": 4, "result_base": 22, "result_steps": (0, 0, 4)}),
+        # pixel 0 in place, pixel 1 behind what pixel 0 reads of the same word
+        (
+            2,
+            {"counts": (1, 1, 2, 1, 1, 1), "tail": 4, "result_base": 16, "result_steps": (0, 0, 2)},
+        ),
+        # the scratchpad's last sub-words
+        (2, TWO_GROUPS | {"result_base": 60}),
+        (2, {"result_base": 52}),
+    ],
+)
+def test_sub_words_that_nobody_reads_may_be_written(index, fields):
+    program = [*changed(index, WIDE_PROGRAM, **fields)[: index + 1], replace(WIDE_STREAM)]
+    program[-1] = replace(program[-1], act_base=0, act_steps=ZEROS, counts=(1,) * 6)
+    program[-1] = replace(program[-1], weight_steps=ZEROS)
+    validate(images_of(program, WIDE_CORE), WIDE_CORE)
+
+
 def test_a_run_that_takes_too_long_is_refused_before_anything_is_listed():
     images = poked(1, "count_g", 65535)
     words = to_uint32(images["program"]).copy()
@@ -272,10 +396,12 @@ def replace_core(**fields):
     [
         ({"lanes": 12}, "lanes must be a power of two up to 64, got 12"),
         ({"lanes": 128}, "lanes must be a power of two up to 64, got 128"),
-        ({"taps": 2}, "taps must be 1, got 2"),
+        ({"taps": 3}, "taps must be 1, 2, 4 or 8, got 3"),
+        ({"taps": 16}, "taps must be 1, 2, 4 or 8, got 16"),
         ({"data_bits": 12}, "data_bits must be 8 or 16, got 12"),
         ({"rq": 3}, "rq must be a power of two up to lanes, got 3"),
-        ({"scratch_depth": 2**23}, "scratch_depth must be at most"),
+        ({"scratch_depth": 2**23}, "scratch_depth must be at most 2**24 / (lanes * taps)"),
+        ({"scratch_depth": 2**21 + 1, "taps": 2}, "scratch_depth must be at most"),
     ],
 )
 def test_core_parameters_that_can_not_be_built_are_refused(fields, text):
@@ -364,16 +490,17 @@ def test_a_negative_step_walks_backwards():
         validate(images_of(changed(1, act_steps=(0, -16, 4, 16, 4, 1))), CORE)
 
 
-def test_every_single_bit_of_the_program_is_judged():
-    base = images_of(PROGRAM)
-    good = Machine(base, CORE)
+@pytest.mark.parametrize("program, core", [(PROGRAM, CORE), (WIDE_PROGRAM, WIDE_CORE)])
+def test_every_single_bit_of_the_program_is_judged(program, core):
+    base = images_of(program, core)
+    good = Machine(base, core)
     accepted = 0
-    for word in range(CORE.program_depth):
+    for word in range(core.program_depth):
         for bit in range(32):
             data = base["program"].data.copy()
             data[word, bit // 8] ^= 1 << (bit % 8)
             try:
-                validate(base | {"program": Words(32, data)}, CORE)
+                validate(base | {"program": Words(32, data)}, core)
                 accepted += 1
             except ProgramError as error:
                 assert str(error).startswith("program line") or "marked last" in str(error)
@@ -418,29 +545,50 @@ def test_a_bit_is_described(image, at, bit, text):
     assert got == f"{image}.mem:{at} bit {bit}: {text}"
 
 
+@pytest.mark.parametrize(
+    "image, at, bit, text",
+    [
+        # dense: element 5 of the word is lane 1 of neighbour 2
+        ("weights", 1, 8 * 5 + 3, "nest 1, group 0, lane 1, tap ky 0 kx 0 ci 0 + 2"),
+        ("weights", 3, 0, "nest 1, group 2, lane 0, tap ky 0 kx 0 ci 0 + 0"),
+        ("weights", 4, 8 * 5, "nest 2, group 0, lane 5, tap ky 0 kx 0 ci 0"),
+        ("weights", 4, 8 * 6, "nest 2, padding lane 6 of group 0"),
+        ("weights", 10, 8 * 7, "nest 3, group 0, lane 1, tap ky 0 kx 0 ci 5 + 3"),
+        ("bias", 12, 0, "nest 2, group 0, lane 5, bias bit 0"),
+        ("bias", 13, 31, "nest 3, group 0, lane 0, shift bit 0"),
+        ("bias", 15, 0, "unused word"),
+    ],
+)
+def test_a_bit_of_a_core_with_taps_is_described(image, at, bit, text):
+    got = describe_bit(images_of(WIDE_PROGRAM, WIDE_CORE), WIDE_CORE, image, at, bit)
+    assert got == f"{image}.mem:{at} bit {bit}: {text}"
+
+
 def test_a_bit_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="no line 81"):
         describe_bit(images_of(PROGRAM), CORE, "weights", 81, 0)
     assert "nest 1, group 0, lane 0," in describe_bit(images_of(PROGRAM), CORE, "weights", 1, 0)
 
 
-def test_flips_of_padding_lanes_change_nothing():
-    images = images_of(PROGRAM)
-    frames = np.random.default_rng(5).integers(-128, 128, (4, 64))
-    whole = Machine(images, CORE).run(frames).beats
+@pytest.mark.parametrize("program, core", [(PROGRAM, CORE), (WIDE_PROGRAM, WIDE_CORE)])
+def test_flips_of_padding_lanes_change_nothing(program, core):
+    images = images_of(program, core)
+    machine = Machine(images, core)
+    frames = np.random.default_rng(5).integers(-128, 128, (4, machine.beats_in))
+    whole = machine.run(frames).beats
     rng = np.random.default_rng(6)
     seen = set()
     for _ in range(300):
-        name = ("weights", "bias", "table")[int(rng.integers(3))]
+        name = sorted(images.keys() - {"program"})[int(rng.integers(len(images) - 1))]
         at, bit = int(rng.integers(len(images[name]))), int(rng.integers(images[name].bits))
-        text = describe_bit(images, CORE, name, at + 1, bit)
+        text = describe_bit(images, core, name, at + 1, bit)
         if "padding lane" in text or "unused" in text:
             data = images[name].data.copy()
             data[at, bit // 8] ^= 1 << (bit % 8)
             flipped = images | {name: Words(images[name].bits, data)}
-            assert np.array_equal(Machine(flipped, CORE).run(frames).beats, whole), text
+            assert np.array_equal(Machine(flipped, core).run(frames).beats, whole), text
             seen.add((name, "padding lane" in text))
-    assert len(seen) >= 4
+    assert len(seen) >= (4 if "table" in images else 2)
 
 
 def test_encode_and_validate_agree_on_words():
