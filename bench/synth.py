@@ -1,8 +1,9 @@
 """Synthesizes the core with Yosys and nextpnr: ``make synth``.
 
 Xilinx 7-series: resources (Yosys). Lattice ECP5-85k, speed grade 6: resources and, after place and
-route with several seeds, Fmax. Exit code 1 if a multiplier is not in a DSP, a memory not in block
-RAM, a latch exists or Fmax at 16 lanes is too low.
+route with several seeds, Fmax; with --taps or --seeds 0 resources only. Exit code 1 if a multiplier
+is not in a DSP, a memory not in block RAM, a latch exists, a lane adds too many LUTs or Fmax at 16
+lanes is too low.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -34,6 +36,7 @@ MEMORIES = ("program", "weights", "bias", "table", "scratch")
 
 TARGET_MHZ = 150
 MIN_MHZ = 100.0  # asserted at 16 lanes
+MAX_LUT_PER_LANE = 110  # on 7-series, of what a lane adds beside the control
 ECP5_SHAPES = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}  # bits: words of a DP16KD
 Netlist = dict[str, Any]  # a module as Yosys writes it in JSON
 
@@ -44,16 +47,27 @@ class FlowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One core to synthesize."""
+    """One core to synthesize; ``seeds`` = 0: no place and route."""
 
     top: str
     core: Core
     seeds: int
 
     @property
+    def name(self) -> str:
+        taps = f" x {self.core.taps} taps" if self.core.taps > 1 else ""
+        return f"{self.core.lanes} lanes{taps}"
+
+    @property
     def folder(self) -> Path:
         c = self.core
-        return WORK / f"{self.top}-{c.lanes}x{c.data_bits}-rq{c.rq}-{c.weights_depth}"
+        shape = f"{c.lanes}x{c.taps}x{c.data_bits}"
+        return WORK / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
+
+    def seconds(self) -> tuple[float, float, float]:
+        """What Yosys needs for 7-series and for ECP5, and nextpnr for a seed, on one idle core."""
+        n = self.core.multipliers
+        return 8 + 0.5 * n, 4 + 0.3 * n, 15 + 3.0 * n
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,10 @@ class Xilinx:
 
 @dataclass(frozen=True, slots=True)
 class Ecp5:
-    """Cells and clock of an ECP5; ``mhz[i]`` belongs to seed i + 1."""
+    """Cells and clock of an ECP5; ``mhz[i]`` belongs to seed i + 1.
+
+    ``comb``: nextpnr's LUT4s, those that carry chains and LUT RAM take included.
+    """
 
     comb: int
     ff: int
@@ -78,17 +95,18 @@ class Ecp5:
     mhz: tuple[float, ...]
 
 
-def scaled(core: Core, lanes: int, rq: int | None, data_bits: int) -> Core:
-    """``core`` with other lanes and memories of about as many bits."""
+def scaled(core: Core, lanes: int, taps: int, rq: int | None, data_bits: int) -> Core:
+    """``core`` with other multipliers and memories of about as many bits."""
     rq = rq or max(1, lanes // 8)
     return replace(
         core,
         lanes=lanes,
+        taps=taps,
         rq=rq,
         data_bits=data_bits,
-        weights_depth=-(-core.weights_depth * core.lanes // lanes),
+        weights_depth=-(-core.weights_depth * core.multipliers // (lanes * taps)),
         bias_depth=-(-core.bias_depth * core.rq // rq),
-        scratch_depth=-(-core.scratch_depth * core.lanes // lanes),
+        scratch_depth=-(-core.scratch_depth * core.multipliers // (lanes * taps)),
     )
 
 
@@ -139,6 +157,7 @@ def _prepare(job: Job, images: Path | None) -> str:
         "WEIGHT_BITS": core.weight_bits,
         "RQ": core.rq,
         "SCRATCH_DEPTH": core.scratch_depth,
+        "NARROW": int(core.narrow),
     }
     if job.top == "bramcast_axi":
         parameters["AXI_ADDRESS_BITS"] = address_bits(core)
@@ -340,6 +359,15 @@ def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
     counts = _count(netlist, job.top)
     _demand(job, "ecp5", log, counts, "MULT18X18D", "16KD")
     absorb_registers(netlist["modules"][job.top])
+    if job.seeds == 0:
+        ram = counts.get("TRELLIS_DPR16X4", 0)
+        return Ecp5(
+            comb=counts["LUT4"] + 2 * counts["CCU2C"] + 4 * ram,
+            ff=_count(netlist, job.top)["TRELLIS_FF"],
+            mult=counts["MULT18X18D"],
+            ebr=counts["DP16KD"],
+            mhz=(),
+        )
     (job.folder / "ecp5.json").write_text(json.dumps(netlist))
 
     def place(seed: int) -> tuple[float, dict[str, Any]]:
@@ -350,7 +378,9 @@ def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
         _run(job.folder, f"seed{seed}.log", *command)
         report = json.loads((job.folder / f"seed{seed}.json").read_text())
         (clock,) = report["fmax"].values()
-        return float(clock["achieved"]), report["utilization"]
+        mhz = float(clock["achieved"])
+        _say(f"{job.name}: seed {seed}: {mhz:.1f} MHz")
+        return mhz, report["utilization"]
 
     with ThreadPoolExecutor(jobs) as pool:
         placed = list(pool.map(place, range(1, job.seeds + 1)))
@@ -367,20 +397,36 @@ def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
 # ------------------------------------------------------------------ report
 
 
-def _table(rows: list[tuple[Job, Xilinx, Ecp5]]) -> list[str]:
+START = time.monotonic()
+
+
+def _say(text: str) -> None:
+    """A line of progress, with the time since the start."""
+    minutes, seconds = divmod(round(time.monotonic() - START), 60)
+    print(f"{minutes:3}:{seconds:02}  {text}", file=sys.stderr, flush=True)
+
+
+Row = tuple[Job, Xilinx, Ecp5]
+
+
+def _per_lane(x: Xilinx, job: Job, smaller: Xilinx, lanes: int) -> float:
+    """LUTs that one lane adds, beside a core of ``lanes`` lanes."""
+    return (x.lut - smaller.lut) / (job.core.lanes - lanes)
+
+
+def _table(rows: list[Row], per_lane: dict[Job, float]) -> list[str]:
     lines = [
-        "| lanes, RQ | LUT | LUT per lane added | LUT as memory | FF | DSP48E1 | RAMB36 "
-        "| ECP5: COMB | FF | MULT18X18D | DP16KD | Fmax, MHz | of the seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| lanes | taps | RQ | LUT | LUT per lane added | LUT as memory | FF | DSP48E1 | RAMB36 "
+        "| ECP5: LUT4 | FF | MULT18X18D | DP16KD | Fmax, MHz | of the seeds |",
+        "|" + " --- |" * 15,
     ]
-    before: tuple[int, int] | None = None
     for job, x, e in rows:
-        lanes = job.core.lanes
-        added = f"{(x.lut - before[1]) / (lanes - before[0]):.0f}" if before else ""
-        before = (lanes, x.lut)
-        cells = [f"{lanes}, {job.core.rq}", f"{x.lut:,}", added, x.lutram, f"{x.ff:,}", x.dsp]
-        cells += [f"{x.ramb36:g}", f"{e.comb:,}", f"{e.ff:,}", e.mult, e.ebr]
-        cells += [f"{max(e.mhz):.1f}", " ".join(f"{mhz:.0f}" for mhz in e.mhz)]
+        added = f"{per_lane[job]:.0f}" if job in per_lane else ""
+        cells = [job.core.lanes, job.core.taps, job.core.rq, f"{x.lut:,}", added, x.lutram]
+        cells += [f"{x.ff:,}", x.dsp, f"{x.ramb36:g}", f"{e.comb:,}", f"{e.ff:,}", e.mult, e.ebr]
+        cells += (
+            [f"{max(e.mhz):.1f}", ", ".join(f"{mhz:.1f}" for mhz in e.mhz)] if e.mhz else ["", ""]
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
@@ -404,37 +450,91 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--top", choices=("bramcast_core", "bramcast_axi"), default="bramcast_axi")
     add("--lanes", type=int, nargs="+", default=[8, 16, 32, 64])
+    add("--taps", type=int, default=1, help="inputs that a lane takes per cycle")
     add("--rq", type=int, help="lanes requantized per cycle (lanes / 8)")
     add("--data-bits", type=int, default=8)
     add("--table-depth", type=int, default=0)
     add("--bundle", type=Path, help="take the core's parameters and the images of a bundle")
-    add("--seeds", type=int, default=5, help="of place and route: 1 .. N")
+    add("--seeds", type=int, help="of place and route: 1 .. N (5, or 0 with --taps; 0: none)")
     add("--jobs", type=int, default=1, help="seeds at the same time")
     add("--min-mhz", type=float, default=MIN_MHZ, help="fail below, at 16 lanes")
     add("--write", action="store_true", help=f"put the table into {DOC.relative_to(ROOT)}")
     return parser.parse_args()
 
 
+def _cores(args: argparse.Namespace) -> list[Core]:
+    if args.bundle is not None:
+        return [read_manifest(args.bundle).core]
+    base = replace(DSCNN, table_depth=args.table_depth)
+    cores = [scaled(base, lanes, args.taps, args.rq, args.data_bits) for lanes in args.lanes]
+    return sorted(cores, key=lambda core: core.lanes)
+
+
+def _minutes(jobs: list[Job], half: Job | None, at_once: int) -> int:
+    """How long it will take, on idle cores."""
+    seconds = half.seconds()[0] if half else 0.0
+    for job in jobs:
+        xilinx, ecp5, seed = job.seconds()
+        seconds += xilinx + ecp5 + seed * -(-job.seeds // at_once)
+    return max(1, round(seconds / 60))
+
+
+def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Every core in turn; the table's lines and what is wrong with the numbers."""
+    cores = _cores(args)
+    jobs = []
+    for core in cores:
+        seeds = args.seeds if args.seeds is not None else 5 if core.taps == 1 else 0
+        jobs.append(Job(args.top, core, seeds))
+    # One core alone says nothing about a lane: beside it one of half the lanes, 7-series only.
+    half = None
+    if len(jobs) == 1 and args.bundle is None and cores[0].lanes > 1:
+        lanes = cores[0].lanes // 2
+        core = scaled(
+            cores[0], lanes, cores[0].taps, args.rq and min(args.rq, lanes), args.data_bits
+        )
+        half = Job(args.top, core, 0)
+    estimate = _minutes(jobs, half, args.jobs)
+    _say(f"{len(jobs)} of {args.top}: about {estimate} minutes if nothing else runs here")
+
+    rows: list[Row] = []
+    per_lane: dict[Job, float] = {}
+    problems = []
+    before: tuple[Xilinx, int] | None = None
+    if half is not None:
+        _say(f"{half.name}: 7-series, to compare")
+        before = synth_xilinx(half, None), half.core.lanes
+    for number, job in enumerate(jobs, 1):
+        place = f"[{number}/{len(jobs)}] {job.name}"
+        _say(f"{place}: 7-series, about {job.seconds()[0]:.0f} s")
+        xilinx = synth_xilinx(job, args.bundle)
+        rest = f", then {job.seeds} seeds of {job.seconds()[2]:.0f} s" if job.seeds else ""
+        _say(f"{place}: {xilinx.lut:,} LUT; ECP5, about {job.seconds()[1]:.0f} s{rest}")
+        rows.append((job, xilinx, synth_ecp5(job, args.bundle, args.jobs)))
+        if before is not None:
+            per_lane[job] = _per_lane(xilinx, job, *before)
+        if job.core.taps == 1 and per_lane.get(job, 0) > MAX_LUT_PER_LANE:
+            problems.append(
+                f"{job.name}: a lane adds {per_lane[job]:.0f} LUT, "
+                f"at most {MAX_LUT_PER_LANE} wanted"
+            )
+        mhz = rows[-1][2].mhz
+        if (job.core.lanes, job.core.taps) == (16, 1) and mhz and max(mhz) < args.min_mhz:
+            problems.append(
+                f"{job.name}: Fmax is {max(mhz):.1f} MHz, at least {args.min_mhz:g} wanted"
+            )
+        before = xilinx, job.core.lanes
+    _say("done")
+    return [f"`{args.top}`, {_versions()}:", "", *_table(rows, per_lane)], problems
+
+
 def main() -> int:
     args = _arguments()
-    if args.bundle is not None:
-        cores = [read_manifest(args.bundle).core]
-    else:
-        base = replace(DSCNN, table_depth=args.table_depth)
-        cores = [scaled(base, lanes, args.rq, args.data_bits) for lanes in args.lanes]
-    rows = []
     try:
-        for core in cores:
-            job = Job(args.top, core, args.seeds)
-            row = (job, synth_xilinx(job, args.bundle), synth_ecp5(job, args.bundle, args.jobs))
-            rows.append(row)
-            print("\n".join(_table([row])[2:]), flush=True)
-            if core.lanes == 16 and max(row[2].mhz) < args.min_mhz:
-                raise FlowError(
-                    f"Fmax is {max(row[2].mhz):.1f} MHz, at least {args.min_mhz:g} wanted"
-                )
-        lines = [f"`{args.top}`, {_versions()}:", "", *_table(rows)]
+        lines, problems = synthesize(args)
         print("\n".join(lines))
+        if problems:
+            raise FlowError("; ".join(problems))
         if args.write:
             _write(lines, DOC)
     except FlowError as error:

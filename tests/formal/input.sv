@@ -1,0 +1,133 @@
+// Proof, without a bound (induction): bramcast_input takes exactly the elements of a frame, whatever gaps
+// the stream and room_i make, and every one leaves once, in order, in the next cycle, with the lane and
+// unit that docs/format.md gives it; the unit's address is there in the cycle in which it is written.
+//
+// test_formal.py puts this text in front of the module's `endmodule`. The descriptor is what stands in
+// run_q, all_runs_q, base_q and first_lane (lead). Assumed is the core's order of events: neither a start nor a
+// descriptor while a frame is being taken, and a unit is written in the cycle after its last element left
+// (tests/formal/assemble.sv), before the next start. With `buffered`, as in bramcast_frames, nothing is
+// written, and the next frame may start at once. What stands under HELP lets induction start anywhere.
+//
+  generate
+    if (1) begin : g_proof
+      (* anyconst *) logic buffered;
+
+      logic                    started_q, room_q, taking_q, fresh_q, error_q;
+      logic [COUNT_BITS-1:0]   element_q, number_q;      // of the next element in its run; of its run
+      logic [UNIT_BITS-1:0]    unit_q, unit_q2, unit_q3; // of the next element, of element_o, being written
+      logic                    valid_q, end_q, run_end_q2, run_end_q3, done_q, write_q;
+      logic [DATA_BITS-1:0]    data_q;
+      logic [COUNT_BITS-1:0]   lane_q2;
+      logic                    first_q2;
+      initial started_q = 1'b0;
+
+      logic take, run_end, unit_end, last;
+      logic [COUNT_BITS-1:0]   at;               // of the next element in its run's first word
+      logic [UNIT_BITS-1:0] next;
+      assign take     = s_axis_tvalid && s_axis_tready;
+      assign run_end  = element_q == run_q;
+      assign at       = element_q + first_lane;
+      assign unit_end = run_end || at % LANES == LANES - 1;
+      assign last     = run_end && number_q == all_runs_q;
+      // A run begins in a new word: of UNITS units.
+      assign next     = run_end ? (unit_q / UNITS + 1) * UNITS : unit_q + 1'b1;
+
+      always @(posedge clk) begin
+        started_q <= 1'b1;
+        assume (started_q || rst);
+        assume (!(taking_q && (start_i || we_i)) && !(start_i && we_i));
+        assume (written_i == (!buffered && write_q));
+        if (!buffered) assume (!(start_i && valid_q && end_q));
+
+        room_q  <= room_i;
+        valid_q <= take;
+        data_q  <= s_axis_tdata;
+        lane_q2 <= at % LANES;
+        first_q2 <= element_q == '0 || at % LANES == '0;
+        end_q   <= unit_end;
+        unit_q2 <= unit_q;
+        unit_q3 <= unit_q2;
+        write_q <= valid_q && end_q;
+        done_q  <= take && last;
+        run_end_q2 <= run_end;
+        run_end_q3 <= run_end_q2;
+        if (take) begin
+          element_q <= run_end ? '0 : element_q + 1'b1;
+          if (run_end) number_q <= number_q + 1'b1;
+          if (unit_end) unit_q <= next;
+          fresh_q <= 1'b0;
+          if (last) taking_q <= 1'b0;
+        end
+        if (withdrawn_o) taking_q <= 1'b0;
+        if (start_i) begin
+          taking_q  <= 1'b1;
+          fresh_q   <= 1'b1;
+          element_q <= '0;
+          number_q  <= '0;
+          unit_q    <= base_q * UNITS;
+        end
+        if (clear_error_i) error_q <= 1'b0;
+        if (take && s_axis_tlast != last) error_q <= 1'b1;
+        if (rst) begin
+          taking_q <= 1'b0;
+          valid_q  <= 1'b0;
+          write_q  <= 1'b0;
+          done_q   <= 1'b0;
+          error_q  <= 1'b0;
+        end
+
+        if (started_q) begin
+          assert (open_o == taking_q);
+          if (!taking_q) assert (!s_axis_tready);
+          if (taking_q && !rst) assert (s_axis_tready == room_q);  // no cycle is lost
+          assert (waiting_o == (taking_q && fresh_q));
+          assert (begun_o == (take && fresh_q));
+          assert (withdrawn_o == (waiting_o && !take && withdraw_i));
+          assert (valid_o == valid_q);
+          if (valid_q) begin
+            assert (element_o == data_q);
+            assert (lane_o == lane_q2);
+            assert (first_o == first_q2);
+            assert (word_end_o == end_q);
+            assert (run_end_o == run_end_q2);
+          end
+          if (written_i) assert (address_o == unit_q3);
+          assert (done_o == done_q);
+          assert (frame_error_o == error_q);
+        end
+        cover (started_q && done_q && number_q == 2'd3 && run_q == 2'd2);
+      end
+
+`ifdef HELP
+      always @(posedge clk) if (started_q) begin
+        if (taking_q) begin
+          assert (none_q == fresh_q);
+          assert (element_q <= run_q && elements_q == run_q - element_q);
+          assert (last_element_q == (elements_q == '0));
+          assert (number_q <= all_runs_q && runs_q == all_runs_q - number_q);
+          assert (last_run_q == (runs_q == '0));
+          assert (lane_q == at % LANES);
+          assert (run_first == (TAPS > 1 && element_q == '0));
+          assert (unit_q % UNITS == at / LANES % UNITS);
+          if (fresh_q) assert (element_q == '0 && number_q == '0);
+        end
+        // The unit that is written, then element_o's, then the next element's.
+        if (!buffered && write_q) begin
+          assert (address_o == unit_q3);
+          assert ((valid_q ? unit_q2 : unit_q)
+                  == (run_end_q3 ? (unit_q3 / UNITS + 1) * UNITS : unit_q3 + 1'b1) % (1 << UNIT_BITS));
+        end else if (!buffered && valid_q) begin
+          assert (address_o == unit_q2);
+        end else if (!buffered && taking_q) begin
+          assert (address_o == unit_q);
+        end
+        if (!buffered && valid_q && end_q) begin
+          assert (unit_q == (run_end_q2 ? (unit_q2 / UNITS + 1) * UNITS : unit_q2 + 1'b1) % (1 << UNIT_BITS));
+        end
+        if (!buffered && valid_q && !end_q) assert (unit_q == unit_q2);
+        if (valid_q) assert (first_o == first_q2 && word_end_o == end_q && run_end_o == run_end_q2);
+        if (valid_q && run_end_q2) assert (end_q);
+      end
+`endif
+    end
+  endgenerate
