@@ -17,6 +17,7 @@ MAX_CYCLES = 1 << 26  # a longer program is refused
 BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
 TABLE_LATENCY = 2  # more with a table; log2(TAPS) more with TAPS partial sums to add
 GAP = 10  # from a nest's last tap to the next nest's first, plus the chunks of its last pixel
+LOOP = 34  # longer, where a LOOP descriptor stands between
 FETCH = 35  # from a nest's first tap to the next one's, at least: its descriptor is read meanwhile
 FIFO_CHUNKS = 16  # of RQ lanes each, and at least two groups
 
@@ -43,21 +44,27 @@ class CyclePrediction:
 def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
     """The cycles that the core takes with a sink that is always ready.
 
+    Args:
+        program: without LOOPs: what ``unrolled`` gives.
+
     >>> fc = Nest((1, 1, 1, 1, 1, 96), 0, (0,) * 6, 0, (0,) * 6, 0, (0,) * 3, -128, 127, 0, 0, 12,
     ...           stream=True, last=True)
     >>> predict([Input(96, 1, 0), fc], Core(16, 1, 8, 8, 2, 64, 96, 8, 0, 8)).total == 96 + 13 + 11
     True
     """
     output = _Output(core)
-    start, nests = 1, []
+    start, gap, nests = 1, 0, list[NestCycles]()
     for d in program:
-        if isinstance(d, Input):
+        if not isinstance(d, Nest):
             continue
+        if nests:
+            fetched = nests[-1].start + FETCH + LOOP * d.behind_loop
+            start = max(nests[-1].end + gap, fetched)
         end = output.last_tap(d, start) if d.stream else _last_tap(d, core, start)
         nests.append(NestCycles(start, end))
         chunks = -(-d.tail // core.rq)
         short = chunks % (core.lanes // core.rq) != 0  # the last sub-word is written a cycle later
-        start = max(end + GAP + chunks + short + _late(d, core), start + FETCH)
+        gap = GAP + chunks + short + _late(d, core)
     return CyclePrediction(output.beat, tuple(nests))
 
 
@@ -123,7 +130,8 @@ def cycle_bound(program: Sequence[Descriptor], core: Core) -> int:
     for d in program:
         if isinstance(d, Input):
             total += d.run * d.runs
-        else:
+        elif isinstance(d, Nest):
+            total += LOOP * d.behind_loop
             lanes = core.group(d.lanewise)
             total += d.pixels * max(d.taps, lanes if d.stream else lanes // core.rq)
             total += FETCH + GAP + BEAT_LATENCY + 2 * _late(d, core) + lanes // core.rq + 1

@@ -11,7 +11,7 @@ as well as lane-wise nests become exact matrix products of gathered rows.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from bramcast.golden.arith import (
 )
 from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.validate import validate
-from bramcast.pack.descriptor import Descriptor, Input, Nest
+from bramcast.pack.descriptor import Input, Nest
 from bramcast.pack.errors import InputError, ProgramError
 from bramcast.pack.images import load_images
 from bramcast.pack.manifest import (
@@ -552,12 +552,46 @@ class _Maximum:
             self.out.finish(chunk, acc[:, None], place)
 
 
+class _Gate:
+    """A product nest: the sum over pairs of taps, first element times second."""
+
+    def __init__(self, machine: "Machine", index: int, nest: Nest, beat: int) -> None:
+        self.machine, self.nest, self.taps = machine, nest, _Taps(nest, machine.core)
+        bound = nest.taps // 2 << (2 * machine.core.data_bits)
+        self.out = _Epilogue(machine, index, nest, bound, beat)
+        per_pixel = machine.chunk * self.out.lanes * 24
+        self.places = [
+            self.out.place(pixels, groups)
+            for groups in self.out.ranges(1)
+            for pixels in _ranges(
+                nest.counts[1] * nest.counts[2], max(1, _BLOCK_BYTES // per_pixel)
+            )
+        ]
+
+    def run(self, chunk: _Chunk) -> None:
+        machine = self.machine
+        factors = replace(self.nest, x_unsigned=self.nest.factor_unsigned)
+        for place in self.places:
+            lanes = place.lanes
+            zero = machine.zero_word * machine.core.multipliers // lanes
+            source = machine.readable(chunk, self.nest, lanes)
+            factor = machine.readable(chunk, factors, lanes)
+            n_pixels = place.pixels.stop - place.pixels.start
+            acc = np.zeros((n_pixels, lanes, chunk.samples), np.int64)
+            for pair in _ranges(self.nest.taps, 2):
+                group = place.groups.start * self.nest.act_steps[0]
+                word = (self.taps.acts(place.pixels, pair) + group) // lanes
+                word = np.where(self.taps.valid(place.pixels, pair), word, zero)
+                acc += factor[word[:, 0]].astype(np.int64) * source[word[:, 1]]
+            self.out.finish(chunk, acc[:, None], place)
+
+
 class Machine:
     """A program and its images, ready to run.
 
     Attributes:
         core: parameters of the core.
-        program: the decoded descriptors; the first is the input frame.
+        program: what runs, LOOPs unrolled; the first is the input frame.
         beats_in, beats_out: elements of one frame and of its result.
         manifest: names and formats, for people; None if there is none.
     """
@@ -571,7 +605,7 @@ class Machine:
             ProgramError: a rule of docs/format.md is broken; names the line of program.mem.
         """
         self.core, self.manifest = core, manifest
-        self.program: list[Descriptor] = validate(images, core)
+        self.program: list[Input | Nest] = validate(images, core)
         narrow = np.int8 if core.weight_bits <= 8 else np.int16
         self.weights = unpack_lanes(images["weights"], core.weight_bits).astype(narrow)
         self._narrow_weights: dict[int, NDArray[np.int8]] = {0: self.weights.astype(np.int8)}
@@ -593,11 +627,10 @@ class Machine:
         )
         self.budget = _Budget(_CACHED_ENTRIES)
         self.beats_out = 0
-        self._nests: list[_Multiply | _Maximum] = []
+        self._nests: list[_Executed] = []
         for index, nest in enumerate(self.program):
             if isinstance(nest, Nest):
-                kind = _Maximum if nest.max else _LaneWise if nest.lanewise else _Dense
-                self._nests.append(kind(self, index, nest, self.beats_out))
+                self._nests.append(_kind(nest)(self, index, nest, self.beats_out))
                 self.beats_out += self._nests[-1].out.beats
         self._work = Workspace()
 
@@ -687,7 +720,18 @@ class Machine:
         return chunk.beats.T
 
 
-def _words_used(program: list[Descriptor], core: Core) -> int:
+_Executed = _Multiply | _Maximum | _Gate
+
+
+def _kind(nest: Nest) -> Callable[["Machine", int, Nest, int], _Executed]:
+    if nest.max:
+        return _Maximum
+    if nest.product:
+        return _Gate
+    return _LaneWise if nest.lanewise else _Dense
+
+
+def _words_used(program: list[Input | Nest], core: Core) -> int:
     """One more than the highest scratchpad word that the program writes, or a little more."""
     top = 0
     for d in program:

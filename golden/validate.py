@@ -17,12 +17,16 @@ from bramcast.pack.descriptor import (
     ADDRESS_BITS,
     DESCRIPTOR_WORDS,
     INPUT_FIELDS,
+    LOOP_FIELDS,
     LOOPS,
     NEST_FIELDS,
+    OPCODE,
     Descriptor,
     Input,
+    Loop,
     Nest,
     split_program,
+    unrolled,
 )
 from bramcast.pack.errors import InputError, ProgramError
 from bramcast.pack.manifest import Core, Manifest
@@ -30,6 +34,7 @@ from bramcast.pack.words import BIAS_BITS, ENTRY_BITS, Words, to_uint32
 
 _STEP_LIMIT = 1 << 31
 _COORDINATE = 1 << 15
+MAX_NESTS = 4096  # more nests don't run in a legal program
 
 
 def check_core(core: Core) -> None:
@@ -65,20 +70,21 @@ class _Place:
 
     def error(self, name: str, text: str) -> ProgramError:
         """The error for a field, with its line of program.mem."""
-        known = {**INPUT_FIELDS, **NEST_FIELDS} if self.index else INPUT_FIELDS
+        known = {"opcode": OPCODE, **INPUT_FIELDS, **LOOP_FIELDS}
+        known |= NEST_FIELDS if self.index else {}
         line = DESCRIPTOR_WORDS * self.index + known[name].word + 1
         what = f"nest {self.index}" if self.index else "input"
         return ProgramError(f"program line {line}, {what}, {name}: {text}")
 
 
-def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
-    """The descriptors of a program image, if they are legal.
+def validate(images: Mapping[str, Words], core: Core) -> list[Input | Nest]:
+    """What a program image runs, LOOPs unrolled, if it is legal.
 
     Args:
         images: all images of the core; every descriptor is judged by their depths.
 
     Returns:
-        The input frame, then the nests.
+        The input frame, then the nests in the order in which they run.
 
     Raises:
         ProgramError: the first rule that is broken, with the line of program.mem.
@@ -94,14 +100,16 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
                 f"program line {DESCRIPTOR_WORDS * index + 1}, descriptor {index}: "
                 "only the first descriptor may be INPUT"
             )
-    cycles = cycle_bound(program, core)
+    _check_loops(program, core)
+    running = unrolled(program)
+    cycles = cycle_bound([d for _, d in running], core)
     if cycles > MAX_CYCLES:
         raise ProgramError(
             f"program lines 1-{DESCRIPTOR_WORDS * len(program)}: the run takes about {cycles} "
             f"cycles, more than {MAX_CYCLES} (2**{MAX_CYCLES.bit_length() - 1})"
         )
     written = np.zeros(core.scratch_depth * core.taps, np.bool_)
-    for index, d in enumerate(program):
+    for index, d in running:
         place = _Place(index)
         if isinstance(d, Input):
             _check_input(place, d, core, written)
@@ -119,7 +127,37 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Descriptor]:
                 writes = _writes(place, d, core)
                 _check_hazard(place, d, core, reads, writes)
                 written |= writes >= 0
-    return program
+    return [d for _, d in running]
+
+
+def _check_loops(program: list[Descriptor], core: Core) -> None:
+    """Rules 9 and 10, which say what can be unrolled."""
+    inside, nests = 0, 0  # nests left in the loop's body; all that run
+    count = 1
+    for index, d in enumerate(program):
+        place = _Place(index)
+        if isinstance(d, Loop):
+            if not core.gates:
+                raise place.error("opcode", "LOOP needs a core with GATES")
+            if inside:
+                raise place.error("opcode", "a LOOP inside a LOOP")
+            if index + d.length >= len(program) - 1:
+                text = (
+                    f"{d.length} nests, but only {len(program) - index - 2} stand before the last"
+                )
+                raise place.error("length", text)
+            inside, count = d.length, d.count
+        elif isinstance(d, Nest):
+            nests += count if inside else 1
+            for name in ("act_moves", "result_moves"):
+                if getattr(d, name) and not inside:
+                    raise place.error(name, "only inside a LOOP")
+            inside = max(0, inside - 1)
+    if nests > MAX_NESTS:
+        raise ProgramError(
+            f"program lines 1-{DESCRIPTOR_WORDS * len(program)}: {nests} nests would run, more "
+            f"than {MAX_NESTS}"
+        )
 
 
 def _name(core: Core) -> str:
@@ -191,12 +229,19 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
             f"a {'lane-wise' if d.lanewise else 'dense'} nest's step {step} is no multiple of {of}"
         )
         need(step % unit == 0, f"act_jump_{loop}", text)
-    if d.max:
-        need(d.lanewise, "max", "a max nest must be lane-wise")
-        need(d.narrow == 0, "narrow", "a max nest has no weights, so it must be 0")
-        need(d.weight_base == 0, "weight_base", "a max nest has no weights, so it must be 0")
+    need(not (d.max and d.product), "product", "a max nest can't be one of products")
+    if d.product:
+        need(core.gates, "product", "products need a core with GATES")
+        need(d.taps % 2 == 0, "product", f"products need an even number of taps, got {d.taps}")
+    need(d.product or not d.factor_unsigned, "factor_unsigned", "only in a product nest")
+    if d.max or d.product:
+        kind = "max" if d.max else "product"
+        text = f"a {kind} nest has no weights, so it must be 0"
+        need(d.lanewise, kind, f"a {kind} nest must be lane-wise")
+        need(d.narrow == 0, "narrow", text)
+        need(d.weight_base == 0, "weight_base", text)
         for loop, step in zip(LOOPS, d.weight_steps, strict=True):
-            need(step == 0, f"weight_jump_{loop}", "a max nest has no weights, so it must be 0")
+            need(step == 0, f"weight_jump_{loop}", text)
     need(d.lo <= d.hi, "lo", f"lo {d.lo} is above hi {d.hi}")
     top = 1 << core.data_bits
     if d.table:
@@ -222,7 +267,7 @@ def _span(counts: tuple[int, ...], steps: tuple[int, ...], base: int) -> tuple[i
 
 def _check_weights(place: _Place, d: Nest, depth: int) -> None:
     low, high = _span(d.counts, d.weight_steps, d.weight_base)
-    if not d.max and (low < 0 or high >= depth << d.narrow):
+    if not (d.max or d.product) and (low < 0 or high >= depth << d.narrow):
         what = "words" if d.narrow == 0 else f"words of {1 << d.narrow} steps"
         raise place.error(
             "weight_base", f"reads weights {low}..{high}, the image has {depth} {what}"
@@ -466,8 +511,9 @@ def describe_bit(
     if not (1 <= line <= len(images[image]) and 0 <= bit < images[image].bits):
         raise ValueError(f"{image}.mem has no line {line} with a bit {bit}")
     program = validate(images, core)
+    descriptors = split_program(to_uint32(images["program"]))
     find: dict[str, Callable[[], str]] = {
-        "program": lambda: _program_bit(program, line - 1, bit),
+        "program": lambda: _program_bit(descriptors, line - 1, bit),
         "weights": lambda: _weight_bit(program, core, line - 1, bit, manifest),
         "bias": lambda: _bias_bit(program, core, line - 1, bit, manifest),
         "table": lambda: _table_bit(program, line - 1, manifest),
@@ -485,8 +531,9 @@ def _program_bit(program: list[Descriptor], word: int, bit: int) -> str:
     index, offset = divmod(word, DESCRIPTOR_WORDS)
     if index >= len(program):
         return "unused word behind the last descriptor"
-    layout = NEST_FIELDS if index else INPUT_FIELDS
-    what = f"nest {index}" if index else "input"
+    d = program[index]
+    layout = {Input: INPUT_FIELDS, Loop: LOOP_FIELDS, Nest: NEST_FIELDS}[type(d)]
+    what = "input" if isinstance(d, Input) else "loop" if isinstance(d, Loop) else f"nest {index}"
     if offset == 0 and bit < 4:
         return f"{what}, opcode bit {bit}"
     for name, f in layout.items():
@@ -496,12 +543,12 @@ def _program_bit(program: list[Descriptor], word: int, bit: int) -> str:
 
 
 def _weight_bit(
-    program: list[Descriptor], core: Core, word: int, bit: int, manifest: Manifest | None
+    program: list[Input | Nest], core: Core, word: int, bit: int, manifest: Manifest | None
 ) -> str:
     element, inner = divmod(bit, core.weight_bits)
     padding = ""
     for index, d in enumerate(program):
-        if not isinstance(d, Nest) or d.max:
+        if not isinstance(d, Nest) or d.max or d.product:
             continue
         step = (word << d.narrow) + inner // (core.weight_bits >> d.narrow)
         indices = _solve(d, step)
@@ -543,7 +590,7 @@ def _solve(d: Nest, word: int) -> NDArray[np.int64]:
 
 
 def _bias_bit(
-    program: list[Descriptor], core: Core, word: int, bit: int, manifest: Manifest | None
+    program: list[Input | Nest], core: Core, word: int, bit: int, manifest: Manifest | None
 ) -> str:
     entry, position = divmod(bit, ENTRY_BITS)
     part = f"bias bit {position}" if position < BIAS_BITS else f"shift bit {position - BIAS_BITS}"
@@ -563,7 +610,7 @@ def _bias_bit(
     return padding or "unused word"
 
 
-def _table_bit(program: list[Descriptor], word: int, manifest: Manifest | None) -> str:
+def _table_bit(program: list[Input | Nest], word: int, manifest: Manifest | None) -> str:
     table, entry = divmod(word, 256)
     users = [
         _nest_name(i, manifest)

@@ -26,6 +26,7 @@ module bramcast_core #(
     parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256, with DATA_BITS = 8
     parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES / TAPS, words of LANES * TAPS activations
     parameter int NARROW        = 0,    // 1: layers may have weights of 4 or 2 bits
+    parameter int GATES         = 0,    // 1: products of two tensors, and LOOP
     parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: units in the frame FIFO
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
@@ -101,6 +102,9 @@ module bramcast_core #(
     if (NARROW != 0 && NARROW != 1) begin : g_check_narrow
       NARROW_must_be_0_or_1 u_error ();
     end
+    if (GATES != 0 && GATES != 1) begin : g_check_gates
+      GATES_must_be_0_or_1 u_error ();
+    end
     if (WEIGHT_BITS != 8) begin : g_check_weight
       WEIGHT_BITS_must_be_8 u_error ();
     end
@@ -130,6 +134,7 @@ module bramcast_core #(
 
   bramcast_fetch #(
       .PROGRAM_DEPTH(PROGRAM_DEPTH),
+      .GATES(GATES),
       .IMAGE(PROGRAM_IMAGE),
       .PLUSARG("program=%s")
   ) u_fetch (
@@ -234,6 +239,7 @@ module bramcast_core #(
   logic [95:0]           counts;
   logic signed [15:0]    y_start, y_step_oy, y_step_ky, x_start, x_step_ox, x_step_kx;
   logic [15:0]           y_limit, x_limit;
+  logic                  product, factor_unsigned;
   logic                  lanewise, is_max, x_unsigned, y_unsigned, stream, table_on, last_nest;
   logic [TAIL_BITS-1:0]  tail;
   logic signed [31:0]    lo, hi;
@@ -268,6 +274,8 @@ module bramcast_core #(
       .x_step_kx_o(x_step_kx),
       .lanewise_o(lanewise),
       .max_o(is_max),
+      .product_o(product),
+      .factor_unsigned_o(factor_unsigned),
       .x_unsigned_o(x_unsigned),
       .y_unsigned_o(y_unsigned),
       .stream_o(stream),
@@ -373,7 +381,8 @@ module bramcast_core #(
   );
 
   // One cycle later than the activations, so that the weights need no register to wait in; with
-  // NARROW in the same cycle, because choosing a step's bits out of a word takes that register.
+  // NARROW or GATES in the same cycle: choosing a step's bits or another factor takes that register.
+  localparam int EARLY = (NARROW != 0 || GATES != 0) ? 1 : 0;
   bramcast_address #(
       .ADDRESS_BITS(STEP_BITS)
   ) u_weight_address (
@@ -383,9 +392,9 @@ module bramcast_core #(
       .write_level_i(weight_entry),
       .jump_i(field_word[STEP_BITS-1:0]),
       .bank_i(front_bank_q),
-      .clear_i((NARROW != 0) ? take_nest : prime_q),
-      .step_i((NARROW != 0) ? s1_step : s2_step),
-      .level_i((NARROW != 0) ? s1_level : s2_level),
+      .clear_i((EARLY != 0) ? take_nest : prime_q),
+      .step_i((EARLY != 0) ? s1_step : s2_step),
+      .level_i((EARLY != 0) ? s1_level : s2_level),
       .address_o(weight_step)
   );
 
@@ -442,7 +451,7 @@ module bramcast_core #(
   logic [UNIT_BITS-1:0]            frame_address;
   logic [UNIT*DATA_BITS-1:0]       frame_word;
   logic [WORD_BITS-1:0]            act_word;      // S3
-  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;   // S4, with NARROW S3
+  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;   // S4, with NARROW or GATES S3
   logic [ELEMENTS*WEIGHT_BITS-1:0] weight_word;   // S4
   logic [BIAS_BITS-1:0]            drain_address; // S5
   logic [BIAS_BITS-1:0]            bias_address;  // S5, with TAPS > 1 log2(TAPS) later
@@ -503,7 +512,8 @@ module bramcast_core #(
       .WEIGHT_BITS(WEIGHT_BITS),
       .ADDRESS_BITS(WEIGHT_ADDRESS_BITS),
       .STEP_BITS(STEP_BITS),
-      .NARROW(NARROW)
+      .NARROW(NARROW),
+      .REGISTER(EARLY)
   ) u_narrow (
       .clk(clk),
       .narrow_i(front_narrow),
@@ -518,8 +528,10 @@ module bramcast_core #(
   logic       s2_tap, s2_first, s2_last, s2_tail_group, s2_end;
   logic       s3_tap, s3_first, s3_last, s3_tail_group, s3_end, s3_hit;
   logic       s4_tap, s4_first, s4_last, s4_tail_group, s4_end;
-  logic       s5_tap, s5_first, s5_last, s6_last;
+  logic       s5_first, s5_last, s6_last;
   logic [1:0] s3_level, s4_level;
+  logic       s3_factor, s4_factor;  // product nests: the tap is a factor, nothing is added
+  logic       s4_first_sum, s5_sum;  // S4: first sum of the pixel
   logic       seen_q;              // the pixel has had a tap inside
   logic       max_load_q, max_try_q;
 
@@ -532,9 +544,9 @@ module bramcast_core #(
     s2_tap   <= s1_tap;
     s3_tap   <= s2_tap;
     s4_tap   <= s3_tap;
-    s5_tap   <= s4_tap;
     s3_hit   <= s2_tap && y_inside && x_inside;
-    s5_first <= s4_first;
+    s5_first <= s4_first_sum;
+    s5_sum   <= s4_tap && !s4_factor;
     s5_last  <= s4_tap && s4_last;
     s6_last  <= s5_last;
     if (s3_tap) seen_q <= s3_hit || (seen_q && !s3_first);
@@ -544,7 +556,7 @@ module bramcast_core #(
       s2_tap     <= 1'b0;
       s3_tap     <= 1'b0;
       s4_tap     <= 1'b0;
-      s5_tap     <= 1'b0;
+      s5_sum     <= 1'b0;
       s3_hit     <= 1'b0;
       s5_last    <= 1'b0;
       s6_last    <= 1'b0;
@@ -552,6 +564,28 @@ module bramcast_core #(
       max_try_q  <= 1'b0;
     end
   end
+
+  generate
+    if (GATES != 0) begin : g_gates
+      logic s2_even, s3_even, s4_even, first_factor_q;
+      assign s3_factor    = product && s3_even;
+      assign s4_factor    = product && s4_even && s4_tap;
+      assign s4_first_sum = product ? first_factor_q : s4_first;
+      always_ff @(posedge clk) begin
+        // Turns with every tap; a pixel's first tap is even.
+        if (s1_tap) s2_even <= s1_first || !s2_even;
+        s3_even <= s2_even;
+        s4_even <= s3_even;
+        if (s4_tap && s4_even) first_factor_q <= s4_first;
+      end
+    end else begin : g_no_gates
+      assign s3_factor    = 1'b0;
+      assign s4_factor    = 1'b0;
+      assign s4_first_sum = s4_first;
+      logic unused_gates;
+      assign unused_gates = &{1'b0, product, factor_unsigned};
+    end
+  endgenerate
 
   // ------------------------------------------------------------------ S3..S7: lanes
 
@@ -593,19 +627,22 @@ module bramcast_core #(
         assign max_bus[MAX_PITCH*l +: MAX_PITCH] = MAX_PITCH'($unsigned(max_lane));
         bramcast_lane #(
             .DATA_BITS(DATA_BITS),
-            .WEIGHT_BITS(WEIGHT_BITS)
+            .WEIGHT_BITS(WEIGHT_BITS),
+            .GATES(GATES)
         ) u_lane (
             .clk(clk),
             .lanewise_i(lanewise),
-            .unsigned_i(x_unsigned),
+            .unsigned_i(s3_factor ? factor_unsigned : x_unsigned),
             .clear_i(!s3_hit),
             .broadcast_i(broadcast[DATA_BITS*t +: DATA_BITS]),
             .own_i(act_word[DATA_BITS*M +: DATA_BITS]),
             .weight_i(weight_word[WEIGHT_BITS*M +: WEIGHT_BITS]),
             .max_load_i(max_load_q),
             .max_try_i(max_try_q),
+            .product_i(product),
+            .hold_i(s4_factor),
             .max_capture_i(s5_last),
-            .acc_step_i(s5_tap),
+            .acc_step_i(s5_sum),
             .acc_load_i(s5_first),
             .acc_capture_i(s6_last),
             .max_o(max_lane),

@@ -11,6 +11,9 @@
 // access of the host to the memory, as it may bring another program. A descriptor that has another
 // opcode than its place calls for stops the fetcher: error_o stays high until it begins again.
 //
+// With GATES a LOOP descriptor may stand before a nest: it is read, 34 cycles, and gives nothing out. Its body
+// comes as often as it says, with the bases of nests that move.
+//
 //   take_nest_i   _/~\____________________________
 //   nest_ready_o  ~~~~\___________________________
 //   we_o          _____________/~~~~~~~~~~~~~~~~~~    first word 4 cycles after take_nest_i
@@ -18,6 +21,7 @@
 `default_nettype none
 module bramcast_fetch #(
     parameter int PROGRAM_DEPTH = 64,  // 64.., a multiple of 32
+    parameter int GATES         = 0,   // 1: with LOOP
     parameter     IMAGE         = "",
     parameter     PLUSARG       = ""
 ) (
@@ -63,10 +67,16 @@ module bramcast_fetch #(
   localparam logic [OPCODE_BITS-1:0] OP_INPUT = OPCODE_BITS'(bramcast_pkg::OP_INPUT);
   localparam logic [OPCODE_BITS-1:0] OP_NEST  = OPCODE_BITS'(bramcast_pkg::OP_NEST);
 
-  logic complete, bad_opcode;
-  assign complete   = read_q3 && index_q3 == FINAL_WORD;
-  assign bad_opcode = read_q3 && index_q3 == 5'(bramcast_pkg::OPCODE_WORD)
-                      && word_o[OPCODE_LSB +: OPCODE_BITS] != (next_input_q ? OP_INPUT : OP_NEST);
+  logic                    complete, bad_opcode, opcode_here;
+  logic                    is_loop;          // the descriptor in work is a LOOP
+  logic                    loop_opcode;      // its opcode is here
+  logic                    again;            // a loop's body is complete, and more of it to come
+  logic [ADDRESS_BITS-1:0] body_start;
+  logic [31:0]             word;             // as the memory has it
+  assign opcode_here = read_q3 && index_q3 == 5'(bramcast_pkg::OPCODE_WORD);
+  assign complete    = read_q3 && index_q3 == FINAL_WORD;
+  assign bad_opcode  = opcode_here && !loop_opcode
+                       && word[OPCODE_LSB +: OPCODE_BITS] != (next_input_q ? OP_INPUT : OP_NEST);
 
   always_ff @(posedge clk) begin
     read_q2  <= read_q;
@@ -74,7 +84,7 @@ module bramcast_fetch #(
     index_q2 <= address_q[4:0];
     index_q3 <= index_q2;
     if (read_q3 && index_q3 == 5'(bramcast_pkg::NEST_LAST_WORD)) begin
-      last_q <= word_o[bramcast_pkg::NEST_LAST_LSB];
+      last_q <= word[bramcast_pkg::NEST_LAST_LSB];
     end
 
     if (!busy_q && !nest_ready_o && !(next_input_q && input_ready_o)) begin
@@ -90,11 +100,14 @@ module bramcast_fetch #(
     if (take_nest_i) nest_ready_o <= 1'b0;
     if (bad_opcode) error_o <= 1'b1;
     if (complete && !error_o) begin
-      busy_q       <= 1'b0;
-      next_input_q <= last_q;
-      if (next_input_q) input_ready_o <= 1'b1;
-      else nest_ready_o <= 1'b1;
-      if (last_q) address_q <= '0;
+      busy_q <= 1'b0;
+      if (!is_loop) begin
+        next_input_q <= last_q;
+        if (next_input_q) input_ready_o <= 1'b1;
+        else nest_ready_o <= 1'b1;
+        if (last_q) address_q <= '0;
+        else if (again) address_q <= body_start;
+      end
     end
 
     if (rst || restart_i || host_read_i || host_we_i) begin
@@ -114,6 +127,79 @@ module bramcast_fetch #(
   assign input_o = next_input_q;
   assign index_o = index_q3;
 
+  generate
+    if (GATES != 0) begin : g_loop
+      localparam logic [OPCODE_BITS-1:0] OP_LOOP = OPCODE_BITS'(bramcast_pkg::OP_LOOP);
+      logic                    loop_q;                // in work, from its second word on
+      logic                    inside_q;              // the nests that come belong to a loop
+      logic [15:0]             count_q, length_q;     // minus one: iterations left, nests of the body
+      logic [15:0]             left_q;                // of them behind this one
+      logic [31:0]             act_step_q, result_step_q;
+      logic [31:0]             act_offset_q, result_offset_q;
+      logic                    act_moves_q, result_moves_q;
+      logic [ADDRESS_BITS-1:0] start_q;
+      logic                    nest_done, act_base, result_base;
+
+      assign loop_opcode = opcode_here && !next_input_q && !inside_q
+                           && word[OPCODE_LSB +: OPCODE_BITS] == OP_LOOP;
+      assign is_loop     = loop_q;
+      assign nest_done   = complete && !error_o && !loop_q && !next_input_q;
+      assign again       = inside_q && left_q == 16'd0 && count_q != 16'd0;
+      assign body_start  = start_q;
+      assign act_base    = index_q3 == 5'(bramcast_pkg::NEST_ACT_BASE_WORD) && act_moves_q;
+      assign result_base = index_q3 == 5'(bramcast_pkg::NEST_RESULT_BASE_WORD) && result_moves_q;
+      assign word_o      = word + (act_base ? act_offset_q : result_base ? result_offset_q : 32'd0);
+
+      always_ff @(posedge clk) begin
+        if (opcode_here) begin
+          loop_q         <= loop_opcode;
+          act_moves_q    <= word[bramcast_pkg::NEST_ACT_MOVES_LSB] && !loop_opcode;
+          result_moves_q <= word[bramcast_pkg::NEST_RESULT_MOVES_LSB] && !loop_opcode;
+        end
+        if (loop_q && read_q3) begin
+          if (index_q3 == 5'(bramcast_pkg::LOOP_COUNT_WORD)) begin
+            count_q  <= word[bramcast_pkg::LOOP_COUNT_LSB +: 16];
+            length_q <= word[bramcast_pkg::LOOP_LENGTH_LSB +: 16];
+            left_q   <= word[bramcast_pkg::LOOP_LENGTH_LSB +: 16];
+          end
+          if (index_q3 == 5'(bramcast_pkg::LOOP_ACT_STEP_WORD)) act_step_q <= word;
+          if (index_q3 == 5'(bramcast_pkg::LOOP_RESULT_STEP_WORD)) result_step_q <= word;
+        end
+        if (complete && loop_q) begin
+          inside_q        <= 1'b1;
+          start_q         <= {index_base, 5'd0};
+          act_offset_q    <= 32'd0;
+          result_offset_q <= 32'd0;
+          loop_q          <= 1'b0;
+        end
+        if (nest_done && inside_q) begin
+          left_q <= left_q - 16'd1;
+          if (left_q == 16'd0) begin
+            left_q          <= length_q;
+            count_q         <= count_q - 16'd1;
+            inside_q        <= count_q != 16'd0;
+            act_offset_q    <= act_offset_q + act_step_q;
+            result_offset_q <= result_offset_q + result_step_q;
+          end
+        end
+        if (rst || restart_i || host_read_i || host_we_i) begin
+          loop_q   <= 1'b0;
+          inside_q <= 1'b0;
+        end
+      end
+
+      // The descriptor behind the LOOP: when its word 30 is here, word 31 has been addressed.
+      logic [ADDRESS_BITS-6:0] index_base;
+      assign index_base = address_q[ADDRESS_BITS-1:5];
+    end else begin : g_no_loop
+      assign loop_opcode = 1'b0;
+      assign is_loop     = 1'b0;
+      assign again       = 1'b0;
+      assign body_start  = '0;
+      assign word_o      = word;
+    end
+  endgenerate
+
   bramcast_image #(
       .WORD_BITS(32),
       .DEPTH(PROGRAM_DEPTH),
@@ -122,7 +208,7 @@ module bramcast_fetch #(
   ) u_program (
       .clk(clk),
       .raddr_i(address_q),
-      .word_o(word_o),
+      .word_o(word),
       .host_read_i(host_read_i),
       .host_we_i(host_we_i),
       .host_word_i(host_word_i),

@@ -1,10 +1,10 @@
 // bramcast_lane: one output: multiplier, accumulator, maximum and the registers that the results wait in.
 //
-// Golden twin: docs/format.md, NEST: acc += element * weight, or acc = max(acc, element). The
-// accumulator wraps modulo 2**32. Stage numbers are those of docs/core.md:
+// Golden twin: docs/format.md, NEST: acc += element * weight, or acc = max(acc, element); with GATES also
+// acc += element * an element held before. The accumulator wraps modulo 2**32. Stage numbers are those of docs/core.md:
 //
 //   S3  element on broadcast_i / own_i; clear_i makes a tap that lies outside contribute 0
-//   S4  operand register; weight_i, max_load_i and max_try_i belong to it
+//   S4  operand register; weight_i, max_load_i, max_try_i and hold_i belong to it
 //   S5  product register and maximum register; acc_step_i, acc_load_i, max_capture_i
 //   S6  accumulator; acc_capture_i
 //
@@ -13,7 +13,8 @@
 `default_nettype none
 module bramcast_lane #(
     parameter int DATA_BITS   = 8,  // 8 or 16
-    parameter int WEIGHT_BITS = 8   // 2..DATA_BITS
+    parameter int WEIGHT_BITS = 8,  // 2..DATA_BITS
+    parameter int GATES       = 0   // 1: the factor may be an element
 ) (
     input  logic                        clk,
     // S3
@@ -26,6 +27,8 @@ module bramcast_lane #(
     input  logic [WEIGHT_BITS-1:0]      weight_i,
     input  logic                        max_load_i,
     input  logic                        max_try_i,
+    input  logic                        product_i,    // the factor is the element that was held
+    input  logic                        hold_i,       // hold this element
     // S5
     input  logic                        max_capture_i,
     input  logic                        acc_step_i,
@@ -51,7 +54,17 @@ module bramcast_lane #(
   logic signed [DATA_BITS:0]      max_q;
 
   assign weight = weight_i;
-  assign factor = FACTOR_BITS'(weight);
+  generate
+    if (GATES != 0) begin : g_gates
+      logic signed [OPERAND_BITS-1:0] held_q;
+      always_ff @(posedge clk) if (hold_i) held_q <= operand_q;
+      assign factor = product_i ? FACTOR_BITS'(held_q) : FACTOR_BITS'(weight);
+    end else begin : g_weights
+      logic unused_gates;
+      assign unused_gates = &{1'b0, product_i, hold_i};
+      assign factor = FACTOR_BITS'(weight);
+    end
+  endgenerate
 
   logic unused;  // 16-bit data: the product's top bits are copies of the sign
   assign unused = &{1'b0, product_q};

@@ -6,6 +6,7 @@
 //
 //   NARROW = 0   address_o = step_i, word_o = word_i: no register, no logic
 //   NARROW = 1   step_i and address_o in one cycle, its word_i two cycles later, word_o one later
+//   REGISTER     NARROW = 0 with that register
 //
 `default_nettype none
 module bramcast_narrow #(
@@ -13,7 +14,8 @@ module bramcast_narrow #(
     parameter int WEIGHT_BITS  = 8,   // 8
     parameter int ADDRESS_BITS = 10,
     parameter int STEP_BITS    = 10,  // ADDRESS_BITS, with NARROW two more
-    parameter int NARROW       = 0    // 0 or 1
+    parameter int NARROW       = 0,   // 0 or 1
+    parameter int REGISTER     = 0    // 0 or 1
 ) (
     input  logic                         clk,
     input  logic [1:0]                   narrow_i,  // 0, 1, 2: 8, 4, 2 bits
@@ -28,7 +30,11 @@ module bramcast_narrow #(
       logic unused;
       assign unused    = &{1'b0, clk, narrow_i};
       assign address_o = step_i;
-      assign word_o    = word_i;
+      if (REGISTER != 0) begin : g_register
+        always_ff @(posedge clk) word_o <= word_i;
+      end else begin : g_straight
+        assign word_o = word_i;
+      end
     end else begin : g_narrow
       logic [1:0] part_q2, part_q3;
       assign address_o = narrow_i[1] ? step_i[STEP_BITS-1:2]

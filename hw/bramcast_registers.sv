@@ -18,6 +18,7 @@ module bramcast_registers #(
     parameter int WEIGHT_BITS      = 8,
     parameter int RQ               = 2,
     parameter int NARROW           = 0,
+    parameter int GATES            = 0,
     parameter int PROGRAM_DEPTH    = 128,
     parameter int WEIGHTS_DEPTH    = 1024,
     parameter int BIAS_DEPTH       = 64,
@@ -145,7 +146,8 @@ module bramcast_registers #(
       (LANES << bramcast_pkg::SHAPE_LANES_LSB)
       | (TAPS << bramcast_pkg::SHAPE_TAPS_LSB)
       | (RQ << bramcast_pkg::SHAPE_RQ_LSB)
-      | (NARROW << bramcast_pkg::SHAPE_NARROW_LSB);
+      | (NARROW << bramcast_pkg::SHAPE_NARROW_LSB)
+      | (GATES << bramcast_pkg::SHAPE_GATES_LSB);
   localparam logic [31:0] WIDTHS =
       (DATA_BITS << bramcast_pkg::WIDTHS_DATA_BITS_LSB)
       | (WEIGHT_BITS << bramcast_pkg::WIDTHS_WEIGHT_BITS_LSB)

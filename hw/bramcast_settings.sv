@@ -40,6 +40,8 @@ module bramcast_settings #(
     // back
     output logic                  lanewise_o,
     output logic                  max_o,
+    output logic                  product_o,
+    output logic                  factor_unsigned_o,
     output logic                  x_unsigned_o,
     output logic                  y_unsigned_o,
     output logic                  stream_o,
@@ -101,6 +103,8 @@ module bramcast_settings #(
     if (take_back_i) begin
       lanewise_o     <= flags_q[bramcast_pkg::NEST_LANEWISE_LSB];
       max_o          <= flags_q[bramcast_pkg::NEST_MAX_LSB];
+      product_o      <= flags_q[bramcast_pkg::NEST_PRODUCT_LSB];
+      factor_unsigned_o <= flags_q[bramcast_pkg::NEST_FACTOR_UNSIGNED_LSB];
       x_unsigned_o   <= flags_q[bramcast_pkg::NEST_X_UNSIGNED_LSB];
       y_unsigned_o   <= flags_q[bramcast_pkg::NEST_Y_UNSIGNED_LSB];
       stream_o       <= flags_q[bramcast_pkg::NEST_STREAM_LSB];

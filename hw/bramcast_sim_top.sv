@@ -23,6 +23,7 @@ module bramcast_sim_top #(
     parameter int TABLE_DEPTH   = 0,
     parameter int SCRATCH_DEPTH = 1024,
     parameter int NARROW        = 0,
+    parameter int GATES         = 0,
     parameter int FRAME_DEPTH   = 0
 ) (
     input  logic                 start_i,
@@ -81,6 +82,7 @@ module bramcast_sim_top #(
       .TABLE_DEPTH(TABLE_DEPTH),
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .NARROW(NARROW),
+      .GATES(GATES),
       .FRAME_DEPTH(FRAME_DEPTH)
   ) u_core (
       .clk(clk),

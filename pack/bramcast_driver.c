@@ -44,6 +44,7 @@ int bramcast_probe(bramcast_t *core, bramcast_read_t read, bramcast_write_t writ
   core->taps = field(shape, BRAMCAST_SHAPE_TAPS_MASK, BRAMCAST_SHAPE_TAPS_LSB);
   core->rq = field(shape, BRAMCAST_SHAPE_RQ_MASK, BRAMCAST_SHAPE_RQ_LSB);
   core->narrow = field(shape, BRAMCAST_SHAPE_NARROW_MASK, BRAMCAST_SHAPE_NARROW_LSB);
+  core->gates = field(shape, BRAMCAST_SHAPE_GATES_MASK, BRAMCAST_SHAPE_GATES_LSB);
   widths = get(core, BRAMCAST_REG_WIDTHS);
   core->data_bits = field(widths, BRAMCAST_WIDTHS_DATA_BITS_MASK, BRAMCAST_WIDTHS_DATA_BITS_LSB);
   core->weight_bits =
@@ -87,7 +88,7 @@ static int fits(const bramcast_t *core, const bramcast_network_t *network) {
   unsigned i;
   if (core->lanes != network->lanes || core->taps != network->taps || core->rq != network->rq ||
       core->data_bits != network->data_bits || core->weight_bits != network->weight_bits ||
-      core->narrow < network->narrow)
+      core->narrow < network->narrow || core->gates < network->gates)
     return BRAMCAST_OTHER_SHAPE;
   for (i = 0; i < BRAMCAST_IMAGE_COUNT; i++)
     if (core->depth[i] < network->image[i].words) return BRAMCAST_TOO_DEEP;

@@ -48,6 +48,7 @@ typedef struct {
   void *context;
   uint32_t lanes, taps, rq, data_bits, weight_bits;
   uint32_t narrow; /* 1: weights of 4 and 2 bits */
+  uint32_t gates;  /* 1: products of two tensors, and LOOP */
   uint32_t depth[BRAMCAST_IMAGE_COUNT]; /* memory words */
   uint32_t scratch_depth;
   uint32_t window_bits;
@@ -64,6 +65,7 @@ typedef struct {
 typedef struct {
   uint32_t lanes, taps, rq, data_bits, weight_bits;
   uint32_t narrow; /* 1: weights of 4 and 2 bits */
+  uint32_t gates;  /* 1: products of two tensors, and LOOP */
   uint32_t scratch_depth;
   bramcast_image_t image[BRAMCAST_IMAGE_COUNT];
 } bramcast_network_t;

@@ -21,6 +21,7 @@ from bramcast.pack.errors import ProgramError
 DESCRIPTOR_WORDS = 32
 OP_INPUT = 1
 OP_NEST = 2
+OP_LOOP = 3
 LOOPS = ("g", "oy", "ox", "ky", "kx", "ci")  # outermost first
 ADDRESS_BITS = 24
 
@@ -62,6 +63,10 @@ NEST_FIELDS: dict[str, Field] = {
     "last": Field(0, 9, 1),
     "y_unsigned": Field(0, 10, 1),
     "narrow": Field(0, 11, 2),  # log2 of the weights that a lane finds in one word
+    "product": Field(0, 13, 1),
+    "factor_unsigned": Field(0, 14, 1),
+    "act_moves": Field(0, 15, 1),
+    "result_moves": Field(0, 25, 1),
     "tail": Field(0, 16, 9),  # valid lanes of the last group, minus 1
     **{f"count_{n}": _half(1 + i // 2, bool(i % 2)) for i, n in enumerate(LOOPS)},  # minus 1
     "act_base": _word(4, signed=True),  # padding may start before word 0
@@ -92,6 +97,13 @@ INPUT_FIELDS: dict[str, Field] = {
     "result_base": _word(18),
 }
 
+LOOP_FIELDS: dict[str, Field] = {
+    "count": _half(1, False),  # minus 1
+    "length": _half(1, True),  # minus 1
+    "act_step": _word(4, signed=True),
+    "result_step": _word(18, signed=True),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -117,6 +129,21 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """Runs the ``length`` nests behind it ``count`` times.
+
+    From iteration to iteration the activation base of nests with ``act_moves`` moves by
+    ``act_step`` elements, the result base of those with ``result_moves`` by ``result_step``
+    sub-words.
+    """
+
+    count: int
+    length: int
+    act_step: int = 0
+    result_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Nest:
     """One loop nest. Tuples follow ``LOOPS``: (g, oy, ox, ky, kx, ci), outermost first.
 
@@ -139,12 +166,16 @@ class Nest:
         table_base: number of the 256-entry table that is applied after the clamp, if ``table``.
         lanewise: one activation word per tap, lane by lane, instead of one broadcast element.
         max: maximum of the taps instead of multiply-add (lane-wise only, no weights).
+        product: taps 0, 2, .. are factors of taps 1, 3, .. (lane-wise only, no weights).
+        factor_unsigned: the factors are read as unsigned numbers.
+        act_moves, result_moves: the base moves with the iterations of the Loop around the nest.
         x_unsigned: activations are read as unsigned numbers.
         y_unsigned: a table's results leave the stream as unsigned numbers.
         narrow: 0, 1, 2: weights of 8, 4 or 2 bits; step s uses bits (s % 2**narrow) * (8 >> narrow)
             and up of each lane in word s >> narrow.
         stream: results leave on the output stream, sign-extended to 32 bits.
         last: the program ends here; the last beat carries TLAST.
+        behind_loop: no field: ``unrolled`` marks the nest before which a LOOP descriptor is read.
     """
 
     counts: tuple[int, ...]
@@ -171,11 +202,16 @@ class Nest:
     narrow: int = 0
     lanewise: bool = False
     max: bool = False
+    product: bool = False
+    factor_unsigned: bool = False
+    act_moves: bool = False
+    result_moves: bool = False
     x_unsigned: bool = False
     y_unsigned: bool = False
     table: bool = False
     stream: bool = False
     last: bool = False
+    behind_loop: bool = False
 
     def __post_init__(self) -> None:
         if not (len(self.counts) == len(self.act_steps) == len(self.weight_steps) == len(LOOPS)):
@@ -194,7 +230,7 @@ class Nest:
         return self.counts[0] * self.counts[1] * self.counts[2]
 
 
-Descriptor = Input | Nest
+Descriptor = Input | Loop | Nest
 
 
 def jumps_from_steps(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
@@ -275,6 +311,15 @@ def encode(descriptor: Descriptor) -> list[int]:
             "result_base": descriptor.result_base,
         }
         layout = INPUT_FIELDS
+    elif isinstance(descriptor, Loop):
+        _put(words, "opcode", OPCODE, OP_LOOP)
+        values = {
+            "count": descriptor.count - 1,
+            "length": descriptor.length - 1,
+            "act_step": descriptor.act_step,
+            "result_step": descriptor.result_step,
+        }
+        layout = LOOP_FIELDS
     else:
         _put(words, "opcode", OPCODE, OP_NEST)
         values = _nest_values(descriptor)
@@ -291,9 +336,10 @@ def decode(words: Sequence[int]) -> Descriptor:
         ProgramError: unknown opcode, or a bit set that belongs to no field.
     """
     opcode = _get(words, OPCODE)
-    if opcode not in (OP_INPUT, OP_NEST):
-        raise ProgramError(f"unknown opcode {opcode} (1 is INPUT, 2 is NEST)")
-    layout = INPUT_FIELDS if opcode == OP_INPUT else NEST_FIELDS
+    layouts = {OP_INPUT: INPUT_FIELDS, OP_NEST: NEST_FIELDS, OP_LOOP: LOOP_FIELDS}
+    if opcode not in layouts:
+        raise ProgramError(f"unknown opcode {opcode} (1 is INPUT, 2 is NEST, 3 is LOOP)")
+    layout = layouts[opcode]
     used = [0] * DESCRIPTOR_WORDS
     for field in (OPCODE, *layout.values()):
         used[field.word] |= ((1 << field.bits) - 1) << field.lsb
@@ -303,6 +349,8 @@ def decode(words: Sequence[int]) -> Descriptor:
     got = {name: _get(words, field) for name, field in layout.items()}
     if opcode == OP_INPUT:
         return Input(got["run"] + 1, got["runs"] + 1, got["result_base"], got["lead"])
+    if opcode == OP_LOOP:
+        return Loop(got["count"] + 1, got["length"] + 1, got["act_step"], got["result_step"])
     counts = tuple(got[f"count_{loop}"] + 1 for loop in LOOPS)
     steps = {
         stream: tuple(
@@ -310,7 +358,9 @@ def decode(words: Sequence[int]) -> Descriptor:
         )
         for stream, n in (("act", 6), ("weight", 6), ("result", 3))
     }
-    flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "table", "stream", "last")
+    flags: tuple[str, ...] = ("lanewise", "max", "product", "factor_unsigned")
+    flags += ("act_moves", "result_moves")
+    flags += ("x_unsigned", "y_unsigned", "table", "stream", "last")
     nest = Nest(
         counts=counts,
         act_base=got["act_base"],
@@ -331,6 +381,37 @@ def decode(words: Sequence[int]) -> Descriptor:
     names = [n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n]
     coordinates: dict[str, Any] = {name: got[name] for name in names}
     return replace(nest, **coordinates)
+
+
+def unrolled(program: Sequence[Descriptor]) -> list[tuple[int, Input | Nest]]:
+    """What runs, in order: each INPUT and nest with the number of its descriptor.
+
+    Bases of nests inside a Loop are those of the iteration.
+
+    >>> nest = Nest((1,) * 6, 8, (0,) * 6, 0, (0,) * 6, 4, (0,) * 3, 0, 1, 0, 0, 1, act_moves=True)
+    >>> [(i, d.act_base) for i, d in unrolled([Loop(3, 1, act_step=10), nest])]
+    [(1, 8), (1, 18), (1, 28)]
+    """
+    result: list[tuple[int, Input | Nest]] = []
+    index = 0  # of the next descriptor
+    while index < len(program):
+        first = program[index]
+        index += 1
+        if not isinstance(first, Loop):
+            result.append((index - 1, first))
+            continue
+        body = list(enumerate(program[index : index + first.length], index))
+        index += first.length
+        for i in range(first.count):
+            for number, d in body:
+                if isinstance(d, Nest):
+                    act = d.act_base + i * first.act_step * d.act_moves
+                    out = d.result_base + i * first.result_step * d.result_moves
+                    entered = i == 0 and number == index - first.length
+                    d = replace(d, act_base=act, result_base=out, behind_loop=entered)
+                if not isinstance(d, Loop):
+                    result.append((number, d))
+    return result
 
 
 def encode_program(program: Iterable[Descriptor]) -> NDArray[np.uint32]:

@@ -80,6 +80,7 @@ class Driver:
             weight_bits=field_value("WIDTHS", "WEIGHT_BITS", widths),
             rq=field_value("SHAPE", "RQ", shape),
             narrow=bool(field_value("SHAPE", "NARROW", shape)),
+            gates=bool(field_value("SHAPE", "GATES", shape)),
             program_depth=self.read("PROGRAM_DEPTH"),
             weights_depth=self.read("WEIGHTS_DEPTH"),
             bias_depth=self.read("BIAS_DEPTH"),
@@ -158,6 +159,8 @@ class Driver:
                 raise DeviceError(f"{bundle} is packed for {name} = {wants}, the core has {has}")
         if wanted.narrow and not self.core.narrow:
             raise DeviceError(f"{bundle} has narrow weights, the core is built without NARROW")
+        if wanted.gates and not self.core.gates:
+            raise DeviceError(f"{bundle} multiplies tensors, the core is built without GATES")
         for name in ("program", "weights", "bias", "table", "scratch"):
             has, wants = (getattr(c, f"{name}_depth") for c in (self.core, wanted))
             if has < wants:

@@ -9,8 +9,10 @@ import sys
 from bramcast.pack.descriptor import (
     DESCRIPTOR_WORDS,
     INPUT_FIELDS,
+    LOOP_FIELDS,
     NEST_FIELDS,
     OP_INPUT,
+    OP_LOOP,
     OP_NEST,
     OPCODE,
     Field,
@@ -75,9 +77,11 @@ def systemverilog_package() -> str:
         f"  localparam int DESCRIPTOR_WORDS = {DESCRIPTOR_WORDS};",
         f"  localparam int OP_INPUT = {OP_INPUT};",
         f"  localparam int OP_NEST = {OP_NEST};",
+        f"  localparam int OP_LOOP = {OP_LOOP};",
         *_field_lines("opcode", OPCODE),
     ]
-    for prefix, layout in (("nest", NEST_FIELDS), ("input", INPUT_FIELDS)):
+    layouts = {"nest": NEST_FIELDS, "input": INPUT_FIELDS, "loop": LOOP_FIELDS}
+    for prefix, layout in layouts.items():
         lines.append("")
         for name, field in layout.items():
             lines += _field_lines(f"{prefix}_{name}", field)

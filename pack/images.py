@@ -200,7 +200,7 @@ def _c_fields(prefix: str) -> list[str]:
 def _c_network(core: Core) -> list[str]:
     """BRAMCAST_NETWORK, which initializes the driver's bramcast_network_t."""
     shape = [core.lanes, core.taps, core.rq, core.data_bits, core.weight_bits]
-    shape += [int(core.narrow), core.scratch_depth]
+    shape += [int(core.narrow), int(core.gates), core.scratch_depth]
     present = {s.name for s in sections(core)}
     rows = []
     for name in IMAGES:

@@ -27,7 +27,8 @@ class Core:
     """Parameters of the synthesized core: what the images are laid out for.
 
     Depths are in words of the respective memory; ``scratch_depth`` in activation words.
-    ``narrow``: the lanes can take 4- and 2-bit weights.
+    ``narrow``: the lanes can take 4- and 2-bit weights. ``gates``: the core knows products of two
+    tensors and LOOP.
     """
 
     lanes: Positive
@@ -41,6 +42,7 @@ class Core:
     table_depth: Count
     scratch_depth: Positive
     narrow: bool = False
+    gates: bool = False
 
     @property
     def multipliers(self) -> int:

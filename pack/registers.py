@@ -82,6 +82,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("TAPS", 8, 8, READ_ONLY, "TAPS"),
             Bits("RQ", 16, 8, READ_ONLY, "RQ"),
             Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
+            Bits("GATES", 25, 1, READ_ONLY, "GATES: products of two tensors, and LOOP"),
         ),
     ),
     Register(

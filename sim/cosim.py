@@ -72,6 +72,7 @@ def core_parameters(core: Core) -> dict[str, int]:
         "TABLE_DEPTH": core.table_depth,
         "SCRATCH_DEPTH": core.scratch_depth,
         "NARROW": int(core.narrow),
+        "GATES": int(core.gates),
     }
 
 

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 
 from bramcast.golden.arith import requantize
-from bramcast.pack.descriptor import Input, Nest, encode_program
+from bramcast.golden.cycles import predict as golden_cycles
+from bramcast.golden.machine import Machine
+from bramcast.pack.descriptor import Input, Loop, Nest, encode_program
+from bramcast.pack.manifest import Core
+from bramcast.pack.words import from_uint32, pack_bias, pack_lanes
 from bramcast.sim.runner import build, missing, run
 
 pytestmark = pytest.mark.cosim
@@ -36,11 +40,13 @@ class Shape:
     BIAS_DEPTH: int = 100
     SCRATCH_DEPTH: int = 300
     FRAME_DEPTH: int = 0
+    GATES: int = 0
 
     @property
     def name(self) -> str:
         frames = f"_frames{self.FRAME_DEPTH}" if self.FRAME_DEPTH else ""
-        return f"{self.LANES}x{self.TAPS}x{self.DATA_BITS}_rq{self.RQ}{frames}"
+        gates = "_gates" if self.GATES else ""
+        return f"{self.LANES}x{self.TAPS}x{self.DATA_BITS}_rq{self.RQ}{frames}{gates}"
 
     @property
     def word(self) -> int:
@@ -87,7 +93,7 @@ class Case:
     """A program with its images, frames, and what must come out."""
 
     shape: Shape
-    program: list[Input | Nest]
+    program: list[Input | Loop | Nest]
     weights: np.ndarray  # [WEIGHTS_DEPTH, LANES * TAPS]
     bias: np.ndarray  # [BIAS_DEPTH * RQ]
     shift: np.ndarray  # [BIAS_DEPTH * RQ]
@@ -124,6 +130,27 @@ class Case:
 # ---------------------------------------------------------------- the interpreter
 
 
+def executed(program: list[Input | Loop | Nest]) -> list[tuple[Nest, bool]]:
+    """The nests that run, with the bases of their iteration; True: a LOOP has been read before."""
+    result = []
+    place = 1
+    while place < len(program):
+        loop = program[place]
+        if isinstance(loop, Nest):
+            result.append((loop, False))
+            place += 1
+            continue
+        for i in range(loop.count):
+            for j in range(loop.length):
+                nest = program[place + 1 + j]
+                act = nest.act_base + (i * loop.act_step if nest.act_moves else 0)
+                out = nest.result_base + (i * loop.result_step if nest.result_moves else 0)
+                moved = replace(nest, act_base=act, result_base=out)
+                result.append((moved, i == 0 and j == 0))
+        place += 1 + loop.length
+    return result
+
+
 def points(nest: Nest):
     """Each pixel of a nest with its taps: (g, oy, ox), [(act, weight, inside)], result sub-word."""
     c, sa, sw, sr = nest.counts, nest.act_steps, nest.weight_steps, nest.result_steps
@@ -157,27 +184,30 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
     lines = []
     beat = 0
     weights = case.weights.tolist()
-    for number, nest in enumerate(case.program):
-        if isinstance(nest, Input):
-            places = shape.frame(nest)
-            per_run = len(places) // nest.runs
-            for i in range(nest.runs):
-                run = [0] * nest.lead
-                run += [n & mask for n in frame[i * nest.run : (i + 1) * nest.run]]
-                run += [0] * (per_run * lanes - len(run))
-                mine = places[i * per_run : (i + 1) * per_run]
-                scratch[mine] = np.array(run).reshape(per_run, lanes)
-            continue
-        cells = scratch
-        if not nest.x_unsigned:
-            cells = np.where(scratch >> (bits - 1), scratch - mask - 1, scratch)
-        flat = cells.ravel().tolist()
+    head = case.program[0]
+    places = shape.frame(head)
+    per_run = len(places) // head.runs
+    for i in range(head.runs):
+        run = [0] * head.lead
+        run += [n & mask for n in frame[i * head.run : (i + 1) * head.run]]
+        run += [0] * (per_run * lanes - len(run))
+        mine = places[i * per_run : (i + 1) * per_run]
+        scratch[mine] = np.array(run).reshape(per_run, lanes)
+    for number, (nest, _) in enumerate(executed(case.program), 1):
+        raw = scratch.ravel().tolist()
+        signed = np.where(scratch >> (bits - 1), scratch - mask - 1, scratch).ravel().tolist()
+        flat = raw if nest.x_unsigned else signed
+        factors = raw if nest.factor_unsigned else signed
         done = []
         group = shape.group(nest)
         for (g, _, _), taps, word in points(nest):
             acc = [0] * group
             first = True
-            for a, w, inside in taps:
+            factor = [0] * group
+            for i, (a, w, inside) in enumerate(taps):
+                if nest.product and i % 2 == 0:
+                    factor = factors[a : a + group] if inside else [0] * group
+                    continue
                 if not inside:
                     continue
                 row = flat[a : a + shape.word]
@@ -185,6 +215,8 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
                     for t in range(taps_each):
                         x, part = flat[a + t], weights[w][t * lanes : (t + 1) * lanes]
                         acc = [s + x * k for s, k in zip(acc, part, strict=True)]
+                elif nest.product:
+                    acc = [s + x * k for s, x, k in zip(acc, row, factor, strict=True)]
                 elif not nest.max:
                     acc = [s + x * k for s, x, k in zip(acc, row, weights[w], strict=True)]
                 elif first:
@@ -231,7 +263,7 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
 # ---------------------------------------------------------------- the cycle model (docs/core.md)
 
 
-def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int, int]:
+def predict(program: list[Input | Loop | Nest], shape: Shape) -> tuple[list[int], int, int]:
     """First-tap cycle of each nest, the last nest's last tap and the cycles of the run.
 
     For a sink that is always ready.
@@ -244,7 +276,10 @@ def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int, 
     pops: list[int] = []  # cycles in which a credit comes back
     credit = fifo - widest
     start = 1
-    for nest in program[1:]:
+    gap = 0
+    for nest, behind_loop in executed(program):
+        if starts:
+            start = max(last + gap, starts[-1] + 35 + (34 if behind_loop else 0))
         starts.append(start)
         late = adding + (2 if nest.table else 0)
         whole = shape.group(nest) // shape.RQ
@@ -270,7 +305,6 @@ def predict(program: list[Input | Nest], shape: Shape) -> tuple[list[int], int, 
                         beat = max(beat + 1, last + 13 + late + i)
                     pops.append(beat)
         gap = 10 + tail_chunks + (1 if tail_chunks % filled else 0) + late
-        start = max(last + gap, start + 35)
     return starts, last, beat
 
 
@@ -280,6 +314,7 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
     For a sink that is always ready; the cycles have any common origin.
     """
     starts, last_tap, cycles = predict(case.program, case.shape)
+    loop = 34 if isinstance(case.program[1], Loop) else 0
     frame = case.program[0]
     unit = case.shape.unit
     ends: list[int] = []
@@ -296,7 +331,7 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
                     read = max(read + 1, cycle + 3, free)
             resident = read + 3
             idle = ends[-1] + 1 if ends else 0
-            fetched = begin + starts[-1] + 67 if ends else 0
+            fetched = begin + starts[-1] + 67 + loop if ends else 0
             first = max(resident, idle, fetched) + 2
         ends.append(first + cycles - 1)
     return ends
@@ -352,7 +387,7 @@ def _limits(rng: random.Random, shape: Shape, stream: bool, table: bool) -> tupl
 
 def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, last: bool) -> Nest:
     lanes = shape.LANES
-    kind = rng.choice(["dense", "dense", "lanewise", "max"])
+    kind = rng.choice(["dense", "dense", "lanewise", "max", *["product"] * 2 * shape.GATES])
     small = rng.random() < 0.4
     counts = [rng.choice([1, 1, 2, 3]) for _ in range(6)]
     counts[5] = rng.choice([1, 2, 5, 9, 16])
@@ -360,6 +395,8 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
         counts[3:] = [1, 1, rng.choice([1, 1, 2, 3])]
         counts[1:3] = [rng.choice([1, 3, 5]), rng.choice([1, 2, 7])]
     group = lanes if kind == "dense" else shape.word
+    if kind == "product" and counts[3] * counts[4] * counts[5] % 2:
+        counts[rng.choice([3, 5])] = 2
     tail = rng.choice([group, group, rng.randint(1, group)])
     # activations: whatever addresses, as long as the valid taps read written sub-words
     unit = shape.TAPS if kind == "dense" else shape.word
@@ -373,7 +410,7 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
             coordinates[f"{axis}_start"] = rng.randint(-3, min(limit, 4))
             coordinates[f"{axis}_step_o{axis}"] = rng.randint(-2, 2) if counts[pixel] > 1 else 0
             coordinates[f"{axis}_step_k{axis}"] = rng.randint(-2, 2) if counts[tap] > 1 else 0
-    if kind == "max":
+    if kind in ("max", "product"):
         weight_steps, weight_base = [0] * 6, 0
     else:
         weight_steps = [0 if c == 1 else rng.randint(-3, 3) for c in counts]
@@ -398,6 +435,8 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
         tail=tail,
         lanewise=kind != "dense",
         max=kind == "max",
+        product=kind == "product",
+        factor_unsigned=kind == "product" and rng.random() < 0.5,
         x_unsigned=rng.random() < 0.4,
         y_unsigned=stream and table and rng.random() < 0.5,
         table=table,
@@ -437,6 +476,39 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
 def results(nest: Nest, shape: Shape) -> set[int]:
     """The sub-words that a nest writes."""
     return {sub + i for (g, _, _), _, sub in points(nest) for i in range(shape.parts(nest, g))}
+
+
+def _reads(nest: Nest, shape: Shape) -> set[int]:
+    """The sub-words that the valid taps read."""
+    pairs = {(a, g) for (g, _, _), taps, _ in points(nest) for a, _, i in taps if i}
+    return {sub for a, g in pairs for sub in shape.read(nest, g, a)}
+
+
+def _loop(
+    rng: random.Random, shape: Shape, body: list[Nest], before: set[int]
+) -> list[Loop | Nest]:
+    """A LOOP around nests; ``before`` are the sub-words that are written when it begins."""
+    loop = Loop(rng.randint(1, 4), len(body), 0, 0)
+    for _ in range(8):
+        act = rng.choice([0, shape.word]) * rng.randint(-2, 2)
+        moving = Loop(loop.count, loop.length, act, rng.randint(-3, 3))
+        moved = [
+            replace(
+                n, act_moves=rng.random() < 0.5, result_moves=not n.stream and rng.random() < 0.5
+            )
+            for n in body
+        ]
+        written = set(before)
+        for nest, _ in executed([Input(1, 1, 0), moving, *moved]):
+            reads, writes = _reads(nest, shape), set() if nest.stream else results(nest, shape)
+            inside = all(0 <= sub < shape.SCRATCH_DEPTH * shape.TAPS for sub in writes)
+            if not (reads <= written and inside) or reads & writes:
+                break
+            written |= writes
+        else:
+            before |= written
+            return [moving, *moved]
+    return [loop, *body]
 
 
 def _in_place(rng: random.Random, shape: Shape, written: set[int]) -> Nest:
@@ -489,10 +561,21 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
     words = runs * -(-(lead + run) // shape.word)
     first = Input(run, runs, rng.randrange(shape.SCRATCH_DEPTH - words + 1), lead)
     written = set(shape.frame(first))
-    program: list[Input | Nest] = [first]
+    program: list[Input | Loop | Nest] = [first]
     nests = rng.randint(1, min(12, shape.PROGRAM_DEPTH // 32 - 1))
+    looped: tuple[int, set[int]] | None = None  # where a loop began, and what was written then
     while len(program) <= nests:
         last = len(program) == nests
+        if looped and (last or rng.random() < 0.4) and len(program) > looped[0]:
+            start, before = looped
+            program[start:] = _loop(rng, shape, program[start:], before)
+            written |= before
+            looped = None
+            nests += 1
+            continue
+        if shape.GATES and not looped and not last and rng.random() < 0.3:
+            if nests + 1 < shape.PROGRAM_DEPTH // 32:
+                looped = len(program), set(written)
         stream = last or rng.random() < 0.3
         try:
             if not stream and rng.random() < 0.15:
@@ -571,7 +654,8 @@ def check_intake(case: Case, accepted: list[list[int]], ends: list[int]) -> None
         if number == 0:
             continue
         if case.shape.FRAME_DEPTH == 0:
-            fetched = ends[number - 1] - cycles + starts[-1] + 68
+            loop = 34 if isinstance(case.program[1], Loop) else 0
+            fetched = ends[number - 1] - cycles + starts[-1] + 68 + loop
             assert elements[0] == max(ends[number - 1] + 2, fetched)
         elif units * len(accepted) <= case.shape.FRAME_DEPTH - 8:
             assert elements[0] == accepted[number - 1][-1] + 2
@@ -596,6 +680,8 @@ SHAPES = [
     Shape(LANES=1, RQ=1, TAPS=8, BIAS_DEPTH=200),
     Shape(LANES=2, RQ=1, TAPS=2, FRAME_DEPTH=32),
     Shape(LANES=4, RQ=4, TAPS=8, TABLE_DEPTH=256, FRAME_DEPTH=64),
+    Shape(LANES=8, RQ=2, GATES=1),
+    Shape(LANES=4, RQ=2, TAPS=2, DATA_BITS=16, TABLE_DEPTH=0, GATES=1, FRAME_DEPTH=32),
 ]
 
 
@@ -645,3 +731,52 @@ def test_random_programs_give_what_the_format_says(
         if timed:
             assert ends == predict_ends(case, accepted)
             check_intake(case, accepted, ends)
+
+
+def machine_of(case: Case) -> Machine:
+    """Golden's machine for a case."""
+    shape = case.shape
+    program = np.zeros(shape.PROGRAM_DEPTH, np.uint32)
+    words = encode_program(case.program)
+    program[: len(words)] = words
+    images = {
+        "program": from_uint32(program),
+        "weights": pack_lanes(case.weights, 8),
+        "bias": pack_bias(case.bias, case.shift, shape.RQ),
+    }
+    if shape.TABLE_DEPTH:
+        images["table"] = pack_lanes(case.table[:, None], 8)
+    core = Core(
+        shape.LANES, shape.TAPS, shape.DATA_BITS, 8, shape.RQ, shape.PROGRAM_DEPTH,
+        shape.WEIGHTS_DEPTH, shape.BIAS_DEPTH, shape.TABLE_DEPTH, shape.SCRATCH_DEPTH,
+        gates=bool(shape.GATES),
+    )  # fmt: skip
+    return Machine(images, core)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "shape", [s for s in SHAPES if s.GATES or s.TAPS == 2], ids=lambda s: s.name
+)
+def test_golden_gives_what_the_format_says(shape: Shape, seed: int) -> None:
+    case = random_case(random.Random(seed), shape)
+    machine = machine_of(case)
+    results = machine.run(np.array(case.frames, np.int64), keep_layers=True)
+    mask = (1 << shape.DATA_BITS) - 1
+    for number, frame in enumerate(case.frames):
+        scratch = np.zeros((shape.SCRATCH_DEPTH * shape.TAPS, shape.LANES), np.int64)
+        lines = interpret(case, frame, scratch)
+        beats = [v for kind, _, _, v in lines if kind == 1]
+        assert (results.beats[number] & 0xFFFFFFFF).tolist() == beats
+        got = [
+            (0, nest.descriptor, int(address), sum(int(v) << (shape.DATA_BITS * i) for i, v in row))
+            for nest in results.nests
+            for address, row in zip(
+                nest.addresses, map(enumerate, nest.words[number] & mask), strict=True
+            )
+            if address >= 0
+        ]
+        assert got == [line for line in lines if line[0] == 0]
+    starts, _, cycles = predict(case.program, shape)
+    told = golden_cycles(machine.program, machine.core)
+    assert (told.total, [n.start for n in told.nests]) == (cycles, starts)
