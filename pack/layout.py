@@ -4,61 +4,30 @@ Addresses here are relative to *buffers*; the planner places those in the scratc
 operand does not lie as its nest needs it, a copy is inserted and the layout is made anew.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bramcast.pack.errors import UnsupportedLayer
 from bramcast.pack.fold import copy_op, gather_op
 from bramcast.pack.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
+from bramcast.pack.reading import (
+    Layout,
+    PixelView,
+    Placement,
+    Reading,
+    dense_cycles,
+    dense_walks,
+    groups_per_nest,
+    is_flat,
+    is_point,
+    nest_inputs,
+    pixel_view,
+    read_view,
+    round_up,
+)
 
 LANEWISE = ("depthwise", "avgpool", "maxpool", "add")
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a tensor's elements lie in its buffer.
-
-    Element (c, y, x) is at element offset base + (y * width + x) * pitch + position[c].
-    ``words`` is the number of words of a pixel that belong to this tensor.
-    """
-
-    buffer: int
-    base: int
-    pitch: int
-    position: IntArray
-    words: int
-
-
-@dataclass(frozen=True, slots=True)
-class PixelView:
-    """A [C, H, W] view whose channels all move together over the pixels of stored tensors.
-
-    View pixel (i, j) reads pixel number start + i * sy + j * sx (y * width + x in the stored
-    tensor), channel ``channel[c]`` of ``tensor[c]``; tensor[c] is -1 where the whole channel is
-    constant zero. ``border`` is what was cut off (top, left, bottom, right).
-    """
-
-    tensor: IntArray
-    channel: IntArray
-    start: int
-    sy: int
-    sx: int
-    height: int
-    width: int
-    border: tuple[int, int, int, int]
-
-
-@dataclass(slots=True)
-class Layout:
-    """Placements by tensor index, buffer depths in elements."""
-
-    lanes: int
-    placements: dict[int, Placement] = field(default_factory=dict)
-    buffer_elements: list[int] = field(default_factory=list)
-
-    def buffer_words(self, index: int) -> int:
-        return -(-self.buffer_elements[index] // self.lanes)
 
 
 class _Again(Exception):
@@ -73,66 +42,7 @@ class _NeedsCopy(Exception):
         self.op, self.operand, self.dense, self.reason = op, operand, dense, reason
 
 
-def pixel_view(graph: Graph, view: IntArray) -> PixelView | None:
-    """The regular structure of a [C, H, W] view, or None where it has none."""
-    inner, border = strip_zeros(view)
-    channels, height, width = inner.shape
-    flat = inner.reshape(channels, -1)
-    empty = (flat == ZERO).all(axis=1)
-    if (flat[~empty] == ZERO).any() or empty.all():
-        return None
-    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
-    owner = np.where(empty[:, None], -1, np.searchsorted(firsts, flat, side="right") - 1)
-    if (owner != owner[:, :1]).any():
-        return None
-    tensor = owner[:, 0]
-    sizes = np.array([(t.height, t.width) for t in graph.tensors], dtype=np.int64)
-    if len({(int(h), int(w)) for h, w in sizes[tensor[~empty]]}) != 1:
-        return None
-    tall, wide = (int(v) for v in sizes[tensor[~empty][0]])
-    local = flat[~empty] - firsts[tensor[~empty]][:, None]
-    channel = np.full(channels, -1, np.int64)
-    channel[~empty] = local[:, 0] // (tall * wide)
-    pixel = local % (tall * wide)
-    if (local // (tall * wide) != channel[~empty][:, None]).any() or (pixel != pixel[:1]).any():
-        return None
-    numbers = pixel[0].reshape(height, width)
-    start = int(numbers[0, 0])
-    sy = int(numbers[1, 0]) - start if height > 1 else 0
-    sx = int(numbers[0, 1]) - start if width > 1 else 0
-    grid = start + sy * np.arange(height)[:, None] + sx * np.arange(width)[None, :]
-    if (numbers != grid).any():
-        return None
-    return PixelView(tensor, channel, start, sy, sx, height, width, border)
-
-
-def is_point(view: IntArray) -> bool:
-    """Whether a view is one pixel (beside constant zeros): its elements may lie anywhere."""
-    return strip_zeros(view)[0].shape[1:] == (1, 1)
-
-
-def is_flat(op: Op) -> bool:
-    """Whether a dense op sees one pixel only: it may read elements wherever they lie."""
-    window = op.window
-    return (
-        op.kind == "dense"
-        and op.view.shape[1:] == (1, 1)
-        and window.kernel == (1, 1)
-        and not any(window.padding)
-        and op.groups == 1
-    )
-
-
-def groups_per_nest(op: Op, lanes: int) -> int:
-    """How many groups of a grouped convolution one nest computes side by side in its lanes."""
-    per_group = op.weight.shape[0] // op.groups
-    if op.groups == 1 or per_group >= lanes:
-        return 1
-    best = max(1, lanes // per_group)
-    return int(min(best, op.groups))
-
-
-def make_layout(graph: Graph, lanes: int) -> Layout:
+def make_layout(graph: Graph, lanes: int, taps: int = 1) -> Layout:
     """Place all tensors, inserting copies into ``graph`` where an operand needs one.
 
     Raises:
@@ -142,7 +52,7 @@ def make_layout(graph: Graph, lanes: int) -> Layout:
         _materialize_padding(graph, op)
     for _ in range(4 * len(graph.ops) + 8):
         try:
-            return _try_layout(graph, lanes)
+            return _Attempt(graph, lanes, taps).layout()
         except _Again:
             continue
         except _NeedsCopy as need:
@@ -188,24 +98,207 @@ class _Group:
     by_pixel: bool
 
 
-def _try_layout(graph: Graph, lanes: int) -> Layout:
-    groups = _find_groups(graph)
-    inner: dict[int, tuple[IntArray, int]] = {}  # tensor -> (position, words of a pixel)
-    inner[0] = _input_positions(graph, lanes)
-    for op in graph.ops:
-        inner[op.out.index] = _result_positions(graph, op, lanes, inner, groups)
-    layout = Layout(lanes)
-    used = [0, *(op.out.index for op in graph.ops)]
-    done: set[int] = set()
-    for index in used:
-        if index in done:
-            continue
-        group = groups.get(index, _Group([index], True))
-        _place_group(graph, layout, group, inner)
-        done.update(group.tensors)
-    for op in graph.ops:
-        _check_operands(graph, op, layout)
-    return layout
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """A tensor by itself: its channels' places in a pixel and the elements written there."""
+
+    position: IntArray
+    span: int
+
+
+class _Attempt:
+    """One try to lay a graph out."""
+
+    def __init__(self, graph: Graph, lanes: int, taps: int) -> None:
+        self.graph = graph
+        self.result = Layout(lanes, taps)
+        self.result.born = {op.out.index: i for i, op in enumerate(graph.ops)} | {0: -1}
+        self.lanewise: set[int] = set()  # tensors that are read lane by lane
+        self.stepped: set[int] = set()  # and over several pixels: each starts a word
+        for op in graph.ops:
+            for view in op.views if op.kind in LANEWISE else ():
+                owners = {t.index for t in graph.owners(view)}
+                self.lanewise |= owners
+                self.stepped |= set() if is_point(view) else owners
+        self.groups = _find_groups(graph)
+        if taps > 1:  # with several parts in a word, what is read must be what is written already
+            for group in self.groups.values():
+                group.tensors.sort(key=lambda index: self.result.born[index])
+        self.inner = {0: self._input()}
+
+    def layout(self) -> Layout:
+        for op in self.graph.ops:
+            self.inner[op.out.index] = self._of_result(op)
+        for index in [0, *(op.out.index for op in self.graph.ops)]:
+            if index not in self.result.placements:
+                self._place(self._group(index))
+        for op in self.graph.ops:
+            _check_operands(self.graph, op, self.result)
+        return self.result
+
+    def _group(self, index: int) -> _Group:
+        return self.groups.get(index, _Group([index], True))
+
+    def _input(self) -> _Inner:
+        """The frame is dense unless a lane-wise nest reads it."""
+        channels = self.graph.input.channels
+        span = round_up(channels, self.result.unit) if 0 in self.lanewise else channels
+        return _Inner(np.arange(channels, dtype=np.int64), span)
+
+    def _of_result(self, op: Op) -> _Inner:
+        """Places of the result's channels within its own part of a pixel."""
+        lanes, unit = self.result.lanes, self.result.unit
+        if op.kind == "dense":
+            per_nest = op.weight.shape[0] // op.groups * groups_per_nest(op, lanes)
+            words = -(-per_nest // lanes)
+            channel = np.arange(op.out.channels, dtype=np.int64)
+            nest, lane = channel // per_nest, channel % per_nest
+            span = words * -(-op.out.channels // per_nest) * lanes
+            return _Inner(nest * words * lanes + lane, round_up(span, unit))
+        source = self._lane_order(op)
+        multiplier = op.out.channels // len(source)
+        last = int(source.max()) // self.result.word * self.result.word
+        extent = last + round_up(int(source.max()) - last + 1, unit)
+        channel = np.arange(op.out.channels)
+        position = channel % multiplier * extent + source[channel // multiplier]
+        return _Inner(position, extent * multiplier)
+
+    def _lane_order(self, op: Op) -> IntArray:
+        """Where a lane-wise nest puts each of its operand's channels: in the lane it comes from."""
+        word = self.result.word
+        keys = []
+        for operand, view in enumerate(op.views):
+            if is_point(view):
+                position = self._point_positions(view)
+            else:
+                pixels = pixel_view(self.graph, view)
+                if pixels is None or (pixels.tensor < 0).any():
+                    raise _NeedsCopy(op, operand, True, "its operand has no lane-wise order")
+                position = self._lane_positions(pixels)
+            if (position < 0).any():
+                raise _NeedsCopy(op, operand, True, "some of its channels are constant zeros")
+            if np.unique(position).size != position.size:
+                raise _NeedsCopy(op, operand, True, "it reads a channel twice")
+            _, rank = np.unique(position // word, return_inverse=True)
+            keys.append(rank.astype(np.int64) * word + position % word)
+        straight = np.arange(len(keys[0]))
+        for operand, other in enumerate(keys[1:], 1):
+            if (other != keys[0]).any():
+                first_is_straight = bool((keys[0] == straight).all())
+                raise _NeedsCopy(op, operand if first_is_straight else 0, True, "operands differ")
+        if op is self.graph.ops[-1] and (keys[0] != straight).any():
+            raise _NeedsCopy(op, 0, True, "the results must leave in the order of the channels")
+        return keys[0]
+
+    def _lane_positions(self, pixels: PixelView) -> IntArray:
+        """Where each channel lies in a pixel, up to whole words."""
+        position = np.empty(len(pixels.tensor), np.int64)
+        for index in np.unique(pixels.tensor):
+            mine = pixels.tensor == index
+            own = self.inner[int(index)].position
+            position[mine] = own[pixels.channel[mine]] + self._start(int(index))
+        return position
+
+    def _point_positions(self, view: IntArray) -> IntArray:
+        """The same for the elements of a single pixel; -1 for constant zeros."""
+        numbers = strip_zeros(view)[0].ravel()
+        position = np.full(numbers.size, -1, np.int64)
+        for tensor in self.graph.owners(numbers):
+            mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
+            channel, pixel = np.divmod(numbers[mine] - tensor.first, tensor.height * tensor.width)
+            group = self._group(tensor.index)
+            shared = group.by_pixel and len(group.tensors) > 1
+            pitch = _PIXELS_APART if shared else self._own_pitch(tensor)
+            own = self.inner[tensor.index].position[channel]
+            position[mine] = own + pixel * pitch + self._start(tensor.index)
+        return position
+
+    def _start(self, index: int) -> int:
+        """A tensor's distance from the first one of its group.
+
+        At one tap, where every tensor starts a word, only a number that keeps the order: those
+        before it may not have their places yet.
+        """
+        tensors = self._group(index).tensors
+        before = tensors[: tensors.index(index)]
+        if self.result.taps == 1:
+            return len(before) * _APART
+        return sum(self._part(self._group(index), self.graph.tensors[i]) for i in before)
+
+    def _part(self, group: _Group, tensor: Tensor) -> int:
+        """From a tensor's start to that of the next one in its group."""
+        if group.by_pixel:
+            return self.inner[tensor.index].span
+        return self._own_pitch(tensor) * tensor.height * tensor.width
+
+    def _own_pitch(self, tensor: Tensor) -> int:
+        """Distance of the pixels of a tensor that shares them with no other."""
+        span = self.inner[tensor.index].span
+        return round_up(span, self.result.word) if tensor.index in self.stepped else span
+
+    def _place(self, group: _Group) -> None:
+        buffer = len(self.result.buffer_elements)
+        tensors = [self.graph.tensors[i] for i in group.tensors]
+        if tensors[0].index == 0:
+            self.result.buffer_elements.append(0)
+            self._place_frame(buffer)
+            return
+        pitch = sum(self.inner[t.index].span for t in tensors)
+        if len(tensors) == 1:
+            pitch = self._own_pitch(tensors[0])
+        elif self.lanewise.intersection(group.tensors):
+            pitch = round_up(pitch, self.result.word)
+        offset = 0
+        for tensor in tensors:
+            inner = self.inner[tensor.index]
+            step = pitch if group.by_pixel else self._own_pitch(tensor)
+            pixels = tensor.height * tensor.width
+            self.result.placements[tensor.index] = Placement(
+                buffer, offset, step, tensor.width * step, tensor.width, inner.position, pixels,
+                inner.span,
+            )  # fmt: skip
+            offset += self._part(group, tensor)
+        if group.by_pixel:
+            offset = pitch * tensors[0].height * tensors[0].width
+        self.result.buffer_elements.append(offset)
+
+    def _place_frame(self, buffer: int) -> None:
+        """The frame's runs are pixels, rows, or all of it."""
+        frame, inner = self.graph.input, self.inner[0]
+        word, unit = self.result.word, self.result.unit
+        runs, span = 1, round_up(frame.elements, unit)
+        pitch, row = frame.channels, frame.width * frame.channels
+        readers = self.graph.consumers(frame)
+        if 0 in self.lanewise:
+            runs, span = frame.height * frame.width, inner.span
+            pitch = round_up(span, word)
+            row = frame.width * pitch
+        elif self.result.taps > 1 and not all(map(is_flat, readers)):
+            self._place_rows(buffer, readers)
+            return
+        self._put_frame(Placement(buffer, 0, pitch, row, frame.width, inner.position, runs, span))
+
+    def _place_rows(self, buffer: int, readers: list[Op]) -> None:
+        """Rows that begin behind as many zeros as make the readers' windows the cheapest."""
+        frame, result = self.graph.input, self.result
+        costs = []
+        for lead in range(result.taps):
+            end = lead + frame.width * frame.channels
+            place = Placement(
+                buffer, 0, frame.channels, round_up(end, result.word), frame.width,
+                self.inner[0].position, frame.height, round_up(end, result.unit), lead,
+            )  # fmt: skip
+            self._put_frame(place)
+            costs.append((sum(dense_cycles(self.graph, result, op) for op in readers), lead, place))
+        self._put_frame(min(costs, key=lambda cost: cost[:2])[2])
+
+    def _put_frame(self, place: Placement) -> None:
+        self.result.placements[0] = place
+        self.result.buffer_elements[place.buffer] = self.graph.input.height * place.row_pitch
+
+
+_APART = 1 << 32  # more than any distance in a group
+_PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
 
 
 def _find_groups(graph: Graph) -> dict[int, _Group]:
@@ -249,119 +342,10 @@ def _copy_part(graph: Graph, op: Op, operand: int, index: int) -> None:
     raise _Again
 
 
-def _input_positions(graph: Graph, lanes: int) -> tuple[IntArray, int]:
-    """The frame is dense unless a lane-wise nest reads it."""
-    channels = graph.input.channels
-    lanewise = any(op.kind in LANEWISE for op in graph.consumers(graph.input))
-    words = -(-channels // lanes) if lanewise else 0
-    return np.arange(channels, dtype=np.int64), words
-
-
-def _result_positions(
-    graph: Graph,
-    op: Op,
-    lanes: int,
-    inner: dict[int, tuple[IntArray, int]],
-    groups: dict[int, _Group],
-) -> tuple[IntArray, int]:
-    """Positions of the result's channels within its own words of a pixel."""
-    if op.kind == "dense":
-        bundle = groups_per_nest(op, lanes)
-        per_nest = op.weight.shape[0] // op.groups * bundle
-        words = -(-per_nest // lanes)
-        channel = np.arange(op.out.channels, dtype=np.int64)
-        nest, lane = channel // per_nest, channel % per_nest
-        return nest * words * lanes + lane, words * -(-op.out.channels // per_nest)
-    keys = []
-    for operand, view in enumerate(op.views):
-        if is_point(view):
-            position = _point_positions(graph, view, lanes, inner, groups)
-        else:
-            pixels = pixel_view(graph, view)
-            if pixels is None or (pixels.tensor < 0).any():
-                raise _NeedsCopy(op, operand, True, "its operand has no lane-wise order")
-            position = _lane_positions(pixels, inner, groups)
-        if (position < 0).any():
-            raise _NeedsCopy(op, operand, True, "some of its channels are constant zeros")
-        if np.unique(position).size != position.size:
-            raise _NeedsCopy(op, operand, True, "it reads a channel twice")
-        words, rank = np.unique(position // lanes, return_inverse=True)
-        keys.append((rank.astype(np.int64), position % lanes, len(words)))
-    word, lane, count = keys[0]
-    for operand, (other_word, other_lane, _) in enumerate(keys[1:], 1):
-        if (other_word != word).any() or (other_lane != lane).any():
-            straight = np.arange(len(lane))
-            first_is_straight = bool((word * lanes + lane == straight).all())
-            raise _NeedsCopy(op, operand if first_is_straight else 0, True, "operands differ")
-    if op is graph.ops[-1] and (word * lanes + lane != np.arange(len(lane))).any():
-        raise _NeedsCopy(op, 0, True, "the results must leave in the order of the channels")
-    multiplier = op.out.channels // len(lane)
-    channel = np.arange(op.out.channels)
-    source, copy = channel // multiplier, channel % multiplier
-    return (copy * count + word[source]) * lanes + lane[source], count * multiplier
-
-
-_APART = 1 << 32  # between tensors of a group, before their places are known
-
-
-def _order(groups: dict[int, _Group], index: int) -> int:
-    return groups[index].tensors.index(index) if index in groups else 0
-
-
-def _lane_positions(
-    pixels: PixelView, inner: dict[int, tuple[IntArray, int]], groups: dict[int, _Group]
-) -> IntArray:
-    """Where each channel lies in a pixel, up to the distances between a group's tensors."""
-    position = np.empty(len(pixels.tensor), np.int64)
-    for index in np.unique(pixels.tensor):
-        mine = pixels.tensor == index
-        own, _ = inner[int(index)]
-        position[mine] = own[pixels.channel[mine]] + _order(groups, int(index)) * _APART
-    return position
-
-
-def _point_positions(
-    graph: Graph,
-    view: IntArray,
-    lanes: int,
-    inner: dict[int, tuple[IntArray, int]],
-    groups: dict[int, _Group],
-) -> IntArray:
-    """The same for the elements of a single pixel; -1 for constant zeros."""
-    numbers = strip_zeros(view)[0].ravel()
-    position = np.full(numbers.size, -1, np.int64)
-    for tensor in graph.owners(numbers):
-        mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
-        channel, pixel = np.divmod(numbers[mine] - tensor.first, tensor.height * tensor.width)
-        own = inner[tensor.index]
-        pitch = _own_pitch(tensor, own, lanes)
-        position[mine] = own[0][channel] + pixel * pitch + _order(groups, tensor.index) * _APART
-    return position
-
-
-def _place_group(
-    graph: Graph, layout: Layout, group: _Group, inner: dict[int, tuple[IntArray, int]]
-) -> None:
-    buffer = len(layout.buffer_elements)
-    tensors = [graph.tensors[i] for i in group.tensors]
-    pitches = [_own_pitch(t, inner[t.index], layout.lanes) for t in tensors]
-    offset = 0
-    for tensor, own in zip(tensors, pitches, strict=True):
-        position, words = inner[tensor.index]
-        pitch = sum(pitches) if group.by_pixel else own
-        layout.placements[tensor.index] = Placement(buffer, offset, pitch, position, words)
-        offset += own if group.by_pixel else own * tensor.height * tensor.width
-    if group.by_pixel:
-        offset *= tensors[0].height * tensors[0].width
-    layout.buffer_elements.append(offset)
-
-
-def _own_pitch(tensor: Tensor, inner: tuple[IntArray, int], lanes: int) -> int:
-    return inner[1] * lanes if inner[1] else tensor.channels
-
-
 def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
     if is_flat(op):
+        if layout.taps > 1 and dense_walks(graph, layout, op, slice(None)) is None:
+            _copy_with_holes(graph, op, layout)
         return
     readings = []
     for operand, view in enumerate(op.views):
@@ -370,9 +354,11 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
             raise _NeedsCopy(op, operand, True, "its operand has no regular order")
         readings.append(reading)
         if op.kind in LANEWISE:
-            words = np.unique(reading.offsets // layout.lanes)
-            if len(words) > 1 and len(np.unique(np.diff(words))) > 1:
-                raise _NeedsCopy(op, operand, True, "its words are not evenly spaced")
+            _check_words(graph, op, operand, layout, reading)
+    if op.kind == "dense" and layout.taps > 1:
+        for inputs in nest_inputs(op, layout.lanes):
+            if dense_walks(graph, layout, op, inputs) is None:
+                raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
     if op.kind != "add":
         return
     steps = [(r.sy, r.sx) for r in readings]
@@ -388,87 +374,24 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
         raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
 
 
-def _positions(layout: Layout, pixels: PixelView) -> IntArray:
-    """Element offset of each channel at the view's pixel (0, 0), from the buffer's start."""
-    result = np.full(len(pixels.tensor), -1, np.int64)
-    for index in np.unique(pixels.tensor):
-        if index < 0:
-            continue
-        place = layout.placements[int(index)]
-        mine = pixels.tensor == index
-        result[mine] = place.base + place.position[pixels.channel[mine]]
-    return result
+def _check_words(graph: Graph, op: Op, operand: int, layout: Layout, reading: Reading) -> None:
+    """A lane-wise nest reads whole words, of the last one the sub-words with valid lanes."""
+    word = layout.word
+    words = np.unique(reading.offsets // word)
+    if len(words) > 1 and len(np.unique(np.diff(words))) > 1:
+        raise _NeedsCopy(op, operand, True, "its words are not evenly spaced")
+    if layout.taps == 1:
+        return
+    written = layout.written(graph, reading.buffer, layout.born[op.out.index])
+    needed = words[:, None] * word + np.arange(word)
+    if not written[needed[needed <= reading.offsets.max()]].all():
+        raise _NeedsCopy(op, operand, True, "its words are written in part")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a nest walks a view: steps over y and x and each channel's offset, in elements.
-
-    ``offsets`` are those of the first pixel, from the buffer's start; -1 for a channel of zeros.
-    ``height`` and ``width`` count pixels without ``border`` (top, left, bottom, right).
-    """
-
-    buffer: int
-    sy: int
-    sx: int
-    offsets: IntArray
-    height: int
-    width: int
-    border: tuple[int, int, int, int]
-
-
-def read_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
-    """The walk over a [C, H, W] view, or None where it is not regular or in several buffers."""
-    if is_point(view):
-        inner, border = strip_zeros(view)
-        buffers = {layout.placements[t.index].buffer for t in graph.owners(inner)}
-        if len(buffers) != 1:
-            return None
-        buffer, offsets = element_offsets(graph, layout, inner)
-        return Reading(buffer, 0, 0, offsets, 1, 1, border)
-    pixels = pixel_view(graph, view)
-    if pixels is None:
-        return _affine_view(graph, layout, view)
-    places = [layout.placements[int(i)] for i in np.unique(pixels.tensor) if i >= 0]
-    if len({(p.buffer, p.pitch) for p in places}) != 1:
-        return None
-    position = _positions(layout, pixels)
-    pitch = places[0].pitch
-    offsets = np.where(position >= 0, position + pixels.start * pitch, -1)
-    return Reading(
-        places[0].buffer, pixels.sy * pitch, pixels.sx * pitch, offsets,
-        pixels.height, pixels.width, pixels.border,
-    )  # fmt: skip
-
-
-def _affine_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
-    """A view whose channels are not the stored ones, but whose addresses are evenly spaced."""
-    inner, border = strip_zeros(view)
-    channels, height, width = inner.shape
-    if (inner == ZERO).any():
-        return None
-    if len({layout.placements[t.index].buffer for t in graph.owners(inner)}) != 1:
-        return None
-    buffer, flat = element_offsets(graph, layout, inner)
-    offsets = flat.reshape(inner.shape)
-    sy = int(offsets[0, 1, 0] - offsets[0, 0, 0]) if height > 1 else 0
-    sx = int(offsets[0, 0, 1] - offsets[0, 0, 0]) if width > 1 else 0
-    steps = sy * np.arange(height)[:, None] + sx * np.arange(width)
-    if (offsets != offsets[:, :1, :1] + steps).any():
-        return None
-    return Reading(buffer, sy, sx, offsets[:, 0, 0].copy(), height, width, border)
-
-
-def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, IntArray]:
-    """Buffer and element offset of every element of a flat view (-1 for a constant zero)."""
-    offsets = np.full(view.size, -1, np.int64)
-    numbers = view.ravel()
-    buffer = -1
-    for tensor in graph.owners(view):
+def _copy_with_holes(graph: Graph, op: Op, layout: Layout) -> None:
+    """Copy a tensor whose pixels end inside words, so that a flat layer can run over it."""
+    for tensor in graph.owners(op.view):
         place = layout.placements[tensor.index]
-        mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
-        local = numbers[mine] - tensor.first
-        channel, pixel = np.divmod(local, tensor.height * tensor.width)
-        offsets[mine] = place.base + pixel * place.pitch + place.position[channel]
-        buffer = place.buffer
-    return buffer, offsets
+        if place.runs > 1 and place.pitch > place.span:
+            _copy_part(graph, op, 0, tensor.index)
+    raise _NeedsCopy(op, 0, True, "it lies in words that are written in part")

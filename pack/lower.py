@@ -8,22 +8,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.errors import UnsupportedLayer
 from bramcast.pack.graph import Graph, IntArray, Op
-from bramcast.pack.layout import (
-    Layout,
-    Reading,
-    element_offsets,
-    groups_per_nest,
-    is_flat,
-    read_view,
-)
 from bramcast.pack.plan import Lifetime, place
 from bramcast.pack.quantize import Formats, QuantizedOp
+from bramcast.pack.reading import (
+    LARGEST_COUNT,
+    DenseWalk,
+    Layout,
+    Walk,
+    dense_walks,
+    groups_per_nest,
+    nest_inputs,
+    progression,
+    read_view,
+    round_up,
+    window_walk,
+)
 
-LARGEST_COUNT = 1 << 16
 LARGEST_COORDINATE = (1 << 15) - 1
 
 
@@ -50,7 +55,7 @@ class Blocks:
 
 
 def store_steps(weights: Blocks, rows: IntArray, bits: int) -> int:
-    """Append one row of weights for each step, int64 [steps, LANES], and return the first step.
+    """Append one row of weights for each step, int64 [steps, n], and return the first step.
 
     Narrow weights share words: a lane's first step lies in its lowest bits.
     """
@@ -62,17 +67,6 @@ def store_steps(weights: Blocks, rows: IntArray, bits: int) -> int:
     shifts = np.arange(per_word)[:, None] * bits
     raw = (filled.reshape(-1, per_word, rows.shape[1]) << shifts).sum(axis=1)
     return weights.add(raw - ((raw >> 7) << 8)) * per_word
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """The loops of a nest over its operand: counts, steps in elements, coordinates."""
-
-    buffer: int
-    base: int
-    counts: tuple[int, int, int, int, int, int]
-    steps: tuple[int, int, int, int, int, int]
-    coordinates: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +86,12 @@ class LoweredNest:
 
 @dataclass(slots=True)
 class Program:
-    """All nests with the contents of the weight and bias images."""
+    """All nests with the contents of the weight and bias images.
 
-    lanes: int
+    Rows of weights have LANES * TAPS elements.
+    """
+
+    word: int
     rq: int
     nests: list[LoweredNest] = field(default_factory=list)
     weights: Blocks = field(default_factory=Blocks)
@@ -105,7 +102,7 @@ def lower(
     graph: Graph, layout: Layout, formats: Formats, quantized: dict[str, QuantizedOp], rq: int
 ) -> Program:
     """Every operation as nests, in order of execution."""
-    program = Program(layout.lanes, rq)
+    program = Program(layout.word, rq)
     for op in graph.ops:
         q = quantized[op.name]
         unsigned = not formats.of(graph.owners(op.view)[0]).signed
@@ -129,11 +126,11 @@ def _dense(
     unsigned: bool,
     wide: bool,
 ) -> None:
-    lanes = layout.lanes
+    lanes, taps = layout.lanes, layout.taps
     bundle = groups_per_nest(op, lanes)
     outputs, fan_in = op.weight.shape[:2]
     per_group = outputs // op.groups
-    for first in range(0, op.groups, bundle):
+    for first, inputs in zip(range(0, op.groups, bundle), nest_inputs(op, lanes), strict=True):
         count = min(bundle, op.groups - first)
         weight = np.zeros((per_group * count, fan_in * count, *op.weight.shape[2:]), np.int64)
         for k in range(count):
@@ -141,99 +138,41 @@ def _dense(
             weight[k * per_group : (k + 1) * per_group, k * fan_in : (k + 1) * fan_in] = q.weight[
                 rows
             ]
-        inputs = slice(first * fan_in, (first + count) * fan_in)
-        walk, taps = _dense_walk(graph, layout, op, inputs, weight)
+        walks = dense_walks(graph, layout, op, inputs)
+        assert walks is not None, "the layout has checked it"
         channels = np.arange(first * per_group, (first + count) * per_group)
         groups = -(-len(channels) // lanes)
-        table = np.zeros((taps.shape[0], groups * lanes), np.int64)
-        table[:, : len(channels)] = taps
-        words = table.reshape(-1, groups, lanes).transpose(1, 0, 2).reshape(-1, lanes)
-        _, _, _, ky, kx, ci = walk.counts
-        _finish(
-            layout,
-            program,
-            op,
-            q,
-            walk,
-            groups,
-            (len(words) // groups, 0, 0, kx * ci, ci, 1),
-            store_steps(program.weights, words, q.weight_bits),
-            _padded(channels, groups * lanes),
-            unsigned=unsigned,
-            wide=wide,
-            lanewise=False,
-        )
+        if first + count == op.groups and not wide:
+            # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
+            place_ = layout.placements[op.out.index]
+            groups = (place_.span - int(place_.position[channels[0]])) // lanes
+        for dense in walks:
+            table = np.zeros((dense.walk.taps * taps, groups * lanes), np.int64)
+            _meet(table[:, : len(channels)], dense, weight)
+            words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
+            _, _, _, ky, kx, ci = dense.walk.counts
+            _finish(
+                layout,
+                program,
+                op,
+                q,
+                dense.walk,
+                groups,
+                (dense.walk.taps, 0, 0, kx * ci, ci, 1),
+                store_steps(program.weights, words.reshape(-1, taps * lanes), q.weight_bits),
+                _padded(channels, groups * lanes),
+                unsigned=unsigned,
+                wide=wide,
+                lanewise=False,
+            )
 
 
-def _dense_walk(
-    graph: Graph, layout: Layout, op: Op, inputs: slice, weight: IntArray
-) -> tuple[Walk, IntArray]:
-    """The activation loops of a dense nest and its weights [taps, outputs] in their order."""
-    if is_flat(op):
-        return _flat_walk(graph, layout, op, weight[:, :, 0, 0])
-    reading = read_view(graph, layout, op.view[inputs])
-    assert reading is not None, "the layout has checked it"
-    offsets = reading.offsets
-    used = np.flatnonzero(offsets >= 0)
-    low, step, count = _progression(offsets[used])
-    slots = np.zeros((count, *weight.shape[2:], weight.shape[0]), np.int64)
+def _meet(table: IntArray, dense: DenseWalk, weight: IntArray) -> None:
+    """Add a nest's weights [O, I, KY, KX] to the elements of its taps, table [taps, O]."""
+    slots = np.broadcast_to(dense.slots, (len(dense.used), *weight.shape[2:]))
+    inside = slots >= 0
     # Groups side by side may read one channel each for itself: their outputs differ.
-    np.add.at(slots, (offsets[used] - low) // step, weight[:, used].transpose(1, 2, 3, 0))
-    taps = slots.transpose(1, 2, 0, 3).reshape(-1, weight.shape[0])
-    return _window_walk(op, reading, low, step, count), taps
-
-
-def _progression(offsets: IntArray) -> tuple[int, int, int]:
-    """Start, step and count of the shortest arithmetic progression through all offsets."""
-    low, high = int(offsets.min()), int(offsets.max())
-    step = int(np.gcd.reduce(offsets - low)) or 1
-    return low, step, (high - low) // step + 1
-
-
-def _window_walk(op: Op, pixels: Reading, low: int, step: int, count: int) -> Walk:
-    window, sy, sx = op.window, pixels.sy, pixels.sx
-    top = window.padding[0] + pixels.border[0]
-    left = window.padding[1] + pixels.border[1]
-    (stride_y, stride_x), (dil_y, dil_x) = window.stride, window.dilation
-    return Walk(
-        pixels.buffer,
-        low - top * sy - left * sx,
-        (1, op.out.height, op.out.width, *window.kernel, count),
-        (0, stride_y * sy, stride_x * sx, dil_y * sy, dil_x * sx, step),
-        {
-            "y_start": -top,
-            "y_limit": pixels.height,
-            "y_step_oy": stride_y,
-            "y_step_ky": dil_y,
-            "x_start": -left,
-            "x_limit": pixels.width,
-            "x_step_ox": stride_x,
-            "x_step_kx": dil_x,
-        },
-    )
-
-
-def _flat_walk(graph: Graph, layout: Layout, op: Op, weight: IntArray) -> tuple[Walk, IntArray]:
-    """A Linear reads elements wherever they lie: over pixels and channels, or over one range."""
-    buffer, offsets = element_offsets(graph, layout, op.view)
-    used = np.flatnonzero(offsets >= 0)
-    owners = graph.owners(op.view)
-    low, step, count = _progression(offsets[used])
-    rows, row_step = 1, 0
-    slot = (offsets[used] - low) // step
-    if len(owners) == 1:
-        pitch = layout.placements[owners[0].index].pitch
-        pixel, inner = np.divmod(offsets[used], pitch)
-        low_c, step_c, count_c = _progression(inner)
-        rows_c = int(pixel.max() - pixel.min()) + 1
-        if rows_c * count_c < count or count > LARGEST_COUNT:
-            low, step, count = int(pixel.min()) * pitch + low_c, step_c, count_c
-            rows, row_step = rows_c, pitch
-            slot = (pixel - pixel.min()) * count + (inner - low_c) // step_c
-    taps = np.zeros((rows * count, len(weight)), np.int64)
-    np.add.at(taps, slot, weight[:, used].T)
-    walk = Walk(buffer, low, (1, 1, 1, 1, rows, count), (0, 0, 0, 0, row_step, step))
-    return walk, taps
+    np.add.at(table, slots[inside], weight[:, dense.used].transpose(1, 2, 3, 0)[inside])
 
 
 # --- lane-wise ---------------------------------------------------------------------------------
@@ -248,32 +187,31 @@ def _lanewise(
     unsigned: bool,
     wide: bool,
 ) -> None:
-    lanes = layout.lanes
+    size = layout.word
     readings = [read_view(graph, layout, view) for view in op.views]
     first = readings[0]
     assert first is not None, "the layout has checked it"
     buffer, offsets = first.buffer, first.offsets
-    word, lane = offsets // lanes, offsets % lanes
-    low, step, groups = _progression(word)
+    word, lane = offsets // size, offsets % size
+    low, step, groups = progression(word)
     rank = (word - low) // step
     second = None
     if op.kind == "add":
         other = readings[1]
         assert other is not None, "the layout has checked it"
-        second = (other.buffer, int(other.offsets[0] - offsets[0]) + low * lanes)
-    walk = _window_walk(op, first, low * lanes, 0, 1)
+        second = (other.buffer, int(other.offsets[0] - offsets[0]) + low * size)
+    walk = window_walk(op, first, low * size, 0, 1)
     counts, steps = list(walk.counts), list(walk.steps)
-    counts[0], steps[0] = groups, step * lanes
+    counts[0], steps[0] = groups, step * size
+    coordinates = walk.coordinates
     if op.kind == "add":
-        counts[3] = 2
-        walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), _no_taps(walk.coordinates))  # type: ignore[arg-type]
-    else:
-        walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), walk.coordinates)  # type: ignore[arg-type]
+        counts[3], coordinates = 2, _no_taps(coordinates)
+    walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), coordinates)
     multiplier = op.out.channels // len(offsets)
     for copy in range(multiplier):
-        channels = np.full(groups * lanes, -1, np.int64)
-        channels[rank * lanes + lane] = np.arange(len(offsets)) * multiplier + copy
-        base, weight_steps = _lanewise_weights(program, op, q, channels, lanes)
+        channels = np.full(groups * size, -1, np.int64)
+        channels[rank * size + lane] = np.arange(len(offsets)) * multiplier + copy
+        base, weight_steps = _lanewise_weights(program, op, q, channels)
         _finish(
             layout,
             program,
@@ -297,25 +235,26 @@ def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
 
 
 def _lanewise_weights(
-    program: Program, op: Op, q: QuantizedOp, channels: IntArray, lanes: int
+    program: Program, op: Op, q: QuantizedOp, channels: IntArray
 ) -> tuple[int, tuple[int, int, int, int, int, int]]:
     """Words of a lane-wise nest: (first word, weight steps)."""
+    size = program.word
     if op.kind == "maxpool":
         return 0, (0,) * 6
     if op.kind == "add":
-        rows = np.repeat(q.weight[:, None], lanes, axis=1)
+        rows = np.repeat(q.weight[:, None], size, axis=1)
         return program.weights.add(rows), (0, 0, 0, 1, 0, 0)
     if op.kind == "avgpool":
         values = q.weight.ravel()
         varies = bool((values != values[0]).any())
-        rows = np.repeat((values if varies else values[:1])[:, None], lanes, axis=1)
+        rows = np.repeat((values if varies else values[:1])[:, None], size, axis=1)
         steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
         return program.weights.add(rows), steps
     kernel = op.weight.shape[2] * op.weight.shape[3]
     table = np.zeros((len(channels), kernel), np.int64)
     valid = channels >= 0
     table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
-    words = table.reshape(-1, lanes, kernel).transpose(0, 2, 1).reshape(-1, lanes)
+    words = table.reshape(-1, size, kernel).transpose(0, 2, 1).reshape(-1, size)
     base = store_steps(program.weights, words, q.weight_bits)
     return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
 
@@ -346,20 +285,25 @@ def _finish(
     second: tuple[int, int] | None = None,
 ) -> None:
     """Biases, result addresses and the descriptor of one nest."""
-    lanes = layout.lanes
+    lanes, size = layout.lanes, layout.group(lanewise)
     valid = channels >= 0
+    tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
     entries[valid, 0], entries[valid, 1] = q.bias[channels[valid]], q.shift[channels[valid]]
     if op.kind in ("add", "maxpool", "avgpool"):
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
-    per_group = lanes // program.rq
+    per_group = size // program.rq
     uniform = bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
-    bias_base = program.biases.add(rows[:per_group] if uniform else rows)
+    stored = rows[:per_group] if uniform and groups > 1 else rows
+    if groups == 1:  # no further than the sub-words that are written
+        stored = rows[: round_up(tail, lanes) // program.rq]
+    bias_base = program.biases.add(stored)
     bias_step = per_group if not uniform else 0
     place_ = layout.placements[op.out.index]
     first = int(place_.base + place_.position[channels[valid][0]])
-    first -= int(np.flatnonzero(valid)[0])  # lane of that channel: back to the word's lane 0
+    first -= int(np.flatnonzero(valid)[0])  # lane of that channel: back to the group's lane 0
+    first += int(np.dot(walk.origin, (place_.row_pitch, place_.pitch)))
     counts = (groups, *walk.counts[1:])
     if max(counts) > LARGEST_COUNT:
         raise UnsupportedLayer(
@@ -373,7 +317,7 @@ def _finish(
                 f"along {axis}, the core's coordinates go up to {LARGEST_COORDINATE}"
             )
     stay = not wide
-    pitch = place_.pitch // lanes
+    pitches = (place_.row_pitch * walk.stride[0] // lanes, place_.pitch * walk.stride[1] // lanes)
 
     def used(steps: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(s if n > 1 else 0 for s, n in zip(steps, counts, strict=False))
@@ -389,12 +333,12 @@ def _finish(
         weight_base=weight_base,
         weight_steps=used(weight_steps),
         result_base=first // lanes if stay else 0,
-        result_steps=used((1, op.out.width * pitch, pitch)) if stay else (0, 0, 0),
+        result_steps=used((size // lanes, *pitches)) if stay else (0, 0, 0),
         lo=q.lo,
         hi=q.hi,
         bias_base=bias_base,
         bias_step=bias_step,
-        tail=int(np.flatnonzero(valid.reshape(groups, lanes)[-1])[-1]) + 1,
+        tail=tail,
         lanewise=lanewise,
         max=op.kind == "maxpool",
         narrow={8: 0, 4: 1, 2: 2}[q.weight_bits],
@@ -403,6 +347,15 @@ def _finish(
     )
     nest = replace(nest, **coordinates)
     program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))
+
+
+def _tail(layout: Layout, valid: NDArray[np.bool_], wide: bool) -> int:
+    """Valid lanes of a nest's last group; what stays ends with a whole block."""
+    if not valid.any():  # a group of zeros that fills a block up
+        return len(valid)
+    tail = int(np.flatnonzero(valid)[-1]) + 1
+    short = layout.lanes < layout.taps and not wide and len(valid) > layout.lanes
+    return round_up(tail, layout.taps) if short else tail
 
 
 def lifetimes(graph: Graph, layout: Layout) -> list[Lifetime]:
@@ -428,24 +381,20 @@ def lifetimes(graph: Graph, layout: Layout) -> list[Lifetime]:
 def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:
     """Place the buffers and make every address absolute: (descriptors, scratchpad words)."""
     bases, depth = place(lifetimes(graph, layout))
-    lanes = layout.lanes
-    frame = graph.input
-    where = layout.placements[frame.index]
-    start = bases[where.buffer]
-    if where.words:
-        first = Input(frame.channels, frame.height * frame.width, start)
-    else:
-        first = Input(frame.elements, 1, start)
+    word = layout.word
+    frame = layout.placements[graph.input.index]
+    run = graph.input.elements // frame.runs
+    first = Input(run, frame.runs, bases[frame.buffer], frame.lead)
     descriptors: list[Descriptor] = [first]
     for index, lowered in enumerate(program.nests):
         nest = lowered.nest
-        base = bases[lowered.walk.buffer] * lanes + nest.act_base
+        base = bases[lowered.walk.buffer] * word + nest.act_base
         steps = nest.act_steps
         if lowered.second is not None:
             other, offset = lowered.second
-            distance = bases[other] * lanes + offset - base
+            distance = bases[other] * word + offset - base
             steps = (*steps[:3], distance, *steps[4:])
-        result = 0 if nest.stream else bases[lowered.result_buffer] + nest.result_base
+        result = 0 if nest.stream else bases[lowered.result_buffer] * layout.taps + nest.result_base
         descriptors.append(
             replace(
                 nest,

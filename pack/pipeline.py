@@ -25,7 +25,7 @@ from bramcast.pack.fold import fold
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
 from bramcast.pack.inputs import Inputs, read_inputs
-from bramcast.pack.layout import Layout, make_layout
+from bramcast.pack.layout import make_layout
 from bramcast.pack.lower import Program, link, lower
 from bramcast.pack.manifest import (
     FORMAT,
@@ -46,6 +46,7 @@ from bramcast.pack.quantize import (
     choose_formats,
     quantize,
 )
+from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
@@ -102,7 +103,7 @@ def pack(
     planes = _choose_planes(recipe, graph, inputs)
     if planes is not None:
         split_input(graph, planes.shift)
-    layout = make_layout(graph, recipe.core.lanes)
+    layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
     statistics = calibrate(graph, inputs, planes, progress)
     fixed = planes.fmt if planes is not None else None
     formats = choose_formats(graph, statistics, bits, fixed)
@@ -176,9 +177,9 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
 
 def _images(program: Program, descriptors: list[Descriptor], recipe: Recipe) -> dict[str, Words]:
     entries = program.biases.table(2 * program.rq).reshape(-1, 2)
-    weights = program.weights.table(program.lanes)
+    weights = program.weights.table(program.word)
     if not len(weights):
-        weights = np.zeros((1, program.lanes), np.int64)
+        weights = np.zeros((1, program.word), np.int64)
     return {
         "program": from_uint32(encode_program(descriptors)),
         "weights": pack_lanes(weights, recipe.quantize.weight_bits),
@@ -297,7 +298,10 @@ def _manifest(
         )
         for op in graph.ops
     ]
-    nests = [NestInfo(index[n.op.name], n.channels.tolist()) for n in program.nests]
+    nests = [
+        NestInfo(index[n.op.name], n.channels.tolist(), n.walk.origin, n.walk.stride)
+        for n in program.nests
+    ]
     return Manifest(
         format=FORMAT,
         name=graph.name,

@@ -44,7 +44,7 @@ class CoreSection:
     """[core]: what the core is synthesized with. Depths that are absent are what is needed."""
 
     lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
-    taps: Literal[1] = 1
+    taps: Literal[1, 2, 4, 8] = 1
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
     narrow: bool | None = None
     program_depth: int | None = Field(default=None, ge=64, le=1 << 24, multiple_of=32)

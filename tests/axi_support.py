@@ -26,10 +26,11 @@ def recipe_with(folder: Path, name: str, **core: int) -> Path:
     return path
 
 
-def dscnn_and_mlp(folder: Path) -> list[Path]:
+def dscnn_and_mlp(folder: Path, taps: int = 1) -> list[Path]:
     """Recipes of two topologies, the smaller one packed for the depths of the larger one."""
-    dscnn = recipe_with(folder, "dscnn")
+    dscnn = recipe_with(folder, "dscnn", taps=taps)
     pack(read_recipe(dscnn), folder / "measured")
     core: Core = load(folder / "measured").core
     names = ("program_depth", "weights_depth", "bias_depth", "scratch_depth")
-    return [dscnn, recipe_with(folder, "mlp", **{name: getattr(core, name) for name in names})]
+    depths = {name: getattr(core, name) for name in names}
+    return [dscnn, recipe_with(folder, "mlp", taps=taps, **depths)]

@@ -395,6 +395,145 @@ class TwoHeads(nn.Module):
         return torch.cat([self.one(a).flatten(1), self.two(b).flatten(1)], 1)
 
 
+class FrameRows(nn.Module):
+    """Windows of three channels that start anywhere in a row of the frame; the frame, flattened."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.b = nn.Conv2d(3, 5, (2, 3), dilation=(1, 2), stride=(1, 3), padding=(0, 2))
+        self.fc = nn.Linear(3 * 9 * 11, 4)
+        self.out = nn.Linear(6 * 5 * 6 + 5 * 8 * 4 + 4, 3)
+
+    def forward(self, x):
+        a, b = F.relu(self.a(x)).flatten(1), F.relu(self.b(x)).flatten(1)
+        return self.out(torch.cat([a, b, self.fc(x.flatten(1))], 1))
+
+
+class FrameCrops(nn.Module):
+    """Convolutions on parts of the frame, with and without padding, one of them mirrored."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 6, 3)
+        self.c, self.d = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 6, (4, 1), stride=(3, 1))
+        self.out = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x):
+        d = self.d(x).amax((2, 3), keepdim=True)
+        a, b = self.a(x[:, :, 1:9, 2:9]), self.b(x[:, :, :, 1:10])
+        c = self.c(x[:, :, :, 2:].flip(3)).amax((2, 3), keepdim=True)
+        return self.out(F.relu(a) + F.relu(b[:, :, :8, :7]) + c + d)
+
+
+class FrameFourWays(nn.Module):
+    """The frame is pooled, convolved, flattened and normalised as a flat tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.bn = nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm1d(3 * 6 * 7)
+        self.b, self.c = nn.Linear(3 * 6 * 7, 6), nn.Linear(3 * 6 * 7, 6)
+        self.out = nn.Linear(6 + 6 + 5 + 3, 3)
+
+    def forward(self, x):
+        a, pool = F.relu(self.a(x)).amax((2, 3)), F.max_pool2d(x, 2).mean((2, 3))
+        b, c = F.relu(self.b(F.relu(self.bn(x.flatten(1))))), F.relu(self.c(x.flatten(1)))
+        return self.out(torch.cat([a, pool, b, c], 1))
+
+
+class GroupedFrame(nn.Module):
+    """Grouped convolutions of the frame, strided and dilated along its rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(6, 12, 3, padding=1, groups=3, stride=(1, 2))
+        self.b = nn.Conv2d(6, 8, (1, 4), groups=2, padding=(0, 3), dilation=(1, 2))
+        self.out = nn.Linear(20, 3)
+
+    def forward(self, x):
+        a, b = F.relu(self.a(x)).amax((2, 3)), F.relu(self.b(x)).mean((2, 3))
+        return self.out(torch.cat([a, b], 1))
+
+
+class FrameTurned(nn.Module):
+    """The frame is read as it is and transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(2, 6, 3, padding=1)
+        self.b = nn.Conv2d(2, 6, (5, 2), padding=(2, 0), stride=(2, 1))
+        self.out = nn.Linear(12, 3)
+
+    def forward(self, x):
+        a, b = self.a(x).amax((2, 3)), self.b(x.transpose(2, 3)).amax((2, 3))
+        return self.out(torch.cat([a, b], 1))
+
+
+class OutOfOrder(nn.Module):
+    """Concats in another order than that of execution, read lane by lane; slices of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 5, 3, padding=1)
+        self.b = nn.Conv2d(5, 5, 3, padding=1, groups=5)
+        self.c = nn.Conv2d(5, 10, 3, padding=1, groups=5)
+        self.all = nn.Conv2d(20, 20, 3, padding=1, groups=20)
+        self.one, self.two = nn.Conv2d(20, 3, 1), nn.Conv2d(10, 3, 3, padding=1)
+
+    def forward(self, x):
+        a = F.relu(self.a(x))
+        b = F.relu(self.b(a))
+        c = F.relu(self.c(b))
+        y = F.relu(self.all(torch.cat([c, a, b], 1)))
+        z = F.max_pool2d(torch.cat([c, b, a], 1)[:, 5:], 3, 1, 1)
+        return self.one(y) + self.two(z[:, 2:12])
+
+
+class FlatParts(nn.Module):
+    """BatchNorm and Linear on flattened maps of two sizes that pooling reads too."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.bn = nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm1d(5 * 36 + 5 * 9)
+        self.b, self.c = nn.Linear(225, 10), nn.Linear(225 + 10, 4)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        a = F.relu(self.a(x))
+        pool = F.max_pool2d(a, 2)
+        flat = torch.cat([a.flatten(1), pool.flatten(1)], 1)
+        c = F.relu(self.c(torch.cat([flat, F.relu(self.b(F.relu(self.bn(flat))))], 1)))
+        last = F.max_pool2d(pool, 3, 1, 1).mean((2, 3))
+        return self.out(torch.cat([c, last[:, :4]], 1))
+
+
+class EqualParts(nn.Module):
+    """Two maps side by side for a convolution, and flattened one behind the other for BatchNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 5, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1)
+        self.c, self.bn = nn.Conv2d(8, 4, 1), nn.BatchNorm1d(8 * 16)
+        self.fc, self.out = nn.Linear(8 * 16, 5), nn.Linear(5 + 64, 3)
+
+    def forward(self, x):
+        a, b = F.relu(self.a(x)), F.relu(self.b(x))
+        c = F.relu(self.c(torch.cat([a, b], 1)))
+        flat = F.relu(self.bn(torch.cat([a.flatten(1), b.flatten(1)], 1)))
+        return self.out(torch.cat([F.relu(self.fc(flat)), c.flatten(1)], 1))
+
+
+class StridedLast(nn.Module):
+    """The frame's only reader is the last layer; its windows overlap by half."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 5, (4, 3), stride=(2, 1), padding=(2, 1))
+
+    def forward(self, x):
+        return self.a(x)
+
+
 SHAPES: dict[str, tuple[int, ...]] = {
     "Mlp96": (96,),
     "OneChannelDepthwise": (1, 4, 11),
@@ -421,6 +560,15 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "PerElement": (3, 8, 8),
     "LinearThenConv": (9,),
     "TwoHeads": (3, 7, 7),
+    "FrameRows": (3, 9, 11),
+    "FrameCrops": (3, 10, 12),
+    "FrameFourWays": (3, 6, 7),
+    "GroupedFrame": (6, 5, 9),
+    "FrameTurned": (2, 7, 9),
+    "OutOfOrder": (3, 6, 5),
+    "FlatParts": (2, 6, 6),
+    "EqualParts": (2, 4, 4),
+    "StridedLast": (1, 9, 7),
 }
 
 

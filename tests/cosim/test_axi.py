@@ -66,6 +66,7 @@ def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_
         {"LANES": 64, "RQ": 8, "TABLE_DEPTH": 256},
         {"FRAME_DEPTH": 64},
         {"LANES": 1, "RQ": 1, "FRAME_DEPTH": 16},
+        {"LANES": 64, "RQ": 8, "TAPS": 8, "AXI_ADDRESS_BITS": 24},
     ],
     ids=_name,
 )
@@ -130,12 +131,13 @@ def simulate_axi(
     assert outcome.tests == 1
 
 
-@pytest.mark.parametrize("frame_depth", [0, 32])
+@pytest.mark.parametrize("frame_depth, taps", [(0, 1), (32, 1), (32, 4)])
 @pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=pytest.mark.slow), "verilator"])
-def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, tmp_path):
+def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, taps, tmp_path):
     need(simulator)
     bench = "another_network_is_loaded_and_runs"
-    simulate_axi(tmp_path, simulator, bench, dscnn_and_mlp(tmp_path), frame_depth=frame_depth)
+    recipes = dscnn_and_mlp(tmp_path, taps)
+    simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
 
 
 def test_the_documented_python_example_runs(tmp_path):

@@ -53,6 +53,36 @@ def test_every_number_of_lanes_equals_golden(name, lanes, tmp_path):
     check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "verilator", 2)
 
 
+def with_taps(lanes, taps):
+    """The common core with TAPS; layers that share their pixels out take more descriptors."""
+    core = COMMON_CORE.format(lanes=lanes).replace("program_depth = 1024", "program_depth = 2048")
+    return core.replace("scratch_depth = 4096", "scratch_depth = 16384") + f"taps = {taps}\n"
+
+
+@pytest.mark.parametrize("name", networks.SHAPES)
+def test_every_layer_equals_golden_with_four_taps(name, tmp_path):
+    need("verilator")
+    recipe = write_recipe(tmp_path, name, with_taps(8, 4))
+    check(recipe, tmp_path / "bundle", "verilator", 2)
+
+
+@pytest.mark.parametrize("lanes, taps, bits", [(4, 2, 16), (2, 8, 8)])
+@pytest.mark.parametrize("name", ["VggCeil", "UnalignedConcat", "Averages"])
+def test_more_taps_equal_golden_on_icarus(name, lanes, taps, bits, tmp_path):
+    need("icarus")
+    extra = with_taps(lanes, taps) + f"[quantize]\nactivation_bits = {bits}\n"
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "icarus", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes, taps", [(1, 2), (1, 8), (4, 4), (16, 2), (16, 8), (64, 4)])
+@pytest.mark.parametrize("name", ["Mlp96", "VggCeil", "Averages", "Grouped", "UnalignedConcat"])
+def test_every_number_of_taps_equals_golden(name, lanes, taps, tmp_path):
+    need("verilator")
+    extra = with_taps(lanes, taps).replace("weights_depth = 8192", "weights_depth = 32768")
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "verilator", 2)
+
+
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize("name", ["dscnn", "mlp"])
 def test_example_equals_golden(name, simulator, tmp_path):
@@ -84,6 +114,25 @@ def test_real_network_equals_golden_and_keeps_the_multipliers_busy(name, simulat
     assert result.utilisation >= least
 
 
+# Two dimensions: lanes, taps, RQ and the least utilisation of all multipliers.
+WIDE = {
+    "kws_dscnn_mlperf": (64, 4, 8, 0.70),
+    "resnet8_mlperf": (16, 4, 4, 0.80),
+    "kws_cnn_m_arm": (16, 4, 4, 0.60),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WIDE)
+def test_real_network_equals_golden_with_taps(name, tmp_path):
+    need("verilator")
+    lanes, taps, rq, least = WIDE[name]
+    extra = f"[quantize]\ninput_planes = 1\n[core]\nlanes = {lanes}\ntaps = {taps}\nrq = {rq}\n"
+    recipe = model_recipe(tmp_path, name, extra=extra)
+    result = check(recipe, tmp_path / "bundle", "verilator", 2)
+    assert result.utilisation >= least
+
+
 @pytest.mark.slow
 def test_second_training_needs_no_compilation(tmp_path, monkeypatch):
     need("verilator")
@@ -103,13 +152,24 @@ NARROW = {
 }
 
 
+def narrow_layers(name):
+    layers = "".join(f'"{k}" = {{ weight_bits = {v} }}\n' for k, v in NARROW[name].items())
+    return f"narrow = true\n[quantize.layers]\n{layers}"
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_weights_with_taps_equal_golden(name, tmp_path):
+    need("verilator")
+    recipe = write_recipe(tmp_path, name, with_taps(4, 4) + narrow_layers(name))
+    check(recipe, tmp_path / "bundle", "verilator", 2)
+
+
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize("name", NARROW)
 def test_narrow_weights_equal_golden_in_as_many_cycles(name, simulator, tmp_path):
     need(simulator)
-    layers = "".join(f'"{k}" = {{ weight_bits = {v} }}\n' for k, v in NARROW[name].items())
-    extra = COMMON_CORE.format(lanes=16) + "narrow = true\n"
-    narrow = write_recipe(tmp_path / "a", name, f"{extra}[quantize.layers]\n{layers}")
-    full = write_recipe(tmp_path / "b", name, extra)
+    extra = COMMON_CORE.format(lanes=16)
+    narrow = write_recipe(tmp_path / "a", name, extra + narrow_layers(name))
+    full = write_recipe(tmp_path / "b", name, extra + "narrow = true\n")
     results = [check(r, tmp_path / r.parent.name / "bundle", simulator, 2) for r in (narrow, full)]
     assert results[0].comparison.cycles == results[1].comparison.cycles

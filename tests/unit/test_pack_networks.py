@@ -13,7 +13,8 @@ from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe
 from bramcast.sim.agree import compare_with_graph
 
-CORES = {"16x8": (16, 8), "1x8": (1, 8), "64x8": (64, 8), "4x16": (4, 16)}
+CORES = {"16x8": (16, 8, 1), "1x8": (1, 8, 1), "64x8": (64, 8, 1), "4x16": (4, 16, 1),
+         "16x8 4 taps": (16, 8, 4), "2x16 8 taps": (2, 16, 8)}  # fmt: skip
 
 
 def silent(what, done, of):
@@ -23,8 +24,8 @@ def silent(what, done, of):
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name, core, tmp_path):
-    lanes, bits = CORES[core]
-    extra = f"[core]\nlanes = {lanes}\n[quantize]\nactivation_bits = {bits}\n"
+    lanes, bits, taps = CORES[core]
+    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n[quantize]\nactivation_bits = {bits}\n"
     bundle = tmp_path / "bundle"
     packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
     with torch.no_grad():
@@ -45,6 +46,52 @@ def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name,
     assert 10 * np.log10(noise) < -25, "less than 25 dB between signal and quantization noise"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("taps", [2, 4, 8])
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32, 64])
+def test_every_core_computes_the_quantized_graph(lanes, taps, tmp_path):
+    for name in networks.SHAPES:
+        extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n"
+        packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), tmp_path / "bundle")
+        agreement = compare_with_graph(packed, tmp_path / "bundle", silent)
+        assert agreement.mismatches == 0, f"{name}: {agreement.text}"
+
+
+def tap_cycles(packed):
+    """Cycles that the taps of all layers take, by layer; nothing drains slower."""
+    cycles = {}
+    for lowered, nest in zip(packed.program.nests, packed.descriptors[1:], strict=True):
+        cycles[lowered.op.name] = cycles.get(lowered.op.name, 0) + nest.pixels * nest.taps
+    return cycles
+
+
+def test_a_window_of_the_frame_is_read_in_blocks_along_its_rows(tmp_path):
+    # Windows of 4 that start at 2 * ox - 1; behind one zero every other one is a single block.
+    extra = "[core]\nlanes = 64\ntaps = 4\nrq = 8\n"
+    packed = pack(
+        read_recipe(model_recipe(tmp_path, "kws_dscnn_mlperf", extra=extra)), tmp_path / "b"
+    )
+    assert compare_with_graph(packed, tmp_path / "b", silent, 20).mismatches == 0
+    assert packed.descriptors[0].lead == 1
+    cycles = tap_cycles(packed)
+    assert cycles["stem"] == 25 * 10 * (3 * 1 + 2 * 2) == 1750
+    assert sum(cycles.values()) == 1750 + 4 * 125 * (9 + 16) + 125 + 16
+    assert packed.manifest.macs / 256 / sum(cycles.values()) > 0.72
+
+
+def test_phases_of_a_layer_share_its_pixels_out(tmp_path):
+    extra = "[core]\nlanes = 8\ntaps = 4\n"
+    packed = pack(read_recipe(write_recipe(tmp_path, "StridedLast", extra)), tmp_path / "bundle")
+    pixels = np.zeros((5, 7), int)
+    for info, nest in zip(packed.manifest.nests, packed.descriptors[1:], strict=True):
+        (y, x), (step_y, step_x) = info.origin, info.stride
+        _, height, width = nest.counts[:3]
+        pixels[y : y + height * step_y : step_y, x : x + width * step_x : step_x] += 1
+        assert nest.stream and nest.last == (nest is packed.descriptors[-1])
+        assert nest.act_base % 4 == 0 and all(step % 4 == 0 for step in nest.act_steps)
+    assert len(packed.manifest.nests) > 1 and (pixels == 1).all()
+
+
 NARROW = {
     "Mlp96": {"0": 4, "2": 2, "4": 4},
     "VggCeil": {"features.0": 4, "features.4": 2},
@@ -53,11 +100,13 @@ NARROW = {
 }
 
 
+@pytest.mark.parametrize("taps", [1, 4])
 @pytest.mark.parametrize("name", NARROW)
-def test_narrow_weights_take_a_half_or_a_quarter_of_the_words(name, tmp_path):
+def test_narrow_weights_take_a_half_or_a_quarter_of_the_words(name, taps, tmp_path):
+    core = f"[core]\ntaps = {taps}\n"
     layers = "".join(f'"{k}" = {{ weight_bits = {v} }}\n' for k, v in NARROW[name].items())
-    full = pack(read_recipe(write_recipe(tmp_path / "a", name)), tmp_path / "full")
-    recipe = write_recipe(tmp_path / "b", name, f"[quantize.layers]\n{layers}")
+    full = pack(read_recipe(write_recipe(tmp_path / "a", name, core)), tmp_path / "full")
+    recipe = write_recipe(tmp_path / "b", name, f"{core}[quantize.layers]\n{layers}")
     packed = pack(read_recipe(recipe), tmp_path / "narrow")
     assert compare_with_graph(packed, tmp_path / "narrow", silent).mismatches == 0
     words = {n.op.name: 0 for n in full.program.nests}
