@@ -1,0 +1,153 @@
+"""Rescales the channels of activations so that each fills its grid: cross-layer equalization.
+
+A format is a power of two and one for a whole tensor; a channel that stays small uses few of its
+steps. ReLU and linear layers are positively homogeneous: a channel may be multiplied by any
+positive factor where it is computed if every reader divides its weights by it (Nagel et al.,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", 2019). The real network
+stays what it is. Imports torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil, inf, log2
+
+import numpy as np
+import torch
+
+from bramcast.pack import execute
+from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
+
+LARGEST_FACTOR = 16.0
+_LINEAR = ("dense", "depthwise")
+_PASSING = ("maxpool", "avgpool")
+
+
+def channel_maxima(graph: Graph, frames: torch.Tensor) -> dict[int, FloatArray]:
+    """The largest magnitude of each channel of each result, by tensor: float64 [C].
+
+    Args:
+        frames: real input frames [N, C, H, W].
+    """
+    with torch.no_grad():
+        return {
+            step.op.out.index: step.result.abs().amax(dim=(0, 2, 3)).double().numpy()
+            for step in execute.run(graph, frames, execute.real_compute)
+        }
+
+
+def equalize(graph: Graph, maxima: Mapping[int, FloatArray], power: float) -> Graph:
+    """The same network with rescaled channels.
+
+    Args:
+        graph: not changed.
+        maxima: of ``channel_maxima``.
+        power: 1 brings each channel's maximum to the top of the grid, 0.5 half the way (in
+            powers of two), 0 does nothing.
+
+    Returns:
+        A graph whose operations have other weights and biases, and the same results.
+    """
+    factors: dict[int, FloatArray] = {}  # by tensor
+    weights = [op.weight.tobytes() for op in graph.ops if op.kind in _LINEAR]
+    for op in graph.ops:
+        if _homogeneous(op) and weights.count(op.weight.tobytes()) == 1:
+            largest = maxima[op.out.index]
+            if _absorbed(graph, op.out) and largest.max() > 0:
+                factors[op.out.index] = _factors(largest, power)
+        elif op.kind in _PASSING:
+            source = _of_view(graph, op.view, factors)
+            if source is not None and (source != 1.0).any():
+                factors[op.out.index] = source
+    result = replace_ops(graph, [_rescaled(graph, op, factors) for op in graph.ops])
+    return result
+
+
+def replace_ops(graph: Graph, ops: list[Op]) -> Graph:
+    """A graph with other operations on the same tensors."""
+    return Graph(
+        graph.name, graph.tensors, ops, graph.output, graph.input_shape, graph.parameters,
+        graph.input_order,
+    )  # fmt: skip
+
+
+def _homogeneous(op: Op) -> bool:
+    """Whether a channel of the result may be scaled where it is computed."""
+    clips = op.clamp.hi != inf or op.clamp.lo not in (0.0, -inf)
+    smooth = getattr(op, "activation", None) is not None
+    return op.kind in _LINEAR and not op.exact and not clips and not smooth
+
+
+def _absorbed(graph: Graph, tensor: Tensor) -> bool:
+    """Whether every reader can divide its weights by the channels' factors."""
+    if graph.is_output(tensor):
+        return False
+    for op in graph.consumers(tensor):
+        if op.kind in _LINEAR and not op.exact:
+            if not all(_one_channel_each(graph, tensor, view) for view in op.views):
+                return False
+        elif op.kind in _PASSING:
+            same = bool((op.view >= tensor.first).all())
+            same &= bool((op.view < tensor.first + tensor.elements).all())
+            whole = same and _one_channel_each(graph, tensor, op.view)
+            if not whole or getattr(op, "activation", None) or op.clamp.hi != inf:
+                return False
+            if not _absorbed(graph, op.out):
+                return False
+        else:
+            return False
+    return True
+
+
+def _one_channel_each(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
+    """Whether each channel of a view shows elements of one channel of ``tensor`` only, if any."""
+    flat = view.reshape(len(view), -1)
+    mine = (flat >= tensor.first) & (flat < tensor.first + tensor.elements)
+    if (mine.any(axis=1) & ~(mine | (flat == ZERO)).all(axis=1)).any():
+        return False
+    channel = (flat - tensor.first) // (tensor.height * tensor.width)
+    low = np.where(mine, channel, tensor.channels).min(axis=1)
+    high = np.where(mine, channel, -1).max(axis=1)
+    return bool((~mine.any(axis=1) | (low == high)).all())
+
+
+def _factors(largest: FloatArray, power: float) -> FloatArray:
+    top = 2.0 ** ceil(log2(float(largest.max()))) * 255 / 256
+    top = max(top, float(largest.max()))
+    alive = largest > float(largest.max()) * 1e-6
+    wanted = np.where(alive, top / np.where(alive, largest, 1.0), 1.0)
+    return np.asarray(np.clip(wanted, 1.0, LARGEST_FACTOR) ** power)
+
+
+def _of_view(graph: Graph, view: IntArray, factors: Mapping[int, FloatArray]) -> FloatArray | None:
+    """The factor of each channel of a view, float64 [C]."""
+    result = np.ones(len(view))
+    flat = view.reshape(len(view), -1)
+    for tensor in graph.owners(view):
+        if tensor.index not in factors:
+            continue
+        mine = (flat >= tensor.first) & (flat < tensor.first + tensor.elements)
+        row, column = np.nonzero(mine)
+        channel = (flat[row, column] - tensor.first) // (tensor.height * tensor.width)
+        result[row] = factors[tensor.index][channel]
+    return result
+
+
+def _rescaled(graph: Graph, op: Op, factors: Mapping[int, FloatArray]) -> Op:
+    if op.kind not in _LINEAR:
+        return op
+    weight = op.weight
+    reads = _of_view(graph, op.view, factors)
+    assert reads is not None
+    if (reads != 1.0).any():
+        if op.kind == "dense":
+            outputs, fan_in = weight.shape[:2]
+            by_output = reads.reshape(op.groups, fan_in)[np.arange(outputs) * op.groups // outputs]
+            weight = weight / by_output[:, :, None, None]
+        else:
+            multiplier = len(weight) // len(reads)
+            weight = weight / np.repeat(reads, multiplier)[:, None, None, None]
+    bias = op.bias
+    if op.out.index in factors:
+        mine = factors[op.out.index]
+        weight, bias = weight * mine[:, None, None, None], bias * mine
+    return op if weight is op.weight and bias is op.bias else replace(op, weight=weight, bias=bias)

@@ -1,0 +1,187 @@
+"""Chooses by the error of the network's output: channel scales, formats and biases.
+
+``choose_formats`` looks at each tensor alone. What counts is the output, so here the quantized
+graph itself runs on calibration samples and keeps what leaves less error there:
+
+1. cross-layer equalization (pack/equalize.py), none, half the way or all of it;
+2. each tensor's fraction length one up or one down;
+3. biases corrected by each channel's mean error (Nagel et al., "Data-Free Quantization Through
+   Weight Equalization and Bias Correction", 2019).
+
+Imports torch.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bramcast.pack import execute
+from bramcast.pack.calibrate import Progress, calibrate, frame_values, integer_results
+from bramcast.pack.equalize import channel_maxima, equalize, replace_ops
+from bramcast.pack.errors import RangeError
+from bramcast.pack.graph import FloatArray, Graph
+from bramcast.pack.inputs import Inputs
+from bramcast.pack.planes import Planes
+from bramcast.pack.quantize import Formats, choose_formats, quantize
+
+SAMPLES = 64  # that the quantized graph runs on for each trial
+MAXIMA_SAMPLES = 256
+EQUALIZE_GAIN_DB = 1.0  # an equalization must win so much
+STEP_GAIN_DB = 0.05  # another fraction length, or other biases
+GOOD_DB = 60.0  # nothing is tried beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """A network with the same real results, its formats, and the signal-to-noise ratio at the
+    output in decibels, before and after."""
+
+    graph: Graph
+    formats: Formats
+    before_db: float
+    after_db: float
+
+
+class _Judge:
+    """Runs candidates on the same samples."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        samples: NDArray[np.floating],
+        planes: Planes | None,
+        weight_bits: Mapping[str, int],
+    ) -> None:
+        self.planes, self.weight_bits, self.samples = planes, weight_bits, samples
+        self.size = _batch_size(graph)
+        self.exact = np.concatenate(
+            [self.real(graph, part)[graph.ops[-1].name] for part in self.batches()]
+        )
+
+    def batches(self) -> list[NDArray[np.floating]]:
+        return list(execute.batches(self.samples, self.size))
+
+    def real(self, graph: Graph, samples: NDArray[np.floating]) -> dict[str, FloatArray]:
+        """Every operation's real result [N, C, H, W]."""
+        with torch.no_grad():
+            frame = frame_values(graph, samples, self.planes)
+            steps = execute.run(graph, frame, execute.real_compute)
+            return {s.op.name: s.result.double().numpy() for s in steps}
+
+    def quantized(
+        self, graph: Graph, formats: Formats, samples: NDArray[np.floating]
+    ) -> dict[str, FloatArray]:
+        """Every operation's result of the quantized graph as real numbers."""
+        settled = deepcopy(formats)
+        ops = quantize(graph, settled, self.weight_bits, graph.ops[-1])
+        integers = integer_results(graph, ops, settled.of(graph.input), self.planes, samples)
+        return {name: ops[name].out.real(values) for name, values in integers.items()}
+
+    def snr(self, graph: Graph, formats: Formats) -> float:
+        """Signal to noise at the output, decibels; -inf where no legal weights are left."""
+        name = graph.ops[-1].name
+        try:
+            parts = [self.quantized(graph, formats, part)[name] for part in self.batches()]
+        except RangeError:
+            return float("-inf")
+        noise = float(((np.concatenate(parts) - self.exact) ** 2).sum())
+        signal = float((self.exact**2).sum())
+        if noise == 0.0 or signal == 0.0:
+            return GOOD_DB if noise == 0.0 else -GOOD_DB
+        return float(10.0 * np.log10(signal / noise))
+
+
+def _batch_size(graph: Graph) -> int:
+    largest = max(t.elements for t in graph.tensors)
+    return max(1, min(SAMPLES, (1 << 22) // largest))
+
+
+def refine(
+    graph: Graph,
+    inputs: Inputs,
+    planes: Planes | None,
+    bits: int,
+    weight_bits: Mapping[str, int],
+    progress: Progress,
+) -> Refined:
+    """Formats for a folded network, and channel scales and biases that suit them.
+
+    Args:
+        graph: with the layout's copies; not changed.
+        bits: width of an activation.
+        weight_bits: as ``quantize`` takes them.
+
+    Raises:
+        RangeError: no legal weights, even without any change.
+    """
+    fixed = planes.fmt if planes is not None else None
+    statistics = calibrate(graph, inputs, planes, progress)
+    formats = choose_formats(graph, statistics, bits, fixed)
+    quantize(graph, deepcopy(formats), weight_bits, graph.ops[-1])  # what is wrong shows here
+    judge = _Judge(graph, inputs.calibration[:SAMPLES], planes, weight_bits)
+    before = best = judge.snr(graph, formats)
+    if before >= GOOD_DB:
+        return Refined(graph, formats, before, before)
+    start = graph
+    with torch.no_grad():
+        frame = frame_values(graph, inputs.calibration[:MAXIMA_SAMPLES], planes)
+        maxima = channel_maxima(graph, frame)
+    for power in (0.5, 1.0):
+        trial = equalize(start, maxima, power)
+        if all(a is b for a, b in zip(trial.ops, start.ops, strict=True)):
+            break
+        chosen = choose_formats(trial, calibrate(trial, inputs, planes, progress), bits, fixed)
+        got = judge.snr(trial, chosen)
+        if got > max(best, before + EQUALIZE_GAIN_DB):
+            graph, formats, best = trial, chosen, got
+    formats, best = _other_fractions(graph, formats, fixed is not None, judge, best, progress)
+    graph, best = _corrected(graph, formats, judge, best)
+    return Refined(graph, formats, before, best)
+
+
+def _other_fractions(
+    graph: Graph,
+    formats: Formats,
+    input_is_fixed: bool,
+    judge: _Judge,
+    best: float,
+    progress: Callable[[str, int, int], None],
+) -> tuple[Formats, float]:
+    """Each class of tensors one bit finer or coarser, in the order of execution."""
+    stored = [graph.input, *(op.out for op in graph.ops[:-1])]
+    classes = list(dict.fromkeys(formats.same.find(t.index) for t in stored))
+    if input_is_fixed:
+        classes.remove(formats.same.find(graph.input.index))
+    for done, root in enumerate(classes, 1):
+        for step in (1, -1):
+            trial = deepcopy(formats)
+            trial.frac[root] += step
+            got = judge.snr(graph, trial)
+            if got > best + STEP_GAIN_DB:
+                formats, best = trial, got
+                break
+        progress("choosing formats", done, len(classes))
+    return formats, best
+
+
+def _corrected(graph: Graph, formats: Formats, judge: _Judge, best: float) -> tuple[Graph, float]:
+    """Each layer's bias moved by its channels' mean error, layer by layer."""
+    samples = judge.batches()[0]
+    exact = judge.real(graph, samples)
+    trial = graph
+    weights = [op.weight.tobytes() for op in graph.ops]
+    for i, op in enumerate(graph.ops):
+        if op.kind not in ("dense", "depthwise") or op.exact or weights.count(weights[i]) > 1:
+            continue  # layers that share weights share their biases, too
+        got = judge.quantized(trial, formats, samples)[op.name]
+        error = (exact[op.name] - got).mean(axis=(0, 2, 3))
+        ops = list(trial.ops)
+        bias = op.bias if op.bias.size else np.zeros(len(error))
+        ops[i] = replace(ops[i], bias=bias + error)
+        trial = replace_ops(trial, ops)
+    got_db = judge.snr(trial, formats)
+    return (trial, got_db) if got_db > best + STEP_GAIN_DB else (graph, best)
