@@ -156,3 +156,28 @@ def integer_results(
             frame = torch.from_numpy(fmt.quantize(real.numpy()))
         compute = execute.integer_compute(quantized)
         return {s.op.name: s.result.numpy() for s in execute.run(graph, frame, compute)}
+
+
+def real_results(
+    graph: Graph, samples: NDArray[np.floating], planes: Planes | None
+) -> dict[str, NDArray[np.float64]]:
+    """The real network: every operation's result, float64 [N, C, H, W], by its name."""
+    with torch.no_grad():
+        frame = frame_values(graph, samples, planes)
+        steps = execute.run(graph, frame, execute.real_compute)
+        return {s.op.name: s.result.double().numpy() for s in steps}
+
+
+def channel_maxima(
+    graph: Graph, samples: NDArray[np.floating], planes: Planes | None
+) -> dict[int, NDArray[np.float64]]:
+    """The largest magnitude of each channel of each result, by tensor: float64 [C]."""
+    maxima: dict[int, NDArray[np.float64]] = {}
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            frame = frame_values(graph, batch, planes)
+            for step in execute.run(graph, frame, execute.real_compute):
+                here = step.result.abs().amax(dim=(0, 2, 3)).double().numpy()
+                index = step.op.out.index
+                maxima[index] = np.maximum(maxima.get(index, here), here)
+    return maxima

@@ -4,7 +4,7 @@ A format is a power of two and one for a whole tensor; a channel that stays smal
 steps. ReLU and linear layers are positively homogeneous: a channel may be multiplied by any
 positive factor where it is computed if every reader divides its weights by it (Nagel et al.,
 "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019). The real network
-stays what it is. Imports torch.
+stays what it is.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,7 @@ from dataclasses import replace
 from math import ceil, inf, log2
 
 import numpy as np
-import torch
 
-from bramcast.pack import execute
 from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
 
 LARGEST_FACTOR = 16.0
@@ -22,25 +20,12 @@ _LINEAR = ("dense", "depthwise")
 _PASSING = ("maxpool", "avgpool")
 
 
-def channel_maxima(graph: Graph, frames: torch.Tensor) -> dict[int, FloatArray]:
-    """The largest magnitude of each channel of each result, by tensor: float64 [C].
-
-    Args:
-        frames: real input frames [N, C, H, W].
-    """
-    with torch.no_grad():
-        return {
-            step.op.out.index: step.result.abs().amax(dim=(0, 2, 3)).double().numpy()
-            for step in execute.run(graph, frames, execute.real_compute)
-        }
-
-
 def equalize(graph: Graph, maxima: Mapping[int, FloatArray], power: float) -> Graph:
     """The same network with rescaled channels.
 
     Args:
         graph: not changed.
-        maxima: of ``channel_maxima``.
+        maxima: the largest magnitude of each channel, by tensor (calibrate.channel_maxima).
         power: 1 brings each channel's maximum to the top of the grid, 0.5 half the way (in
             powers of two), 0 does nothing.
 

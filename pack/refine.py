@@ -7,8 +7,6 @@ graph itself runs on calibration samples and keeps what leaves less error there:
 2. each tensor's fraction length one up or one down;
 3. biases corrected by each channel's mean error (Nagel et al., "Data-Free Quantization Through
    Weight Equalization and Bias Correction", 2019).
-
-Imports torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,29 +14,35 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bramcast.pack import execute
-from bramcast.pack.calibrate import Progress, calibrate, frame_values, integer_results
-from bramcast.pack.equalize import channel_maxima, equalize, replace_ops
+from bramcast.pack.calibrate import (
+    Progress,
+    calibrate,
+    channel_maxima,
+    integer_results,
+    real_results,
+)
+from bramcast.pack.equalize import equalize, replace_ops
 from bramcast.pack.errors import RangeError
 from bramcast.pack.graph import FloatArray, Graph
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.planes import Planes
 from bramcast.pack.quantize import Formats, choose_formats, quantize
 
-SAMPLES = 64  # that the quantized graph runs on for each trial
+SAMPLES = 128  # that the quantized graph runs on for each trial
 MAXIMA_SAMPLES = 256
 EQUALIZE_GAIN_DB = 1.0  # an equalization must win so much
 STEP_GAIN_DB = 0.05  # another fraction length, or other biases
+INPUT_GAIN_DB = 1.0  # another fraction length of the input
 GOOD_DB = 60.0  # nothing is tried beyond
+LEAST_SAMPLES = 16  # fewer say too little about an output
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """A network with the same real results, its formats, and the signal-to-noise ratio at the
-    output in decibels, before and after."""
+    """A network with the same real results, its formats, and how near the quantized graph comes
+    to it at the output, in decibels, before and after."""
 
     graph: Graph
     formats: Formats
@@ -55,22 +59,21 @@ class _Judge:
         samples: NDArray[np.floating],
         planes: Planes | None,
         weight_bits: Mapping[str, int],
+        classes: bool,
     ) -> None:
         self.planes, self.weight_bits, self.samples = planes, weight_bits, samples
+        self.classes = classes
         self.size = _batch_size(graph)
         self.exact = np.concatenate(
             [self.real(graph, part)[graph.ops[-1].name] for part in self.batches()]
         )
 
     def batches(self) -> list[NDArray[np.floating]]:
-        return list(execute.batches(self.samples, self.size))
+        return [self.samples[i : i + self.size] for i in range(0, len(self.samples), self.size)]
 
     def real(self, graph: Graph, samples: NDArray[np.floating]) -> dict[str, FloatArray]:
         """Every operation's real result [N, C, H, W]."""
-        with torch.no_grad():
-            frame = frame_values(graph, samples, self.planes)
-            steps = execute.run(graph, frame, execute.real_compute)
-            return {s.op.name: s.result.double().numpy() for s in steps}
+        return real_results(graph, samples, self.planes)
 
     def quantized(
         self, graph: Graph, formats: Formats, samples: NDArray[np.floating]
@@ -81,23 +84,42 @@ class _Judge:
         integers = integer_results(graph, ops, settled.of(graph.input), self.planes, samples)
         return {name: ops[name].out.real(values) for name, values in integers.items()}
 
-    def snr(self, graph: Graph, formats: Formats) -> float:
-        """Signal to noise at the output, decibels; -inf where no legal weights are left."""
+    def nearness(self, graph: Graph, formats: Formats) -> float:
+        """How near the output comes, decibels; -inf where no legal weights are left.
+
+        Signal to noise; where the outputs are classes, also how little their probabilities (by
+        softmax) diverge: errors of large logits matter to the noise, errors between near ones to
+        the class.
+        """
         name = graph.ops[-1].name
         try:
             parts = [self.quantized(graph, formats, part)[name] for part in self.batches()]
         except RangeError:
             return float("-inf")
-        noise = float(((np.concatenate(parts) - self.exact) ** 2).sum())
-        signal = float((self.exact**2).sum())
-        if noise == 0.0 or signal == 0.0:
-            return GOOD_DB if noise == 0.0 else -GOOD_DB
-        return float(10.0 * np.log10(signal / noise))
+        got = np.concatenate(parts)
+        noise = float(((got - self.exact) ** 2).sum()) / max(float((self.exact**2).sum()), 1e-30)
+        result = min(GOOD_DB, -10.0 * float(np.log10(max(noise, 1e-30))))
+        if self.classes:
+            result += -10.0 * float(
+                np.log10(_divergence(self.exact, got) + 10.0 ** (-GOOD_DB / 10))
+            )
+        return result
+
+
+def _divergence(exact: FloatArray, got: FloatArray) -> float:
+    """Mean Kullback-Leibler divergence of the classes' probabilities, nats."""
+    a, b = (_log_softmax(v.reshape(len(v), -1)) for v in (exact, got))
+    return max(0.0, float((np.exp(a) * (a - b)).sum(axis=1).mean()))
+
+
+def _log_softmax(logits: FloatArray) -> FloatArray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _batch_size(graph: Graph) -> int:
     largest = max(t.elements for t in graph.tensors)
-    return max(1, min(SAMPLES, (1 << 22) // largest))
+    return max(1, min(64, (1 << 22) // largest))
 
 
 def refine(
@@ -122,20 +144,21 @@ def refine(
     statistics = calibrate(graph, inputs, planes, progress)
     formats = choose_formats(graph, statistics, bits, fixed)
     quantize(graph, deepcopy(formats), weight_bits, graph.ops[-1])  # what is wrong shows here
-    judge = _Judge(graph, inputs.calibration[:SAMPLES], planes, weight_bits)
-    before = best = judge.snr(graph, formats)
-    if before >= GOOD_DB:
+    if len(inputs.calibration) < LEAST_SAMPLES:
+        return Refined(graph, formats, 0.0, 0.0)
+    classes = inputs.y is not None and graph.output.size > 1
+    judge = _Judge(graph, inputs.calibration[:SAMPLES], planes, weight_bits, classes)
+    before = best = judge.nearness(graph, formats)
+    if before >= GOOD_DB * (1 + classes):
         return Refined(graph, formats, before, before)
     start = graph
-    with torch.no_grad():
-        frame = frame_values(graph, inputs.calibration[:MAXIMA_SAMPLES], planes)
-        maxima = channel_maxima(graph, frame)
+    maxima = channel_maxima(graph, inputs.calibration[:MAXIMA_SAMPLES], planes)
     for power in (0.5, 1.0):
         trial = equalize(start, maxima, power)
         if all(a is b for a, b in zip(trial.ops, start.ops, strict=True)):
             break
         chosen = choose_formats(trial, calibrate(trial, inputs, planes, progress), bits, fixed)
-        got = judge.snr(trial, chosen)
+        got = judge.nearness(trial, chosen)
         if got > max(best, before + EQUALIZE_GAIN_DB):
             graph, formats, best = trial, chosen, got
     formats, best = _other_fractions(graph, formats, fixed is not None, judge, best, progress)
@@ -157,11 +180,14 @@ def _other_fractions(
     if input_is_fixed:
         classes.remove(formats.same.find(graph.input.index))
     for done, root in enumerate(classes, 1):
+        # Another input format is another interface: it must be worth it.
+        is_input = root == formats.same.find(graph.input.index)
+        least = INPUT_GAIN_DB if is_input else STEP_GAIN_DB
         for step in (1, -1):
             trial = deepcopy(formats)
             trial.frac[root] += step
-            got = judge.snr(graph, trial)
-            if got > best + STEP_GAIN_DB:
+            got = judge.nearness(graph, trial)
+            if got > best + least:
                 formats, best = trial, got
                 break
         progress("choosing formats", done, len(classes))
@@ -183,5 +209,5 @@ def _corrected(graph: Graph, formats: Formats, judge: _Judge, best: float) -> tu
         bias = op.bias if op.bias.size else np.zeros(len(error))
         ops[i] = replace(ops[i], bias=bias + error)
         trial = replace_ops(trial, ops)
-    got_db = judge.snr(trial, formats)
+    got_db = judge.nearness(trial, formats)
     return (trial, got_db) if got_db > best + STEP_GAIN_DB else (graph, best)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from bramcast.pack import execute
-from bramcast.pack.calibrate import frame_values
+from bramcast.pack.calibrate import channel_maxima, frame_values
 from bramcast.pack.capture import capture
-from bramcast.pack.equalize import channel_maxima, equalize
+from bramcast.pack.equalize import equalize
 from bramcast.pack.fold import fold
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.layout import make_layout
@@ -67,7 +67,7 @@ def test_equalization_keeps_the_real_results(name, power):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
     x = inputs_of(shape, 5).x
-    maxima = channel_maxima(graph, frame_values(graph, x, None))
+    maxima = channel_maxima(graph, x, None)
     before, after = output(graph, x), output(equalize(graph, maxima, power), x)
     assert np.abs(after - before).max() <= 1e-9 * max(1.0, np.abs(before).max())
 
@@ -75,9 +75,8 @@ def test_equalization_keeps_the_real_results(name, power):
 def test_every_channel_reaches_the_top_of_the_grid():
     torch.manual_seed(1)
     graph, x = graph_of(Uneven(), (1, 6, 6)), inputs_of((1, 6, 6)).x
-    frames = frame_values(graph, x, None)
-    maxima = channel_maxima(graph, frames)
-    same = channel_maxima(equalize(graph, maxima, 1.0), frames)
+    maxima = channel_maxima(graph, x, None)
+    same = channel_maxima(equalize(graph, maxima, 1.0), x, None)
     for op in graph.ops[:3]:
         old, new = maxima[op.out.index], same[op.out.index]
         expected = np.minimum(old * 16, 2.0 ** np.ceil(np.log2(old.max())) * 255 / 256)

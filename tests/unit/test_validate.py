@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from bramcast.golden.machine import Machine
-from bramcast.golden.validate import _Axis, _sums, describe_bit, validate
+from bramcast.golden.validate import MAX_NESTS, _Axis, _sums, describe_bit, validate
 from bramcast.pack.descriptor import (
     DESCRIPTOR_WORDS,
     NEST_FIELDS,
     Input,
+    Loop,
     Nest,
     encode,
     encode_program,
@@ -593,3 +594,107 @@ def test_flips_of_padding_lanes_change_nothing(program, core):
 
 def test_encode_and_validate_agree_on_words():
     assert len(encode(CONV)) == DESCRIPTOR_WORDS
+
+
+# ---------------------------------------------------------------- loops and products
+
+GATES = replace(CORE, gates=True, program_depth=32 * 8)
+
+# The picture times itself, one pixel up: words 0.. (16 pixels) into words 16..30, lane by lane.
+PRODUCT = Nest(
+    counts=(1, 1, 15, 1, 2, 1),
+    act_base=0,
+    act_steps=(0, 0, 4, 0, 4, 0),
+    weight_base=0,
+    weight_steps=(0,) * 6,
+    result_base=16,
+    result_steps=(0, 0, 1),
+    lo=-128,
+    hi=127,
+    bias_base=0,
+    bias_step=0,
+    tail=4,
+    lanewise=True,
+    product=True,
+)
+MOVING = replace(
+    PRODUCT, counts=(1, 1, 5, 1, 2, 1), act_moves=True, result_moves=True, factor_unsigned=True
+)
+END = replace(STREAM, act_base=64, weight_base=0)
+LOOP = Loop(count=3, length=1, act_step=5 * 4, result_step=5)
+LOOPED = [Input(64, 1, 0), LOOP, MOVING, END]
+
+
+def refused(program, text, core=GATES):
+    with pytest.raises(ProgramError) as error:
+        validate(images_of(program, core), core)
+    assert text in str(error.value)
+
+
+def test_a_loop_runs_its_nests_with_moved_bases():
+    got = validate(images_of(LOOPED, GATES), GATES)
+    assert [d.act_base for d in got[1:]] == [0, 20, 40, 64]
+    assert [d.result_base for d in got[1:]] == [16, 21, 26, 0]
+    assert [d.behind_loop for d in got[1:]] == [True, False, False, False]
+
+
+def test_a_product_by_hand():
+    images = images_of([Input(64, 1, 0), PRODUCT, END], GATES)
+    machine = Machine(images, GATES)
+    frame = np.random.default_rng(0).integers(-9, 10, (2, 64))
+    (nest, _) = machine.run(frame, keep_layers=True).nests
+    pixels = frame.reshape(2, 16, 4)
+    bias, shift = machine.bias[:4], machine.shift[:4]
+    half = (1 << shift) >> 1
+    expected = (pixels[:, :15] * pixels[:, 1:] + bias + half) >> shift
+    assert np.array_equal(nest.words.astype(np.int8), np.clip(expected, -128, 127))
+
+
+@pytest.mark.parametrize(
+    "program, text",
+    [
+        ([LOOPED[0], replace(LOOP, length=2), MOVING, END], "program line 34, nest 1, length: 2"),
+        ([LOOPED[0], replace(LOOP, length=9), MOVING, END], "program line 34, nest 1, length: 9"),
+        (
+            [LOOPED[0], replace(LOOP, length=2), LOOP, MOVING, END],
+            "program line 65, nest 2, opcode: a LOOP",
+        ),
+        ([LOOPED[0], MOVING, END], "program line 33, nest 1, act_moves: only inside"),
+        (
+            [LOOPED[0], LOOP, MOVING, replace(MOVING, act_moves=False), END],
+            "nest 3, result_moves: only",
+        ),
+        (
+            [LOOPED[0], replace(LOOP, act_step=2), MOVING, END],
+            "act_base: 2 is no multiple of LANES",
+        ),
+        ([LOOPED[0], replace(LOOP, act_step=44), MOVING, END], "line 69, nest 2, act_base: reads"),
+        ([LOOPED[0], replace(LOOP, count=65536), MOVING, END], f"more than {MAX_NESTS}"),
+        (
+            [LOOPED[0], replace(PRODUCT, counts=(1, 1, 5, 1, 3, 1)), END],
+            "even number of taps, got 3",
+        ),
+        ([LOOPED[0], replace(PRODUCT, max=True), END], "product: a max nest can't"),
+        ([LOOPED[0], replace(PRODUCT, lanewise=False), END], "a product nest must be lane-wise"),
+        ([LOOPED[0], replace(PRODUCT, weight_base=1), END], "a product nest has no weights"),
+        ([LOOPED[0], replace(PRODUCT, narrow=1), END], "narrow"),
+        (
+            [*PROGRAM[:1], replace(CONV, factor_unsigned=True), *PROGRAM[2:]],
+            "only in a product nest",
+        ),
+    ],
+)
+def test_a_broken_rule_names_line_and_field(program, text):
+    refused(program, text)
+
+
+def test_a_core_without_gates_takes_neither():
+    plain = replace(GATES, gates=False)
+    refused(LOOPED, "program line 33, nest 1, opcode: LOOP needs a core with GATES", plain)
+    refused([LOOPED[0], PRODUCT, END], "products need a core with GATES", plain)
+
+
+def test_bits_of_a_loop_are_described():
+    images = images_of(LOOPED, GATES)
+    assert describe_bit(images, GATES, "program", 34, 17).endswith("loop, length bit 1")
+    assert describe_bit(images, GATES, "program", 65, 13).endswith("nest 2, product bit 0")
