@@ -7,7 +7,7 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
-from bramcast.pack.descriptor import Nest
+from bramcast.pack.descriptor import Nest, unrolled
 from bramcast.pack.errors import ToolError
 from bramcast.pack.recipe import read_recipe
 
@@ -40,7 +40,7 @@ def command(
 
             agreement = compare_with_graph(packed, output, report)
     manifest = packed.manifest
-    nests = [d for d in packed.descriptors if isinstance(d, Nest)]
+    nests = [d for _, d in unrolled(packed.descriptors) if isinstance(d, Nest)]
     of_layer: dict[int, list[Nest]] = {}
     for nest, info in zip(nests, manifest.nests, strict=True):
         of_layer.setdefault(info.layer, []).append(nest)

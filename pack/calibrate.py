@@ -12,7 +12,7 @@ from torch import nn
 from bramcast.pack import execute
 from bramcast.pack.checkpoint import users_code
 from bramcast.pack.errors import InputError, UnsupportedLayer
-from bramcast.pack.graph import Graph
+from bramcast.pack.graph import Graph, Op
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.planes import Planes
 from bramcast.pack.qformat import QFormat
@@ -76,16 +76,25 @@ def _batch_size(graph: Graph) -> int:
 def calibrate(
     graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
 ) -> dict[int, Statistics]:
+    """Statistics of every stored tensor, by index, and of what activations see (``Op.before``)."""
     rng = np.random.default_rng(0)
     stored = [graph.input, *(op.out for op in graph.ops)]
     statistics = {t.index: Statistics(rng) for t in stored}
+    statistics |= {op.before: Statistics(rng) for op in graph.ops if op.activation is not None}
+
+    def compute(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
+        clamped = execute.real_clamped(op, operands)
+        if op.activation is not None:
+            statistics[op.before].observe(clamped.numpy())
+        return execute.activated(op, clamped)
+
     samples = inputs.calibration
     done = 0
     with torch.no_grad():
         for batch in execute.batches(samples, _batch_size(graph)):
             frame = frame_values(graph, batch, planes)
             statistics[graph.input.index].observe(frame.numpy())
-            for step in execute.run(graph, frame, execute.real_compute):
+            for step in execute.run(graph, frame, compute):
                 statistics[step.op.out.index].observe(step.result.numpy())
             done += len(batch)
             progress("calibrating", done, len(samples))
@@ -93,6 +102,20 @@ def calibrate(
         seen = statistics[graph.input.index]
         seen.low = min(seen.low, float(inputs.x.min()))
     return statistics
+
+
+def largest_values(graph: Graph, inputs: Inputs) -> dict[int, float]:
+    """The largest magnitude of every stored tensor on some calibration samples, by index."""
+    samples = inputs.calibration[:64]
+    result: dict[int, float] = {}
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            frame = execute.input_tensor(graph, batch)
+            result[0] = max(result.get(0, 0.0), float(frame.abs().max()))
+            for step in execute.run(graph, frame, execute.real_compute):
+                index = step.op.out.index
+                result[index] = max(result.get(index, 0.0), float(step.result.abs().max()))
+    return result
 
 
 def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> None:

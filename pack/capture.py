@@ -8,9 +8,10 @@ becomes an Op; what has no lowering is refused by its name and line.
 import logging
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,26 @@ import numpy as np
 import torch
 from torch import nn
 
+from bramcast.pack.activations import Activation, Function
 from bramcast.pack.checkpoint import users_code
 from bramcast.pack.errors import InputError, UnsupportedLayer
-from bramcast.pack.graph import ZERO, Clamp, Graph, IntArray, Op, Window, as_pixels
+from bramcast.pack.graph import ZERO, Clamp, FloatArray, Graph, IntArray, Op, Window, as_pixels
+from bramcast.pack.recurrent import (
+    Parameters,
+    Step,
+    gru_step,
+    lstm_step,
+    rnn_step,
+    run_layers,
+)
 
 BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batch
 
 SUPPORTED = (
     "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), BatchNorm, "
-    "ReLU, ReLU6, Hardtanh, clamp, MaxPool, AvgPool, adaptive pooling to 1, mean over space, "
-    "add, sub, constant scale and offset, cat, reshape, permute, slice, zero padding, Dropout"
+    "ReLU, ReLU6, Hardtanh, clamp, sigmoid, tanh, SiLU, GELU, LeakyReLU, Hardswish, Hardsigmoid, "
+    "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to 1, mean over space, add, sub, mul, "
+    "constant scale and offset, GRU, LSTM, RNN, cat, reshape, permute, slice, zero padding, Dropout"
 )
 
 HINTS = {
@@ -58,6 +69,12 @@ class Capture:
     source: str = "model"
     values: dict[str, Any] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    titles: dict[str, Any] = field(default_factory=dict)  # layers of another format, by module
+    origins: dict[str, str] = field(default_factory=dict)  # parameters behind a constant node
+    anchor: str = ""  # the parameters that were last used
+    offset: int = 0  # nodes since then
+    count: int = 0  # operations of this node so far
+    layers: dict[str, str] = field(default_factory=dict)  # first operation of each twin
 
     def unique(self, name: str) -> str:
         candidate, number = name, 2
@@ -65,6 +82,24 @@ class Capture:
             candidate, number = f"{name}_{number}", number + 1
         self.names.add(candidate)
         return candidate
+
+    def enter(self, origin: str) -> None:
+        """Note that a node is evaluated that uses these parameters ("" for none)."""
+        self.anchor, self.offset = (origin, 0) if origin else (self.anchor, self.offset + 1)
+        self.count = 0
+
+    def twin(self, kind: str, shape: tuple[int, ...]) -> str:
+        """What the next operation is in any time step: so many nodes behind the same weights."""
+        self.count += 1
+        return f"{self.anchor} +{self.offset}.{self.count} {kind} {shape}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turned:
+    """Element numbers whose batch axis is not the first one but ``axis``; it is left out."""
+
+    numbers: IntArray
+    axis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +139,8 @@ def capture(
             f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them"
         ) from None
     try:
-        with torch.no_grad(), _silent_logs(), users_code(Path(name)):
+        with torch.no_grad(), _silent_logs(), warnings.catch_warnings(), users_code(Path(name)):
+            warnings.filterwarnings("ignore", message=".*were assigned during export")
             exported = torch.export.export(module, (example,))
     except Exception as error:  # torch.export raises many kinds
         raise InputError(
@@ -113,7 +149,7 @@ def capture(
         ) from None
     graph = Graph(name=name, input_shape=sample_shape)
     graph.parameters = sum(p.numel() for p in module.parameters())
-    state = Capture(graph, name, source)
+    state = Capture(graph, name, source, titles=getattr(module, "bramcast_titles", {}))
     _bind_inputs(state, exported, sample_shape)
     for node in exported.graph.nodes:
         if node.op == "call_function":
@@ -159,6 +195,7 @@ def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
             continue
         if node.name in targets:
             state.values[node.name] = constants[targets[node.name]].detach()
+            state.origins[node.name] = str(targets[node.name])
         else:
             state.values[node.name] = frame.ids.reshape(shape)
 
@@ -182,6 +219,9 @@ def _output(state: Capture, node: Any) -> IntArray:
 def _site(state: Capture, node: Any, kind: str) -> Site:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, owner = stack[-1] if stack else ("", "")
+    if path in state.titles:
+        title = state.titles[path]
+        return Site(title.name, title.label, title.source)
     label = str(owner).rsplit(".", 1)[-1]
     builtin = str(owner).startswith("torch.nn.")
     name = path if builtin and path else ".".join(p for p in (path, kind) if p)
@@ -202,8 +242,12 @@ def _evaluate(state: Capture, node: Any) -> Any:
     flat: list[Any] = []
     torch.utils._pytree.tree_map(flat.append, (arguments, keywords))
     site = _site(state, node, kind.rstrip("_"))
-    if not any(isinstance(a, np.ndarray) for a in flat):
+    used = dict.fromkeys(state.origins.get(n.name, "") for n in node.all_input_nodes)
+    origin = ", ".join(name for name in used if name)
+    if not any(isinstance(a, (np.ndarray, Turned)) for a in flat):
+        state.origins[node.name] = origin
         return target(*arguments, **keywords)  # constants fold
+    state.enter(origin)
     if kind == "_assert_tensor_metadata":
         return None
     if kind in PASS:
@@ -215,13 +259,21 @@ def _evaluate(state: Capture, node: Any) -> Any:
     if kind in ("new_zeros", "zeros_like"):
         shape = tuple(node.meta["val"].shape)[1:]
         return np.full(shape, ZERO, np.int64)
+    if kind in ("new_ones", "ones_like"):
+        return torch.ones((1, *node.meta["val"].shape[1:]))
     handler = HANDLERS.get(kind.rstrip("_") if kind != "_" else kind)
-    if handler is None:
+    recurrent = RECURRENT.get(kind)
+    if handler is None and recurrent is None:
         hint = HINTS.get(kind, "")
         raise site.refuse(f"{kind} has no lowering{hint}")
     schema = [a.name for a in target._schema.arguments]
     named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
     defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
+    if recurrent is not None:
+        return recurrent(state, site, defaults | named)
+    assert handler is not None
+    if any(isinstance(a, Turned) for a in flat):
+        raise site.refuse(_MIXES)
     value = node.meta["val"]
     if isinstance(value, (tuple, list)):  # a maximum with its indices: only the first is known
         return [handler(state, site, defaults | named, tuple(value[0].shape)[1:]), None]
@@ -241,6 +293,8 @@ def _passed(node: Any, kind: str, arguments: Any, site: Site) -> Any:
 
 def _doubled(value: Any) -> Any:
     """Element numbers with a batch axis of two samples; constants as they are."""
+    if isinstance(value, Turned):
+        return _doubled(value.numbers).movedim(0, value.axis)
     if not isinstance(value, np.ndarray):
         return value
     second = np.where(value == ZERO, ZERO, value + BATCH_STEP)
@@ -258,11 +312,15 @@ def _undoubled(value: Any, site: Site) -> Any:
     if isinstance(value, (tuple, list)):
         return [_undoubled(v, site) for v in value]
     numbers = value.numpy()
-    if numbers.shape[0] == 2:
-        first, second = numbers[0], numbers[1]
+    for axis in (i for i, size in enumerate(numbers.shape) if size == 2):
+        first, second = np.moveaxis(numbers, axis, 0)
         if np.array_equal(np.where(first == ZERO, ZERO, first + BATCH_STEP), second):
-            return np.ascontiguousarray(first)
-    raise site.refuse("it moves elements between samples of a batch (axis 0 must stay the batch)")
+            found = np.ascontiguousarray(first)
+            return Turned(found, axis) if axis else found
+    raise site.refuse(_MIXES)
+
+
+_MIXES = "it moves elements between samples of a batch (axis 0 must stay the batch)"
 
 
 def _move(target: Any, arguments: Any, keywords: Any, site: Site) -> Any:
@@ -314,7 +372,10 @@ def _add_op(state: Capture, site: Site, op: dict[str, Any], out_shape: tuple[int
     """Append an Op whose result is [C, H, W] = ``out_shape`` and return the result's numbers."""
     name = state.unique(site.name)
     out = state.graph.new_tensor(name, *out_shape)
-    state.graph.ops.append(Op(name=name, label=site.label, source=site.source, out=out, **op))
+    twin = state.twin(op["kind"], out_shape)
+    layer = state.layers.setdefault(twin, name)
+    made = Op(name=name, label=site.label, source=site.source, out=out, layer=layer, **op)
+    state.graph.ops.append(replace(made, twins=(twin,)))
     return out.ids
 
 
@@ -383,9 +444,38 @@ def _conv_padding(
     return rows, columns, rows, columns
 
 
-def _linear(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-    view, weight = a["input"], _constant(site, a["weight"], "weight")
-    bias = a.get("bias")
+def _linear(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    weight, bias = _constant(site, a["weight"], "weight"), a.get("bias")
+    outputs = np.zeros(len(weight)) if bias is None else _constant(site, bias, "bias")
+    return _product_with_matrix(state, site, a["input"], weight, outputs, shape)
+
+
+def _matmul(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """x @ weight with a constant matrix; addmm adds a constant."""
+    left = a["mat1"] if "mat1" in a else a["self"]
+    right = a["other"] if "other" in a else a["mat2"]
+    if not isinstance(left, np.ndarray) or isinstance(right, np.ndarray) or right.dim() != 2:
+        raise site.refuse("a matrix product that is not data times a constant matrix")
+    weight = _numpy(right).T
+    bias = np.zeros(len(weight))
+    if "mat1" in a:
+        if a["beta"] != 1 or a["alpha"] != 1:
+            raise site.refuse("addmm with factors")
+        bias = np.broadcast_to(_constant(site, a["self"], "bias"), bias.shape)
+    return _product_with_matrix(state, site, left, weight, bias, shape)
+
+
+def _product_with_matrix(
+    state: Capture,
+    site: Site,
+    view: IntArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    shape: tuple[int, ...],
+) -> Any:
+    """weight @ x + bias over the last axis; a constant where all of x is zero."""
+    if (view == ZERO).all():
+        return torch.from_numpy(np.broadcast_to(bias, (1, *shape)).copy())
     lead = view.shape[:-1]
     if len(lead) > 2:
         raise site.refuse(f"Linear on an array with {view.ndim} axes (1 to 3 without the batch)")
@@ -401,7 +491,7 @@ def _linear(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...
             "kind": "dense",
             "views": (np.ascontiguousarray(pixels),),
             "weight": weight[:, :, None, None],
-            "bias": np.zeros(outputs) if bias is None else _constant(site, bias, "bias"),
+            "bias": bias,
             "macs": int(height * width * outputs * fan_in),
         },
         (outputs, height, width),
@@ -418,24 +508,32 @@ def _elementwise(state: Capture, site: Site, view: IntArray, op: dict[str, Any])
     return numbers.reshape(view.shape)
 
 
-def _scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any) -> IntArray:
+def _scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any) -> Any:
     """weight * x + bias with constants that broadcast against [*view.shape]."""
 
     def full(value: Any) -> Any:
         array = np.asarray(_numpy(value), np.float64)
-        if array.ndim == view.ndim + 1 and array.shape[0] == 1:
+        if array.ndim == view.ndim + 1 and (array == array[:1]).all():
             array = array[0]
         try:
             return np.broadcast_to(array, view.shape).reshape(as_pixels(view.shape)).copy()
         except ValueError:
             raise site.refuse(f"a constant of shape {array.shape} that enlarges the data") from None
 
-    return _elementwise(
-        state, site, view, {"kind": "scale", "weight": full(weight), "bias": full(bias)}
-    )
+    factor, offset = full(weight), full(bias)
+    if (view == ZERO).all() or not factor.any():
+        return _known(offset.reshape(view.shape))
+    return _elementwise(state, site, view, {"kind": "scale", "weight": factor, "bias": offset})
 
 
-def _batch_norm(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+def _known(values: FloatArray) -> Any:
+    """A result that does not depend on the data: constant zeros, or a constant tensor."""
+    if not values.any():
+        return np.full(values.shape, ZERO, np.int64)
+    return torch.from_numpy(values[None].copy())
+
+
+def _batch_norm(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
     if a.get("training") or a.get("running_mean") is None:
         raise site.refuse("BatchNorm without running statistics")
     view: IntArray = a["input"]
@@ -465,8 +563,61 @@ def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, .
     return _elementwise(state, site, a["self"], {"kind": "clamp", "clamp": limits})
 
 
+def _function(name: str, *parameters: str) -> Handler:
+    """A smooth activation; ``parameters`` are the operator's arguments that it takes."""
+
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        values = tuple(float(a[p]) for p in parameters)
+        return _activated(state, site, _operand(a), Function(name, values))
+
+    return handler
+
+
+def _activated(state: Capture, site: Site, view: IntArray, *functions: Function) -> Any:
+    activation = Activation(functions)
+    if (view == ZERO).all():
+        return _known(activation.apply(np.zeros(view.shape)))
+    return _elementwise(state, site, view, {"kind": "function", "activation": activation})
+
+
+def _glu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """The first half of an axis times the sigmoid of the second one."""
+    view: IntArray = a["self"]
+    axis = a["dim"] - 1 if a["dim"] > 0 else a["dim"] + view.ndim
+    left, right = np.split(view, 2, axis=axis)
+    gate = _activated(state, site, np.ascontiguousarray(right), Function("sigmoid"))
+    return _product(state, site, left, gate)
+
+
+def _gelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    name = "gelu_tanh" if a.get("approximate") == "tanh" else "gelu"
+    return _activated(state, site, a["self"], Function(name))
+
+
+def _celu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    alpha = float(a["alpha"])
+    return _activated(state, site, a["self"], Function("elu", (alpha, 1.0, 1.0 / alpha)))
+
+
+def _selu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    parameters = (1.6732632423543772, 1.0507009873554805)
+    return _activated(state, site, a["self"], Function("elu", parameters))
+
+
+def _log_sigmoid(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    negative = Function("scale", (-1.0, 0.0))
+    return _activated(state, site, a["self"], negative, Function("softplus"), negative)
+
+
+def _prelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    slopes = np.unique(_constant(site, a["weight"], "slope"))
+    if slopes.size != 1:
+        raise site.refuse("PReLU with a slope for each channel (one slope for all is)")
+    return _activated(state, site, a["self"], Function("leaky_relu", (float(slopes[0]),)))
+
+
 def _binary(sign: float) -> Handler:
-    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
         left, right = a["self"], a["other"]
         alpha = float(a.get("alpha", 1)) * sign
         if not isinstance(right, np.ndarray):
@@ -482,30 +633,45 @@ def _binary(sign: float) -> Handler:
     return handler
 
 
-def _sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: float) -> IntArray:
+def _sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: float) -> Any:
     if left.ndim > 3:
         raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
-    if (right == ZERO).all():
-        return left
-    if (left == ZERO).all():
-        return right if sign > 0 else _scale(state, site, right, -1.0, 0.0)
     pixels = as_pixels(left.shape)
+    if (right == ZERO).all():
+        return _stands_for(state, left, pixels)
+    if (left == ZERO).all():
+        if sign > 0:
+            return _stands_for(state, right, pixels)
+        return _scale(state, site, right, -1.0, 0.0)
     views = (left.reshape(pixels), right.reshape(pixels))
     op = {"kind": "add", "views": views, "weight": np.array([1.0, sign])}
     return _add_op(state, site, op, pixels).reshape(left.shape)
 
 
-def _rsub(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+def _stands_for(state: Capture, view: IntArray, pixels: tuple[int, ...]) -> IntArray:
+    """A sum with zero is its other operand, and the twin of the sums in other time steps."""
+    twin = state.twin("add", pixels)
+    owners = state.graph.owners(view)
+    ops = state.graph.ops
+    if len(owners) == 1 and owners[0].index:
+        at = next(i for i, op in enumerate(ops) if op.out == owners[0])
+        ops[at] = replace(ops[at], twins=(*ops[at].twins, twin))
+    return view
+
+
+def _rsub(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
     if isinstance(a["other"], np.ndarray):
         return _sum(state, site, a["other"], a["self"], -1.0)
     return _scale(state, site, a["self"], -1.0, _numpy(a["other"]))
 
 
 def _mul(divide: bool) -> Handler:
-    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
         left, right = a["self"], a["other"]
         if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-            raise site.refuse("a product of two computed tensors")
+            if divide:
+                raise site.refuse("a division by a computed tensor")
+            return _product(state, site, *np.broadcast_arrays(left, right))
         if not isinstance(left, np.ndarray):
             if divide:
                 raise site.refuse("a division by a computed tensor")
@@ -518,7 +684,18 @@ def _mul(divide: bool) -> Handler:
     return handler
 
 
-def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+def _product(state: Capture, site: Site, left: IntArray, right: IntArray) -> IntArray:
+    """Element by element; where one factor is a constant zero, so is the product."""
+    if left.ndim > 3:
+        raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
+    if (left == ZERO).all() or (right == ZERO).all():
+        return np.full(left.shape, ZERO, np.int64)
+    pixels = as_pixels(left.shape)
+    views = (left.reshape(pixels).copy(), right.reshape(pixels).copy())
+    return _add_op(state, site, {"kind": "product", "views": views}, pixels).reshape(left.shape)
+
+
+def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
     return _scale(state, site, a["self"], -1.0, 0.0)
 
 
@@ -646,6 +823,144 @@ def _reduce(
     return _pooled(state, site, np.ascontiguousarray(pixels), op, out).reshape(shape)
 
 
+# --- recurrent layers --------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Appends the operations of one layer's time steps; see ``recurrent.Builder``."""
+
+    state: Capture
+    site: Site
+    place: str  # which layer and direction
+    origin: str
+
+    def _at(self, name: str) -> Site:
+        self.state.anchor, self.state.offset = f"{self.origin} {self.place} {name}", 0
+        self.state.count = 0
+        return replace(self.site, name=f"{self.site.name}.{self.place}{name}")
+
+    def dense(self, name: str, view: IntArray, weight: FloatArray, bias: FloatArray) -> IntArray:
+        site = self._at(name)
+        shape = (len(weight),)
+        result: IntArray = _product_with_matrix(self.state, site, view, weight, bias, shape)
+        return result
+
+    def function(self, name: str, function: str, view: IntArray) -> IntArray:
+        if function == "relu":
+            limits = {"kind": "clamp", "clamp": Clamp(0.0, inf)}
+            return _elementwise(self.state, self._at(name), view, limits)
+        result: IntArray = _activated(self.state, self._at(name), view, Function(function))
+        return result
+
+    def scale(
+        self, name: str, view: IntArray, factor: FloatArray | float, offset: float
+    ) -> IntArray:
+        result: IntArray = _scale(self.state, self._at(name), view, factor, offset)
+        return result
+
+    def product(self, name: str, left: IntArray, right: IntArray) -> IntArray:
+        return _product(self.state, self._at(name), left, right)
+
+    def add(self, name: str, left: IntArray, right: IntArray) -> IntArray:
+        result: IntArray = _sum(self.state, self._at(name), left, right, 1.0)
+        return result
+
+
+def _recurrent(step: Step, kinds: int) -> Callable[[Capture, Site, dict[str, Any]], list[Any]]:
+    """A GRU, LSTM or RNN layer: [output sequence, last states ..]."""
+
+    def handler(state: Capture, site: Site, a: dict[str, Any]) -> list[Any]:
+        value, batch_first = a["input"], bool(a["batch_first"])
+        numbers = value.numbers if isinstance(value, Turned) else value
+        turned = isinstance(value, Turned) and value.axis == 1
+        if not isinstance(numbers, np.ndarray) or numbers.ndim != 2 or turned == batch_first:
+            raise site.refuse(f"{_MIXES}: batch_first is {batch_first}")
+        outputs = list(numbers)
+        hidden = a["hx"] if isinstance(a["hx"], (list, tuple)) else [a["hx"]]
+        weights, origin = _layers(site, a), state.anchor
+        cells, states = [], []
+        directions = 2 if a["bidirectional"] else 1
+        for index, p in enumerate(weights):
+            layer, reverse = divmod(index, directions)
+            many = f"l{layer}{'_reverse' if reverse else ''}." if len(weights) > 1 else ""
+            cells.append((_Builder(state, site, many, origin), p))
+            states.append(tuple(_first_state(site, h, index, p.size) for h in hidden))
+        if directions == 1:
+            outputs, last = run_layers(cells, step, outputs, states)
+        else:
+            last = []
+            for index in range(0, len(cells), 2):
+                there, end = run_layers(cells[index : index + 1], step, outputs, states[index:])
+                back, other = run_layers(
+                    cells[index + 1 : index + 2], step, outputs[::-1], states[index + 1 :]
+                )
+                outputs = [np.concatenate(pair) for pair in zip(there, back[::-1], strict=True)]
+                last += [end[0], other[0]]
+        sequence = np.stack(outputs)
+        ends = [Turned(np.stack([end[i] for end in last]), 1) for i in range(kinds)]
+        return [sequence if batch_first else Turned(sequence, 1), *ends]
+
+    return handler
+
+
+def _layers(site: Site, a: dict[str, Any]) -> list[Parameters]:
+    """The weights of every layer and direction, in PyTorch's order."""
+    tensors = [_constant(site, p, "weight") for p in a["params"]]
+    each = 4 if a["has_biases"] else 2
+    count = int(a["num_layers"]) * (2 if a["bidirectional"] else 1)
+    if len(tensors) != each * count:
+        raise site.refuse("a projection of the state (proj_size)")
+    return [_parameters(tensors[i : i + each]) for i in range(0, len(tensors), each)]
+
+
+def _parameters(tensors: list[Any]) -> Parameters:
+    weight_x, weight_h = tensors[:2]
+    zeros = np.zeros(len(weight_x))
+    bias_x, bias_h = (zeros if b is None else b for b in (tensors[2:] or (None, None)))
+    return Parameters(weight_x, weight_h, bias_x, bias_h)
+
+
+def _first_state(site: Site, value: Any, index: int, size: int) -> IntArray:
+    """The state before the first step: zeros, or computed from the input."""
+    if isinstance(value, Turned) and value.axis == 1:
+        return np.asarray(value.numbers[index])
+    zero = not value.any() if isinstance(value, torch.Tensor) else (value == ZERO).all()
+    if not zero:
+        raise site.refuse("a first state that is a constant other than zero")
+    return np.full(size, ZERO, np.int64)
+
+
+def _cell(step: Step, states: int) -> Callable[[Capture, Site, dict[str, Any]], Any]:
+    """GRUCell, LSTMCell, RNNCell: one time step."""
+
+    def handler(state: Capture, site: Site, a: dict[str, Any]) -> Any:
+        names = ("w_ih", "w_hh", "b_ih", "b_hh")
+        p = _parameters([None if a[n] is None else _constant(site, a[n], n) for n in names])
+        hidden = a["hx"] if isinstance(a["hx"], (list, tuple)) else [a["hx"]]
+        first = []
+        for value in (a["input"], *hidden):
+            if isinstance(value, np.ndarray) and value.ndim == 1:
+                first.append(value)
+            else:
+                first.append(_first_state(site, value, 0, p.size))
+        end = step(_Builder(state, site, "", state.anchor), p, first[0], tuple(first[1:]))
+        return end[0] if states == 1 else list(end)
+
+    return handler
+
+
+RECURRENT: dict[str, Callable[[Capture, Site, dict[str, Any]], Any]] = {
+    "gru": _recurrent(gru_step, 1),
+    "lstm": _recurrent(lstm_step, 2),
+    "rnn_tanh": _recurrent(rnn_step("tanh"), 1),
+    "rnn_relu": _recurrent(rnn_step("relu"), 1),
+    "gru_cell": _cell(gru_step, 1),
+    "lstm_cell": _cell(lstm_step, 2),
+    "rnn_tanh_cell": _cell(rnn_step("tanh"), 1),
+    "rnn_relu_cell": _cell(rnn_step("relu"), 1),
+}
+
 HANDLERS: dict[str, Handler] = {
     "conv1d": _convolution(True),
     "conv2d": _convolution(False),
@@ -653,6 +968,24 @@ HANDLERS: dict[str, Handler] = {
     "batch_norm": _batch_norm,
     "relu": _clamped(0.0, inf),
     "relu6": _clamped(0.0, 6.0),
+    "sigmoid": _function("sigmoid"),
+    "tanh": _function("tanh"),
+    "silu": _function("silu"),
+    "gelu": _gelu,
+    "glu": _glu,
+    "leaky_relu": _function("leaky_relu", "negative_slope"),
+    "prelu": _prelu,
+    "hardswish": _function("hardswish"),
+    "hardsigmoid": _function("hardsigmoid"),
+    "elu": _function("elu", "alpha", "scale", "input_scale"),
+    "selu": _selu,
+    "celu": _celu,
+    "softplus": _function("softplus", "beta", "threshold"),
+    "log_sigmoid": _log_sigmoid,
+    "mish": _function("mish"),
+    "matmul": _matmul,
+    "mm": _matmul,
+    "addmm": _matmul,
     "hardtanh": _hardtanh,
     "clamp": _hardtanh,
     "clip": _hardtanh,

@@ -38,16 +38,16 @@ def input_tensor(graph: Graph, samples: NDArray[np.floating]) -> torch.Tensor:
 def run(graph: Graph, frame: torch.Tensor, compute: Compute) -> Iterator[Step]:
     """Execute all operations in order; results are freed when nobody reads them any more."""
     store: dict[int, torch.Tensor] = {graph.input.index: frame}
-    readers = {t.index: sum(op.reads(t) for op in graph.ops) for t in graph.tensors}
-    for op in graph.ops:
+    last: dict[int, int] = {}  # the last operation that reads each tensor
+    for number, op in enumerate(graph.ops):
+        last |= dict.fromkeys(graph.operands(op), number)
+    for number, op in enumerate(graph.ops):
         operands = [take(graph, store, view) for view in op.views]
         result = compute(op, operands)
         store[op.out.index] = result
         yield Step(op, result)
-        for index in [i for i in store if op.reads(graph.tensors[i])]:
-            readers[index] -= 1
-            if readers[index] == 0:
-                del store[index]
+        for index in [i for i in store if last.get(i) == number]:
+            del store[index]
 
 
 def take(graph: Graph, store: dict[int, torch.Tensor], view: IntArray) -> torch.Tensor:
@@ -90,10 +90,31 @@ def _linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return F.conv2d(x, weight, None, window.stride, 0, window.dilation, groups)
 
 
+def _products(operands: list[torch.Tensor]) -> torch.Tensor:
+    """a * b, or a * b + c * d."""
+    result = operands[0] * operands[1]
+    return result if len(operands) == 2 else result + operands[2] * operands[3]
+
+
 def real_compute(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
     """One operation in real numbers (the dtype of the operands)."""
+    return activated(op, real_clamped(op, operands))
+
+
+def activated(op: Op, clamped: torch.Tensor) -> torch.Tensor:
+    """What an operation's activation makes of the clamp's result."""
+    if op.activation is None:
+        return clamped
+    result: torch.Tensor = op.activation.apply(clamped, torch)
+    return result
+
+
+def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
+    """One operation up to its clamp: what its activation sees."""
     weight = torch.from_numpy(op.weight).to(operands[0].dtype)
-    if op.kind == "add":
+    if op.kind == "product":
+        result = _products(operands)
+    elif op.kind == "add":
         result = weight[0] * operands[0] + weight[1] * operands[1]
     else:
         result = _linear_part(op, operands[0], weight)
@@ -110,7 +131,9 @@ def integer_compute(quantized: dict[str, QuantizedOp]) -> Compute:
         carrier = torch.float32 if q.bound < 1 << 24 else torch.float64
         weight = torch.from_numpy(q.weight).to(carrier)
         operands = [x.to(carrier) for x in operands]
-        if op.kind == "add":
+        if op.kind == "product":
+            acc = _products(operands)
+        elif op.kind == "add":
             acc = weight[0] * operands[0] + weight[1] * operands[1]
         else:
             acc = _linear_part(op, operands[0], weight)
@@ -119,7 +142,8 @@ def integer_compute(quantized: dict[str, QuantizedOp]) -> Compute:
         half = torch.bitwise_right_shift(torch.bitwise_left_shift(torch.ones_like(shift), shift), 1)
         half = torch.where(shift == 0, torch.zeros_like(half), half)
         value = torch.bitwise_right_shift(total + half, shift)
-        return torch.clamp(value, q.lo, q.hi)
+        value = torch.clamp(value, q.lo, q.hi)
+        return value if q.table is None else torch.from_numpy(q.table)[value & 255]
 
     return compute
 

@@ -1,13 +1,14 @@
 """Folds what costs nothing into what computes: BatchNorm and constants into weights, activations
-into clamps, and gives the input and the output their final shape.
+into clamps and tables, and gives the input and the output their final shape.
 
-After ``fold`` every operation is dense, depthwise, avgpool, maxpool or add.
+After ``fold`` every operation is dense, depthwise, avgpool, maxpool, add or product.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from bramcast.pack.activations import Activation, Function
 from bramcast.pack.errors import UnsupportedLayer
 from bramcast.pack.graph import (
     NO_CLAMP,
@@ -17,21 +18,27 @@ from bramcast.pack.graph import (
     IntArray,
     Op,
     Tensor,
+    Window,
     as_pixels,
     is_whole,
     strip_zeros,
 )
 
+POINTWISE = ("scale", "clamp", "function")  # what works on each element by itself
+
 
 def fold(graph: Graph) -> Graph:
     """Fold a captured graph in place and return it."""
     _use_stored_order(graph)
-    while _fold_one(graph):
+    while _fold_gate(graph):
+        pass
+    while _fold_back(graph) or _split_by_use(graph):
         pass
     while _fold_forward(graph):
         pass
-    while left := [op for op in graph.ops if op.kind in ("scale", "clamp")]:
+    while left := [op for op in graph.ops if op.kind in POINTWISE]:
         _make_depthwise(graph, left[0])
+    _join_products(graph)
     graph.ops = [_without_repeats(op) for op in graph.ops]
     _shape_input(graph)
     _own_output(graph)
@@ -43,7 +50,7 @@ def _use_stored_order(graph: Graph) -> None:
     """Element-wise operations on a rearranged tensor work in the order in which it is stored."""
     for op in list(graph.ops):
         op = next(o for o in graph.ops if o.name == op.name)
-        if op.kind not in ("scale", "clamp", "add"):
+        if op.kind not in (*POINTWISE, "add", "product"):
             continue
         owners = [graph.owners(v) for v in op.views]
         if any(len(o) != 1 for o in owners):
@@ -99,29 +106,58 @@ def _sole_source(graph: Graph, op: Op) -> Op | None:
     return graph.producer(owners[0])
 
 
-def _fold_one(graph: Graph) -> bool:
-    for op in graph.ops:
-        if op.kind not in ("scale", "clamp"):
-            continue
-        source = _sole_source(graph, op)
-        if source is None:
-            continue
-        if op.kind == "clamp":
-            merged: Op | None = replace(source, clamp=source.clamp.then(op.clamp))
-        else:
-            merged = _scaled(source, op)
+def _fold_back(graph: Graph) -> bool:
+    """Every element-wise operation into the one before it, if that can take it."""
+    changed, number = False, 0
+    while number < len(graph.ops):
+        op = graph.ops[number]
+        source = _sole_source(graph, op) if op.kind in POINTWISE else None
+        merged = None if source is None else _followed(source, op)
         if merged is None:
+            number += 1
             continue
         graph.ops = [merged if o is source else o for o in graph.ops]
         numbers = op.view.ravel()
         graph.remove(op)
         graph.substitute(op.out, numbers)
-        return True
-    return False
+        changed = True
+    return changed
+
+
+def _followed(source: Op, op: Op) -> Op | None:
+    """``source`` with the element-wise operation behind it, if it can take it."""
+    merged: Op | None = source
+    if op.kind == "scale":
+        merged = _scaled(source, op)
+    if merged is None:
+        return None
+    if op.clamp != NO_CLAMP:
+        if merged.activation is None:
+            merged = replace(merged, clamp=merged.clamp.then(op.clamp))
+        else:
+            limits = Function("clamp", (op.clamp.lo, op.clamp.hi))
+            merged = replace(merged, activation=merged.activation.then(Activation((limits,))))
+    if op.activation is not None:
+        first = merged.activation
+        merged = replace(merged, activation=first.then(op.activation) if first else op.activation)
+    return replace(merged, twins=(*merged.twins, *op.twins))
+
+
+def _uniform(scale: Op) -> Function | None:
+    """A scale that is the same for all elements."""
+    factor, offset = scale.weight.flat[0], scale.bias.flat[0]
+    if (scale.weight != factor).any() or (scale.bias != offset).any():
+        return None
+    return Function("scale", (float(factor), float(offset)))
 
 
 def _scaled(source: Op, scale: Op) -> Op | None:
-    """``source`` with the scale behind it multiplied into its weights, if it can take it."""
+    """``source`` with the scale behind it multiplied into its weights or table, if it can be."""
+    if source.activation is not None:
+        same = _uniform(scale)
+        if same is None:
+            return None
+        return replace(source, activation=source.activation.then(Activation((same,))))
     if source.clamp != NO_CLAMP:
         return None
     order = scale.view.ravel() - source.out.first
@@ -144,6 +180,195 @@ def _scaled(source: Op, scale: Op) -> Op | None:
     )
 
 
+def _fold_gate(graph: Graph) -> bool:
+    """x * f(x) is a function of x: SiLU, Mish, Hardswish as they are written out."""
+    for op in graph.ops:
+        if op.kind != "product":
+            continue
+        for x, other in (op.views, op.views[::-1]):
+            inner = _function_of(graph, other, x)
+            if inner is None:
+                continue
+            gate = Activation((Function("gate", inner=inner),))
+            made = replace(op, kind="function", views=(x,), activation=gate)
+            graph.ops = [made if o is op else o for o in graph.ops]
+            _drop_dead(graph)
+            return True
+    return False
+
+
+def _function_of(graph: Graph, view: IntArray, of: IntArray) -> Activation | None:
+    """The function that makes ``view`` from ``of``, if element-wise operations do."""
+    functions: tuple[Function, ...] = ()
+    while not np.array_equal(view, of):
+        owners = graph.owners(view)
+        source = graph.producer(owners[0]) if len(owners) == 1 and (view != ZERO).all() else None
+        if source is None or source.kind not in POINTWISE:
+            return None
+        before: tuple[Function, ...] = ()
+        if source.kind == "scale":
+            same = _uniform(source)
+            if same is None:
+                return None
+            before = (same,)
+        if source.clamp != NO_CLAMP:
+            before += (Function("clamp", (source.clamp.lo, source.clamp.hi)),)
+        if source.activation is not None:
+            before += source.activation.functions
+        functions = before + functions
+        view = source.view.ravel()[view - owners[0].first]
+    return Activation(functions)
+
+
+def _split_by_use(graph: Graph) -> bool:
+    """A dense layer of which products or functions read parts becomes one layer for each part.
+
+    So each gate of a recurrent cell has an activation and whole words of its own.
+    """
+    for op in graph.ops:
+        if op.kind != "dense" or op.groups != 1 or graph.is_output(op.out):
+            continue
+        readers = graph.consumers(op.out)
+        used = np.array([_channels_read(op.out, v) for r in readers for v in r.views])
+        partly = [
+            r.kind in (*POINTWISE, "product") and not _channels_read(op.out, v).all()
+            for r in readers
+            for v in r.views
+            if _channels_read(op.out, v).any()
+        ]
+        if not any(partly):
+            continue
+        edges = np.flatnonzero((used[:, 1:] != used[:, :-1]).any(axis=0)) + 1
+        if edges.size and edges.size < len(readers) * 4:
+            _split(graph, op, [0, *edges.tolist(), op.out.channels])
+            return True
+    return False
+
+
+def _channels_read(tensor: Tensor, view: IntArray) -> IntArray:
+    """Which channels of a tensor a view reads, int64 [C], 0 or 1."""
+    mine = view[(view >= tensor.first) & (view < tensor.first + tensor.elements)]
+    read = np.zeros(tensor.channels, np.int64)
+    read[(mine - tensor.first) // (tensor.height * tensor.width)] = 1
+    return read
+
+
+def _split(graph: Graph, op: Op, edges: list[int]) -> None:
+    parts, numbers = [], []
+    for number, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True), 1):
+        name = f"{op.name}.part{number}"
+        out = graph.new_tensor(name, end - first, op.out.height, op.out.width)
+        part = replace(
+            op,
+            name=name,
+            out=out,
+            weight=op.weight[first:end],
+            bias=op.bias[first:end],
+            macs=op.macs * (end - first) // op.out.channels,
+            twins=tuple(f"{twin} part {number}" for twin in op.twins),
+        )
+        parts.append(part)
+        numbers.append(out.ids.ravel())
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = parts
+    graph.substitute(op.out, np.concatenate(numbers))
+
+
+def _join_products(graph: Graph) -> None:
+    """a * b + c * d is one nest if nobody else wants the products."""
+    bounds = known_bounds(graph)
+    for op in [o for o in graph.ops if o.kind == "add" and (o.weight == 1.0).all()]:
+        found = [_product_behind(graph, op, view) for view in op.views]
+        sources = [s for s in found if s is not None]
+        if len(sources) < 2:
+            continue
+        pairs = [_as_read(s, v) for s, v in zip(sources, op.views, strict=True)]
+        views = tuple(v for pair in pairs for v in _gate_first(graph, bounds, pair))
+        owners = [graph.owners(view) for view in views]
+        tensors = [o[0].index for o in owners]
+        whole = all(len(o) == 1 and is_whole(v, o[0]) for o, v in zip(owners, views, strict=True))
+        if not whole or 0 in tensors or len(set(tensors)) < 4:
+            continue
+        joined = replace(op, kind="product", views=views, weight=np.zeros(0), bias=np.zeros(0))
+        graph.ops = [joined if o is op else o for o in graph.ops if o not in sources]
+
+
+def _product_behind(graph: Graph, op: Op, view: IntArray) -> Op | None:
+    """The plain product that alone makes a view and that only ``op`` reads, once."""
+    owners = graph.owners(view)
+    if len(owners) != 1 or not is_whole(view, owners[0]) or graph.is_output(owners[0]):
+        return None
+    source = graph.producer(owners[0])
+    if source is None or source.kind != "product" or len(source.views) != 2:
+        return None
+    alone = graph.consumers(owners[0]) == [op]
+    plain = source.clamp == NO_CLAMP and source.activation is None
+    return source if alone and plain else None
+
+
+def _as_read(source: Op, view: IntArray) -> tuple[IntArray, IntArray]:
+    """The operands of a product in the order in which a view shows it."""
+    a, b = (operand.ravel()[view - source.out.first] for operand in source.views)
+    return a, b
+
+
+def _gate_first(
+    graph: Graph, bounds: dict[int, tuple[float, float]], pair: tuple[IntArray, IntArray]
+) -> tuple[IntArray, IntArray]:
+    """A factor that is never negative comes first, so that two pairs agree in signedness."""
+    low = [bounds.get(graph.owners(v)[0].index, (-1.0, 1.0))[0] for v in pair]
+    return pair if low[0] >= low[1] or low[1] < 0 else (pair[1], pair[0])
+
+
+def known_bounds(graph: Graph) -> dict[int, tuple[float, float]]:
+    """Least and largest value of tensors that tables bound, by index, and of what follows."""
+    bounds: dict[int, tuple[float, float]] = {}
+    for op in graph.ops:
+        if op.activation is not None:
+            bounds[op.out.index] = op.activation.bounds
+            continue
+        operands = [bounds.get(t.index) for view in op.views for t in graph.owners(view)]
+        known = [b for b in operands if b is not None]
+        if len(known) < len(operands) or not known:
+            continue
+        low, high = min(b[0] for b in known), max(b[1] for b in known)
+        if op.kind in ("maxpool", "avgpool") or op.exact:
+            found = (low, high)
+        elif op.kind == "depthwise" and op.window == Window() and op.weight[0].size == 1:
+            ends = op.weight.ravel()[:, None] * np.array([low, high]) + op.bias[:, None]
+            found = (float(ends.min()), float(ends.max()))
+        elif op.kind == "product" and len(known) == len(op.views):
+            found = _product_bounds(known)
+        else:
+            continue
+        lo, hi = (float(v) for v in op.clamp.apply(np.array(found)))
+        bounds[op.out.index] = (lo, hi)
+    return bounds
+
+
+def _product_bounds(operands: list[tuple[float, float]]) -> tuple[float, float]:
+    low = high = 0.0
+    for a, b in zip(operands[::2], operands[1::2], strict=True):
+        corners = [x * y for x in a for y in b]
+        low, high = low + min(corners), high + max(corners)
+    return low, high
+
+
+def without_pairs(graph: Graph, op: Op) -> None:
+    """Take a joined product of four operands apart again: two products and their sum."""
+    names = [graph.unique_name(f"{op.name}.{part}") for part in ("first", "second")]
+    parts = []
+    for name, views in zip(names, (op.views[:2], op.views[2:]), strict=True):
+        out = graph.new_tensor(name, *op.view.shape)
+        twins = tuple(f"{twin} {name.rsplit('.', 1)[1]}" for twin in op.twins)
+        parts.append(Op("product", name, op.label, op.source, views, out, twins=twins))
+    total = replace(
+        op, kind="add", views=tuple(p.out.ids for p in parts), weight=np.array([1.0, 1.0])
+    )
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = [*parts, total]
+
+
 def _fold_forward(graph: Graph) -> bool:
     """A scale that nothing before it can take goes into the one dense layer behind it.
 
@@ -151,6 +376,8 @@ def _fold_forward(graph: Graph) -> bool:
     """
     for scale in graph.ops:
         if scale.kind != "scale" or scale.clamp != NO_CLAMP or graph.is_output(scale.out):
+            continue
+        if scale.activation is not None:
             continue
         readers = graph.consumers(scale.out)
         if len(readers) != 1 or readers[0].kind not in ("dense", "depthwise"):
@@ -198,7 +425,7 @@ def _absorbing(reader: Op, scale: Op) -> Op | None:
 
 
 def _make_depthwise(graph: Graph, op: Op) -> None:
-    """A scale or clamp of its own becomes a depthwise 1x1 convolution."""
+    """A scale, clamp or function of its own becomes a depthwise 1x1 convolution."""
     shape = op.view.shape
     weight = op.weight if op.kind == "scale" else np.ones(shape)
     bias = op.bias if op.kind == "scale" else np.zeros(shape)

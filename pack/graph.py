@@ -13,6 +13,8 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.activations import Activation
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -83,14 +85,21 @@ class Op:
 
     Attributes:
         kind: ``dense`` (Linear, Conv, grouped Conv), ``depthwise`` (also per-channel scales and
-            copies), ``avgpool``, ``maxpool``, ``add``.
+            copies), ``avgpool``, ``maxpool``, ``add``, ``product`` (of the first two operands, plus
+            that of the other two if there are four).
         label: what the author wrote, e.g. ``Conv2d``.
         views: one view [C, H, W] for each operand.
         out: the stored result.
         weight: float64; dense [O, I / groups, KY, KX], depthwise [C * m, 1, KY, KX] with output
             channel c * m + j, avgpool [1, OY, OX] (the reciprocal divisors), add [operands]
-            (+1 or -1); empty for maxpool.
+            (+1 or -1); empty for maxpool and product.
         bias: float64 [O].
+        activation: functions behind the clamp, which become a table.
+        layer: name of the first operation with the same weights; the same as ``name`` for most.
+        twins: what the result is in each time step of an unrolled loop; results that share a name
+            here share their format.
+        copies: which input feature each input channel of a dense operation is a copy of, -1 for
+            none (empty: no copies); the sum of a feature's weights is what counts.
         exact: a copy that must keep the operand's format.
         reshaped: BatchNorm or the like of single elements: channels are the tensor's elements.
         macs: multiply-adds that the network counts.
@@ -109,10 +118,19 @@ class Op:
     clamp: Clamp = NO_CLAMP
     exact: bool = False
     macs: int = 0
+    activation: Activation | None = None
+    layer: str = ""
+    twins: tuple[str, ...] = ()
+    copies: tuple[int, ...] = ()
 
     @property
     def view(self) -> IntArray:
         return self.views[0]
+
+    @property
+    def before(self) -> int:
+        """The number that stands for what the activation sees, where tensors go by index."""
+        return -1 - self.out.index
 
     def reads(self, tensor: Tensor) -> bool:
         """Whether any operand has an element of ``tensor``."""
@@ -137,6 +155,7 @@ class Graph:
     input_shape: tuple[int, ...] = ()
     parameters: int = 0
     input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    _known: "_Known" = field(default_factory=lambda: _Known(), repr=False, compare=False)
 
     def new_tensor(self, name: str, channels: int, height: int, width: int) -> Tensor:
         """Add a stored tensor whose element numbers follow those of the last one."""
@@ -152,8 +171,7 @@ class Graph:
     def owners(self, view: IntArray) -> list[Tensor]:
         """The tensors that a view reads, in the order of its elements."""
         numbers = view[view != ZERO]
-        firsts = np.array([t.first for t in self.tensors], dtype=np.int64)
-        which = np.searchsorted(firsts, numbers.ravel(), side="right") - 1
+        which = np.searchsorted(self._firsts(), numbers.ravel(), side="right") - 1
         _, positions = np.unique(which, return_index=True)
         return [self.tensors[which[p]] for p in np.sort(positions)]
 
@@ -167,14 +185,33 @@ class Graph:
 
     def consumers(self, tensor: Tensor) -> list[Op]:
         """The operations that read any element of ``tensor``."""
-        return [op for op in self.ops if op.reads(tensor)]
+        return [op for op in self.ops if tensor.index in self.operands(op)]
+
+    def operands(self, op: Op) -> frozenset[int]:
+        """The indices of the tensors that an operation reads."""
+        self._firsts()
+        entry = self._known.operands.get(id(op))
+        if entry is None:
+            indices = frozenset(t.index for view in op.views for t in self.owners(view))
+            entry = self._known.operands[id(op)] = (op, indices)
+        return entry[1]
+
+    def _firsts(self) -> IntArray:
+        """The first element number of each tensor."""
+        known = self._known
+        if known.tensors is not self.tensors or len(known.firsts) > len(self.tensors):
+            known.tensors, known.operands = self.tensors, {}
+            known.firsts = np.zeros(0, np.int64)
+        if len(known.firsts) < len(self.tensors):
+            known.firsts = np.array([t.first for t in self.tensors], dtype=np.int64)
+        return known.firsts
 
     def is_output(self, tensor: Tensor) -> bool:
         last = tensor.first + tensor.elements
         return bool(((self.output >= tensor.first) & (self.output < last)).any())
 
     def producer(self, tensor: Tensor) -> Op | None:
-        return next((op for op in self.ops if op.out == tensor), None)
+        return next((op for op in self.ops if op.out.index == tensor.index), None)
 
     def substitute(self, old: Tensor, numbers: IntArray) -> None:
         """Make every reader of ``old`` read ``numbers`` (one for each element of ``old``)."""
@@ -188,11 +225,25 @@ class Graph:
             result[mine] = flat[view[mine] - old.first]
             return result
 
-        self.ops = [replace(op, views=tuple(moved(v) for v in op.views)) for op in self.ops]
+        def rewired(op: Op) -> Op:
+            if old.index not in self.operands(op):
+                return op
+            return replace(op, views=tuple(moved(v) for v in op.views))
+
+        self.ops = [rewired(op) for op in self.ops]
         self.output = moved(self.output)
 
     def remove(self, dead: Op) -> None:
         self.ops = [op for op in self.ops if op is not dead]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a graph has found out about its operations; they and their tensors never change."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    firsts: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    operands: dict[int, tuple[Op, frozenset[int]]] = field(default_factory=dict)
 
 
 def is_whole(view: IntArray, tensor: Tensor) -> bool:

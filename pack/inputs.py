@@ -1,6 +1,9 @@
 """Reads the samples of an .npz file: x, and where present y (labels) and x_cal (calibration)."""
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +12,12 @@ from numpy.typing import NDArray
 
 from bramcast.pack.errors import InputError
 from bramcast.pack.recipe import read_recipe
+
+# What numpy, zipfile and zlib raise for files that are cut off or damaged.
+READING_FAILS = (
+    OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError,
+    SyntaxError, MemoryError, OverflowError, struct.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +51,15 @@ def read_inputs(path: Path) -> Inputs:
             names = list(file.files)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give an .npz with an array x") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except READING_FAILS as error:
         raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from None
     except (AttributeError, TypeError):
         raise InputError(
             f"{path}: a single array, not an .npz file; save it with np.savez"
         ) from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a part of the archive that is no .npy
+            raise InputError(f"{path}: {name} is damaged, not a plain array")
     if "x" not in arrays:
         raise InputError(f"{path}: has no array x (it has {', '.join(names) or 'nothing'})")
     x = _samples(path, "x", arrays["x"])

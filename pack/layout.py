@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bramcast.pack.errors import UnsupportedLayer
-from bramcast.pack.fold import copy_op, gather_op
+from bramcast.pack.fold import copy_op, gather_op, without_pairs
 from bramcast.pack.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
 from bramcast.pack.reading import (
     Layout,
@@ -27,7 +27,7 @@ from bramcast.pack.reading import (
     round_up,
 )
 
-LANEWISE = ("depthwise", "avgpool", "maxpool", "add")
+LANEWISE = ("depthwise", "avgpool", "maxpool", "add", "product")
 
 
 class _Again(Exception):
@@ -62,7 +62,7 @@ def make_layout(graph: Graph, lanes: int, taps: int = 1) -> Layout:
 
 def _materialize_padding(graph: Graph, op: Op) -> None:
     """Zeros that a maximum or a sum has to see are stored; elsewhere they are masked taps."""
-    if op.kind not in ("maxpool", "add"):
+    if op.kind not in ("maxpool", "add", "product"):
         return
     for operand, view in enumerate(op.views):
         if (view == ZERO).any():
@@ -96,6 +96,8 @@ class _Group:
 
     tensors: list[int]
     by_pixel: bool
+    gap: int = 0  # elements between two tensors behind each other
+    stacked: bool = False  # pixels of one view, which only that view shows: the order must stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +113,55 @@ class _Attempt:
 
     def __init__(self, graph: Graph, lanes: int, taps: int) -> None:
         self.graph = graph
+        self.groups = _find_groups(graph)
         self.result = Layout(lanes, taps)
         self.result.born = {op.out.index: i for i, op in enumerate(graph.ops)} | {0: -1}
         self.lanewise: set[int] = set()  # tensors that are read lane by lane
         self.stepped: set[int] = set()  # and over several pixels: each starts a word
+        self.paired: set[int] = set()  # factors of joined products: each starts a word
         for op in graph.ops:
+            if len(op.views) == 4:
+                self.paired |= {t.index for view in op.views for t in graph.owners(view)}
             for view in op.views if op.kind in LANEWISE else ():
                 owners = {t.index for t in graph.owners(view)}
                 self.lanewise |= owners
                 self.stepped |= set() if is_point(view) else owners
-        self.groups = _find_groups(graph)
         if taps > 1:  # with several parts in a word, what is read must be what is written already
             for group in self.groups.values():
-                group.tensors.sort(key=lambda index: self.result.born[index])
+                if not group.stacked:
+                    group.tensors.sort(key=lambda index: self.result.born[index])
         self.inner = {0: self._input()}
 
     def layout(self) -> Layout:
         for op in self.graph.ops:
             self.inner[op.out.index] = self._of_result(op)
+        self._align_pairs()
         for index in [0, *(op.out.index for op in self.graph.ops)]:
             if index not in self.result.placements:
                 self._place(self._group(index))
         for op in self.graph.ops:
             _check_operands(self.graph, op, self.result)
         return self.result
+
+    def _align_pairs(self) -> None:
+        """Place the operands of joined products so that both distances are equal."""
+        for op in self.graph.ops:
+            if len(op.views) < 4:
+                continue
+            a, b, c, d = (self.graph.owners(view)[0].index for view in op.views)
+            if len(self._group(a).tensors) > 2:
+                a, b, c, d = b, a, d, c
+            placed = self.result.placements
+            if a in placed or c in placed:
+                continue
+            if b not in placed:
+                self._place(self._group(b))
+            distance = placed[d].base - placed[b].base
+            group = self._group(a)
+            group.tensors.sort(key=lambda index: index != (a if distance > 0 else c))
+            part = self._part(group, self.graph.tensors[group.tensors[0]])
+            group.gap = max(0, abs(distance) - part)
+            self._place(group)
 
     def _group(self, index: int) -> _Group:
         return self.groups.get(index, _Group([index], True))
@@ -219,11 +246,21 @@ class _Attempt:
         At one tap, where every tensor starts a word, only a number that keeps the order: those
         before it may not have their places yet.
         """
-        tensors = self._group(index).tensors
-        before = tensors[: tensors.index(index)]
-        if self.result.taps == 1:
+        group = self._group(index)
+        before = group.tensors[: group.tensors.index(index)]
+        if self.result.taps == 1 or group.stacked:
             return len(before) * _APART
-        return sum(self._part(self._group(index), self.graph.tensors[i]) for i in before)
+        return self._starts(group, len(before))[-1]
+
+    def _starts(self, group: _Group, count: int) -> list[int]:
+        """Distances of tensors from the first one, up to the one with number ``count``."""
+        result = [0]
+        for index, following in zip(
+            group.tensors[:count], group.tensors[1 : count + 1], strict=True
+        ):
+            end = result[-1] + self._part(group, self.graph.tensors[index]) + group.gap
+            result.append(round_up(end, self.result.word) if following in self.paired else end)
+        return result
 
     def _part(self, group: _Group, tensor: Tensor) -> int:
         """From a tensor's start to that of the next one in its group."""
@@ -248,8 +285,8 @@ class _Attempt:
             pitch = self._own_pitch(tensors[0])
         elif self.lanewise.intersection(group.tensors):
             pitch = round_up(pitch, self.result.word)
-        offset = 0
-        for tensor in tensors:
+        starts = self._starts(group, len(tensors) - 1)
+        for tensor, offset in zip(tensors, starts, strict=True):
             inner = self.inner[tensor.index]
             step = pitch if group.by_pixel else self._own_pitch(tensor)
             pixels = tensor.height * tensor.width
@@ -257,10 +294,10 @@ class _Attempt:
                 buffer, offset, step, tensor.width * step, tensor.width, inner.position, pixels,
                 inner.span,
             )  # fmt: skip
-            offset += self._part(group, tensor)
+        end = starts[-1] + self._part(group, tensors[-1])
         if group.by_pixel:
-            offset = pitch * tensors[0].height * tensors[0].width
-        self.result.buffer_elements.append(offset)
+            end = pitch * tensors[0].height * tensors[0].width
+        self.result.buffer_elements.append(end)
 
     def _place_frame(self, buffer: int) -> None:
         """The frame's runs are pixels, rows, or all of it."""
@@ -304,53 +341,126 @@ _PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
 def _find_groups(graph: Graph) -> dict[int, _Group]:
     groups: dict[int, _Group] = {}
     for op in graph.ops:
-        for operand, view in enumerate(op.views):
+        for operand, view in enumerate(op.views if len(graph.operands(op)) > 1 else ()):
             owners = graph.owners(view)
             if len(owners) < 2:
                 continue
             indices = [t.index for t in owners]
             sizes = {(t.height, t.width) for t in owners}
-            by_pixel = not is_flat(op) and len(sizes) == 1
+            stacked = not is_flat(op) and len(sizes) == 1 and _stacked(graph, view)
+            by_pixel = not is_flat(op) and len(sizes) == 1 and not stacked
             if 0 in indices:
-                _copy_part(graph, op, operand, 0)
+                _copy_part(graph, op, operand, 0, stacked)
+            if stacked:
+                indices = [t.index for t in graph.owners(view.transpose(1, 2, 0))]
+                shared = [i for i in indices if not _shows_only(graph, graph.tensors[i], view)]
+                if shared:
+                    _copy_part(graph, op, operand, shared[0], stacked)
             old = {id(groups[i]): groups[i] for i in indices if i in groups}
             foreign = [g for g in old.values() if not set(g.tensors) <= set(indices)]
             covering = [g for g in foreign if set(indices) <= set(g.tensors)]
             if covering and (covering[0].by_pixel or not by_pixel):
                 continue
             if foreign or any(g.by_pixel != by_pixel for g in old.values()):
-                shared = next(i for i in indices if i in groups)
-                _copy_part(graph, op, operand, shared)
+                first = next(i for i in indices if i in groups)
+                _copy_part(graph, op, operand, first, stacked)
             tensors = [i for g in old.values() for i in g.tensors]
             tensors += [i for i in indices if i not in tensors]
-            merged = _Group(tensors, by_pixel)
+            stacked |= any(g.stacked for g in old.values())
+            merged = _Group(tensors, by_pixel, stacked=stacked)
             groups.update(dict.fromkeys(tensors, merged))
+    for op in graph.ops:
+        if len(op.views) == 4:
+            _group_pairs(graph, op, groups)
     return groups
 
 
-def _copy_part(graph: Graph, op: Op, operand: int, index: int) -> None:
-    """Copy one tensor of a concatenation that can't lie beside the others; then start again."""
-    tensor = graph.tensors[index]
-    copy = copy_op(graph, tensor.ids, f"{op.name}.part_{tensor.name}", op.source)
-    view = op.views[operand].copy()
-    mine = (view >= tensor.first) & (view < tensor.first + tensor.elements)
-    view[mine] = copy.out.ids.ravel()[view[mine] - tensor.first]
-    views = list(op.views)
-    views[operand] = view
+def _group_pairs(graph: Graph, op: Op, groups: dict[int, _Group]) -> None:
+    """The factors of two joined products lie one behind the other, and so do what they multiply.
+
+    Both distances must be equal, as taps are evenly spaced; ``_align_pairs`` sees to that.
+    """
+    indices = [graph.owners(view)[0].index for view in op.views]
+    for pair in (indices[::2], indices[1::2]):
+        old = [groups.get(i, _Group([i], False)) for i in pair]
+        if any(g.by_pixel and len(g.tensors) > 1 for g in old) or 0 in pair:
+            _take_apart(graph, op)
+        tensors = list(dict.fromkeys(i for g in old for i in g.tensors))
+        stacked = any(g.stacked for g in old)
+        groups.update(dict.fromkeys(tensors, _Group(tensors, False, stacked=stacked)))
+
+
+def _take_apart(graph: Graph, op: Op) -> None:
+    without_pairs(graph, op)
+    raise _Again
+
+
+def _stacked(graph: Graph, view: IntArray) -> bool:
+    """Whether the pixels of a channel belong to several tensors, as those of time steps do."""
+    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
+    owner = np.searchsorted(firsts, view.reshape(len(view), -1), side="right") - 1
+    return bool((owner != owner[:, :1]).any() and (view != ZERO).all())
+
+
+def _shows_only(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
+    """Whether a tensor is read through this view and no other."""
+    views = [v for op in graph.consumers(tensor) for v in op.views]
+    first, last = tensor.first, tensor.first + tensor.elements
+    mine = [v for v in views if ((v >= first) & (v < last)).any()]
+    return all(np.array_equal(v, view) for v in mine)
+
+
+def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = False) -> None:
+    """Copy one tensor of a concatenation that can't lie beside the others; then start again.
+
+    Of a frame of which only a part is read, as in a time step, only that part; other operations
+    with the same operand read the same copy. Results of time steps are copied where they are made.
+    """
+    tensor, old = graph.tensors[index], op.views[operand]
+    mine = (old >= tensor.first) & (old < tensor.first + tensor.elements)
+    name = f"{op.name}.part_{tensor.name}"
+    read = np.unique(old[mine])
+    rows = mine.reshape(len(old), -1)
+    if index == 0 and is_flat(op) and read.size < tensor.elements:
+        copy = gather_op(graph, read[:, None, None], name, op.source)
+        view = old.copy()
+        view[mine] = copy.out.ids.ravel()[np.searchsorted(read, old[mine])]
+        same = [o for o in graph.ops if is_flat(o) and np.array_equal(o.view, old)]
+    elif index == 0 and read.size < tensor.elements and (rows.any(1) == rows.all(1)).all():
+        copy = gather_op(graph, old[rows.any(axis=1)], name, op.source)
+        view = old.copy()
+        view[rows.any(axis=1)] = copy.out.ids
+        same = [o for o in graph.ops if len(o.views) == 1 and np.array_equal(o.view, old)]
+    else:
+        copy = copy_op(graph, tensor.ids, name, op.source)
+        view = old.copy()
+        view[mine] = copy.out.ids.ravel()[old[mine] - tensor.first]
+        equal = [o for o in graph.ops if len(o.views) == 1 and np.array_equal(o.view, old)]
+        same = equal if stacked else [op]
     at = graph.ops.index(op)
-    graph.ops[at : at + 1] = [copy, replace(op, views=tuple(views))]
+    views = (*op.views[:operand], view, *op.views[operand + 1 :])
+    changed = {o.name: replace(o, views=(view,)) for o in same} | {
+        op.name: replace(op, views=views)
+    }
+    graph.ops = [changed.get(o.name, o) for o in graph.ops]
+    if stacked and index:
+        at = graph.ops.index(next(o for o in graph.ops if o.out == tensor)) + 1
+    graph.ops.insert(at, copy)
     raise _Again
 
 
 def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
     if is_flat(op):
         if layout.taps > 1 and dense_walks(graph, layout, op, slice(None)) is None:
+            _part_pairs(graph, op)
             _copy_with_holes(graph, op, layout)
         return
     readings = []
     for operand, view in enumerate(op.views):
         reading = read_view(graph, layout, view)
         if reading is None:
+            if _stacked(graph, view):
+                _straighten(graph, view, layout)
             raise _NeedsCopy(op, operand, True, "its operand has no regular order")
         readings.append(reading)
         if op.kind in LANEWISE:
@@ -359,6 +469,8 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
         for inputs in nest_inputs(op, layout.lanes):
             if dense_walks(graph, layout, op, inputs) is None:
                 raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
+    if op.kind == "product":
+        _check_products(graph, op, readings)
     if op.kind != "add":
         return
     steps = [(r.sy, r.sx) for r in readings]
@@ -374,6 +486,48 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
         raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
 
 
+def _check_products(graph: Graph, op: Op, readings: list[Reading]) -> None:
+    """The operands of a product are walked alike, and two pairs lie a distance apart.
+
+    A vector that multiplies all pixels is stored for the pixels of a row; then each row is a nest.
+    """
+    rows, columns = [r.sy for r in readings], [r.sx for r in readings]
+    wide, tall = op.out.width > 1 and len(set(columns)) > 1, op.out.height > 1
+    still = [i for i, r in enumerate(readings) if (r.sy, r.sx) == (0, 0)]
+    if len(readings) == 4 and (wide or (tall and len(set(rows)) > 1)):
+        _take_apart(graph, op)
+    if wide and still:
+        _copy_row(graph, op, still[0])
+    if wide or (tall and len(set(rows)) > 1 and 0 not in rows):
+        wanted = columns.index(max(columns)) if wide else rows.index(max(rows))
+        source = graph.producer(graph.owners(op.views[wanted])[0])
+        if source is not None and source.exact:
+            wanted = 1 - wanted
+        raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+    spacing = [np.unique(r.offsets - readings[0].offsets).size for r in readings]
+    if max(spacing) > 1:
+        if len(readings) == 4:
+            _take_apart(graph, op)
+        spans = [int(r.offsets.max() - r.offsets.min()) for r in readings]
+        raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
+    if len(readings) == 4:
+        a, b, c, d = (int(r.offsets[0]) for r in readings)
+        buffers = [r.buffer for r in readings]
+        if buffers[0] != buffers[2] or buffers[1] != buffers[3] or c - a != d - b:
+            _take_apart(graph, op)
+
+
+def _copy_row(graph: Graph, op: Op, operand: int) -> None:
+    """Store a vector once for each pixel of a row; then start again."""
+    view = op.views[operand]
+    copy = copy_op(graph, view[:, :1].copy(), f"{op.name}.row", op.source)
+    views = list(op.views)
+    views[operand] = np.broadcast_to(copy.out.ids, view.shape).copy()
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = [copy, replace(op, views=tuple(views))]
+    raise _Again
+
+
 def _check_words(graph: Graph, op: Op, operand: int, layout: Layout, reading: Reading) -> None:
     """A lane-wise nest reads whole words, of the last one the sub-words with valid lanes."""
     word = layout.word
@@ -386,6 +540,32 @@ def _check_words(graph: Graph, op: Op, operand: int, layout: Layout, reading: Re
     needed = words[:, None] * word + np.arange(word)
     if not written[needed[needed <= reading.offsets.max()]].all():
         raise _NeedsCopy(op, operand, True, "its words are written in part")
+
+
+def _straighten(graph: Graph, view: IntArray, layout: Layout) -> None:
+    """Results of time steps that begin inside a word lie unevenly: copy one, densely."""
+    for tensor in graph.owners(view):
+        position = layout.placements[tensor.index].position
+        source = graph.producer(tensor)
+        if source is None or np.array_equal(position - position[0], position):
+            continue
+        copy = gather_op(graph, tensor.ids, f"{source.name}.copy", source.source)
+        at = graph.ops.index(source)
+        if source.exact and source.kind == "depthwise":
+            graph.ops[at] = replace(copy, views=source.views, out=source.out)
+        else:
+            graph.substitute(tensor, copy.out.ids)
+            at = next(i for i, o in enumerate(graph.ops) if o.out == tensor)
+            graph.ops.insert(at + 1, copy)
+        raise _Again
+
+
+def _part_pairs(graph: Graph, op: Op) -> None:
+    """Factors of joined products start words, which leaves holes: do without where that matters."""
+    owners = graph.owners(op.view)
+    for other in graph.ops:
+        if len(other.views) == 4 and len(owners) > 1 and any(other.reads(t) for t in owners):
+            _take_apart(graph, other)
 
 
 def _copy_with_holes(graph: Graph, op: Op, layout: Layout) -> None:

@@ -4,6 +4,7 @@ The table of design is followed literally: each layer type is a nest with its ow
 steps. Addresses stay relative to buffers until the planner has placed those.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,7 +74,7 @@ def store_steps(weights: Blocks, rows: IntArray, bits: int) -> int:
 class LoweredNest:
     """A nest whose addresses are still relative to buffers.
 
-    ``second`` is the buffer and base of an add's second operand.
+    ``second`` is the buffer and base of the second operand of an add or product.
     """
 
     op: Op
@@ -96,6 +97,7 @@ class Program:
     nests: list[LoweredNest] = field(default_factory=list)
     weights: Blocks = field(default_factory=Blocks)
     biases: Blocks = field(default_factory=Blocks)  # rows (bias, shift) of RQ entries, flattened
+    tables: Blocks = field(default_factory=Blocks)  # 256 rows of one entry each
 
 
 def lower(
@@ -105,12 +107,14 @@ def lower(
     program = Program(layout.word, rq)
     for op in graph.ops:
         q = quantized[op.name]
-        unsigned = not formats.of(graph.owners(op.view)[0]).signed
+        signed = [formats.of(graph.owners(view)[0]).signed for view in op.views]
+        unsigned = not signed[1 if op.kind == "product" else 0]
         wide = op is graph.ops[-1]
         if op.kind == "dense":
             _dense(graph, layout, program, op, q, unsigned, wide)
         else:
-            _lanewise(graph, layout, program, op, q, unsigned, wide)
+            factors = not signed[0] and op.kind == "product"
+            _lanewise(graph, layout, program, op, q, unsigned, wide, factors)
     return program
 
 
@@ -186,6 +190,7 @@ def _lanewise(
     q: QuantizedOp,
     unsigned: bool,
     wide: bool,
+    factors: bool,
 ) -> None:
     size = layout.word
     readings = [read_view(graph, layout, view) for view in op.views]
@@ -195,17 +200,49 @@ def _lanewise(
     word, lane = offsets // size, offsets % size
     low, step, groups = progression(word)
     rank = (word - low) // step
-    second = None
-    if op.kind == "add":
-        other = readings[1]
-        assert other is not None, "the layout has checked it"
-        second = (other.buffer, int(other.offsets[0] - offsets[0]) + low * size)
     walk = window_walk(op, first, low * size, 0, 1)
     counts, steps = list(walk.counts), list(walk.steps)
     counts[0], steps[0] = groups, step * size
     coordinates = walk.coordinates
-    if op.kind == "add":
-        counts[3], coordinates = 2, _no_taps(coordinates)
+    if op.kind in ("add", "product"):
+        other = readings[1]
+        assert other is not None, "the layout has checked it"
+        start = int(other.offsets[0] - offsets[0]) + low * size
+        coordinates = _no_taps(coordinates)
+        counts[3 if op.kind == "add" else 4] = 2
+        if len(op.views) == 4:
+            third = readings[2]
+            assert third is not None and third.buffer == buffer, "the layout has checked it"
+            counts[3], steps[3] = 2, int(third.offsets[0] - offsets[0])
+        # A vector that multiplies all pixels is stored for one row only.
+        alone = op.out.height > 1 and first.sy != other.sy
+        for y in range(op.out.height if alone else 1):
+            if alone:
+                counts[1], steps[1] = 1, 0
+            walk = Walk(
+                buffer, walk.base if y == 0 else walk.base + first.sy, tuple(counts), tuple(steps),
+                coordinates, (y, 0),
+            )  # fmt: skip
+            channels = np.full(groups * size, -1, np.int64)
+            channels[rank * size + lane] = np.arange(len(offsets))
+            base, weight_steps = _lanewise_weights(program, op, q, channels)
+            _finish(
+                layout,
+                program,
+                op,
+                q,
+                walk,
+                groups,
+                weight_steps,
+                base,
+                channels,
+                unsigned=unsigned,
+                wide=wide,
+                lanewise=True,
+                second=(other.buffer, start + y * other.sy),
+                factors=factors,
+            )
+        return
     walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), coordinates)
     multiplier = op.out.channels // len(offsets)
     for copy in range(multiplier):
@@ -225,13 +262,12 @@ def _lanewise(
             unsigned=unsigned,
             wide=wide,
             lanewise=True,
-            second=second,
         )
 
 
 def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
-    """The second tap of an add is the second operand, not a row further down."""
-    return {**coordinates, "y_step_ky": 0}
+    """The second tap of an add or product is another operand, not another pixel."""
+    return {**coordinates, "y_step_ky": 0, "x_step_kx": 0}
 
 
 def _lanewise_weights(
@@ -239,7 +275,7 @@ def _lanewise_weights(
 ) -> tuple[int, tuple[int, int, int, int, int, int]]:
     """Words of a lane-wise nest: (first word, weight steps)."""
     size = program.word
-    if op.kind == "maxpool":
+    if op.kind in ("maxpool", "product"):
         return 0, (0,) * 6
     if op.kind == "add":
         rows = np.repeat(q.weight[:, None], size, axis=1)
@@ -283,6 +319,7 @@ def _finish(
     wide: bool,
     lanewise: bool,
     second: tuple[int, int] | None = None,
+    factors: bool = False,
 ) -> None:
     """Biases, result addresses and the descriptor of one nest."""
     lanes, size = layout.lanes, layout.group(lanewise)
@@ -290,7 +327,7 @@ def _finish(
     tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
     entries[valid, 0], entries[valid, 1] = q.bias[channels[valid]], q.shift[channels[valid]]
-    if op.kind in ("add", "maxpool", "avgpool"):
+    if op.kind in ("add", "maxpool", "avgpool", "product"):
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
     per_group = size // program.rq
@@ -346,6 +383,12 @@ def _finish(
         stream=wide,
     )
     nest = replace(nest, **coordinates)
+    if op.kind == "product":
+        nest = replace(nest, product=True, factor_unsigned=factors)
+    if q.table is not None:
+        table = program.tables.add((q.table & 255)[:, None]) // 256
+        unsigned = wide and not q.out.signed
+        nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
     program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))
 
 
@@ -358,8 +401,11 @@ def _tail(layout: Layout, valid: NDArray[np.bool_], wide: bool) -> int:
     return round_up(tail, layout.taps) if short else tail
 
 
-def lifetimes(graph: Graph, layout: Layout) -> list[Lifetime]:
-    """How long each buffer is needed; steps are operations, the input frame is born at -1."""
+def lifetimes(graph: Graph, layout: Layout) -> tuple[list[Lifetime], dict[int, int]]:
+    """How long each buffer is needed; steps are operations, the input frame is born at -1.
+
+    The second result says which buffer takes the place of which: the former counts for both.
+    """
     born = [len(graph.ops)] * len(layout.buffer_elements)
     dies = [-1] * len(layout.buffer_elements)
     frame = layout.placements[graph.input.index].buffer
@@ -372,15 +418,56 @@ def lifetimes(graph: Graph, layout: Layout) -> list[Lifetime]:
             for tensor in graph.owners(view):
                 buffer = layout.placements[tensor.index].buffer
                 dies[buffer] = max(dies[buffer], step)
-    return [
+    successors = _in_place(graph, layout, born, dies)
+    for old, new in successors.items():
+        born[new], dies[new] = min(born[old], born[new]), max(dies[old], dies[new])
+        born[old], dies[old] = len(graph.ops), -1
+    alive = [
         Lifetime(layout.buffer_words(i) if dies[i] >= born[i] else 0, born[i], dies[i])
         for i in range(len(born))
     ]
+    return alive, successors
+
+
+def _in_place(
+    graph: Graph, layout: Layout, born: Sequence[int], dies: Sequence[int]
+) -> dict[int, int]:
+    """Buffers and those that take their place, in order: a state's and its successor's.
+
+    Only products of single pixels do that, whose results lie where a factor lay that nobody reads
+    any more: each of its words is read and written by the same group.
+    """
+    found: dict[int, int] = {}
+    for step, op in enumerate(graph.ops[:-1]):
+        to = layout.placements[op.out.index]
+        if op.kind != "product" or op.out.height * op.out.width > 1 or born[to.buffer] != step:
+            continue
+        mine = {layout.placements[t.index].buffer for v in op.views for t in graph.owners(v)}
+        if to.buffer in mine:
+            continue
+        fitting = []
+        for view in op.views:
+            tensor = graph.owners(view)[0]
+            place_ = layout.placements[tensor.index]
+            same = (
+                np.array_equal(view, tensor.ids)
+                and place_.base == to.base
+                and np.array_equal(place_.position, to.position)
+                and layout.buffer_elements[place_.buffer] == layout.buffer_elements[to.buffer]
+            )
+            if same and dies[place_.buffer] == step:
+                fitting.append((layout.born[tensor.index], place_.buffer))
+        if fitting:  # the oldest factor is the state
+            found[min(fitting)[1]] = to.buffer
+    return found
 
 
 def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:
     """Place the buffers and make every address absolute: (descriptors, scratchpad words)."""
-    bases, depth = place(lifetimes(graph, layout))
+    alive, successors = lifetimes(graph, layout)
+    bases, depth = place(alive)
+    for old, new in reversed(successors.items()):
+        bases[old] = bases[new]
     word = layout.word
     frame = layout.placements[graph.input.index]
     run = graph.input.elements // frame.runs
@@ -393,7 +480,8 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
         if lowered.second is not None:
             other, offset = lowered.second
             distance = bases[other] * word + offset - base
-            steps = (*steps[:3], distance, *steps[4:])
+            loop = 4 if nest.product else 3
+            steps = (*steps[:loop], distance, *steps[loop + 1 :])
         result = 0 if nest.stream else bases[lowered.result_buffer] * layout.taps + nest.result_base
         descriptors.append(
             replace(

@@ -15,11 +15,11 @@ from bramcast.pack.calibrate import (
     check_against_module,
     float_accuracy,
     integer_results,
+    largest_values,
     needs_planes,
 )
 from bramcast.pack.capture import capture
-from bramcast.pack.checkpoint import load_checkpoint, load_module
-from bramcast.pack.descriptor import Descriptor, encode_program
+from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
 from bramcast.pack.fold import fold
 from bramcast.pack.graph import Graph, IntArray
@@ -44,10 +44,15 @@ from bramcast.pack.quantize import (
     Formats,
     QuantizedOp,
     choose_formats,
+    has_gates,
     quantize,
 )
 from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
+from bramcast.pack.refine import refine
+from bramcast.pack.roll import roll
+from bramcast.pack.source import read_model
+from bramcast.pack.spread import spread_input
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
 
@@ -92,26 +97,35 @@ def pack(
         UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
     """
     inputs = read_inputs(recipe.file(recipe.model.inputs))
-    module = load_module(recipe.model.python, recipe.path.parent)
-    load_checkpoint(module, recipe.file(recipe.model.checkpoint))
-    graph = fold(capture(module, inputs.x.shape[1:], recipe.name, recipe.model.python))
-    check_against_module(graph, module, inputs)
+    source = read_model(recipe, inputs.x.shape[1:])
+    graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label))
+    check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
     bits = recipe.quantize.activation_bits
+    _check_tables(recipe, graph)
     accuracy = float_accuracy(graph, inputs, progress)
+    if has_gates(graph):
+        spread_input(graph, inputs.calibration, largest_values(graph, inputs))
     planes = _choose_planes(recipe, graph, inputs)
     if planes is not None:
         split_input(graph, planes.shift)
     layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
-    statistics = calibrate(graph, inputs, planes, progress)
-    fixed = planes.fmt if planes is not None else None
-    formats = choose_formats(graph, statistics, bits, fixed)
-    quantized = quantize(graph, formats, _weight_bits(recipe, graph), graph.ops[-1])
+    weight_bits = _weight_bits(recipe, graph)
+    if recipe.quantize.refine:
+        refined = refine(graph, inputs, planes, bits, weight_bits, progress)
+        graph, formats = refined.graph, refined.formats
+    else:
+        statistics = calibrate(graph, inputs, planes, progress)
+        fixed = planes.fmt if planes is not None else None
+        formats = choose_formats(graph, statistics, bits, fixed)
+    quantized = quantize(graph, formats, weight_bits, graph.ops[-1])
     program = lower(graph, layout, formats, quantized, recipe.core.drain)
     descriptors, scratch = link(graph, layout, program)
+    if _gates(recipe, descriptors):
+        descriptors = roll(descriptors)
     images = _images(program, descriptors, recipe)
-    core = _core(recipe, {name: len(words) for name, words in images.items()}, scratch)
+    core = _core(recipe, {name: len(words) for name, words in images.items()}, scratch, descriptors)
     packed = Packed(
         recipe=recipe,
         graph=graph,
@@ -137,19 +151,35 @@ def pack(
     return packed
 
 
+def _check_tables(recipe: Recipe, graph: Graph) -> None:
+    """Tables have an entry for each value of 8 bits."""
+    smooth = next((op for op in graph.ops if op.activation is not None), None)
+    if smooth is not None and recipe.quantize.activation_bits > 8:
+        raise UnsupportedLayer(
+            f"{smooth.source}: layer {smooth.name!r} has the activation {smooth.activation}, which "
+            "is a table of 8-bit numbers: set quantize.activation_bits = 8, or use ReLU, ReLU6 or "
+            "Hardtanh"
+        )
+
+
 # --- calibration -------------------------------------------------------------------------------
 
 
 def _weight_bits(recipe: Recipe, graph: Graph) -> dict[str, int]:
     """Widths of the layers' weights where the recipe names them."""
-    able = [op.name for op in graph.ops if op.kind in ("dense", "depthwise") and not op.exact]
+    ops = [op for op in graph.ops if op.kind in ("dense", "depthwise") and not op.exact]
+    able = [*dict.fromkeys(n for op in ops for n in (op.layer or op.name, op.name))]
     for name in recipe.quantize.layers:
         if name not in able:
             raise RecipeError(
                 f"{recipe.path}: quantize.layers.{name!r}: no such layer with weights; "
                 f"there are {', '.join(able)}"
             )
-    return {name: layer.weight_bits for name, layer in recipe.quantize.layers.items()}
+    given: dict[str, int] = {
+        name: layer.weight_bits for name, layer in recipe.quantize.layers.items()
+    }
+    bits = {op.name: given[op.layer] for op in graph.ops if op.layer in given}
+    return bits | given
 
 
 def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | None:
@@ -163,7 +193,11 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
                 "Linear or ungrouped convolutions only"
             )
         return None
-    weights = [op.weight for op in graph.consumers(graph.input)]
+    # Copies of single features: their one weight counts, not the zeros beside it.
+    weights = [
+        op.weight.sum(axis=1) if (np.count_nonzero(op.weight, axis=1) == 1).all() else op.weight
+        for op in graph.consumers(graph.input)
+    ]
     planes = choose_planes(
         inputs.calibration.astype(np.float64), recipe.quantize.activation_bits, weights
     )
@@ -180,14 +214,18 @@ def _images(program: Program, descriptors: list[Descriptor], recipe: Recipe) -> 
     weights = program.weights.table(program.word)
     if not len(weights):
         weights = np.zeros((1, program.word), np.int64)
+    tables = program.tables.table(1)
     return {
         "program": from_uint32(encode_program(descriptors)),
         "weights": pack_lanes(weights, recipe.quantize.weight_bits),
         "bias": pack_bias(entries[:, 0].copy(), entries[:, 1].copy(), program.rq),
+        **({"table": pack_lanes(tables, 8, signed=False)} if len(tables) else {}),
     }
 
 
-def _core(recipe: Recipe, used: dict[str, int], scratch: int) -> Core:
+def _core(
+    recipe: Recipe, used: dict[str, int], scratch: int, descriptors: list[Descriptor]
+) -> Core:
     section = recipe.core
 
     def depth(name: str, needed: int, given: int | None, what: str) -> int:
@@ -208,10 +246,23 @@ def _core(recipe: Recipe, used: dict[str, int], scratch: int) -> Core:
         program_depth=depth("program", used["program"], section.program_depth, "program words"),
         weights_depth=depth("weights", used["weights"], section.weights_depth, "weight words"),
         bias_depth=depth("bias", used["bias"], section.bias_depth, "bias words"),
-        table_depth=section.table_depth or 0,
+        table_depth=depth("table", used["table"], section.table_depth, "table words")
+        if "table" in used
+        else section.table_depth or 0,
         scratch_depth=depth("scratch", scratch, section.scratch_depth, "scratchpad words"),
         narrow=_narrow(recipe),
+        gates=_gates(recipe, descriptors),
     )
+
+
+def _gates(recipe: Recipe, descriptors: list[Descriptor]) -> bool:
+    """Whether the core must know products of two tensors and LOOP: said so, or needed."""
+    needed = any(isinstance(d, Loop) or (isinstance(d, Nest) and d.product) for d in descriptors)
+    if needed and recipe.core.gates is False:
+        raise RecipeError(
+            f"{recipe.path}: core.gates = false, but the network multiplies tensors by each other"
+        )
+    return needed or bool(recipe.core.gates)
 
 
 def _narrow(recipe: Recipe) -> bool:

@@ -7,13 +7,15 @@ accumulator can't wrap.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import floor, inf, log2
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.activations import Activation
 from bramcast.pack.errors import RangeError
+from bramcast.pack.fold import known_bounds
 from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
 from bramcast.pack.qformat import QFormat
 
@@ -23,6 +25,7 @@ MAX_SHIFT = 31
 MIN_WEIGHT_BITS = 4
 MAX_ADD_SHIFT = 6  # the largest power of two in 8 bits is 64
 SAMPLES = 1 << 19  # values of a tensor that are kept for the choice of its format
+SEEN_SAMPLES = 1 << 16  # values that an activation is tried on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +39,7 @@ class QuantizedOp:
         out: the result's format (32 bits if wide).
         bound: largest possible |accumulator + bias|, over all channels.
         weight_bits: width of a stored weight.
+        table: int64 [256], the result for each low byte of the clamped value; None without one.
     """
 
     weight: IntArray
@@ -46,6 +50,7 @@ class QuantizedOp:
     out: QFormat
     bound: int
     weight_bits: int = 8
+    table: IntArray | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +73,11 @@ class Statistics:
             self.count = sum(v.size for v in self.kept)
         self.kept.append(flat)
         self.count += flat.size
+
+    @property
+    def power(self) -> float:
+        """Mean square."""
+        return float(np.mean(np.concatenate(self.kept) ** 2))
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -120,6 +130,25 @@ class Formats:
     signs: Classes
     frac: dict[int, int] = field(default_factory=dict)  # by class
     signed: dict[int, bool] = field(default_factory=dict)  # by sign class
+    sees: Classes = field(default_factory=lambda: Classes(0))  # what activations see
+    sees_frac: dict[int, int] = field(default_factory=dict)  # by that class
+    power: dict[int, float] = field(default_factory=dict)  # mean squares of tensors
+
+    def clamped(self, op: Op) -> QFormat:
+        """The format of the clamp's result: what the activation sees, or the result itself."""
+        if op.activation is None:
+            return self.of(op.out)
+        return QFormat(self.bits, self.sees_frac[self.sees.find(op.out.index)], op.clamp.lo < 0)
+
+    def lower_clamped(self, op: Op, frac: int) -> bool:
+        """``lower`` for the clamp's result."""
+        if op.activation is None:
+            return self.lower(op.out, frac)
+        root = self.sees.find(op.out.index)
+        if self.sees_frac[root] <= frac:
+            return False
+        self.sees_frac[root] = frac
+        return True
 
     def of(self, tensor: Tensor) -> QFormat:
         return QFormat(
@@ -137,12 +166,18 @@ class Formats:
         return True
 
 
-def never_negative(graph: Graph, op: Op, known: dict[int, bool]) -> bool:
+def never_negative(
+    graph: Graph, op: Op, known: dict[int, bool], bounds: dict[int, tuple[float, float]]
+) -> bool:
     """Whether an operation's result can't be negative, whatever the input is."""
+    if op.out.index in bounds:
+        return bounds[op.out.index][0] >= 0
     if op.clamp.lo >= 0:
         return True
     operands = [known[t.index] for view in op.views for t in graph.owners(view)]
     if op.kind in ("maxpool", "avgpool") or op.exact:
+        return all(operands)
+    if op.kind == "product":
         return all(operands)
     return op.kind == "add" and all(operands) and bool((op.weight > 0).all())
 
@@ -156,23 +191,37 @@ def choose_formats(
     """One format per class of tensors, by least squared error.
 
     Args:
-        statistics: of every stored tensor, by index.
+        statistics: of every stored tensor, by index, and of what activations see (``Op.before``).
         bits: width of an activation.
         input_format: fixes the input's format (two-plane input).
     """
     stored = [graph.input, *(op.out for op in graph.ops)]
     same, signs = Classes(len(graph.tensors)), Classes(len(graph.tensors))
     positive = {graph.input.index: statistics[graph.input.index].low >= 0}
+    bounds = known_bounds(graph)
+    apart = has_gates(graph)
     for op in graph.ops:
-        positive[op.out.index] = never_negative(graph, op, positive)
+        positive[op.out.index] = never_negative(graph, op, positive, bounds)
         for view in op.views:
-            same.join(t.index for t in graph.owners(view))
-        if op.kind == "maxpool" or op.exact:
+            # Weights make up for different formats where cells join states and inputs.
+            if not (apart and op.kind == "dense" and op.groups == 1 and not op.exact):
+                same.join(t.index for t in graph.owners(view))
+        if (op.kind == "maxpool" and op.activation is None) or op.exact:
             same.join([op.out.index, *(t.index for v in op.views for t in graph.owners(v))])
-        signs.join(t.index for view in op.views for t in graph.owners(view))
+        for together in _one_sign(op):
+            signs.join(t.index for view in together for t in graph.owners(view))
+    sees = Classes(len(graph.tensors))
+    for ops in _twins(graph):
+        same.join(op.out.index for op in ops)
+        first: dict[Activation, int] = {}
+        for op in ops:
+            if op.activation is not None:
+                sees.join([first.setdefault(op.activation, op.out.index), op.out.index])
     for tensor in stored:
         signs.join([tensor.index, same.find(tensor.index)])
-    formats = Formats(bits, same, signs)
+    formats = Formats(bits, same, signs, sees=sees)
+    if apart:
+        formats.power = {t.index: statistics[t.index].power for t in stored}
     for tensor in stored:
         root = signs.find(tensor.index)
         formats.signed[root] = formats.signed.get(root, False) or not positive[tensor.index]
@@ -188,7 +237,71 @@ def choose_formats(
             signed = formats.signed[signs.find(tensors[0].index)]
             values = [statistics[t.index].values for t in tensors]
             formats.frac[root] = best_fraction(values, bits, signed)
+    _choose_seen(graph, formats, statistics)
     return formats
+
+
+def has_gates(graph: Graph) -> bool:
+    """Whether there are recurrent cells: products of two tensors, or time steps."""
+    return any(op.kind == "product" for op in graph.ops) or bool(_twins(graph))
+
+
+def _one_sign(op: Op) -> list[tuple[IntArray, ...]]:
+    """Operands that a nest reads with the same signedness: factors and others in a product."""
+    return [op.views[::2], op.views[1::2]] if op.kind == "product" else [op.views]
+
+
+def _twins(graph: Graph) -> list[list[Op]]:
+    """Operations that do the same in different time steps."""
+    found: dict[str, list[Op]] = {}
+    for op in graph.ops:
+        for twin in op.twins:
+            found.setdefault(twin, []).append(op)
+    return [ops for ops in found.values() if len(ops) > 1]
+
+
+def _choose_seen(graph: Graph, formats: Formats, statistics: Mapping[int, Statistics]) -> None:
+    """The fraction of what an activation sees: the one with the least error of its result."""
+    members: dict[int, list[Op]] = {}
+    for op in graph.ops:
+        if op.activation is not None:
+            members.setdefault(formats.sees.find(op.out.index), []).append(op)
+    for root, ops in members.items():
+        activation, out = ops[0].activation, formats.of(ops[0].out)
+        assert activation is not None
+        rng = np.random.default_rng(0)
+        each = max(64, SEEN_SAMPLES // len(ops))
+        seen = [statistics[op.before].values for op in ops]
+        values = np.concatenate([rng.choice(v, min(each, v.size), replace=False) for v in seen])
+        values = np.concatenate([values, *(v[-2:] for v in seen)])
+        probe = QFormat(formats.bits, 0, ops[0].clamp.lo < 0)
+        start = finest_fraction(max(float(np.abs(values).max()), 2.0**-16), probe.max)
+        exact = activation.apply(values)
+
+        def error(
+            frac: int, exact: FloatArray = exact, values: FloatArray = values,
+            activation: Activation = activation, out: QFormat = out, signed: bool = probe.signed,
+        ) -> float:  # fmt: skip
+            fmt = QFormat(formats.bits, frac, signed)
+            table = out.real(activation_table(activation, fmt, out))
+            return float(((table[fmt.quantize(values) & 255] - exact) ** 2).sum())
+
+        formats.sees_frac[root] = min(range(start, start + 8), key=error)
+
+
+def activation_table(activation: Activation, seen: QFormat, out: QFormat) -> IntArray:
+    """The activation's result for each of the 256 values that it can see, int64 [256].
+
+    Entry i is that of the value whose low 8 bits are i.
+
+    >>> from bramcast.pack.activations import Function
+    >>> relu = Activation((Function("leaky_relu", (0.5,)),))
+    >>> activation_table(relu, QFormat(8, 4), QFormat(8, 4))[[1, 127, 128, 254]]
+    array([  1, 127, -64,  -1])
+    """
+    index = np.arange(256, dtype=np.int64)
+    values = index - ((index >> 7) << 8) if seen.signed else index
+    return out.quantize(np.asarray(activation.apply(seen.real(values))))
 
 
 def best_fraction(values: list[FloatArray], bits: int, signed: bool) -> int:
@@ -224,14 +337,24 @@ def quantize(
         changed = False
         for op in graph.ops:
             builder = _BUILDERS[op.kind]
-            made = builder(graph, formats, op, weight_bits.get(op.name, 8), op is wide, gains)
+            # A last table gives results of 8 bits.
+            full = op is wide and op.activation is None
+            made = builder(graph, formats, op, weight_bits.get(op.name, 8), full, gains)
             if made is None:
                 changed = True
                 break
-            result[op.name] = made
+            result[op.name] = _with_table(formats, op, made)
         if not changed:
             return result
     raise AssertionError("formats do not settle")
+
+
+def _with_table(formats: Formats, op: Op, made: QuantizedOp) -> QuantizedOp:
+    """The operation with its activation's table; ``made.out`` is what the table sees."""
+    if op.activation is None:
+        return made
+    out = formats.of(op.out)
+    return replace(made, out=out, table=activation_table(op.activation, made.out, out))
 
 
 # --- gains of average pooling ------------------------------------------------------------------
@@ -259,6 +382,8 @@ def pooling_gains(graph: Graph, formats: Formats) -> dict[int, float]:
             continue
         readers = graph.consumers(op.out)
         if not readers or graph.is_output(op.out) or abs(op.clamp.hi) not in (inf, 0.0):
+            continue
+        if op.activation is not None:
             continue
         if op.clamp.lo not in (-inf, 0.0):
             continue
@@ -303,13 +428,13 @@ def _weighted(
     graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
 ) -> QuantizedOp | None:
     """Dense and depthwise."""
-    x = formats.of(graph.owners(op.view)[0])
-    real = _without_gain(graph, op, gains).reshape(op.weight.shape[0], -1)
+    x, scaled = _one_lsb(graph, formats, op, _without_gain(graph, op, gains))
+    real = scaled.reshape(op.weight.shape[0], -1)
     w = QFormat(weight_bits, 0)
     fractions = np.array([weight_fraction(row, w) for row in real])
     if wide:
         return _wide(op, real, x, w, fractions)
-    out = formats.of(op.out)
+    out = formats.clamped(op)
     weight = np.zeros(real.shape, np.int64)
     bias = np.zeros(len(real), np.int64)
     shift = np.zeros(len(real), np.int64)
@@ -320,12 +445,29 @@ def _weighted(
         weight[channel], bias[channel] = got.weight, got.bias
         shift[channel] = got.frac + x.frac - out.frac
     if lowest < out.frac:
-        formats.lower(op.out, lowest)
+        formats.lower_clamped(op, lowest)
         return None
     lo, hi = _limits(op, out)
     bound = _bound(weight, bias, x)
     shaped = weight.reshape(op.weight.shape)
     return QuantizedOp(shaped, bias, shift, lo, hi, out, bound, weight_bits)
+
+
+def _one_lsb(
+    graph: Graph, formats: Formats, op: Op, weight: FloatArray
+) -> tuple[QFormat, FloatArray]:
+    """Weights for operands that all count in the LSB of the finest one, and its format."""
+    owners = graph.owners(op.view)
+    operands = [formats.of(t) for t in owners]
+    finest = max(operands, key=lambda x: x.frac)
+    if all(x.frac == finest.frac for x in operands):
+        return operands[0], weight
+    assert op.kind == "dense" and op.groups == 1, "only these read operands of different formats"
+    factor = np.ones(op.view.shape[0])
+    for tensor, x in zip(owners, operands, strict=True):
+        mine = (op.view >= tensor.first) & (op.view < tensor.first + tensor.elements)
+        factor[mine.any(axis=(1, 2))] = 2.0 ** (finest.frac - x.frac)
+    return finest, np.asarray(weight * factor[:, None, None])
 
 
 def weight_fraction(row: FloatArray, fmt: QFormat) -> int:
@@ -364,7 +506,7 @@ def _channel(
         return _Channel(np.zeros(row.size, np.int64), constant, out.frac - x.frac)
     start = frac
     while True:
-        weight = QFormat(w.bits, frac).quantize(row)
+        weight = _integers(op, row, QFormat(w.bits, frac))
         bias = floor(real_bias * 2.0 ** (frac + x.frac) + 0.5)
         total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
         if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
@@ -380,6 +522,19 @@ def _channel(
                 f"weights (largest {np.abs(row).max():.6g}); rescale the layer before packing"
             )
     return _Channel(weight, bias, frac)
+
+
+def _integers(op: Op, row: FloatArray, fmt: QFormat) -> IntArray:
+    """One output channel's weights; a feature's copies share what is left of their sum."""
+    weight = fmt.quantize(row)
+    if not op.copies:
+        return weight
+    features = np.array(op.copies)
+    for feature in np.unique(features[features >= 0]):
+        mine = np.flatnonzero(features == feature)
+        rest = floor(float(row[mine].sum()) / fmt.lsb + 0.5) - int(weight[mine].sum())
+        weight[mine[: abs(rest)]] += 1 if rest > 0 else -1
+    return np.clip(weight, fmt.min, fmt.max)
 
 
 def _saturated(op: Op, row: FloatArray, bias: float, x: QFormat, out: QFormat) -> int | None:
@@ -431,6 +586,38 @@ def _unbiased(op: Op, weight: IntArray, shift: int, out: QFormat, bound: int) ->
     return QuantizedOp(weight, zeros, zeros + shift, lo, hi, out, bound)
 
 
+def _product(
+    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
+) -> QuantizedOp | None:
+    """a * b, or a * b + c * d, whose products need the same LSB."""
+    owners = [graph.owners(view)[0] for view in op.views]
+    operands = [formats.of(t) for t in owners]
+    fractions = [a.frac + b.frac for a, b in zip(operands[::2], operands[1::2], strict=True)]
+    if len(set(fractions)) > 1:
+        finer = 2 * int(np.argmax(fractions))
+        a, b = owners[finer : finer + 2]
+        # The factor that loses a bit is the one whose rounding weighs less in the product.
+        costs = [
+            formats.power[other.index] * formats.of(mine).lsb ** 2
+            for mine, other in ((a, b), (b, a))
+        ]
+        coarser = a if costs[0] <= costs[1] else b
+        formats.lower(coarser, formats.of(coarser).frac - 1)
+        return None
+    frac = fractions[0]
+    if not wide and formats.lower_clamped(op, frac):
+        return None
+    out = QFormat(32, frac) if wide else formats.clamped(op)
+    pairs = zip(operands[::2], operands[1::2], strict=True)
+    bound = sum(a.magnitude * b.magnitude for a, b in pairs)
+    if frac - out.frac > MAX_SHIFT:
+        raise RangeError(
+            f"{op.source}: layer {op.name!r} multiplies numbers that are too small for its result; "
+            "rescale them before packing"
+        )
+    return _unbiased(op, np.zeros(0, np.int64), frac - out.frac, out, bound)
+
+
 def _average(
     graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
 ) -> QuantizedOp | None:
@@ -438,10 +625,10 @@ def _average(
     frac, weight = pool_scale(op, x.magnitude)
     taps = op.window.kernel[0] * op.window.kernel[1]
     bound = int(weight.max()) * taps * x.magnitude
-    out = QFormat(32, frac + x.frac) if wide else formats.of(op.out)
+    out = QFormat(32, frac + x.frac) if wide else formats.clamped(op)
     if not weight.all():
         raise RangeError(f"{op.source}: layer {op.name!r} averages {taps} elements: too many")
-    if not wide and formats.lower(op.out, frac + x.frac):
+    if not wide and formats.lower_clamped(op, frac + x.frac):
         return None
     return _unbiased(op, weight, frac + x.frac - out.frac, out, bound)
 
@@ -451,7 +638,8 @@ def _maximum(
 ) -> QuantizedOp | None:
     x = formats.of(graph.owners(op.view)[0])
     out = QFormat(32, x.frac) if wide else formats.of(op.out)
-    return _unbiased(op, np.zeros(0, np.int64), 0, out, x.magnitude)
+    seen = x if op.activation is not None else out  # a table sees what the maximum passes through
+    return _unbiased(op, np.zeros(0, np.int64), 0, seen, x.magnitude)
 
 
 def _sum(
@@ -464,12 +652,12 @@ def _sum(
     for tensor in owners:
         if formats.lower(tensor, reach):
             return None
-    if not wide and formats.lower(op.out, reach):
+    if not wide and formats.lower_clamped(op, reach):
         return None
     frac = max(x.frac for x in operands)
     if not wide:
-        frac = max(frac, formats.of(op.out).frac)
-    out = QFormat(32, frac) if wide else formats.of(op.out)
+        frac = max(frac, formats.clamped(op).frac)
+    out = QFormat(32, frac) if wide else formats.clamped(op)
     weight = np.array(
         [int(s) << (frac - x.frac) for s, x in zip(op.weight, operands, strict=True)], np.int64
     )
@@ -484,4 +672,5 @@ _BUILDERS: dict[str, Builder] = {
     "avgpool": _average,
     "maxpool": _maximum,
     "add": _sum,
+    "product": _product,
 }

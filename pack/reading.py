@@ -239,8 +239,10 @@ def read_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
 def _affine_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
     """A view whose channels are not the stored ones, but whose addresses are evenly spaced."""
     inner, border = strip_zeros(view)
-    _, height, width = inner.shape
-    if (inner == ZERO).any():
+    channels, height, width = inner.shape
+    filled = ~(inner == ZERO).all(axis=(1, 2))
+    inner = inner[filled]
+    if (inner == ZERO).any() or not filled.any():
         return None
     if len({layout.placements[t.index].buffer for t in graph.owners(inner)}) != 1:
         return None
@@ -249,7 +251,9 @@ def _affine_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None
     steps = _steps(offsets[0])
     if steps is None or (offsets - offsets[:, :1, :1] != offsets[0] - offsets[0, 0, 0]).any():
         return None
-    return Reading(buffer, *steps, offsets[:, 0, 0].copy(), height, width, border)
+    result = np.full(channels, -1, np.int64)
+    result[filled] = offsets[:, 0, 0]
+    return Reading(buffer, *steps, result, height, width, border)
 
 
 def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, IntArray]:

@@ -11,15 +11,53 @@ from bramcast.pack.errors import InputError, RecipeError
 
 _STRICT = ConfigDict(extra="forbid")
 
+SOURCES = (
+    "python and checkpoint (a PyTorch model), checkpoint alone (a chain of Linear layers), onnx, "
+    "or exported (torch.export)"
+)
+Activation = Literal[
+    "none", "relu", "relu6", "hardtanh", "sigmoid", "tanh", "silu", "gelu", "leaky_relu", "elu",
+    "hardswish", "hardsigmoid",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelSection:
-    """[model]: ``python`` is FILE:NAME, a function or class that returns the nn.Module."""
+    """[model]: where the network comes from, one of four ways, and its samples.
 
-    python: str
-    checkpoint: str
+    Attributes:
+        python: FILE:NAME, a function or class that returns the nn.Module; its weights are in
+            ``checkpoint``.
+        checkpoint: alone, the state dict of a chain of Linear layers with ``activations`` between.
+        onnx: an ONNX file, operator set 13 or newer.
+        exported: a program that torch.export.save wrote.
+        state: which state dict of the checkpoint, by the keys that lead to it.
+    """
+
     inputs: str
+    python: str | None = None
+    checkpoint: str | None = None
+    onnx: str | None = None
+    exported: str | None = None
+    state: str | None = None
+    activations: Activation | None = None
     name: str | None = None
+
+    def complaint(self) -> str | None:
+        """What is wrong with the sources: None if exactly one is given."""
+        files = {"onnx": self.onnx, "exported": self.exported}
+        given = [name for name, value in files.items() if value is not None]
+        if self.python is not None or self.checkpoint is not None:
+            given.append("python" if self.checkpoint is None else "checkpoint")
+        if len(given) > 1:
+            return f"{' and '.join(given)} are both given: keep one, {SOURCES}"
+        if not given or given == ["python"]:
+            return f"{'checkpoint' if given else 'no network'} is missing: give {SOURCES}"
+        if self.state is not None and self.checkpoint is None:
+            return "state chooses a state dict of a checkpoint, and there is none"
+        if self.activations is not None and (self.checkpoint is None or self.python is not None):
+            return "activations are for a checkpoint alone: else the network has its own"
+        return None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -31,11 +69,15 @@ class LayerSection:
 
 @dataclass(frozen=True, config=_STRICT)
 class QuantizeSection:
-    """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits)."""
+    """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits).
+
+    ``refine``: equalization, formats and biases by the error of the network's output.
+    """
 
     weight_bits: Literal[8] = 8
     activation_bits: Literal[8, 16] = 8
     input_planes: Literal[1, 2, "auto"] = "auto"
+    refine: bool = False
     layers: dict[str, LayerSection] = Field(default_factory=dict)
 
 
@@ -47,6 +89,7 @@ class CoreSection:
     taps: Literal[1, 2, 4, 8] = 1
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
     narrow: bool | None = None
+    gates: bool | None = None
     program_depth: int | None = Field(default=None, ge=64, le=1 << 24, multiple_of=32)
     weights_depth: int | None = Field(default=None, ge=1, le=1 << 24)
     bias_depth: int | None = Field(default=None, ge=1, le=1 << 24)
@@ -120,9 +163,12 @@ def read_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        known = "; a recipe needs [model] with python, checkpoint and inputs"
+        known = f"; a recipe needs [model] with inputs and {SOURCES}"
         extra = known if first["type"] == "missing" else ""
         raise RecipeError(f"{path}: {place}: {first['msg']}{extra}") from None
+    complaint = recipe.model.complaint()
+    if complaint:
+        raise RecipeError(f"{path}: model: {complaint}")
     if recipe.core.drain > recipe.core.lanes:
         raise RecipeError(f"{path}: core.rq: {recipe.core.drain} is more than lanes")
     return recipe

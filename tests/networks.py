@@ -534,6 +534,222 @@ class StridedLast(nn.Module):
         return self.a(x)
 
 
+class SmoothActivations(nn.Module):
+    """Every activation that becomes a table: behind layers, a pool, a sum, before and after ReLU6;
+    where the value before it is needed too, and straight on the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.bn = nn.Conv2d(3, 10, 3, padding=1), nn.BatchNorm2d(10)
+        self.b = nn.Conv2d(10, 20, 3, padding=1, groups=10)
+        self.c = nn.Conv2d(23, 12, 1)
+        self.blocks = nn.Sequential(
+            nn.Conv2d(12, 9, 1), nn.ELU(0.5), nn.Conv2d(9, 11, 1), nn.Softplus(),
+            nn.Conv2d(11, 9, 1), nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(9, 8, 3, stride=2),
+            nn.Hardsigmoid(), nn.Conv2d(8, 9, 1), nn.Mish(), nn.AvgPool2d(2), nn.Tanh(),
+        )  # fmt: skip
+        self.prelu = nn.PReLU()
+        self.fc = nn.Linear(9, 6)
+
+    def forward(self, x):
+        y = F.gelu(self.bn(self.a(x)))
+        z = self.b(y)
+        y = torch.cat([F.hardswish(z), torch.tanh(x)], 1)
+        y = F.relu6(F.silu(self.c(y))) + torch.sigmoid(F.relu6(z[:, :12] - 0.5)) * 2 - 1
+        y = F.gelu(F.max_pool2d(y, 2), approximate="tanh")
+        return self.fc(self.prelu(self.blocks(y)).mean((2, 3)))
+
+
+class SiluBlock(nn.Module):
+    """Conv-BatchNorm-SiLU as YOLO nests them, with a residual, concat and a written-out Swish."""
+
+    class Conv(nn.Module):
+        def __init__(self, i, o, k, s=1):
+            super().__init__()
+            self.conv = nn.Conv2d(i, o, k, s, k // 2, bias=False)
+            self.bn = nn.BatchNorm2d(o)
+            self.act = nn.SiLU()
+
+        def forward(self, x):
+            return self.act(self.bn(self.conv(x)))
+
+    def __init__(self):
+        super().__init__()
+        conv = SiluBlock.Conv
+        self.stem = nn.Sequential(conv(3, 8, 3, 2), conv(8, 18, 3))
+        self.inner = nn.Sequential(nn.Sequential(conv(9, 9, 1), conv(9, 9, 3)))
+        self.last = conv(27, 12, 1)
+        self.head = nn.Conv2d(12, 5, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        a, b = x.chunk(2, 1)
+        x = self.last(torch.cat([a, b, b + self.inner(b)], 1))
+        x = self.head(x)
+        return x * torch.sigmoid(1.5 * x)
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excite with hard and soft gates on maps of several sizes; a gated product."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 20, 3, padding=1)
+        self.down, self.up = nn.Conv2d(20, 6, 1), nn.Conv2d(6, 20, 1)
+        self.next = nn.Conv2d(20, 10, 3, stride=2, padding=1)
+        self.a, self.b = nn.Linear(10, 4), nn.Linear(4, 10)
+        self.glu = nn.Conv2d(10, 14, 1)
+        self.fc = nn.Linear(7, 4)
+
+    def forward(self, x):
+        x = F.hardswish(self.conv(x))
+        s = self.up(F.relu(self.down(F.adaptive_avg_pool2d(x, 1))))
+        x = F.relu(self.next(x * F.hardsigmoid(s)))
+        x = torch.sigmoid(self.b(F.relu(self.a(x.mean((2, 3))))))[:, :, None, None] * x
+        a, b = self.glu(x).chunk(2, 1)
+        return self.fc((torch.tanh(a) * torch.sigmoid(b)).mean((2, 3)))
+
+
+class TensorProducts(nn.Module):
+    """Products of maps with and without a sign, of a part of a map, with the input; sums of two."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(3, 9, 1)
+        self.c, self.d = nn.Conv2d(9, 9, 1), nn.Conv2d(9, 18, 1)
+        self.out = nn.Conv2d(12, 5, 1)
+
+    def forward(self, x):
+        a, b = F.relu(self.a(x)), self.b(x)
+        c = torch.sigmoid(self.c(a))
+        d = self.d(b)
+        y = F.relu(c * b + (1 - c) * a) + d[:, :9] * d[:, 9:]
+        z = torch.tanh(a * a - b) * y
+        return self.out(torch.cat([z, x * x[:, :1]], 1))
+
+
+class GatedLast(nn.Module):
+    """The result is a product, and the input is one of its factors."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(21, 21)
+
+    def forward(self, x):
+        return torch.sigmoid(self.fc(x)) * x
+
+
+class SigmoidLast(nn.Module):
+    """The last layer ends in a table whose results are never negative."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out = nn.Linear(12, 20), nn.Linear(20, 18)
+
+    def forward(self, x):
+        return torch.sigmoid(self.out(F.silu(self.fc(x))))
+
+
+class GruNet(nn.Module):
+    """Two GRU layers; a Linear over all time steps and the last state."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(7, 12, 2, batch_first=True, dropout=0.1)
+        self.step, self.fc = nn.Linear(12, 5), nn.Linear(5 + 12, 4)
+
+    def forward(self, x):
+        y, h = self.gru(x)
+        y = F.relu(self.step(y)).mean(1)
+        return self.fc(torch.cat([y, h[-1]], 1))
+
+
+class LstmNet(nn.Module):
+    """An LSTM with time first and no biases, then one that reads it both ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.LSTM(6, 10, bias=False)
+        self.two = nn.LSTM(10, 6, bidirectional=True)
+        self.fc = nn.Linear(22, 4)
+
+    def forward(self, x):
+        y, (_, c) = self.one(x.transpose(0, 1))
+        z, (h, _) = self.two(y)
+        return self.fc(torch.cat([z[-1], c[0]], 1))
+
+
+class RnnNet(nn.Module):
+    """A tanh RNN, then cells called step by step."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.RNN(5, 18, batch_first=True)
+        self.gru, self.lstm = nn.GRUCell(18, 9), nn.LSTMCell(9, 8)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        y, _ = self.rnn(x)
+        h, state = None, None
+        for t in range(x.shape[1]):
+            h = self.gru(y[:, t], h)
+            state = self.lstm(h, state)
+        return self.fc(state[0])
+
+
+class HandGru(nn.Module):
+    """A GRU cell written out, with the reset gate before the product, as TensorFlow 1 had it."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates, self.candidate = nn.Linear(6 + 21, 42), nn.Linear(6 + 21, 21)
+        self.out = nn.Linear(21, 5)
+
+    def forward(self, x):
+        h = x.new_zeros(x.shape[0], 21)
+        for t in range(x.shape[1]):
+            r, u = torch.sigmoid(self.gates(torch.cat([x[:, t], h], 1))).chunk(2, 1)
+            c = torch.tanh(self.candidate(torch.cat([x[:, t], r * h], 1)))
+            h = u * h + (1 - u) * c
+        return self.out(h)
+
+
+class HandLstm(nn.Module):
+    """An LSTM cell written out with separate products for input and state, and a peephole."""
+
+    def __init__(self):
+        super().__init__()
+        self.x, self.h = nn.Linear(6, 40), nn.Linear(10, 40, bias=False)
+        self.peep = nn.Parameter(torch.rand(10))
+        self.out = nn.Linear(10, 3)
+
+    def forward(self, x):
+        h = c = torch.zeros(x.shape[0], 10)
+        for t in range(x.shape[1]):
+            i, f, g, o = (self.x(x[:, t]) + self.h(h)).chunk(4, 1)
+            c = torch.sigmoid(f + self.peep * c) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return self.out(h)
+
+
+class ConvGru(nn.Module):
+    """A GRU of pictures: convolutions over [input, state], gates for every pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates = nn.Conv2d(2 + 7, 14, 3, padding=1)
+        self.candidate = nn.Conv2d(2 + 7, 7, 3, padding=1)
+        self.fc = nn.Linear(7, 3)
+
+    def forward(self, x):
+        h = torch.zeros(x.shape[0], 7, *x.shape[3:])
+        for t in range(x.shape[1]):
+            r, u = torch.sigmoid(self.gates(torch.cat([x[:, t], h], 1))).chunk(2, 1)
+            c = torch.tanh(self.candidate(torch.cat([x[:, t], r * h], 1)))
+            h = (torch.ones_like(u) - u) * c + u * h
+        return self.fc(h.mean((2, 3)))
+
+
 SHAPES: dict[str, tuple[int, ...]] = {
     "Mlp96": (96,),
     "OneChannelDepthwise": (1, 4, 11),
@@ -570,6 +786,23 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "EqualParts": (2, 4, 4),
     "StridedLast": (1, 9, 7),
 }
+
+# Networks with tables (8-bit data only), products of two tensors (GATES) and time steps.
+SMOOTH: dict[str, tuple[int, ...]] = {
+    "SmoothActivations": (3, 14, 13),
+    "SiluBlock": (3, 12, 10),
+    "SqueezeExcite": (3, 9, 7),
+    "TensorProducts": (3, 5, 6),
+    "GatedLast": (21,),
+    "SigmoidLast": (12,),
+    "GruNet": (6, 7),
+    "LstmNet": (5, 6),
+    "RnnNet": (4, 5),
+    "HandGru": (7, 6),
+    "HandLstm": (5, 6),
+    "ConvGru": (3, 2, 6, 5),
+}
+SHAPES |= SMOOTH
 
 
 def build(name: str, seed: int = 0) -> nn.Module:

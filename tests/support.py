@@ -21,6 +21,16 @@ weights_depth = 8192
 bias_depth = 2048
 scratch_depth = 4096
 """
+# The same for networks with tables, products of two tensors and time steps.
+SMOOTH_CORE = COMMON_CORE.replace("program_depth = 1024", "program_depth = 8192") + (
+    "table_depth = 4096\ngates = true\n"
+)
+
+
+def common_core(name: str, lanes: int) -> str:
+    """The [core] section that a network of tests/networks.py shares with others."""
+    core = SMOOTH_CORE if name in networks.SMOOTH else COMMON_CORE
+    return core.format(lanes=lanes)
 
 
 def write_recipe(folder: Path, name: str, extra: str = "", samples: int = 6, seed: int = 0) -> Path:

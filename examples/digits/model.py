@@ -1,4 +1,4 @@
-"""Two networks for scikit-learn's handwritten digits.
+"""Three networks for scikit-learn's handwritten digits.
 
 Input  x: float32 [N, 1, 8, 8], grey levels 0..16
 Output  : float32 [N, 10] logits
@@ -55,3 +55,17 @@ class Mlp(nn.Sequential):
             nn.ReLU(),
             nn.Linear(32, 10),
         )
+
+
+class Gru(nn.Module):
+    """A GRU with 32 states that reads an image row by row, then a Linear on its last state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(8, 32, batch_first=True)
+        self.dropout = nn.Dropout(0.2)
+        self.classifier = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, last = self.gru(x[:, 0])
+        return self.classifier(self.dropout(last[-1]))

@@ -1,8 +1,9 @@
-"""Trains the two example networks on scikit-learn's digits and writes what the recipes need.
+"""Trains the example networks on scikit-learn's digits and writes what the recipes need.
 
-Run in this folder:  python train.py [SEED]        (needs torch and scikit-learn, about a minute)
-With SEED 0, the default, it writes dscnn.pth, mlp.pth and inputs.npz; with another seed only
-dscnn_retrained.pth, a second training of the same network for `bramcast regress`.
+Run in this folder:  python train.py [SEED | NAME]   (needs torch and scikit-learn, about a minute)
+With SEED 0, the default, it writes dscnn.pth, mlp.pth, gru.pth and inputs.npz; with another seed
+only dscnn_retrained.pth, a second training of the same network for `bramcast regress`; with the
+name of a network, that one.
 
 The split is fixed: every third of the 1,797 images is a test image, every sixth of the others
 belongs to the calibration set.
@@ -12,7 +13,7 @@ import sys
 
 import numpy as np
 import torch
-from model import DsCnn, Mlp
+from model import DsCnn, Gru, Mlp
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -54,18 +55,23 @@ def accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def main() -> None:
-    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    networks: dict[str, type[nn.Module]] = {"dscnn": DsCnn, "mlp": Mlp, "gru": Gru}
+    what = sys.argv[1] if len(sys.argv) > 1 else "0"
+    seed = 0 if what in networks else int(what)
+    if what in networks:
+        networks = {what: networks[what]}
+    elif seed:
+        networks = {"dscnn_retrained": DsCnn}
     images, labels, test = load()
     rest = np.flatnonzero(~test)
     x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    networks = {"dscnn": DsCnn, "mlp": Mlp} if seed == 0 else {"dscnn_retrained": DsCnn}
     for name, make in networks.items():
         torch.manual_seed(seed)
         model = make()
         train(model, x[rest], y[rest], seed)
         torch.save(model.state_dict(), f"{name}.pth")
         print(f"{name}: test accuracy {100 * accuracy(model, x[test], y[test]):.2f} %")
-    if seed == 0:
+    if what == "0":
         calibration = rest[::6]
         np.savez_compressed(
             "inputs.npz",

@@ -2,7 +2,7 @@
 
 import networks
 import pytest
-from support import COMMON_CORE, DIGITS, model_recipe, need, write_recipe
+from support import COMMON_CORE, DIGITS, common_core, model_recipe, need, write_recipe
 
 from bramcast.golden.cycles import predict
 from bramcast.golden.machine import load
@@ -32,7 +32,7 @@ def check(recipe, bundle, simulator, samples):
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_every_layer_equals_golden(name, simulator, tmp_path):
     need(simulator)
-    recipe = write_recipe(tmp_path, name, COMMON_CORE.format(lanes=16))
+    recipe = write_recipe(tmp_path, name, common_core(name, 16))
     check(recipe, tmp_path / "bundle", simulator, 3 if simulator == "verilator" else 2)
 
 
@@ -53,16 +53,16 @@ def test_every_number_of_lanes_equals_golden(name, lanes, tmp_path):
     check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "verilator", 2)
 
 
-def with_taps(lanes, taps):
+def with_taps(lanes, taps, name=""):
     """The common core with TAPS; layers that share their pixels out take more descriptors."""
-    core = COMMON_CORE.format(lanes=lanes).replace("program_depth = 1024", "program_depth = 2048")
+    core = common_core(name, lanes).replace("program_depth = 1024", "program_depth = 2048")
     return core.replace("scratch_depth = 4096", "scratch_depth = 16384") + f"taps = {taps}\n"
 
 
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_every_layer_equals_golden_with_four_taps(name, tmp_path):
     need("verilator")
-    recipe = write_recipe(tmp_path, name, with_taps(8, 4))
+    recipe = write_recipe(tmp_path, name, with_taps(8, 4, name))
     check(recipe, tmp_path / "bundle", "verilator", 2)
 
 
@@ -84,7 +84,7 @@ def test_every_number_of_taps_equals_golden(name, lanes, taps, tmp_path):
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("name", ["dscnn", "mlp"])
+@pytest.mark.parametrize("name", ["dscnn", "mlp", "gru"])
 def test_example_equals_golden(name, simulator, tmp_path):
     need(simulator)
     check(DIGITS / f"{name}.toml", tmp_path / "bundle", simulator, 3)
@@ -99,6 +99,7 @@ REAL = {
     "ad01_autoencoder_mlperf": (264_192, 0.97),
     "resnet8_mlperf": (12_501_632, 0.97),
     "vww_mobilenet_mlperf": (7_489_664, 0.90),
+    "kws_gru_s_arm": (1_870_792, 0.80),
 }
 
 

@@ -1,4 +1,4 @@
-"""The arrows between the folders point one way, and torch stays in three files."""
+"""The arrows between the folders point one way, and torch stays in a few files."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,9 @@ ALLOWED = {
     "sim": {"sim", "pack", "golden", "hw"},
     "cli": {"cli", "pack", "golden", "hw", "sim"},
 }
-TORCH = {"pack/checkpoint.py", "pack/capture.py", "pack/execute.py", "pack/calibrate.py"}
+TORCH = {"pack/checkpoint.py", "pack/capture.py", "pack/execute.py", "pack/calibrate.py",
+         "pack/onnx_graph.py", "pack/onnx_operators.py", "pack/exported.py",
+         "pack/state_dict_mlp.py", "pack/source.py"}  # fmt: skip
 FILES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))
 
 

@@ -21,10 +21,16 @@ def silent(what, done, of):
     pass
 
 
+def has_table(name):
+    return name in networks.SMOOTH
+
+
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name, core, tmp_path):
     lanes, bits, taps = CORES[core]
+    if bits > 8 and has_table(name):
+        pytest.skip("tables are for 8-bit data")
     extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n[quantize]\nactivation_bits = {bits}\n"
     bundle = tmp_path / "bundle"
     packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
@@ -131,6 +137,7 @@ REAL = {
     "mnist_lenet": (0.9880, 0.5),
     "resnet8_mlperf": (0.7520, 0.5),
     "vww_mobilenet_mlperf": (0.7586, 1.73),  # 58 pictures: one is 1.72 points
+    "kws_gru_s_arm": (0.8896, 1.0),
 }
 
 

@@ -1,0 +1,151 @@
+"""Inputs that join a recurrent state: every feature takes as many taps as its weight asks for.
+
+A cell's Linear reads [input, state] with one accumulator, so an output channel's weights for both
+count in one LSB. An input feature that moves the sum much more than any element of the state would
+leave the state's weights no bits. Such a feature is brought to -1..1 and read k times, with a k-th
+of its weight each; the copies are rounded at k different places: their sum is k times finer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.graph import FloatArray, Graph, IntArray, Op
+
+WEIGHT_RATIO = 6.0
+MOST_COPIES = 32
+TAILS = 0.02  # percent of a feature's values at either end that may be cut off
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reader:
+    """A dense operation that reads elements of the frame at ``columns``, of other tensors at
+    ``state``: none in the first time step."""
+
+    op: Op
+    columns: IntArray
+    elements: tuple[int, ...]
+    state: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spread:
+    """How features become copies: (x - middle) / reach, ``copies`` times each."""
+
+    middle: FloatArray
+    reach: FloatArray
+    copies: IntArray
+
+    @property
+    def source(self) -> IntArray:
+        """The feature of each copy."""
+        return np.repeat(np.arange(len(self.copies)), self.copies)
+
+
+def spread_input(graph: Graph, samples: NDArray[np.floating], largest: Mapping[int, float]) -> None:
+    """Give the inputs of recurrent cells a scale of their own; the real network stays the same.
+
+    Args:
+        samples: calibration samples [N, ...].
+        largest: magnitude of every stored tensor, by index.
+    """
+    flat = np.asarray(samples, np.float64).reshape(len(samples), -1)
+    if graph.input_order.size:
+        flat = flat[:, graph.input_order]
+    for family in _families([r for op in graph.ops if (r := _reader(graph, op)) is not None]):
+        spread = _choose(graph, family, flat, largest)
+        _insert(graph, family, spread)
+
+
+def _reader(graph: Graph, op: Op) -> _Reader | None:
+    frame = graph.input
+    if op.kind != "dense" or op.groups > 1 or op.view.shape[1:] != (1, 1):
+        return None
+    numbers = op.view.ravel()
+    columns = np.flatnonzero((numbers >= 0) & (numbers < frame.elements))
+    if not columns.size or op.weight.shape[2:] != (1, 1):
+        return None
+    state = np.flatnonzero(numbers >= frame.elements)
+    return _Reader(op, columns, tuple(numbers[columns].tolist()), state)
+
+
+def _families(readers: list[_Reader]) -> list[list[_Reader]]:
+    """Readers that share weights or elements: their inputs get the same scales."""
+    families: list[list[_Reader]] = []
+    for reader in readers:
+        mine = [reader]
+        for family in [f for f in families if any(_related(reader, r) for r in f)]:
+            families.remove(family)
+            mine = family + mine
+        families.append(mine)
+    joining = [f for f in families if any(r.state.size for r in f)]
+    return [f for f in joining if len({len(r.elements) for r in f}) == 1]
+
+
+def _related(a: _Reader, b: _Reader) -> bool:
+    return a.elements == b.elements or bool(set(a.op.twins) & set(b.op.twins))
+
+
+def _choose(
+    graph: Graph, family: list[_Reader], flat: FloatArray, largest: Mapping[int, float]
+) -> _Spread:
+    elements = np.array([r.elements for r in family])
+    values = flat[:, elements].reshape(-1, elements.shape[1])
+    low, high = np.percentile(values, [TAILS, 100.0 - TAILS], axis=0)
+    middle = (low + high) / 2
+    reach = 1.0 / _short(2.0 / np.maximum(high - low, 1e-9))
+    copies = np.ones(elements.shape[1], np.int64)
+    for reader in (r for r in family if r.state.size):
+        weight, state = np.abs(reader.op.weight[:, :, 0, 0]), reader.state
+        magnitude = max(largest[t.index] for t in graph.owners(reader.op.view[state]))
+        limit = max(WEIGHT_RATIO * float(weight[:, state].max()) * magnitude, 1e-9)
+        need = weight[:, reader.columns] * reach / limit
+        copies = np.maximum(copies, np.ceil(np.minimum(need, MOST_COPIES)).max(axis=0).astype(int))
+    return _Spread(middle, reach, copies)
+
+
+def _short(factors: FloatArray) -> FloatArray:
+    """Rounded down to 4, 5, 6 or 7 times a power of two: exact weights, those of both planes."""
+    scale = 2.0 ** (np.floor(np.log2(factors)) - 2)
+    return np.asarray(np.floor(factors / scale) * scale)
+
+
+def _insert(graph: Graph, family: list[_Reader], spread: _Spread) -> None:
+    source, copies = spread.source, spread.copies
+    number = np.concatenate([np.arange(n) for n in copies])
+    # Copy j is rounded (j + 1/2) / n - 1/2 LSB beside the first one: the sum is n times finer.
+    weight = np.zeros((source.size, copies.size, 1, 1))
+    weight[np.arange(source.size), source, 0, 0] = 1.0 / spread.reach[source]
+    shift = ((number + 0.5) / copies[source] - 0.5) * 2.0**-7
+    bias = shift - spread.middle[source] / spread.reach[source]
+    made: dict[tuple[int, ...], IntArray] = {}
+    for reader in family:
+        op = next(o for o in graph.ops if o.name == reader.op.name)
+        if reader.elements not in made:
+            name = graph.unique_name(f"{op.layer or op.name}.input")
+            out = graph.new_tensor(name, source.size, 1, 1)
+            view = np.array(reader.elements, np.int64)[:, None, None]
+            twins = tuple(f"{twin} input" for twin in op.twins)
+            scaled = Op(
+                "dense", name, "scale", op.source, (view,), out, weight, bias, layer=name,
+                twins=twins,
+            )  # fmt: skip
+            graph.ops.insert(graph.ops.index(op), scaled)
+            made[reader.elements] = out.ids
+        graph.ops[graph.ops.index(op)] = _joined(op, reader, spread, made[reader.elements], shift)
+
+
+def _joined(op: Op, reader: _Reader, spread: _Spread, copies: IntArray, shift: FloatArray) -> Op:
+    """The operation with its features' copies in place of the features."""
+    columns, source = reader.columns, spread.source
+    factor = spread.reach[source] / spread.copies[source]
+    mine = op.weight[:, columns[source]] * factor[:, None, None]
+    rest = np.setdiff1d(np.arange(op.view.shape[0]), columns)
+    before, after = rest[rest < columns[0]], rest[rest > columns[0]]
+    view = np.concatenate([op.view[before], copies, op.view[after]])
+    weight = np.concatenate([op.weight[:, before], mine, op.weight[:, after]], axis=1)
+    added = op.weight[:, columns, 0, 0] @ spread.middle - mine[:, :, 0, 0] @ shift
+    features = (*[-1] * before.size, *source.tolist(), *[-1] * after.size)
+    return replace(op, views=(view,), weight=weight, bias=op.bias + added, copies=features)
