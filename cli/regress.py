@@ -1,5 +1,6 @@
 """bramcast regress: is a retrained network a drop-in?"""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,58 +8,160 @@ import typer
 
 from bramcast.cli.options import AllowModified, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json, table
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.regress import regress
+from bramcast.pack.errors import InputError
+from bramcast.pack.recipe import RegressSection, read_recipe
+from bramcast.sim.candidates import Outcome, Task, executor, judge, judge_all
+from bramcast.sim.regress import Regression
+from bramcast.sim.runner import SIMULATORS
 
-DEFAULT_POINTS = 0.5
+SIM_SAMPLES = 2
 
 
 def command(
     old: Annotated[Path, typer.Argument(help="Bundle that is in use.")],
-    new: Annotated[Path, typer.Argument(help="Bundle of the retrained network.")],
+    new: Annotated[
+        list[Path],
+        typer.Argument(help="Bundle or checkpoint of the retrained network; several are ranked."),
+    ],
     inputs: InputsFile,
     points: Annotated[
         float | None, typer.Option("--points", min=0, help="Points of accuracy it may lose.")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="Recipe whose [regress] limits hold.")
+        Path | None,
+        typer.Option("--recipe", help="Its [regress] limits hold; checkpoints are packed by it."),
     ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Folder for the bundles of checkpoints.")
+    ] = None,
+    sim: Annotated[
+        bool, typer.Option("--sim", help="Run the new network on the HDL against golden, too.")
+    ] = False,
+    simulator: Annotated[
+        str, typer.Option("--simulator", help="With --sim: icarus or verilator.")
+    ] = "verilator",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Candidates side by side; 1 if not given.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", help="Dask scheduler to send candidates to; local starts one."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
-    """Compare two bundles: accuracy, formats, layout, changed words."""
-    limit = points
-    if limit is None:
-        limit = DEFAULT_POINTS if recipe is None else read_recipe(recipe).regress.accuracy_points
-    samples = read_inputs(inputs)
+    """Compare a retrained network with the one in use: accuracy, formats, layout, changed words."""
+    if simulator not in SIMULATORS:
+        raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
+    limits = RegressSection() if recipe is None else read_recipe(recipe).regress
+    if points is not None:
+        limits = replace(limits, max_accuracy_loss=points)
+    tasks = [
+        Task(
+            old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
+            allow_modified,
+        )
+        for one in new
+    ]  # fmt: skip
     with progress(json) as report:
-        result = regress(old, new, samples, limit, allow_modified, report)
+        if len(tasks) == 1 and dask is None:
+            outcomes = [judge(tasks[0], report)]
+        else:
+            with executor(jobs or 1, dask) as pool:
+                outcomes = judge_all(tasks, pool, report)
+    if junit is not None or markdown is not None:
+        from bramcast.sim.ci_reports import write_junit, write_markdown
+
+        if junit is not None:
+            write_junit(junit, outcomes)
+        if markdown is not None:
+            write_markdown(markdown, outcomes)
     if json:
         say_json(
-            {
-                "verdict": result.verdict,
-                "reasons": result.reasons,
-                "accuracy_old": result.accuracy_old,
-                "accuracy_new": result.accuracy_new,
-                "agreement": result.agreement,
-                "changed_words": result.changed_words,
-                "moved_formats": [
-                    {"layer": m.layer, "old": m.old, "new": m.new} for m in result.moved
-                ],
-            }
+            _one(outcomes[0]) if len(outcomes) == 1 else {"ranking": [_one(o) for o in outcomes]}
         )
-        return 0 if result.passed else 1
-    if result.moved:
-        table(
-            "",
-            ("layer", "old format", "new format"),
-            [(m.layer, m.old, m.new) for m in result.moved],
-        )
-    table("", ("image", "changed words"), list(result.changed_words.items()))
-    say(
-        f"accuracy {percent(result.accuracy_old)} -> {percent(result.accuracy_new)}; "
-        f"same class on {percent(result.agreement)} of {len(samples.x)} samples"
-    )
-    say(f"{result.verdict}: {'; '.join(result.reasons)}")
-    return 0 if result.passed else 1
+    elif len(outcomes) == 1:
+        _print(outcomes[0])
+    else:
+        _print_ranking(outcomes)
+    return 0 if any(outcome.passed for outcome in outcomes) else 1
+
+
+def _one(outcome: Outcome) -> dict[str, object]:
+    found: dict[str, object] = {
+        "candidate": str(outcome.new),
+        "verdict": outcome.verdict,
+        "reasons": outcome.reasons,
+    }
+    result = outcome.regression
+    if result is None:
+        return found
+    return found | {
+        "accuracy_old": result.accuracy_old,
+        "accuracy_new": result.accuracy_new,
+        "error_old": result.error_old,
+        "error_new": result.error_new,
+        "agreement": result.agreement,
+        "checks": [{**asdict(check), "state": check.state} for check in result.checks],
+        "classes": [asdict(score) for score in result.classes],
+        "layers": [asdict(row) for row in result.layers],
+        "images": [asdict(image) for image in result.images],
+        "changed_words": {image.name: image.changed for image in result.images},
+        "moved_formats": [
+            {"layer": row.name, "old": row.old_format, "new": row.new_format}
+            for row in result.moved
+        ],
+        "copy": result.copy,
+    }
+
+
+def _print(outcome: Outcome) -> None:
+    result = outcome.regression
+    if result is not None:
+        _print_tables(result)
+    say(f"{outcome.verdict}: {outcome.reasons[0]}")
+    for reason in outcome.reasons[1:]:
+        say(f"  {reason}")
+    if result is not None and result.passed and result.copy:
+        say(f"copy: {', '.join(result.copy)}")
+
+
+def _print_tables(result: Regression) -> None:
+    checks = [(c.name, c.old, c.new, c.limit, c.state) for c in result.checks]
+    table("", ("check", "old", "new", "limit", ""), checks)
+    rows = []
+    for row in result.layers:
+        moved = row.old_format not in (row.new_format, "-")
+        rows.append(
+            (
+                row.name, row.old_format, f"{row.new_format}{' *' if moved else ''}",
+                _number(row.old_snr), _number(row.new_snr), percent(row.like),
+                percent(row.saturated), _number(row.headroom),
+            )
+        )  # fmt: skip
+    columns = (
+        "layer", "old format", "new format", "SNR old dB", "new dB", "like old", "saturated",
+        "headroom bits",
+    )  # fmt: skip
+    table("", columns, rows)
+    images = [(i.name, i.lines, i.changed) for i in result.images]
+    table("", ("image", "lines", "changed"), images)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _print_ranking(outcomes: list[Outcome]) -> None:
+    rows = []
+    for rank, outcome in enumerate(outcomes, 1):
+        result = outcome.regression
+        right = None if result is None else result.accuracy_new
+        alike = None if result is None else result.agreement
+        rows.append((rank, str(outcome.new), outcome.verdict, percent(right), percent(alike)))
+    table("", ("rank", "candidate", "verdict", "accuracy", "class as old"), rows)
+    for outcome in outcomes:
+        if outcome.verdict != "drop-in":
+            say(f"{outcome.new}: {outcome.reasons[0]}")

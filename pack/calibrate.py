@@ -3,6 +3,7 @@ and the quantized graph. Imports torch.
 """
 
 from collections.abc import Callable
+from math import log10
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp, Statistics, best_fraction
 
 MODULE_TOLERANCE = 1e-3  # of the largest output; the model runs in float32
+EQUAL_DB = 150.0  # nothing is nearer than that
 ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
 
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -189,6 +191,32 @@ def real_results(
         frame = frame_values(graph, samples, planes)
         steps = execute.run(graph, frame, execute.real_compute)
         return {s.op.name: s.result.double().numpy() for s in steps}
+
+
+def layer_noise(
+    graph: Graph,
+    quantized: dict[str, QuantizedOp],
+    fmt: QFormat,
+    planes: Planes | None,
+    samples: NDArray[np.floating],
+) -> dict[str, float]:
+    """Signal to noise of every operation's quantized results against the real ones, decibels.
+
+    At most ``EQUAL_DB``, which stands for no difference, too.
+    """
+    signal = dict.fromkeys((op.name for op in graph.ops), 0.0)
+    noise = dict(signal)
+    for start in range(0, len(samples), _batch_size(graph)):
+        part = samples[start : start + _batch_size(graph)]
+        real = real_results(graph, part, planes)
+        for name, integers in integer_results(graph, quantized, fmt, planes, part).items():
+            signal[name] += float((real[name] ** 2).sum())
+            noise[name] += float(((quantized[name].out.real(integers) - real[name]) ** 2).sum())
+    least = 10.0 ** (-EQUAL_DB / 10)
+    return {
+        name: round(10 * log10(max(power, 1e-300) / max(noise[name], power * least, 1e-300)), 2)
+        for name, power in signal.items()
+    }
 
 
 def channel_maxima(

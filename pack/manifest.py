@@ -148,7 +148,8 @@ class LayerInfo:
     """A layer of the network as its author knows it.
 
     ``shape`` is (y, x, c) of the result, ``macs`` the multiply-adds that the network counts
-    (Conv and Linear only), ``source`` the file and line in the model.
+    (Conv and Linear only), ``source`` the file and line in the model. ``snr`` is the signal to
+    noise of the quantized results against the real ones on calibration samples, decibels.
     """
 
     name: str
@@ -157,6 +158,7 @@ class LayerInfo:
     format: Format
     macs: Count
     source: str
+    snr: float | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -16,6 +16,7 @@ from bramcast.pack.calibrate import (
     float_accuracy,
     integer_results,
     largest_values,
+    layer_noise,
     needs_planes,
 )
 from bramcast.pack.capture import capture
@@ -54,6 +55,8 @@ from bramcast.pack.roll import roll
 from bramcast.pack.source import read_model
 from bramcast.pack.spread import spread_input
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
+
+NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
 
 
 def _silent(what: str, done: int, of: int) -> None:
@@ -120,6 +123,9 @@ def pack(
         fixed = planes.fmt if planes is not None else None
         formats = choose_formats(graph, statistics, bits, fixed)
     quantized = quantize(graph, formats, weight_bits, graph.ops[-1])
+    noise = layer_noise(
+        graph, quantized, formats.of(graph.input), planes, inputs.calibration[:NOISE_SAMPLES]
+    )
     program = lower(graph, layout, formats, quantized, recipe.core.drain)
     descriptors, scratch = link(graph, layout, program)
     if _gates(recipe, descriptors):
@@ -136,7 +142,7 @@ def pack(
         program=program,
         descriptors=descriptors,
         manifest=_manifest(
-            recipe, graph, formats, quantized, program, planes, core, scratch, accuracy
+            recipe, graph, formats, quantized, noise, program, planes, core, scratch, accuracy
         ),
         inputs=inputs,
     )
@@ -331,6 +337,7 @@ def _manifest(
     graph: Graph,
     formats: Formats,
     quantized: dict[str, QuantizedOp],
+    noise: dict[str, float],
     program: Program,
     planes: Planes | None,
     core: Core,
@@ -346,6 +353,7 @@ def _manifest(
             format=_format(quantized[op.name].out),
             macs=op.macs,
             source=op.source,
+            snr=noise[op.name],
         )
         for op in graph.ops
     ]

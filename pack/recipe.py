@@ -109,11 +109,30 @@ class ImagesSection:
     formats: tuple[Literal["mem", "coe", "mif"], ...] = ("mem", "coe")
 
 
+Verdict = Literal["drop-in", "repack", "resynthesize"]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class RegressSection:
-    """[regress]: limits that a retrained network must keep, in points of accuracy."""
+    """[regress]: limits that a retrained network must keep.
 
-    accuracy_points: float = Field(default=0.5, ge=0)
+    Attributes:
+        max_accuracy_loss: points of accuracy against the old bundle.
+        max_class_loss: points that one class may lose.
+        min_agreement: percent of samples with the old bundle's class.
+        max_error_growth: percent, of an autoencoder's mean squared error.
+        max_saturation: percent of a layer's results at an end of their format.
+        min_snr: decibels between the real and the quantized output.
+        accept: the worst verdict that still passes.
+    """
+
+    max_accuracy_loss: float = Field(default=0.5, ge=0)
+    max_class_loss: float | None = Field(default=None, ge=0)
+    min_agreement: float | None = Field(default=None, ge=0, le=100)
+    max_error_growth: float = Field(default=5.0, ge=0)
+    max_saturation: float | None = Field(default=None, ge=0, le=100)
+    min_snr: float | None = None
+    accept: Verdict = "resynthesize"
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,0 +1,270 @@
+"""regress: verdicts, limits, the layer that is to blame, reports, many candidates."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import DIGITS, MODELS, model_recipe, need
+
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.pipeline import pack
+from bramcast.pack.qformat import QFormat
+from bramcast.pack.recipe import RegressSection, read_recipe
+from bramcast.sim.candidates import Outcome, Task, executor, judge, judge_all, ranking
+from bramcast.sim.evaluate import LayerPair, Likeness, Range, suspect
+from bramcast.sim.regress import regress
+
+RECIPE = DIGITS / "dscnn.toml"
+DAMAGED_LAYER = "features.12"
+
+
+def bramcast(*arguments):
+    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("regress")
+
+
+@pytest.fixture(scope="module")
+def old(folder):
+    pack(read_recipe(RECIPE), folder / "old")
+    return folder / "old"
+
+
+@pytest.fixture(scope="module")
+def twin(folder):
+    pack(read_recipe(DIGITS / "dscnn_retrained.toml"), folder / "twin")
+    return folder / "twin"
+
+
+@pytest.fixture(scope="module")
+def damaged(folder):
+    """A checkpoint with one layer's weights lost."""
+    state = torch.load(DIGITS / "dscnn.pth", weights_only=True)
+    weight = state[f"{DAMAGED_LAYER}.weight"]
+    assert weight.dim() == 4
+    weight[: len(weight) // 2] *= -1
+    torch.save(state, folder / "damaged.pth")
+    return folder / "damaged.pth"
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return read_inputs(RECIPE)
+
+
+def classes_of(bundle, folder):
+    """What golden answers, by the program itself."""
+    done = bramcast("golden", bundle, "--inputs", RECIPE, "-o", folder / "out.npz")
+    assert done.returncode == 0, done.stderr
+    out = np.load(folder / "out.npz")["out_int"]
+    return out.reshape(len(out), -1).argmax(axis=1)
+
+
+def test_a_twin_is_a_drop_in(old, twin, inputs, folder):
+    result = regress(old, twin, inputs, RegressSection())
+    assert result.verdict == "drop-in"
+    was, now = classes_of(old, folder), classes_of(twin, folder)
+    assert result.agreement == (was == now).mean()
+    assert result.accuracy_new == (now == inputs.y).mean()
+    for score in result.classes:
+        mine = inputs.y == score.label
+        assert score.samples == mine.sum()
+        assert score.new == (now[mine] == score.label).mean()
+    assert {c.label for c in result.classes} == set(range(10))
+    # Lines that differ, counted in the text files; what changed must be copied, the program not.
+    for image in result.images:
+        lines = [(b / f"{image.name}.mem").read_text().splitlines() for b in (old, twin)]
+        assert image.changed == sum(a != b for a, b in zip(*lines, strict=True)), image.name
+    assert {"weights.mem", "weights.coe", "bias.mem", "images.bin"} <= set(result.copy)
+    assert not any(name.startswith("program") for name in result.copy)
+
+
+def test_the_same_bundle_changes_nothing(old, inputs):
+    result = regress(old, old, inputs, RegressSection(min_agreement=100, max_class_loss=0))
+    assert result.verdict == "drop-in"
+    assert result.copy == [] and result.moved == []
+    assert all(row.like == 1 for row in result.layers)
+
+
+def test_damage_is_named_by_its_layer_first(old, damaged, folder):
+    report, page = folder / "report.xml", folder / "report.md"
+    done = bramcast(
+        "regress", old, damaged, "--recipe", RECIPE, "--inputs", RECIPE,
+        "--junit", report, "--markdown", page,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    verdict = next(line for line in done.stdout.splitlines() if line.startswith("worse: "))
+    assert verdict.startswith(f"worse: layer {DAMAGED_LAYER} ")
+    suite = ET.parse(report).getroot().find("testsuite")
+    failed = {case.get("name") for case in suite if case.find("failure") is not None}
+    assert "accuracy" in failed and "fits the core" not in failed
+    assert suite.get("failures") == str(len(failed))
+    message = suite.find("testcase[@name='accuracy']/failure").get("message")
+    assert message.startswith(f"layer {DAMAGED_LAYER} ")
+    text = page.read_text()
+    assert f"layer {DAMAGED_LAYER} " in text and "| BROKEN |" in text
+    assert "Copy:" not in text
+
+
+@pytest.mark.parametrize(
+    ("limit", "word"),
+    [
+        ({"max_accuracy_loss": 0.0}, "accuracy fell"),
+        ({"max_class_loss": 1.0}, "class 5"),
+        ({"min_agreement": 99.0}, "keep their class"),
+        ({"min_snr": 60.0}, "signal to noise"),
+    ],
+)
+def test_each_limit_breaks(old, twin, inputs, limit, word):
+    assert regress(old, twin, inputs, RegressSection()).passed
+    result = regress(old, twin, inputs, RegressSection(**limit))
+    assert result.verdict == "worse"
+    assert any(word in reason for reason in result.reasons)
+
+
+def test_saturation_has_a_limit(old, twin, inputs, folder):
+    bright = dataclasses.replace(inputs, x=inputs.x * 16)
+    limits = RegressSection(max_accuracy_loss=100, max_saturation=1.0)
+    assert regress(old, twin, inputs, limits).passed
+    result = regress(old, twin, bright, limits)
+    assert any("saturate" in reason for reason in result.reasons)
+
+
+def test_another_core_needs_synthesis(old, inputs, folder):
+    recipe = read_recipe(RECIPE)
+    recipe = dataclasses.replace(recipe, core=dataclasses.replace(recipe.core, lanes=8))
+    pack(recipe, folder / "lanes8")
+    result = regress(old, folder / "lanes8", inputs, RegressSection())
+    assert result.verdict == "resynthesize"
+    assert result.reasons[0] == "lanes 16 -> 8"
+    strict = regress(old, folder / "lanes8", inputs, RegressSection(accept="repack"))
+    assert strict.verdict == "worse" and not strict.passed
+
+
+def test_an_autoencoder_is_judged_by_its_error(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), "
+        "nn.Linear(8, 8))\n"
+    )
+    identity = {
+        f"{layer}.{name}": torch.eye(8) if name == "weight" else torch.zeros(8)
+        for layer in (0, 2)
+        for name in ("weight", "bias")
+    }
+    x = np.random.default_rng(0).uniform(0.1, 1, (64, 8)).astype(np.float32)
+    np.savez(tmp_path / "inputs.npz", x=x)
+    text = '[model]\npython = "model.py:build"\ncheckpoint = "{}.pth"\ninputs = "inputs.npz"\n'
+    bundles = []
+    for name, gain in (("old", 0.9), ("new", 0.8)):
+        torch.save(identity | {"2.weight": gain * torch.eye(8)}, tmp_path / f"{name}.pth")
+        (tmp_path / f"{name}.toml").write_text(text.format(name))
+        pack(read_recipe(tmp_path / f"{name}.toml"), tmp_path / name)
+        bundles.append(tmp_path / name)
+    result = regress(*bundles, read_inputs(tmp_path / "inputs.npz"), RegressSection())
+    assert result.accuracy_new is None
+    # The output is gain * x: the error is (1 - gain)**2 of the mean square, but for rounding.
+    power = float((x.astype(np.float64) ** 2).mean())
+    assert abs(result.error_old / (0.01 * power) - 1) < 0.1
+    assert abs(result.error_new / (0.04 * power) - 1) < 0.1
+    assert result.verdict == "worse"
+    assert any("mean squared error" in reason for reason in result.reasons)
+
+
+def test_nan_is_refused_and_wrong_calls_are_errors(old, folder, tmp_path):
+    state = torch.load(DIGITS / "dscnn.pth", weights_only=True)
+    state["features.6.weight"][3] = float("nan")
+    torch.save(state, folder / "nan.pth")
+    done = bramcast("regress", old, folder / "nan.pth", "--recipe", RECIPE, "--inputs", RECIPE)
+    assert done.returncode == 1
+    assert "refused: " in done.stdout and "features.6.weight" in done.stdout
+    for arguments, word in (
+        ((old, tmp_path / "none.pth", "--inputs", RECIPE), "no such bundle or checkpoint"),
+        ((old, DIGITS / "dscnn.pth", "--inputs", RECIPE), "--recipe"),
+        ((old, tmp_path, "--inputs", RECIPE), "manifest.json"),
+        ((old, old, "--inputs", RECIPE, "--junit", tmp_path), "can't be written"),
+    ):
+        done = bramcast("regress", *arguments)
+        assert done.returncode == 2, arguments
+        assert word in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("dask", [None, "local"])
+def test_many_candidates_are_ranked(old, twin, damaged, dask, folder):
+    tasks = [
+        Task(old, new, RECIPE, RegressSection(), RECIPE, folder / "kept")
+        for new in (damaged, twin, old)
+    ]
+    seen = []
+    with executor(2, dask) as pool:
+        outcomes = judge_all(tasks, pool, lambda what, done, of: seen.append((done, of)))
+    assert [outcome.new for outcome in outcomes] == [old, twin, damaged]
+    assert [outcome.verdict for outcome in outcomes] == ["drop-in", "drop-in", "worse"]
+    assert seen[-1] == (3, 3)
+    assert (folder / "kept" / "damaged" / "weights.mem").is_file()
+    one = judge(tasks[1]).regression
+    assert one.checks == outcomes[1].regression.checks
+
+
+def test_the_command_ranks(old, twin):
+    done = bramcast("regress", old, twin, old, "--inputs", RECIPE, "--jobs", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["ranking"]
+    assert [Path(entry["candidate"]).name for entry in found] == ["old", "twin"]
+
+
+def test_who_is_refused_comes_last(old, twin, inputs):
+    good = Outcome(twin, regress(old, twin, inputs, RegressSection()))
+    broken = Outcome(old, regress(old, twin, inputs, RegressSection(max_accuracy_loss=0)))
+    refused = Outcome(old, None, "layer x is NaN")
+    assert ranking([refused, broken, good]) == [good, broken, refused]
+
+
+def test_saturation_and_headroom_by_hand():
+    seen = Range(QFormat(8, 4))
+    seen.observe(np.array([-128, 127, 5, 126]))
+    assert (seen.saturated, seen.headroom) == (0.5, 0.0)
+    relu = Range(QFormat(8, 4, signed=False))
+    relu.observe(np.array([0, 0, 51, 17]))
+    assert relu.saturated == 0 and relu.headroom == np.log2(5)
+
+
+def test_the_layer_where_networks_part():
+    seen = Range(QFormat(8, 4))
+    pairs = []
+    for name, both in (("a", 0.99), ("b", 0.95), ("c", 0.3), ("d", 0.5), ("e", 0.29)):
+        pairs.append(LayerPair(name, seen, seen, Likeness(both=both, power=1.0)))
+    pair, before = suspect(pairs)
+    assert (pair.name, before) == ("c", 0.95)
+    assert suspect([LayerPair("a", None, seen, None)]) is None
+
+
+@pytest.mark.cosim
+def test_the_hdl_is_part_of_the_verdict(old, twin):
+    need("verilator")
+    task = Task(old, twin, RECIPE, RegressSection(), sim=1)
+    checks = {check.name: check for check in judge(task).regression.checks}
+    assert checks["HDL against golden"].state == "ok"
+
+
+@pytest.mark.slow
+def test_the_mlperf_dscnn_against_its_twin(tmp_path):
+    recipe = model_recipe(tmp_path, "kws_dscnn_mlperf")
+    pack(read_recipe(recipe), tmp_path / "old")
+    twin = MODELS / "kws_dscnn_mlperf" / "retrained" / "weights.pth"
+    result = judge(Task(tmp_path / "old", twin, recipe, RegressSection(), recipe)).regression
+    assert result.passed, result.reasons
+    state = torch.load(MODELS / "kws_dscnn_mlperf" / "weights.pth", weights_only=True)
+    state["blocks.2.3.weight"].normal_(std=0.2, generator=torch.Generator().manual_seed(0))
+    torch.save(state, tmp_path / "damaged.pth")
+    task = Task(tmp_path / "old", tmp_path / "damaged.pth", recipe, RegressSection(), recipe)
+    assert judge(task).reasons[0].startswith("layer blocks.2.3 ")
