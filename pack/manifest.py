@@ -150,6 +150,7 @@ class LayerInfo:
     ``shape`` is (y, x, c) of the result, ``macs`` the multiply-adds that the network counts
     (Conv and Linear only), ``source`` the file and line in the model. ``snr`` is the signal to
     noise of the quantized results against the real ones on calibration samples, decibels.
+    ``reads`` are the layers whose results it reads, by index; -1 is the input.
     """
 
     name: str
@@ -159,6 +160,7 @@ class LayerInfo:
     macs: Count
     source: str
     snr: float | None = None
+    reads: list[Annotated[int, Field(ge=-1)]] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, config=_STRICT)

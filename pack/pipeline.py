@@ -345,6 +345,7 @@ def _manifest(
     accuracy: float | None,
 ) -> Manifest:
     index = {op.name: i for i, op in enumerate(graph.ops)}
+    writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
     layers = [
         LayerInfo(
             name=op.name,
@@ -354,6 +355,7 @@ def _manifest(
             macs=op.macs,
             source=op.source,
             snr=noise[op.name],
+            reads=sorted(writer[t] for t in graph.operands(op)),
         )
         for op in graph.ops
     ]

@@ -1,0 +1,65 @@
+"""bramcast report: one HTML page about a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bramcast.cli.options import AllowModified, Bundle
+from bramcast.cli.output import progress, say
+from bramcast.pack.bundle import replace_file
+from bramcast.pack.errors import InputError
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.recipe import RegressSection
+from bramcast.sim.cosim import simulate
+from bramcast.sim.regress import regress
+from bramcast.sim.report import report_html
+from bramcast.sim.runner import SIMULATORS
+
+SIM_SAMPLES = 2
+
+
+def command(
+    bundle: Bundle,
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file to write.")],
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", help=".npz or recipe: accuracy, and the results' distributions."),
+    ] = None,
+    sim: Annotated[
+        bool, typer.Option("--sim", help="Run two samples on the HDL and say whether it agrees.")
+    ] = False,
+    simulator: Annotated[
+        str, typer.Option("--simulator", help="With --sim: icarus or verilator.")
+    ] = "verilator",
+    against: Annotated[
+        Path | None, typer.Option("--against", help="An older bundle: adds the regression.")
+    ] = None,
+    allow_modified: AllowModified = False,
+) -> int:
+    """Network with formats, distributions, memory maps, timeline, errors and verdicts as a page."""
+    if simulator not in SIMULATORS:
+        raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
+    if inputs is None and (sim or against is not None):
+        raise InputError("--sim and --against need samples: give --inputs")
+    samples = None if inputs is None else read_inputs(inputs)
+    simulated = compared = None
+    with progress(False) as report:
+        if samples is not None and sim:
+            simulated = simulate(
+                bundle,
+                samples.x[:SIM_SAMPLES],
+                simulator,
+                allow_modified=allow_modified,
+                report=report,
+            )
+        if samples is not None and against is not None:
+            limits = RegressSection()
+            compared = regress(against, bundle, samples, limits, allow_modified, report=report)
+        page = report_html(bundle, samples, simulated, compared, allow_modified, report)
+    replace_file(output, lambda file: file.write(page.encode()))
+    say(f"report written to {output}")
+    broken = (simulated is not None and not simulated.equal) or (
+        compared is not None and not compared.passed
+    )
+    return 1 if broken else 0

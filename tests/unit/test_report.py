@@ -1,0 +1,215 @@
+"""The HTML report: what belongs to which layer, what the page says, how a browser shows it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from support import DIGITS, write_recipe
+
+from bramcast.pack.inputs import read_inputs
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+from bramcast.sim.anatomy import Span, dissect
+from bramcast.sim.report import report_html
+
+VOID = {"meta", "br", "link", "img", "input"}
+
+
+def bramcast(*arguments):
+    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def bundles(folder):
+    for name in ("dscnn", "gru"):
+        pack(read_recipe(DIGITS / f"{name}.toml"), folder / name)
+    return {name: folder / name for name in ("dscnn", "gru")}
+
+
+@pytest.fixture(scope="module")
+def page(bundles, folder):
+    done = bramcast(
+        "report", bundles["dscnn"], "--inputs", DIGITS / "dscnn.toml", "-o", folder / "dscnn.html"
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "dscnn.html"
+
+
+def test_each_word_belongs_to_one_layer(bundles):
+    anatomy = dissect(bundles["dscnn"])
+    names = [part.name for part in anatomy.parts]
+    assert names == [layer.name for layer in anatomy.manifest.layers]
+    weights = anatomy.manifest.image("weights")
+    spans = sorted((s for p in anatomy.parts for s in p.words.get("weights", [])),
+                   key=lambda s: s.first)  # fmt: skip
+    assert all(a.end <= b.first for a, b in pairwise(spans))
+    assert sum(s.end - s.first for s in spans) == weights.used
+    # By hand: the stem has 24 x 1 x 3 x 3 weights, the classifier 10 x 48.
+    by_name = {part.name: part for part in anatomy.parts}
+    assert by_name["features.0"].weights.size == 24 * 9
+    assert by_name["classifier"].weights.size == 10 * 48
+    assert by_name["classifier"].reads == (names.index("pool"),)
+    assert by_name["features.0"].reads == (-1,)
+    # A classifier of 10 outputs on 16 lanes: 48 words, 48 cycles, one nest.
+    assert [s.end - s.first for s in by_name["classifier"].words["weights"]] == [48]
+    assert by_name["classifier"].busy == 48
+    assert by_name["classifier"].share(16) == 480 / (48 * 16)
+
+
+def test_weights_are_the_image_lines(bundles):
+    """The classifier's integers, from weights.mem by hand: lane 0 is the last byte."""
+    anatomy = dissect(bundles["dscnn"])
+    part = anatomy.parts[-1]
+    (span,) = part.words["weights"]
+    lines = (bundles["dscnn"] / "weights.mem").read_text().split()[span.first : span.end]
+    rows = np.array([list(bytes.fromhex(line))[::-1] for line in lines], np.uint8).view(np.int8)
+    assert sorted(part.weights.tolist()) == sorted(rows[:, :10].reshape(-1).tolist())
+
+
+def test_time_steps_are_one_part(bundles):
+    anatomy = dissect(bundles["gru"])
+    assert sum(len(part.layers) for part in anatomy.parts) == len(anatomy.manifest.layers)
+    repeated = [part for part in anatomy.parts if len(part.layers) > 1]
+    assert {len(part.layers) for part in repeated} == {6}
+    state = next(part for part in repeated if part.layers[0].name == "gru.h")
+    number = anatomy.parts.index(state)
+    assert any(number in part.reads for part in repeated if part is not state)
+
+
+def test_residents_are_where_results_go(tmp_path):
+    recipe = write_recipe(tmp_path / "net", "Mlp96")
+    pack(read_recipe(recipe), tmp_path / "bundle")
+    anatomy = dissect(tmp_path / "bundle")
+    frame, *others = anatomy.residents
+    assert frame.part == -1 and frame.words == Span(0, 6)  # 96 elements in words of 16
+    assert frame.cycles.end == anatomy.parts[0].cycles[-1].end
+    assert len(others) == len(anatomy.parts) - 1  # the last layer streams
+    for resident in others:
+        assert resident.words.end <= anatomy.manifest.core.scratch_depth
+
+
+class _Checker(HTMLParser):
+    """Tags close in order; collects what a browser would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.fetched, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and not value.startswith("#"):
+                self.fetched.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_whole_and_self_contained(page, bundles):
+    checker = _Checker()
+    text = page.read_text()
+    checker.feed(text)
+    assert checker.open == [] and checker.fetched == []
+    assert "url(http" not in text and "@import" not in text
+    told = " ".join(checker.text)
+    for layer in dissect(bundles["dscnn"]).manifest.layers:
+        assert layer.name in told and str(layer.format.q) in told
+    done = bramcast("golden", bundles["dscnn"], "--inputs", DIGITS / "dscnn.toml")
+    accuracy = re.search(r"accuracy ([\d.]+ %)", done.stdout).group(1)
+    cycles = re.search(r"([\d,]+) cycles", done.stdout).group(1)
+    assert f"accuracy {accuracy}" in told and cycles in told
+    assert len(re.findall(r'id="([^"]+)"', text)) == len(set(re.findall(r'id="([^"]+)"', text)))
+
+
+def test_names_are_escaped(bundles, tmp_path):
+    shutil.copytree(bundles["dscnn"], tmp_path / "b")
+    manifest = tmp_path / "b" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("features.0", "<script>x</script>"))
+    text = report_html(tmp_path / "b")
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+def test_without_inputs_and_with_an_older_bundle(bundles, folder):
+    text = report_html(bundles["dscnn"])
+    assert "not run: give --inputs" in text
+    pack(read_recipe(DIGITS / "dscnn_retrained.toml"), folder / "twin")
+    target = folder / "against.html"
+    done = bramcast(
+        "report", folder / "twin", "--inputs", DIGITS / "dscnn.toml", "--against",
+        bundles["dscnn"], "-o", target,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "drop-in: same program" in target.read_text()
+
+
+def test_wrong_calls(bundles, tmp_path):
+    for arguments, word in (
+        ((tmp_path / "none", "-o", tmp_path / "x.html"), "no such bundle"),
+        ((bundles["dscnn"], "--sim", "-o", tmp_path / "x.html"), "--inputs"),
+        ((bundles["dscnn"], "-o", tmp_path), "can't be written"),
+    ):
+        done = bramcast("report", *arguments)
+        assert done.returncode == 2 and word in done.stderr, done.stderr
+        assert not (tmp_path / "x.html").exists()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, headless."""
+    if shutil.which("chromedriver") is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            "no browser: apt-get install chromium chromium-driver"
+        )
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize("name", ["dscnn", "gru"])
+def test_a_browser_shows_it(browser, bundles, folder, name):
+    target = folder / f"{name}_browser.html"
+    target.write_text(report_html(bundles[name], read_inputs(DIGITS / f"{name}.toml")))
+    browser.set_window_size(1366, 768)
+    browser.get(target.as_uri())
+    assert browser.title == f"digits_{name} - bramcast"
+    wide, seen = browser.execute_script(
+        "return [document.documentElement.scrollWidth, window.innerWidth]"
+    )
+    assert wide <= seen  # a laptop needs no horizontal scrolling
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('svg')].map(s => {"
+        " const b = s.getBoundingClientRect(); return [b.width, b.height]; })"
+    )
+    assert len(boxes) > 5 and all(w > 100 and h > 20 for w, h in boxes)
+    # Names in boxes of the graph stay inside their boxes.
+    assert browser.execute_script(
+        "return [...document.querySelectorAll('svg.graph g')].every(g => {"
+        " const r = g.querySelector('rect').getBBox();"
+        " return [...g.querySelectorAll('text')].every("
+        "  t => t.getBBox().x + t.getBBox().width <= r.x + r.width); })"
+    )
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
