@@ -15,21 +15,27 @@ BUNDLE_FILE = re.compile(
 )
 
 
-def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
+def replace_folder(
+    target: Path, fill: Callable[[Path], None], ours: re.Pattern[str] = BUNDLE_FILE
+) -> None:
     """Fill a new folder beside ``target`` and put it in its place.
 
     An old bundle stays as it is if ``fill`` raises.
 
+    Args:
+        ours: names of files that may be replaced.
+
     Raises:
         InputError: ``target`` is something else than a bundle, or can't be written.
     """
+    what = "a bundle" if ours is BUNDLE_FILE else "what is written"
     if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file; give a folder for the bundle")
+        raise InputError(f"{target}: is a file; give a folder for {what}")
     if target.is_dir():
-        foreign = sorted(p.name for p in target.iterdir() if not BUNDLE_FILE.fullmatch(p.name))
+        foreign = sorted(p.name for p in target.iterdir() if not ours.fullmatch(p.name))
         if foreign:
             raise InputError(
-                f"{target}: holds {foreign[0]!r}, which is no part of a bundle and would be lost; "
+                f"{target}: holds {foreign[0]!r}, which is no part of {what} and would be lost; "
                 "move it away or give another folder"
             )
     try:

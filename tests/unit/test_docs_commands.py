@@ -1,0 +1,86 @@
+"""Every bramcast command of README and docs runs, in the order of its page, on the digits example.
+
+Where a page says recipe.toml, bundle or weights.pth, a newcomer's folder has such files.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support import DIGITS, ROOT, need
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
+PROGRAM = "from bramcast.cli import main; main()"
+
+
+def commands(page):
+    """The page's indented command lines that begin with bramcast."""
+    for line in page.read_text().splitlines():
+        found = re.match(r"    (?:\S*/)?bramcast (.+)", line)
+        if found:
+            yield found.group(1).split("  #")[0].split("   (")[0].strip()
+
+
+def newcomers_folder(folder):
+    """A folder with the example, and with the example's DS-CNN as one's own network."""
+    shutil.copytree(DIGITS, folder / "examples" / "digits")
+    for name in ("model.py", "inputs.npz"):
+        shutil.copy(DIGITS / name, folder)
+    shutil.copy(DIGITS / "dscnn.pth", folder / "weights.pth")
+    shutil.copy(DIGITS / "dscnn_retrained.pth", folder / "retrained.pth")
+    (folder / "recipe.toml").write_text(
+        '[model]\npython = "model.py:DsCnn"\ncheckpoint = "weights.pth"\ninputs = "inputs.npz"\n'
+    )
+    for name in ("bundle", "build/bundles/dscnn"):
+        run(folder, f"pack recipe.toml -o {name}")
+
+
+def run(folder, line):
+    command = [sys.executable, "-c", PROGRAM, *shlex.split(line)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"bramcast {line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.cosim
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if any(commands(p))], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_the_pages_commands_run(page, tmp_path):
+    need("verilator")
+    newcomers_folder(tmp_path)
+    for line in commands(page):
+        if "--simulator icarus" in line and not shutil.which("iverilog"):
+            need("icarus")
+        run(tmp_path, line)
+
+
+def test_the_pages_have_commands():
+    assert sum(len(list(commands(page))) for page in PAGES) > 12
+
+
+def test_every_key_of_the_manifest_is_explained():
+    from dataclasses import fields
+
+    from bramcast.pack import manifest
+
+    text = (ROOT / "docs" / "manifest.md").read_text()
+    for kind in ("Manifest", "Core", "ImageInfo", "Frame", "Format", "LayerInfo", "NestInfo"):
+        for field in fields(getattr(manifest, kind)):
+            assert f"`{field.name}`" in text, f"{kind}.{field.name}"
+
+
+def test_every_key_of_the_recipe_is_explained():
+    from dataclasses import fields
+
+    from bramcast.pack import recipe
+
+    text = (ROOT / "docs" / "recipe.md").read_text() + (ROOT / "docs" / "images.md").read_text()
+    for section in fields(recipe.Recipe):
+        kind = getattr(recipe, f"{section.name.title()}Section", None)
+        for field in fields(kind) if kind is not None else ():
+            if field.name != "layers":
+                assert re.search(rf"`({section.name}\.)?{field.name}`", text), field.name
