@@ -16,7 +16,7 @@ BUNDLE := build/bundles/$(NAME)
 export BRAMCAST_CACHE ?= $(CURDIR)/build/cache
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test test-slow lint cosim bench synth formal clean
+.PHONY: help setup sim test test-slow lint cosim bench accuracy synth formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,15 @@ lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wal
 
 bench: setup ## speed, as ratios within one run
 	$(BIN)/python bench/speed.py
+
+# ONNX Runtime, 70 MB: only for those who ask.
+$(VENV)/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
+
+RECIPES ?=
+accuracy: $(VENV)/.bench ## accuracy beside ONNX Runtime's int8, of RECIPES="a.toml b.toml" or the usual networks
+	$(BIN)/python bench/accuracy.py $(RECIPES)
 
 # Yosys, nextpnr and z3 from PyPI, 300 MB: only for those who ask.
 $(VENV)/.synth: $(READY)

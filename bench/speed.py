@@ -4,6 +4,7 @@ Ours and theirs are measured in turn, REPEAT times; the table shows the medians.
 """
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -20,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from recipes import DIGITS, shared_recipe
 
 from bramcast.golden.cycles import predict
 from bramcast.golden.machine import Machine, frames_from_arrays, load
 from bramcast.hw import sources as hw_sources
-from bramcast.pack.checkpoint import load_checkpoint, load_module
+from bramcast.pack.checkpoint import load_module
 from bramcast.pack.images import (
     bin_bytes,
     coe_text,
@@ -38,6 +40,7 @@ from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import Core
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import Recipe, read_recipe
+from bramcast.pack.source import read_model
 from bramcast.pack.words import (
     Words,
     from_uint32,
@@ -52,9 +55,10 @@ from bramcast.sim.bench_core import CLOCK_NS
 from bramcast.sim.cosim import core_parameters
 from bramcast.sim.runner import build, cached, run, tool_version, verilator_environment
 
-ROOT = Path(__file__).resolve().parents[1]
-MODELS = Path(os.environ.get("BRAMCAST_MODELS", ROOT.parent / "shared" / "models"))
-EXAMPLES = [ROOT / "examples" / "digits" / name for name in ("mlp.toml", "dscnn.toml")]
+EXAMPLES = [DIGITS / name for name in ("mlp.toml", "dscnn.toml")]
+MLP = (96, 96, 64, 12)  # features and outputs of the named network's layers
+MLP_BATCHES = (64, 256, 1024)
+PARTS = ("simulation", "golden", "packing")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CLOCKS = 8_000_000  # simulated in one measurement
 LONG_FRAME = 10_000  # cycles; in shorter ones Python's work for each beat is what cocotb costs
@@ -240,15 +244,15 @@ def fast_against_bare_loop(case: Case, repeat: int, jobs: int) -> Measured:
 # ------------------------------------------------------------------------------ golden
 
 
-def golden_against_torch(case: Case, repeat: int) -> Measured:
-    """Inferences per second in batches; torch may choose the size of its batches."""
+def golden_against_torch(case: Case, repeat: int, batch: int | None = None) -> Measured:
+    """Inferences per second: both in batches of this size, or golden on many samples at once.
+
+    Then torch may choose the size of its batches.
+    """
     torch.set_num_threads(1)
-    recipe = case.recipe
-    module = load_module(recipe.model.python, recipe.path.parent)
-    load_checkpoint(module, recipe.file(recipe.model.checkpoint))
-    module.eval()
-    count = max(512, len(case.x) // 512 * 512)
-    count = 8 * count if case.machine.beats_in < 128 else count
+    module = read_model(case.recipe, case.x.shape[1:]).module.eval()
+    count = batch or max(512, len(case.x) // 512 * 512)
+    count = 8 * count if batch is None and case.machine.beats_in < 128 else count
     x = torch.from_numpy(case.x[np.arange(count) % len(case.x)].astype(np.float32))
     frames = case.frames(count)
 
@@ -265,10 +269,12 @@ def golden_against_torch(case: Case, repeat: int) -> Measured:
             for start in range(0, count, batch):
                 module(x[start : start + batch])
 
-    batches = {size: rate(lambda s=size: forward(s)) for size in (16, 64, 256, count)}  # type: ignore[misc]
+    sizes = (16, 64, 256, count) if batch is None else (batch,)
+    batches = {size: rate(lambda s=size: forward(s)) for size in sizes}  # type: ignore[misc]
     best = max(batches, key=lambda size: batches[size])
+    both = " both" if batch is not None else ""
     return measure(
-        f"golden / torch eager float32, batches of {best}",
+        f"golden / torch eager float32,{both} batches of {best}",
         case,
         "inferences/s",
         0.5,
@@ -408,16 +414,19 @@ def packed(recipe: Path, folder: Path) -> Case:
     return Case(read, folder / read.name, load(folder / read.name), read_inputs(recipe).x)
 
 
-def shared_recipe(name: str, folder: Path) -> Path | None:
-    """A recipe for one of the shared models, None where they are absent."""
-    source = MODELS / name
-    if not source.is_dir():
-        return None
-    relative = os.path.relpath(source, folder)
-    recipe = folder / f"{name}.toml"
+def mlp_recipe(folder: Path) -> Path:
+    """The named MLP with random weights and inputs."""
+    pairs = itertools.pairwise(MLP)
+    source = ", ReLU(), ".join(f"Linear({inputs}, {outputs})" for inputs, outputs in pairs)
+    (folder / "mlp.py").write_text(
+        f"from torch.nn import *\n\n\ndef build():\n    return Sequential({source})\n"
+    )
+    torch.manual_seed(0)
+    torch.save(load_module("mlp.py:build", folder).state_dict(), folder / "mlp.pth")
+    np.savez(folder / "mlp.npz", x=torch.randn(max(MLP_BATCHES), MLP[0]).numpy())
+    recipe = folder / f"mlp_{'_'.join(map(str, MLP))}.toml"
     recipe.write_text(
-        f'[model]\npython = "{relative}/model.py:build"\n'
-        f'checkpoint = "{relative}/weights.pth"\ninputs = "{relative}/inputs.npz"\n'
+        '[model]\npython = "mlp.py:build"\ncheckpoint = "mlp.pth"\ninputs = "mlp.npz"\n'
     )
     return recipe
 
@@ -439,15 +448,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipes", nargs="*", type=Path, help="networks; those of the page if none")
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--only", default="simulation,golden,packing", help="a choice of these")
+    parser.add_argument("--only", default=",".join(PARTS), help="a choice of these")
     options = parser.parse_args()
     only = options.only.split(",")
+    if not set(only) <= set(PARTS):
+        parser.error(f"--only takes a choice of {', '.join(PARTS)}, separated by commas")
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="bramcast-bench-") as name:
         work = Path(name)
         recipes = options.recipes or [
             *EXAMPLES, *filter(None, [shared_recipe("kws_dscnn_mlperf", work)])
         ]  # fmt: skip
+        if "golden" in only and not options.recipes:
+            mlp = packed(mlp_recipe(work), work / "bundles")
+            print(f"measuring {mlp.name}", file=sys.stderr)
+            rows += [golden_against_torch(mlp, options.repeat, batch) for batch in MLP_BATCHES]
         cases = [packed(recipe, work / "bundles") for recipe in recipes]
         for case in cases:
             print(f"measuring {case.name}", file=sys.stderr)

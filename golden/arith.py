@@ -167,3 +167,33 @@ def exact_product(
     exact = work.array("product.acc", shape, result_dtype)
     np.copyto(exact, total, casting="unsafe")
     return exact
+
+
+def requantizing_matrix(
+    weights: NDArray[np.number],
+    offset: NDArray[np.integer],
+    shift: NDArray[np.integer],
+    bound: int,
+) -> NDArray[np.floating[Any]]:
+    """Weights, biases and shifts as one matrix: its product with [x; 1] lacks only floor and clamp.
+
+    The product is (weights @ x + offset) * 2**-shift. Before the factor every partial sum is an
+    integer of magnitude at most ``bound``; the factor moves the exponent of a whole row, so
+    nothing is rounded with it either.
+
+    Args:
+        weights: integers, carried in any type, [..., rows, taps].
+        offset: bias + half, broadcast against [..., rows, 1].
+        shift: 0..31, broadcast likewise.
+        bound: at least max|x| * the largest row sum of |weights| + max|offset|.
+
+    Returns:
+        [..., rows, taps + 1] in ``product_dtype(bound)``.
+
+    >>> matrix = requantizing_matrix(np.array([[3, -2]]), np.array([[8]]), np.array([[4]]), 1000)
+    >>> matrix, matrix @ np.array([127, -128, 1], np.float32)
+    (array([[ 0.1875, -0.125 ,  0.5   ]], dtype=float32), array([40.3125], dtype=float32))
+    """
+    last = np.broadcast_to(offset, (*weights.shape[:-1], 1))
+    joined = np.concatenate([weights, last], axis=-1, dtype=product_dtype(bound))
+    return np.ascontiguousarray(np.ldexp(joined, -shift))

@@ -6,13 +6,17 @@ independent (a rule of the validator), so they are computed many at a time.
 
 How it gets its speed: the samples of a chunk lie side by side in the last axis of the scratchpad,
 ``[elements, samples]``, so that every address of the hardware is one contiguous row here, and dense
-as well as lane-wise nests become exact matrix products of gathered rows.
+as well as lane-wise nests become exact matrix products of gathered rows. For a number of samples
+the program's addresses become a list of numpy calls on views of one scratchpad, which is kept: as
+many frames again cost these calls and little else.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -20,10 +24,12 @@ from numpy.typing import NDArray
 
 from bramcast.golden.arith import (
     FLOAT32_EXACT,
+    FLOAT64_EXACT,
     Workspace,
     exact_product,
     product_dtype,
     requantize_in_place,
+    requantizing_matrix,
     wrap32,
 )
 from bramcast.golden.groups import Groups, layer_pixels
@@ -43,12 +49,14 @@ from bramcast.pack.manifest import (
 from bramcast.pack.words import Words, unpack_bias, unpack_lanes
 
 Progress = Callable[[int], None]
+_Step = Callable[[], object]  # a call on views of a chunk
 
 _CHUNK_BYTES = 1 << 22  # scratchpads of one chunk of samples
 _BLOCK_BYTES = 1 << 21  # intermediate arrays of one block of pixels
 _MAX_CHUNK = 512
 _CACHED_ENTRIES = 1 << 23  # gather indices and weights that are kept ready, per machine
 _TAPS_AT_ONCE = 1 << 12
+_KEPT_CHUNKS = 2  # numbers of samples whose steps are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,9 @@ class _Chunk:
     beats: NDArray[np.int64]  # [beats, samples]
     kept: dict[int, NDArray[np.int32]]  # descriptor -> [samples, rows, LANES]
     work: Workspace
-
-    @property
-    def samples(self) -> int:
-        return int(self.words.shape[2])
+    samples: int
+    frame: NDArray[np.integer]  # where the frames go, [samples, runs, run]
+    steps: list[_Step]
 
 
 def _affine(counts: tuple[int, ...], steps: tuple[int, ...]) -> NDArray[np.int64]:
@@ -148,6 +155,15 @@ class _Epilogue:
         half = (np.int64(1) << shift) >> 1
         largest = bound + int(np.abs(bias).max()) + int(half.max())
         self.wraps = bound >= 1 << 31
+        # Are floats exact up to the clamped result? A table needs integers.
+        self.fused = (
+            largest < FLOAT64_EXACT
+            and product_dtype(largest) == product_dtype(bound)
+            and not (self.wraps or nest.table)
+            and nest.lo < FLOAT32_EXACT
+            and nest.hi > -FLOAT32_EXACT
+        )
+        self.largest = largest
         self.dtype: type[np.integer] = np.int32 if largest < 1 << 31 else np.int64
         self.offset = (bias + half).astype(self.dtype)[:, :, None]  # [groups, width, 1]
         self.shift = shift.astype(self.dtype)[:, :, None]
@@ -202,38 +218,62 @@ class _Epilogue:
             values = self.lookup[values.astype(np.uint8)]
         if place.groups.stop == nest.counts[0] and nest.tail < lanes:
             values[:, -1, nest.tail :] = 0
-        if nest.stream:
-            self._send(chunk, values, place)
-        elif place.subs > 1:
-            self._write(chunk, values, place)
-        elif isinstance(place.to, slice):
-            np.copyto(chunk.subs[place.to].reshape(values.shape), values, casting="unsafe")
+        for step in self._put(chunk, values, place):
+            step()
+
+    def floats(self, chunk: _Chunk, values: NDArray[np.floating], place: _Place) -> Iterator[_Step]:
+        """Steps that take (acc + offset) * 2**-shift [pixels, groups, lanes, samples] on."""
+        nest, kind = self.nest, values.dtype.type
+        # Bounds that a float rounds are beyond every number here.
+        yield partial(values.clip, kind(nest.lo), kind(nest.hi), values)
+        if nest.lo < 0:  # else the conversion to integers rounds down as well
+            yield partial(np.floor, values, values)
+        if place.groups.stop == nest.counts[0] and nest.tail < place.lanes:
+            yield partial(values[:, -1, nest.tail :].fill, 0)
+        yield from self._put(chunk, values, place)
+
+    def _put(self, chunk: _Chunk, values: NDArray[np.number], place: _Place) -> Iterator[_Step]:
+        """Steps that take results [pixels, groups, lanes, samples] to their place."""
+        if self.nest.stream:
+            yield from self._send(chunk, values, place)
         else:
-            flat = values.reshape(len(place.to), lanes, -1)
-            chunk.subs[place.to] = flat.astype(chunk.subs.dtype)
+            yield self._write(chunk, values, place)
         if chunk.kept:
-            self._keep(chunk, values, place)
+            yield partial(self._keep, chunk, values, place)
 
-    def _write(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
-        """Groups of several sub-words to the scratchpad."""
-        n, subs, samples = values.shape[0] * values.shape[1], place.subs, chunk.samples
-        parts = values.reshape(n, -1, self.groups.lanes, samples)[:, :subs]
-        if isinstance(place.to, slice):
-            target = chunk.subs[place.to.start :]
-            strides = (place.to.step * target.strides[0], *target.strides)
-            np.copyto(as_strided(target, parts.shape, strides), parts, casting="unsafe")
-        else:
-            chunk.subs[place.to[:, None] + np.arange(subs)] = parts.astype(chunk.subs.dtype)
+    def _write(self, chunk: _Chunk, values: NDArray[np.number], place: _Place) -> _Step:
+        """The step that takes results to the scratchpad."""
+        # Integers may go to any type; of floats only those that it holds have defined bits.
+        signed = self.nest.lo < 0 and np.issubdtype(values.dtype, np.floating)
+        subs = chunk.subs.view(f"{'i' if signed else 'u'}{chunk.subs.itemsize}")
+        if place.subs > 1:
+            shape = (*values.shape[:2], -1, self.groups.lanes, chunk.samples)
+            values = values.reshape(shape)[:, :, : place.subs]
+        if not isinstance(place.to, slice):
+            to = place.to.reshape(values.shape[:2])
+            if place.subs > 1:
+                to = to[:, :, None] + np.arange(place.subs)
+            return partial(_scatter, subs, to, values)
+        target = subs[place.to.start :]
+        step = place.to.step * target.strides[0]
+        strides = (values.shape[1] * step, step, *target.strides[place.subs == 1 :])
+        return partial(
+            np.copyto, as_strided(target, values.shape, strides), values, casting="unsafe"
+        )
 
-    def _send(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
+    def _send(self, chunk: _Chunk, values: NDArray[np.number], place: _Place) -> Iterator[_Step]:
+        """Steps that take results to the stream."""
         for i, g in enumerate(range(place.groups.start, place.groups.stop)):
             lanes = self.groups.valid(g)
             first = self.beat + g * self.groups.pixels * self.groups.width
             run = slice(first + place.pixels.start * lanes, first + place.pixels.stop * lanes)
-            chunk.beats[run] = values[:, i, :lanes].reshape(-1, chunk.samples)
+            target = chunk.beats[run].reshape(-1, lanes, chunk.samples)
+            yield partial(np.copyto, target, values[:, i, :lanes], casting="unsafe")
 
-    def _keep(self, chunk: _Chunk, values: NDArray[np.integer], place: _Place) -> None:
+    def _keep(self, chunk: _Chunk, values: NDArray[np.number], place: _Place) -> None:
         kept, lanes, subs = chunk.kept[self.index], self.groups.lanes, place.subs
+        if np.issubdtype(values.dtype, np.floating):
+            values = values.astype(np.int64)
         if not self.nest.stream:
             values = values.astype(chunk.words.dtype)  # the bits, as they lie in the word
         for i, g in enumerate(range(place.groups.start, place.groups.stop)):
@@ -241,6 +281,12 @@ class _Epilogue:
             run = slice(first + place.pixels.start * subs, first + place.pixels.stop * subs)
             rows = values[:, i, : subs * lanes].reshape(-1, lanes, chunk.samples)
             kept[:, run] = np.moveaxis(rows, 2, 0)
+
+
+def _scatter(
+    target: NDArray[np.integer], rows: NDArray[np.int64], values: NDArray[np.number]
+) -> None:
+    target[rows] = values.astype(target.dtype)
 
 
 class _Taps:
@@ -335,19 +381,17 @@ class _Rows:
         plain = start + step * np.arange(m)[:, None] + np.arange(n)
         return cls((m, n), start, step, None if np.array_equal(rows, plain) else rows)
 
-    def read(self, source: NDArray[np.integer], work: Workspace) -> NDArray[np.integer]:
-        """[m, n, ...] from ``source`` [rows, ...]."""
+    def bind(
+        self, source: NDArray[np.integer], work: Workspace
+    ) -> tuple[NDArray[np.integer], _Step | None]:
+        """[m, n, ...] from ``source`` [rows, ...], and the step that brings it up to date."""
         shape = (*self.shape, *source.shape[1:])
         if self.index is None:
             row = source.strides[0]
             strides = (self.step * row, *source.strides)
-            view: NDArray[np.integer] = as_strided(
-                source[self.start :], shape, strides, writeable=False
-            )
-            return view
+            return as_strided(source[self.start :], shape, strides, writeable=False), None
         out: NDArray[np.integer] = work.array("gather", shape, source.dtype.type)
-        np.take(source, self.index, axis=0, out=out, mode="clip")
-        return out
+        return out, partial(source.take, self.index, 0, out, "clip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +422,7 @@ class _Multiply:
         self._matrices: dict[tuple[int | bytes, ...], NDArray[np.floating]] = {}
         pixels_at_once, groups_at_once = self._block_shape()
         taps = list(_ranges(self.taps.count, _TAPS_AT_ONCE))
+        self.fused = self.out.fused and len(taps) == 1
         self.blocks: list[_Block] = []
         for groups in self.out.ranges(groups_at_once):
             for pixels in _ranges(nest.counts[1] * nest.counts[2], pixels_at_once):
@@ -395,9 +440,43 @@ class _Multiply:
     def _product(self, place: _Place, taps: slice) -> _Product:
         raise NotImplementedError
 
+    def _source(self, chunk: _Chunk, place: _Place) -> NDArray[np.integer]:
+        """The scratchpad in the rows that products name."""
+        raise NotImplementedError
+
+    def _arranged(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Rows as the product's right side [..., taps, samples]; a view."""
+        raise NotImplementedError
+
+    def _results(self, total: NDArray[Any], place: _Place) -> NDArray[Any]:
+        """A product as [pixels, groups, lanes, samples]; a view."""
+        raise NotImplementedError
+
     def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
         """Accumulators [pixels, groups, lanes, samples], valid until the next call."""
-        raise NotImplementedError
+        x, gather = product.rows.bind(self._source(chunk, place), chunk.work)
+        if gather is not None:
+            gather()
+        acc = exact_product(self._arranged(x), product.matrix, self.bound, chunk.work)
+        return self._results(acc, place)
+
+    def _fused(self, chunk: _Chunk, place: _Place, product: _Product) -> Iterator[_Step]:
+        """Steps from the scratchpad to the results, bias and shift within the product."""
+        work, matrix = chunk.work, product.matrix
+        x, gather = product.rows.bind(self._source(chunk, place), work)
+        if gather is not None:
+            yield gather
+        x = self._arranged(x)
+        floats = work.array(
+            "product.x", (*x.shape[:-2], x.shape[-2] + 1, chunk.samples), matrix.dtype.type
+        )
+        lead = np.broadcast_shapes(matrix.shape[:-2], x.shape[:-2])
+        shape = (*lead, matrix.shape[-2], chunk.samples)
+        total = work.array("product.y", shape, matrix.dtype.type)
+        yield partial(np.copyto, floats[..., :-1, :], x, casting="unsafe")
+        yield partial(floats[..., -1, :].fill, 1)
+        yield partial(np.matmul, matrix, floats, total)
+        yield from self.out.floats(chunk, self._results(total, place), place)
 
     def _kept(self, product: _Product, new_matrix: bool) -> _Product:
         entries = product.matrix.size if new_matrix else 0
@@ -406,17 +485,27 @@ class _Multiply:
         self.machine.budget.left -= entries
         return product
 
-    def run(self, chunk: _Chunk) -> None:
+    def bind(self, chunk: _Chunk) -> Iterator[_Step]:
         for block in self.blocks:
-            total: NDArray[np.integer] | None = None
-            for i, taps in enumerate(block.taps):
-                ready = block.products[i] if block.products else self._product(block.place, taps)
-                acc = self._multiply(chunk, block.place, ready)
-                if len(block.taps) > 1:
-                    acc = acc.copy() if total is None else np.add(total, acc, out=total)
-                total = acc
-            self._matrices.clear()
-            assert total is not None
+            if self.fused and block.products:
+                yield from self._fused(chunk, block.place, block.products[0])
+            else:
+                yield partial(self._run, chunk, block)
+
+    def _run(self, chunk: _Chunk, block: _Block) -> None:
+        total: NDArray[np.integer] | None = None
+        for i, taps in enumerate(block.taps):
+            ready = block.products[i] if block.products else self._product(block.place, taps)
+            if self.fused:
+                for step in self._fused(chunk, block.place, ready):
+                    step()
+                continue
+            acc = self._multiply(chunk, block.place, ready)
+            if len(block.taps) > 1:
+                acc = acc.copy() if total is None else np.add(total, acc, out=total)
+            total = acc
+        self._matrices.clear()
+        if total is not None:
             self.out.finish(chunk, total, block.place)
 
 
@@ -442,16 +531,28 @@ class _Dense(_Multiply):
             address = self.taps.weights(place.groups, place.pixels, taps)
             chosen = np.moveaxis(self.machine.steps(self.nest)[address], (1, 3), (0, 2))
             flat = chosen.reshape(len(chosen), -1, chosen.shape[3])  # [pixels, rows, taps]
-            matrix = np.ascontiguousarray(flat[0] if self.taps.one_weight else flat, self.dtype)
+            matrix = self._matrix(flat[0] if self.taps.one_weight else flat, place)
             self._matrices[key] = matrix
         return self._kept(_Product(_Rows.of(rows), matrix), new)
 
-    def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
-        elements = self.machine.readable(chunk, self.nest, 1)[:, 0]
-        x = product.rows.read(elements, chunk.work)
-        acc = exact_product(x, product.matrix, self.bound, chunk.work)
+    def _matrix(self, weights: NDArray[np.integer], place: _Place) -> NDArray[np.floating]:
+        """Weights [..., groups * LANES, taps] as the left side of the product."""
+        if not self.fused:
+            return np.ascontiguousarray(weights, self.dtype)
+        out = self.out
+        offset = out.offset[place.groups].reshape(-1, 1)
+        shift = out.shift[place.groups].reshape(-1, 1)
+        return requantizing_matrix(weights, offset, shift, out.largest)
+
+    def _source(self, chunk: _Chunk, place: _Place) -> NDArray[np.integer]:
+        return self.machine.readable(chunk, self.nest, 1)[:, 0]
+
+    def _arranged(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
+        return x
+
+    def _results(self, total: NDArray[Any], place: _Place) -> NDArray[Any]:
         groups = place.groups.stop - place.groups.start
-        return acc.reshape(len(acc), groups, place.lanes, chunk.samples)
+        return total.reshape(len(total), groups, place.lanes, -1)
 
 
 class _LaneWise(_Multiply):
@@ -503,16 +604,27 @@ class _LaneWise(_Multiply):
             of_pixel = np.zeros_like(pixel) if self.taps.one_weight else pixel
             chosen = self.machine.steps(self.nest)[weights[:, of_pixel, tap], :lanes]
             np.add.at(cells, (pixel, column), np.moveaxis(chosen.astype(self.dtype), 1, 0))
-            matrix = np.ascontiguousarray(np.moveaxis(cells, (0, 1), (2, 3)))
-            self._matrices[key] = matrix  # [groups, lanes, pixels, words]
+            matrix = self._matrix(np.moveaxis(cells, (0, 1), (2, 3)), place)
+            self._matrices[key] = matrix
         return self._kept(_Product(_Rows.of(rows), matrix), new)
 
-    def _multiply(self, chunk: _Chunk, place: _Place, product: _Product) -> NDArray[np.integer]:
-        source = self.machine.readable(chunk, self.nest, place.lanes)
-        words = product.rows.read(source, chunk.work)
-        x = np.swapaxes(words, 1, 2)  # [groups, lanes, words, samples]
-        acc = exact_product(x, product.matrix, self.bound, chunk.work)
-        return np.moveaxis(acc, 2, 0)
+    def _matrix(self, weights: NDArray[np.floating], place: _Place) -> NDArray[np.floating]:
+        """Weights [groups, lanes, pixels, words] as the left side of the product."""
+        if not self.fused:
+            return np.ascontiguousarray(weights)
+        out, lanes = self.out, place.lanes
+        offset = out.offset[place.groups, :lanes, :, None]
+        shift = out.shift[place.groups, :lanes, :, None]
+        return requantizing_matrix(weights, offset, shift, out.largest)
+
+    def _source(self, chunk: _Chunk, place: _Place) -> NDArray[np.integer]:
+        return self.machine.readable(chunk, self.nest, place.lanes)
+
+    def _arranged(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.swapaxes(x, 1, 2)  # [groups, lanes, words, samples]
+
+    def _results(self, total: NDArray[Any], place: _Place) -> NDArray[Any]:
+        return np.moveaxis(total, 2, 0)
 
 
 class _Maximum:
@@ -530,7 +642,10 @@ class _Maximum:
             )
         ]
 
-    def run(self, chunk: _Chunk) -> None:
+    def bind(self, chunk: _Chunk) -> Iterator[_Step]:
+        yield partial(self._run, chunk)
+
+    def _run(self, chunk: _Chunk) -> None:
         for place in self.places:
             lanes = place.lanes
             source = self.machine.readable(chunk, self.nest, lanes)
@@ -568,7 +683,10 @@ class _Gate:
             )
         ]
 
-    def run(self, chunk: _Chunk) -> None:
+    def bind(self, chunk: _Chunk) -> Iterator[_Step]:
+        yield partial(self._run, chunk)
+
+    def _run(self, chunk: _Chunk) -> None:
         machine = self.machine
         factors = replace(self.nest, x_unsigned=self.nest.factor_unsigned)
         for place in self.places:
@@ -633,6 +751,7 @@ class Machine:
                 self._nests.append(_kind(nest)(self, index, nest, self.beats_out))
                 self.beats_out += self._nests[-1].out.beats
         self._work = Workspace()
+        self._chunks: dict[int, _Chunk] = {}
 
     def steps(self, nest: Nest) -> NDArray[np.int8]:
         """Weights as a nest reads them: [steps, LANES * TAPS], dense [steps * TAPS, LANES].
@@ -683,7 +802,12 @@ class Machine:
                 shape = (samples, nest.out.groups.rows, self.core.lanes)
                 kept[nest.out.index] = np.empty(shape, np.int32)
         for part in _ranges(samples, self.chunk):
-            beats[part] = self._run_chunk(frames[part], {i: k[part] for i, k in kept.items()})
+            chunk = self._chunk(len(frames[part]), {i: k[part] for i, k in kept.items()})
+            cut = frames[part].reshape(chunk.frame.shape)
+            np.copyto(chunk.frame, cut, casting="unsafe")
+            for step in chunk.steps:
+                step()
+            beats[part] = chunk.beats.T
             if progress is not None:
                 progress(part.stop)
         results = []
@@ -693,31 +817,35 @@ class Machine:
             results.append(NestResult(nest.out.index, address, kept[nest.out.index]))
         return Results(beats, tuple(results))
 
-    def _run_chunk(
-        self, frames: NDArray[np.integer], kept: dict[int, NDArray[np.int32]]
-    ) -> NDArray[np.int64]:
-        """Output beats [samples, beats] of a few frames."""
-        samples, width = len(frames), self.core.multipliers
+    def _chunk(self, samples: int, kept: dict[int, NDArray[np.int32]]) -> _Chunk:
+        """A scratchpad for so many samples and the program's steps on it."""
+        chunk = None if kept else self._chunks.get(samples)
+        if chunk is not None:
+            return chunk
+        width = self.core.multipliers
         raw: type[np.integer] = np.uint8 if self.core.data_bits == 8 else np.uint16
-        words: NDArray[np.integer] = self._work.array(
-            "scratch", (self.zero_word + 1, width, samples), raw
-        )
+        words: NDArray[np.integer] = np.empty((self.zero_word + 1, width, samples), raw)
         words[self.zero_word] = 0
         subs = words.reshape(-1, self.core.lanes, samples)
-        chunk = _Chunk(words, subs, np.empty((self.beats_out, samples), np.int64), kept, self._work)
         run, runs, lead = self.frame.run, self.frame.runs, self.frame.lead
         per_run = self.frame.span(width)
-        target = chunk.words[self.frame.result_base :][: runs * per_run]
+        target = words[self.frame.result_base :][: runs * per_run]
         rows = target.reshape(runs, per_run * width, samples)
+        frame = rows[:, lead : lead + run].transpose(2, 0, 1)
+        beats = np.empty((self.beats_out, samples), np.int64)
+        chunk = _Chunk(words, subs, beats, kept, self._work, samples, frame, [])
         unit = max(self.core.lanes, self.core.taps)
-        rows[:, :lead] = 0
-        rows[:, lead + run : self.frame.span(unit) * unit] = 0  # what is behind stays as it was
-        # In two steps, because a narrow transposition is cheaper than a wide one.
-        values = np.moveaxis(frames.astype(raw).reshape(samples, runs, run), 0, 2)
-        rows[:, lead : lead + run] = values
+        # What is behind the last element's word stays as it was.
+        for zeros in (rows[:, :lead], rows[:, lead + run : self.frame.span(unit) * unit]):
+            if zeros.size:
+                chunk.steps.append(partial(zeros.fill, 0))
         for nest in self._nests:
-            nest.run(chunk)
-        return chunk.beats.T
+            chunk.steps.extend(nest.bind(chunk))
+        if not kept:
+            while len(self._chunks) >= _KEPT_CHUNKS:
+                del self._chunks[next(iter(self._chunks))]
+            self._chunks[samples] = chunk
+        return chunk
 
 
 _Executed = _Multiply | _Maximum | _Gate

@@ -11,6 +11,7 @@ from bramcast.golden.arith import (
     product_dtype,
     requantize,
     requantize_in_place,
+    requantizing_matrix,
     wrap32,
 )
 
@@ -79,6 +80,30 @@ def test_the_product_refuses_a_type_that_would_round():
         exact_product(np.ones((1, 1), np.int64), np.ones((1, 1), np.float32), 2**24)
     with pytest.raises(ValueError, match="exact in no float type"):
         product_dtype(2**53)
+
+
+@pytest.mark.parametrize("limit", [2**24, 2**53])
+@pytest.mark.parametrize("shift", [0, 1, 7, 31])
+def test_bias_and_shift_within_the_product_round_nothing(limit, shift):
+    """Sums from -(limit - 1) to limit - 1, whose last bits decide, in any order of addition."""
+    rng = np.random.default_rng(shift)
+    x = np.array([*rng.integers(0, 2, (6, 40)), *rng.integers(1, 3, (2, 40))])
+    weights = rng.integers(-(limit // 32), limit // 32, (9, 8))
+    room = limit - 1 - 2 * np.abs(weights).sum(axis=1)
+    offset = np.where(rng.random(9) < 0.5, room, -room)
+    matrix = requantizing_matrix(weights, offset[:, None], np.full((9, 1), shift), limit - 1)
+    assert matrix.dtype == (np.float32 if limit == 2**24 else np.float64)
+    joined = np.concatenate([x, np.ones((1, 40), np.int64)]).astype(matrix.dtype)
+    expected = [
+        [(sum(int(a) * int(b) for a, b in zip(row, column, strict=True)) + int(o)) >> shift
+         for column in x.T]
+        for row, o in zip(weights, offset, strict=True)
+    ]  # fmt: skip
+    for order in (np.arange(9), np.arange(9)[::-1]):
+        got = np.floor(np.matmul(matrix[:, order], joined[order]))
+        assert got.astype(np.int64).tolist() == expected
+        summed = np.add.reduce(matrix[:, order, None] * joined[order], axis=1)
+        assert np.floor(summed).astype(np.int64).tolist() == expected
 
 
 def test_a_workspace_gives_the_same_memory_again():

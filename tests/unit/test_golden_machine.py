@@ -233,6 +233,49 @@ def test_the_guard_bit_counts_in_8_bit_sums_too(taps, bias, shift):
     assert machine.run(np.array([[255]])).beats.tolist() == [[(acc + bias + 2**29) >> 30]]
 
 
+@pytest.mark.parametrize("bits, taps", [(8, 1031), (8, 1032), (16, 4), (16, 5), (16, 500)])
+@pytest.mark.parametrize("shift, room", [(0, -1), (0, 0), (0, 1), (0, 3), (1, 1), (9, 0)])
+def test_sums_that_end_where_floats_lose_a_bit(bits, taps, shift, room):
+    """127 * 128 * 1032 is just below 2**24; the bias carries the sum to it and beyond."""
+    largest = 127 * taps << (bits - 1)
+    for sign in (1, -1):
+        bias = sign * (2**24 - largest + room) if largest < 2**24 else sign * 3
+        machine = one_nest(1, bits, taps, -127 * sign, bias, shift)
+        x = np.array([[-(1 << (bits - 1))], [-(1 << (bits - 1)) + 1], [-1], [5]])
+        expected = [
+            (-127 * sign * value * taps + bias + ((1 << shift) >> 1)) >> shift
+            for value in x[:, 0].tolist()
+        ]
+        assert machine.run(x).beats[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("lo, hi", [
+    (2**24 + 1, 2**31 - 1), (-(2**31), -(2**24) - 1), (2**30 + 1, 2**30 + 3),
+    (2**24 - 1, 2**24 + 1), (-(2**24) - 1, -(2**24) + 1), (-(2**24) - 1, 2**24 + 1), (3, 4),
+])  # fmt: skip
+def test_clamps_beyond_what_floats_hold(lo, hi):
+    machine = one_nest(1, 8, 2, 3, 1, 0, lo=lo, hi=hi)
+    expected = [min(max(6 * x + 1, lo), hi) for x in (-128, 0, 127)]
+    assert machine.run(np.array([[-128], [0], [127]])).beats[:, 0].tolist() == expected
+
+
+def test_results_of_one_run_leave_nothing_for_the_next(bundle):
+    machine = load(bundle)
+    rng = np.random.default_rng(4)
+    given = []
+    for i, samples in enumerate((3, 3, 700, 700, 3, 5, 2, 3, 700, 3)):
+        x = rng.integers(-128, 128, (samples, 3))
+        keep = i % 2 == 1
+        results = machine.run(x, keep_layers=keep)
+        assert np.array_equal(results.beats, by_hand(x))
+        hidden = np.clip((x @ W1.T + B1 + 1) >> 1, 0, 127)
+        if keep:
+            given.append((results.nests[0].words, hidden))
+        given.append((results.beats, by_hand(x)))
+    for got, expected in given:  # what was returned stays, too
+        assert np.array_equal(got.reshape(len(got), -1)[:, : expected.shape[1]], expected)
+
+
 @pytest.mark.parametrize("lanes, taps", [(4, 2), (2, 4), (1, 8)])
 def test_a_core_with_taps_multiplies_neighbours(lanes, taps):
     """5 inputs in steps of TAPS, zeros behind them; 3 outputs in groups of LANES."""
