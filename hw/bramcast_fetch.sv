@@ -150,6 +150,10 @@ module bramcast_fetch #(
       assign result_base = index_q3 == 5'(bramcast_pkg::NEST_RESULT_BASE_WORD) && result_moves_q;
       assign word_o      = word + (act_base ? act_offset_q : result_base ? result_offset_q : 32'd0);
 
+      // The descriptor behind the LOOP: when its word 30 is here, word 31 has been addressed.
+      logic [ADDRESS_BITS-6:0] index_base;
+      assign index_base = address_q[ADDRESS_BITS-1:5];
+
       always_ff @(posedge clk) begin
         if (opcode_here) begin
           loop_q         <= loop_opcode;
@@ -187,10 +191,6 @@ module bramcast_fetch #(
           inside_q <= 1'b0;
         end
       end
-
-      // The descriptor behind the LOOP: when its word 30 is here, word 31 has been addressed.
-      logic [ADDRESS_BITS-6:0] index_base;
-      assign index_base = address_q[ADDRESS_BITS-1:5];
     end else begin : g_no_loop
       assign loop_opcode = 1'b0;
       assign is_loop     = 1'b0;

@@ -115,7 +115,85 @@ def lower(
         else:
             factors = not signed[0] and op.kind == "product"
             _lanewise(graph, layout, program, op, q, unsigned, wide, factors)
+    share_parts(program)
     return program
+
+
+# --- weights that are part of others -----------------------------------------------------------
+
+
+def share_parts(program: Program) -> None:
+    """Drop the weights of dense nests that are a part of every group of another one's.
+
+    So the first step of a recurrent layer, which has no state, reads the words of the others.
+    """
+    blocks = program.weights.rows
+    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in blocks])])
+    number = {int(start): i for i, start in enumerate(starts[:-1])}
+    groups: dict[int, int] = {}  # of a block that is read group by group, step by step
+    for lowered in program.nests:
+        nest = lowered.nest
+        if _weightless(nest):
+            continue
+        index = number.get(nest.weight_base >> nest.narrow)
+        assert index is not None, "weights are read from a block's beginning"
+        plain = not (nest.lanewise or nest.narrow) and _steps(nest) * nest.counts[0] == len(
+            blocks[index]
+        )
+        if not plain or groups.get(index, nest.counts[0]) != nest.counts[0]:
+            groups[index] = 0
+        else:
+            groups[index] = nest.counts[0]
+    home: dict[int, tuple[int, int]] = {}  # block: the one it is a part of, and from which step
+    order = sorted((i for i in groups if groups[i]), key=lambda i: -len(blocks[i]))
+    for place_, small in enumerate(order):
+        for large in order[:place_]:
+            if large not in home and groups[large] == groups[small]:
+                at = _inside(blocks[small], blocks[large], groups[small])
+                if at is not None:
+                    home[small] = (large, at)
+                    break
+    if not home:
+        return
+    kept = [i for i in range(len(blocks)) if i not in home]
+    new = dict(zip(kept, np.cumsum([0] + [len(blocks[i]) for i in kept]).tolist(), strict=False))
+    for n, lowered in enumerate(program.nests):
+        nest = lowered.nest
+        if _weightless(nest):
+            continue
+        index = number[nest.weight_base >> nest.narrow]
+        large, at = home.get(index, (index, 0))
+        steps = nest.weight_steps
+        if index in home and nest.counts[0] > 1:
+            steps = (len(blocks[large]) // groups[large], *steps[1:])
+        moved = replace(nest, weight_base=(new[large] + at) << nest.narrow, weight_steps=steps)
+        program.nests[n] = replace(lowered, nest=moved)
+    program.weights = Blocks()
+    for i in kept:
+        program.weights.add(blocks[i])
+
+
+def _weightless(nest: Nest) -> bool:
+    return nest.max or nest.product
+
+
+def _steps(nest: Nest) -> int:
+    """Weight words of one group of a dense nest."""
+    return int(np.prod(nest.counts[3:]))
+
+
+def _inside(small: IntArray, large: IntArray, groups: int) -> int | None:
+    """From which step on every group of ``large`` has the words of ``small``'s, if it has."""
+    parts = small.reshape(groups, -1, small.shape[1])
+    whole = large.reshape(groups, -1, large.shape[1])
+    more = whole.shape[1] - parts.shape[1]
+    if more <= 0:
+        return None
+    firsts = np.flatnonzero((whole[0, : more + 1] == parts[0, 0]).all(axis=1))
+    for at in firsts.tolist():
+        if np.array_equal(whole[:, at : at + parts.shape[1]], parts):
+            return at
+    return None
 
 
 # --- dense -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bramcast.pack.activations import Activation
 from bramcast.pack.errors import RangeError
 from bramcast.pack.fold import known_bounds
-from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
 from bramcast.pack.qformat import QFormat
 
 ACC_LIMIT = 1 << 31
@@ -345,8 +345,55 @@ def quantize(
                 break
             result[op.name] = _with_table(formats, op, made)
         if not changed:
+            _share_steps(graph, formats, result)
             return result
     raise AssertionError("formats do not settle")
+
+
+def _share_steps(graph: Graph, formats: Formats, made: dict[str, QuantizedOp]) -> None:
+    """Give a time step that reads a part of what the others read, as the first one, their integers.
+
+    Without a state its channels might take other formats, and its weights would be stored again.
+    """
+    for ops in _twins(graph):
+        dense = [op for op in ops if op.kind == "dense" and op.groups == 1]
+        if not dense:
+            continue
+        whole = max(dense, key=lambda op: op.weight.shape[1])
+        of = made[whole.name]
+        for op in dense:
+            columns = _columns_of(op, whole)
+            mine = made[op.name]
+            if columns is None or not np.array_equal(op.bias, whole.bias):
+                continue
+            fractions = {formats.of(t).frac for o in (op, whole) for t in graph.owners(o.view)}
+            same = (mine.lo, mine.hi, mine.out, mine.weight_bits) == (
+                of.lo, of.hi, of.out, of.weight_bits
+            )  # fmt: skip
+            if len(fractions) > 1 or not same:
+                continue
+            weight = np.zeros(op.weight.shape, np.int64)
+            used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
+            weight[:, used] = of.weight[:, columns]
+            made[op.name] = replace(
+                mine, weight=weight, bias=of.bias, shift=of.shift, bound=of.bound
+            )
+
+
+def _columns_of(op: Op, whole: Op) -> slice | None:
+    """Where ``whole`` has the weights of what ``op`` reads, if it has, and reads more."""
+    used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
+    more = whole.weight.shape[1] - used.size
+    if op.weight.shape[0] != whole.weight.shape[0] or more <= 0 or not used.size:
+        return None
+    if op.weight.shape[2:] != whole.weight.shape[2:]:
+        return None
+    weight = op.weight[:, used]
+    for first in range(more + 1):
+        columns = slice(first, first + used.size)
+        if np.array_equal(weight, whole.weight[:, columns]):
+            return columns
+    return None
 
 
 def _with_table(formats: Formats, op: Op, made: QuantizedOp) -> QuantizedOp:

@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bramcast.pack.errors import InputError, RecipeError
@@ -81,20 +81,27 @@ class QuantizeSection:
     layers: dict[str, LayerSection] = Field(default_factory=dict)
 
 
+def _needed(value: Any) -> Any:
+    return None if value == "auto" else value
+
+
+Depth = Annotated[int | None, BeforeValidator(_needed)]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class CoreSection:
-    """[core]: what the core is synthesized with. Depths that are absent are what is needed."""
+    """[core]: what the core is synthesized with. Depths: absent or "auto" is what is needed."""
 
     lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
     taps: Literal[1, 2, 4, 8] = 1
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
     narrow: bool | None = None
     gates: bool | None = None
-    program_depth: int | None = Field(default=None, ge=64, le=1 << 24, multiple_of=32)
-    weights_depth: int | None = Field(default=None, ge=1, le=1 << 24)
-    bias_depth: int | None = Field(default=None, ge=1, le=1 << 24)
-    table_depth: int | None = Field(default=None, ge=0, le=1 << 24, multiple_of=256)
-    scratch_depth: int | None = Field(default=None, ge=1, le=1 << 24)
+    program_depth: Depth = Field(default=None, ge=64, le=1 << 24, multiple_of=32)
+    weights_depth: Depth = Field(default=None, ge=1, le=1 << 24)
+    bias_depth: Depth = Field(default=None, ge=1, le=1 << 24)
+    table_depth: Depth = Field(default=None, ge=0, le=1 << 24, multiple_of=256)
+    scratch_depth: Depth = Field(default=None, ge=1, le=1 << 24)
 
     @property
     def drain(self) -> int:

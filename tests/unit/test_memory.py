@@ -1,0 +1,417 @@
+"""How memories lie in block RAMs: shapes and counts of data sheets, the search, real networks."""
+
+import json
+import random
+import re
+import shlex
+from functools import cache
+
+import pytest
+from support import DIGITS, ROOT, model_recipe, write_recipe
+from typer.testing import CliRunner
+
+from bramcast.cli.app import app
+from bramcast.golden.machine import load
+from bramcast.pack.devices import FAMILIES, PARTS, Block, Family, LutRam, find_part, plain_family
+from bramcast.pack.errors import InputError
+from bramcast.pack.manifest import Core
+from bramcast.pack.memory import core_memories, place_bundle, weight_use
+from bramcast.pack.mix import best_mix, lut_mix
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+
+SEVEN = FAMILIES["7series"]
+
+# --- data sheets -------------------------------------------------------------------------------
+
+# Block RAMs as the data sheets count them: 36 Kb (AMD), 18 Kb (Lattice, Gowin), M10K, M9K, 4 Kb.
+DATA_SHEETS = {
+    "xc7a35t": 50, "xc7a100t": 135, "xc7a200t": 365, "xc7s50": 75, "xc7z010": 60, "xc7z020": 140,
+    "xc7k325t": 445, "xczu3": 216, "xczu7": 312, "xczu9": 912, "xcku5p": 480,
+    "lfe5u-25": 56, "lfe5u-45": 108, "lfe5u-85": 208, "hx1k": 16, "hx8k": 32, "up5k": 30,
+    "gw1nr-9": 26, "gw2a-18": 46, "5ceba4": 308, "5csema5": 397, "5cseba6": 553,
+    "ep4ce22": 66, "ep4ce115": 432,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, blocks", DATA_SHEETS.items())
+def test_parts_have_the_blocks_of_the_data_sheet(name, blocks):
+    part = find_part(name)
+    assert part.count == (2 * blocks if part.family.unit == "RAMB18" else blocks)
+
+
+SHAPES = {
+    "RAMB36E1": "32Kx1 16Kx2 8Kx4 4Kx9 2Kx18 1Kx36 512x72",  # UG473
+    "RAMB18E1": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",
+    "DP16KD": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",
+    "SB_RAM40_4K": "256x16 512x8 1Kx4 2Kx2",
+    "M10K": "8Kx1 4Kx2 2Kx5 1Kx10 512x20 256x40",
+    "M9K": "8Kx1 4Kx2 2Kx4 1Kx9 512x18 256x36",
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_blocks_have_the_shapes_of_the_data_sheet(name):
+    blocks = [b for f in FAMILIES.values() for b in f.blocks if b.name == name]
+    assert len(blocks) == 1
+    expected = set()
+    for text in SHAPES[name].split():
+        depth, width = text.split("x")
+        expected.add((int(width), int(depth.replace("K", "")) * (1024 if "K" in depth else 1)))
+    assert set(blocks[0].shapes) == expected
+
+
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("xc7z020clg400-1", "xc7z020"),
+        ("XCZU3EG-SBVA484-1-E", "xczu3"),
+        ("xc7s100fgga484", "xc7s100"),
+        ("LFE5UM-45F-8BG381C", "lfe5u-45"),
+        ("ice40-hx8k", "hx8k"),
+        ("EP4CE22F17C6", "ep4ce22"),
+        ("5CSEBA6U23I7", "5cseba6"),
+    ],
+)
+def test_package_and_speed_grade_may_follow(name, part):
+    assert find_part(name) is PARTS[part]
+
+
+@pytest.mark.parametrize("name", ["xc7z01", "xczu48dr", "xc7z0200", "hx8", "", "7serie"])
+def test_unknown_parts_are_refused_with_what_is_near(name):
+    with pytest.raises(InputError, match="no such part"):
+        find_part(name)
+
+
+# --- mixes worked out by hand ------------------------------------------------------------------
+
+BY_HAND = [
+    # family, bits, words, units, LUTs, what
+    ("7series", 72, 512, 2, 0, "512x72 exactly"),
+    ("7series", 36, 512, 1, 0, "a RAMB18 512x36 exactly"),
+    ("7series", 64, 512, 2, 0, "one 512x72"),
+    ("7series", 128, 512, 4, 0, "two 512x72: a third of 16 bits would need a block, too"),
+    ("7series", 128, 1024, 8, 0, "3 x 1Kx36 and one 1Kx18 hold 126: 2 bits go on"),
+    ("7series", 128, 2048, 15, 0, "14 x 2Kx9 hold 126 bits, the last two a RAMB18"),
+    ("7series", 128, 4096, 29, 0, "14 x 4Kx9 and 2 bits of a RAMB18 8Kx2"),
+    ("7series", 9, 4096, 2, 0, "4Kx9 exactly"),
+    ("7series", 1, 32768, 2, 0, "32Kx1 exactly"),
+    ("7series", 32, 32, 0, 24, "6 RAM32M: 36 bits of 32 words"),
+    ("7series", 6, 64, 0, 8, "2 RAM64M: 6 bits of 64 words"),
+    ("7series", 36, 544, 1, 24, "512x36, and 32 words in 6 RAM32M"),
+    ("ecp5", 36, 512, 1, 0, "PDPW 512x36"),
+    ("ecp5", 128, 2048, 15, 0, "14 x 2Kx9 and 2 bits"),
+    ("ice40", 16, 256, 1, 0, "256x16"),
+    ("ice40", 128, 2048, 64, 0, "2Kx2: no bit is left over"),
+    ("ice40", 8, 768, 2, 0, "512x8, and 256x16 for the rest"),
+    ("cyclonev", 40, 256, 1, 0, "256x40"),
+    ("cyclonev", 80, 512, 4, 0, "512x20"),
+    ("cyclone4", 36, 256, 1, 0, "256x36"),
+    ("gowin", 72, 512, 2, 0, "512x36"),
+]
+
+
+@pytest.mark.parametrize("family, bits, words, units, luts, what", BY_HAND)
+def test_mix_is_the_one_found_by_hand(family, bits, words, units, luts, what):
+    mix = best_mix(FAMILIES[family], bits, words)
+    assert (mix.units, mix.luts) == (units, luts), f"{mix.text()}; by hand: {what}"
+
+
+def test_bits_of_a_mix_add_up():
+    mix = best_mix(SEVEN, 128, 512)  # two of 72 bits: 16 columns of 512 words left over
+    assert (mix.bits, mix.parity, mix.columns, mix.rows) == (2 * 36864, 0, 16 * 512, 0)
+    mix = best_mix(plain_family(SEVEN), 32, 1000)  # 1024x32: parity and 24 words left over
+    assert (mix.bits, mix.parity, mix.columns, mix.rows) == (36864, 4096, 0, 24 * 32)
+    mix = lut_mix(SEVEN, 66, 16)  # 11 RAM32M: 44 LUTs of 64 bits
+    assert (mix.luts, mix.bits, mix.rows) == (44, 44 * 64, 44 * 64 - 66 * 16)
+
+
+@pytest.mark.parametrize("behind, units", [(1, 128), (2, 128), (4, 89)])
+def test_blocks_behind_each_other_are_limited(behind, units):
+    # 16Kx2 for each two bits; 8Kx4 twice is no better; 4Kx9 and what is over in words and bits.
+    mix = best_mix(SEVEN, 128, 12448, behind)
+    assert mix.behind <= behind
+    assert mix.units == units
+
+
+# --- the search against another one ------------------------------------------------------------
+
+
+def cheapest(family, width, depth):
+    """Cost of the cheapest partition into rectangles of all kinds, cell by cell.
+
+    In a partition the first cell that is not covered yet is a rectangle's corner.
+    """
+
+    def fits(w, d):
+        return min(
+            (b.units for b in family.blocks for sw, sd in b.shapes if sw >= w and sd >= d),
+            default=None,
+        )
+
+    @cache
+    def rest(covered):
+        at = next((i for i in range(width) if covered[i] < depth), None)
+        if at is None:
+            return 0
+        # The skyline's lowest column, the leftmost of several.
+        level = min(covered)
+        at = covered.index(level)
+        best = 1 << 30
+        for w in range(1, width - at + 1):
+            if covered[at + w - 1] != level:
+                break
+            for d in range(1, depth - level + 1):
+                cost = fits(w, d)
+                if cost is None:
+                    break
+                after = (*covered[:at], *(level + d,) * w, *covered[at + w :])
+                best = min(best, cost + rest(after))
+        return best
+
+    return rest((0,) * width)
+
+
+TOYS = [
+    (Block("A", 8, ((4, 2), (2, 4), (1, 8)), 1),),
+    (Block("A", 12, ((3, 4), (2, 6)), 2), Block("B", 6, ((3, 2), (1, 6)), 1)),
+    (Block("A", 9, ((9, 1), (4, 2), (2, 4), (1, 8)), 1),),
+    (Block("A", 16, ((5, 2), (2, 8)), 3), Block("B", 4, ((2, 2),), 2)),
+]
+
+
+@pytest.mark.parametrize("blocks", TOYS)
+def test_no_partition_is_cheaper(blocks):
+    """The row is 1 or 2 words here, so that cuts are tried at all or at every second word."""
+    family = Family("toy", "toy", "A", blocks, None, worth=1, mux=0, source="")
+    row = min(d for b in blocks for _, d in b.shapes)
+    for width in range(1, 6):
+        for depth in range(row, 8, row):
+            mix = best_mix(family, width, depth)
+            assert mix.units == cheapest(family, width, depth), (width, depth, mix.text())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("behind", [None, 1, 3])
+def test_pieces_cover_every_bit_once_and_fit_their_shapes(name, behind):
+    family, rng = FAMILIES[name], random.Random(5)
+    for _ in range(12):
+        width, depth = rng.randint(1, 150), rng.choice([rng.randint(1, 900), rng.randint(1, 9000)])
+        mix = best_mix(family, width, depth, behind)
+        area = 0
+        for p in mix.pieces:
+            assert 0 <= p.bit and p.bit + p.width <= width
+            assert 0 <= p.word and p.word + p.depth <= depth
+            if p.block:
+                assert p.shape in p.block.shapes
+                assert p.width <= p.shape[0] and p.depth <= p.shape[1]
+            area += p.width * p.depth
+        assert area == width * depth
+        for i, a in enumerate(mix.pieces):
+            for b in mix.pieces[:i]:
+                apart = a.bit >= b.bit + b.width or b.bit >= a.bit + a.width
+                assert apart or a.word >= b.word + b.depth or b.word >= a.word + a.depth
+        assert mix.bits >= width * depth
+        if behind is None:  # no worse than one shape for all
+            assert mix.units <= min(
+                -(-width // w) * -(-depth // d) * b.units
+                for b in family.blocks
+                for w, d in b.shapes
+            )
+
+
+# --- the core's memories -----------------------------------------------------------------------
+
+
+def test_memories_are_those_of_the_core():
+    core = Core(16, 2, 8, 8, 2, 128, 1000, 40, 512, 300, narrow=True)
+    found = {m.name: (m.width, m.depth, m.copies, m.block) for m in core_memories(core, frames=64)}
+    assert found == {
+        "program": (32, 128, 1, True),
+        "weights": (256, 1000, 1, True),
+        "bias": (72, 40, 1, True),
+        "table": (8, 512, 2, True),
+        "scratchpad": (128, 300, 2, True),
+        "frame FIFO": (130, 64, 1, True),
+        "output FIFO": (66, 32, 1, False),
+        "activation jumps": (14, 16, 1, False),
+        "weight jumps": (12, 16, 1, False),
+        "result jumps": (10, 16, 1, False),
+    }
+
+
+def placed(recipe, folder, device="7series", **options):
+    pack(read_recipe(recipe), folder)
+    machine = load(folder)
+    part = find_part(device)
+    return place_bundle(machine.manifest, machine.program, part, part.family, **options)
+
+
+def test_padding_of_lanes_is_told_from_weights(tmp_path):
+    """96-96-64-12 on 16 lanes: 6 x 96 + 4 x 96 + 64 words, the last 64 with 12 of 16 lanes."""
+    recipe = write_recipe(tmp_path, "Mlp96", "[core]\nweights_depth = 1200\n")
+    placement = placed(recipe, tmp_path / "bundle")
+    weights = placement.of("weights")
+    assert weights.memory.net == 8 * (96 * 96 + 96 * 64 + 64 * 12)
+    assert weights.waste.lanes == 8 * 64 * 4
+    assert weights.waste.other == 0
+    assert weights.waste.spare == (1200 - 1024) * 128
+    w = weights.waste
+    wasted = w.lanes + w.other + w.spare + w.width + w.depth
+    assert weights.memory.net + wasted == weights.bits
+
+
+def test_narrow_weights_count_with_their_bits(tmp_path):
+    extra = '[quantize.layers]\n"0" = { weight_bits = 4 }\n"2" = { weight_bits = 2 }\n'
+    placement = placed(write_recipe(tmp_path, "Mlp96", extra), tmp_path / "bundle")
+    assert placement.of("weights").memory.net == 4 * 96 * 96 + 2 * 96 * 64 + 8 * 64 * 12
+    assert placement.of("weights").waste.other == 0
+
+
+def test_time_steps_share_their_weights(tmp_path):
+    """Two GRU layers of 12 over 7 inputs, two Linear layers: every step reads the same words."""
+    pack(read_recipe(write_recipe(tmp_path, "GruNet")), tmp_path / "bundle")
+    machine = load(tmp_path / "bundle")
+    use = weight_use(machine.manifest, machine.program)
+    assert use.net == 8 * (3 * 12 * (7 + 12) + 3 * 12 * (12 + 12) + 5 * 12 + 4 * 17)
+    assert use.net + use.lanes <= use.used
+
+
+# --- real networks: at least so much of the blocks that hold the weights is weights -------------
+
+REAL = {
+    "kws_mlp_dnn_m_arm": 0.96,
+    "kws_cnn_m_arm": 0.97,
+    "mnist_lenet": 0.94,
+    "ad01_autoencoder_mlperf": 0.97,
+    "vww_mobilenet_mlperf": 0.97,
+    "resnet8_mlperf": 0.93,
+    "kws_dscnn_mlperf": 0.79,  # 22,016 weights: half a block is 4 %
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_weights_of_real_networks_fill_their_blocks(name, tmp_path):
+    recipe = model_recipe(tmp_path, name, extra="[quantize]\ninput_planes = 1\n")
+    weights = placed(recipe, tmp_path / "bundle").of("weights")
+    assert weights.memory.net / 8 > 20_000
+    assert REAL[name] <= weights.fill <= 1
+    without = {"kws_dscnn_mlperf"}
+    assert name in without or weights.fill >= (0.86 if weights.memory.net > 800_000 else 0.83)
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory") / "bundle"
+    pack(read_recipe(DIGITS / "dscnn.toml"), folder)
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["memory", *map(str, arguments)])
+
+
+def test_json_adds_up(bundle):
+    done = run(bundle, "--device", "xc7a35tcpg236-1", "--json", "--frame-depth", 32)
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert (document["device"], document["available"], document["fits"]) == ("xc7a35t", 100, True)
+    assert document["units"] == sum(m["units"] for m in document["memories"])
+    for memory in document["memories"]:
+        pieces = memory["pieces"]
+        assert sum(p["bits"] * p["words"] for p in pieces) == memory["bits"] * memory["words"]
+        if memory["fill"] is not None:
+            wasted = sum(memory["waste_bits"].values())
+            assert memory["net_bits"] + wasted == memory["occupied_bits"]
+    assert "frame FIFO" in [m["name"] for m in document["memories"]]
+
+
+def test_a_core_that_does_not_fit_is_exit_code_1(bundle):
+    done = run(bundle, "--device", "hx1k")
+    assert done.exit_code == 1
+    assert "does not fit" in done.stdout
+
+
+def test_updatemem_takes_no_parity_bits(bundle):
+    document = json.loads(run(bundle, "--device", "xc7z020", "--updatemem", "--json").stdout)
+    for memory in document["memories"]:
+        if memory["name"] in ("program", "weights", "bias"):
+            shapes = {tuple(p["shape"]) for p in memory["pieces"]}
+            assert shapes <= {(32, 1024), (16, 2048), (8, 4096)}
+            assert memory["fill"] <= 8 / 9
+    with pytest.raises(InputError, match="updatemem"):
+        app(["memory", str(bundle), "--device", "ecp5", "--updatemem"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        (["--device", "xc9"], "no such part"),
+        (["--frame-depth", "24"], "power of two"),
+    ],
+)
+def test_wrong_options_are_named(bundle, options, match):
+    with pytest.raises(InputError, match=match):
+        app(["memory", str(bundle), *options], standalone_mode=False)
+
+
+def test_every_family_is_placed_and_listed(bundle):
+    listed = run("--devices").stdout
+    for name, family in FAMILIES.items():
+        assert f"{name}: " in listed
+        done = run(bundle, "--device", name)
+        assert done.exit_code == 0
+        assert all(note in done.stdout for note in family.notes)
+
+
+def test_auto_is_the_depth_that_is_needed(tmp_path):
+    auto = "".join(f'{m}_depth = "auto"\n' for m in ("weights", "bias", "scratch", "program"))
+    cores = []
+    for name, extra in (("absent", ""), ("auto", f"[core]\n{auto}")):
+        recipe = write_recipe(tmp_path / name, "Mlp96", extra)
+        cores.append(pack(read_recipe(recipe), tmp_path / name / "bundle").manifest.core)
+    assert cores[0] == cores[1]
+    assert cores[0].weights_depth == 1024
+
+
+@pytest.mark.slow
+def test_suggestions_are_sorted_and_packed_for_real(bundle):
+    """The layout for 16 x 1 is the bundle's; ``room`` takes no more blocks, one row more does."""
+    recipe = DIGITS / "dscnn.toml"
+    document = json.loads(run(bundle, "--suggest", recipe, "--json").stdout)
+    found = document["suggest"]
+    assert [v["fill"] for v in found] == sorted((v["fill"] for v in found), reverse=True)
+    assert {(v["lanes"], v["taps"]) for v in found} >= {(4, 1), (16, 1), (64, 1), (16, 4)}
+    mine = next(v for v in found if (v["lanes"], v["taps"]) == (16, 1))
+    machine = load(bundle)
+    assert mine["weights_depth"] == machine.core.weights_depth
+    weights = next(m for m in document["memories"] if m["name"] == "weights")
+    assert mine["fill"] == weights["fill"]
+    assert best_mix(SEVEN, 128, mine["room"]).units == weights["units"]
+    assert best_mix(SEVEN, 128, mine["room"] + 512).units > weights["units"]
+    assert min(v["cycles"] for v in found) < mine["cycles"]
+
+
+def test_the_pages_commands_run(tmp_path, monkeypatch):
+    """Every ``bramcast memory`` of docs/memory.md, on the bundle that it names."""
+    text = (ROOT / "docs" / "memory.md").read_text()
+    commands = re.findall(r"^    bramcast (.*?)(?:  +#.*)?$", text, re.M)
+    assert len(commands) >= 3
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for command in commands:
+        words = shlex.split(command)
+        if "--suggest" in words:  # test_suggestions_are_sorted_and_packed_for_real
+            continue
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, f"{command}: {done.output} {done.exception}"
+
+
+def test_lut_ram_is_cut_by_its_rows():
+    ram = LutRam("X", 2, 16, ((4, 16), (2, 32)), 64)
+    assert ram.cost(4, 32) == 4  # two cells of 2 x 32
+    assert ram.cost(4, 40) == 6  # and one of 4 x 16
