@@ -1,7 +1,7 @@
 """bramcast pack: checkpoint and recipe -> bundle."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +9,11 @@ from bramcast.cli.options import Json
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
 from bramcast.pack.descriptor import Nest, unrolled
 from bramcast.pack.errors import ToolError
+from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from bramcast.pack.quantize import QuantizedOp
 
 
 def command(
@@ -52,6 +56,7 @@ def command(
                 "name": layer.name,
                 "op": layer.op,
                 "output_format": str(layer.format.q),
+                "weight_formats": _weight_formats(packed.quantized[layer.name]),
                 "shape": layer.shape,
                 "macs": layer.macs,
                 "source": layer.source,
@@ -80,6 +85,7 @@ def command(
                 "scratch_words": manifest.scratch_words,
                 "core": {name: getattr(manifest.core, name) for name in _CORE_KEYS},
                 "float_accuracy": manifest.float_accuracy,
+                "notes": list(packed.notes),
                 "golden_equals_graph": None if agreement is None else agreement.mismatches == 0,
             }
         )
@@ -87,6 +93,8 @@ def command(
         _print(output, packed, layers, images)
         if agreement is not None:
             say(agreement.text)
+    for note in packed.notes:
+        complain(note)
     if agreement is not None and agreement.mismatches:
         complain("golden and the quantized graph differ: this is a defect of bramcast")
         return 1
@@ -97,6 +105,11 @@ _CORE_KEYS = (
     "lanes", "taps", "data_bits", "weight_bits", "rq", "program_depth", "weights_depth",
     "bias_depth", "table_depth", "scratch_depth",
 )  # fmt: skip
+
+
+def _weight_formats(q: "QuantizedOp") -> list[str]:
+    """The formats that the output channels' weights have, finest last."""
+    return [str(QFormat(q.weight_bits, frac)) for frac in sorted(set(q.weight_frac))]
 
 
 def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> None:

@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 
 _NUMPY = SimpleNamespace(
     exp=np.exp, expm1=np.expm1, log1p=np.log1p, tanh=np.tanh, where=np.where, clip=np.clip,
-    abs=np.abs, erf=np.vectorize(math.erf, otypes=[np.float64]),
+    abs=np.abs, floor=np.floor, erf=np.vectorize(math.erf, otypes=[np.float64]),
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "mish": lambda x, m: x * m.tanh(_softplus(x, m)),
     "clamp": lambda x, m, lo, hi: m.clip(x, lo, hi),
     "scale": lambda x, m, factor, offset: x * factor + offset,
+    "round": lambda x, m, steps: m.floor(x * steps + 0.5) / steps,
 }
 
 # Where a function's least value is looked for; between these points none of them has a dip.

@@ -39,12 +39,16 @@ SUPPORTED = (
     "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), BatchNorm, "
     "ReLU, ReLU6, Hardtanh, clamp, sigmoid, tanh, SiLU, GELU, LeakyReLU, Hardswish, Hardsigmoid, "
     "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to 1, mean over space, add, sub, mul, "
-    "constant scale and offset, GRU, LSTM, RNN, cat, reshape, permute, slice, zero padding, Dropout"
+    "constant scale and offset, floor(x + 0.5), GRU, LSTM, RNN, cat, reshape, permute, slice, "
+    "zero padding, Dropout"
 )
 
 HINTS = {
     name: " (leave it out of forward(): the largest logit stays the largest)"
     for name in ("softmax", "log_softmax", "_softmax", "_log_softmax")
+} | {
+    name: " (the core rounds as torch.floor(x + 0.5) does: write that)"
+    for name in ("ceil", "trunc", "fix", "frac")
 }
 
 MOVES = {
@@ -679,6 +683,10 @@ def _mul(divide: bool) -> Handler:
         factor = np.asarray(_numpy(right), np.float64)
         if divide and not factor.all():
             raise site.refuse("a division by zero")
+        if divide and a.get("rounding_mode") == "floor":
+            return _rounded(state, site, left, 1.0 / factor)
+        if divide and a.get("rounding_mode") is not None:
+            raise site.refuse("a division that rounds towards zero (rounding_mode='floor' is done)")
         return _scale(state, site, left, 1.0 / factor if divide else factor, 0.0)
 
     return handler
@@ -693,6 +701,36 @@ def _product(state: Capture, site: Site, left: IntArray, right: IntArray) -> Int
     pixels = as_pixels(left.shape)
     views = (left.reshape(pixels).copy(), right.reshape(pixels).copy())
     return _add_op(state, site, {"kind": "product", "views": views}, pixels).reshape(left.shape)
+
+
+def _floor(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """floor(x): the rounding of x - 0.5, ties towards +inf, which is what the core does."""
+    return _rounded(state, site, a["self"], 1.0)
+
+
+def _rounded(state: Capture, site: Site, view: IntArray, factor: FloatArray | float) -> Any:
+    """floor(factor * x)."""
+    if (view == ZERO).all():
+        return np.full(view.shape, ZERO, np.int64)
+    numbers = _scale(state, site, view, factor, -0.5)
+    if not isinstance(numbers, np.ndarray):  # a factor of zeros
+        return np.full(view.shape, ZERO, np.int64)
+    state.graph.ops[-1] = replace(state.graph.ops[-1], rounds=0)
+    return numbers
+
+
+def _floor_divide(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """x // constant."""
+    return _mul(True)(state, site, {**a, "rounding_mode": "floor"}, shape)
+
+
+def _round(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """round(x), ties to even: only where there is nothing left to round (see rounding.py)."""
+    if a.get("decimals"):
+        raise site.refuse("round() to decimals (the core rounds to binary fractions)")
+    if (a["self"] == ZERO).all():
+        return a["self"]
+    return _elementwise(state, site, a["self"], {"kind": "round_even"})
 
 
 def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -997,6 +1035,9 @@ HANDLERS: dict[str, Handler] = {
     "rsub": _rsub,
     "mul": _mul(False),
     "div": _mul(True),
+    "floor_divide": _floor_divide,
+    "floor": _floor,
+    "round": _round,
     "neg": _neg,
     "max_pool1d": _max_pool(True),
     "max_pool2d": _max_pool(False),

@@ -59,7 +59,8 @@ def _homogeneous(op: Op) -> bool:
     """Whether a channel of the result may be scaled where it is computed."""
     clips = op.clamp.hi != inf or op.clamp.lo not in (0.0, -inf)
     smooth = getattr(op, "activation", None) is not None
-    return op.kind in _LINEAR and not op.exact and not clips and not smooth
+    rounds = op.rounds is not None
+    return op.kind in _LINEAR and not op.exact and not clips and not smooth and not rounds
 
 
 def _absorbed(graph: Graph, tensor: Tensor) -> bool:
@@ -74,6 +75,7 @@ def _absorbed(graph: Graph, tensor: Tensor) -> bool:
             same = bool((op.view >= tensor.first).all())
             same &= bool((op.view < tensor.first + tensor.elements).all())
             whole = same and _one_channel_each(graph, tensor, op.view)
+            whole &= op.rounds is None
             if not whole or getattr(op, "activation", None) or op.clamp.hi != inf:
                 return False
             if not _absorbed(graph, op.out):

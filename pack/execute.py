@@ -120,6 +120,8 @@ def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
         result = _linear_part(op, operands[0], weight)
     if op.bias.size:
         result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
+    if op.rounds is not None:
+        result = torch.floor(result * 2.0**op.rounds + 0.5) * 2.0**-op.rounds
     return torch.clamp(result, op.clamp.lo, op.clamp.hi)
 
 

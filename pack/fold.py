@@ -23,6 +23,13 @@ from bramcast.pack.graph import (
     is_whole,
     strip_zeros,
 )
+from bramcast.pack.rounding import (
+    on_grid,
+    power_of_two,
+    scaled_around_rounding,
+    settle_rounding,
+    uniform,
+)
 
 POINTWISE = ("scale", "clamp", "function")  # what works on each element by itself
 
@@ -30,15 +37,19 @@ POINTWISE = ("scale", "clamp", "function")  # what works on each element by itse
 def fold(graph: Graph) -> Graph:
     """Fold a captured graph in place and return it."""
     _use_stored_order(graph)
+    settle_rounding(graph)
     while _fold_gate(graph):
         pass
     while _fold_back(graph) or _split_by_use(graph):
         pass
+    settle_rounding(graph)
     while _fold_forward(graph):
         pass
     while left := [op for op in graph.ops if op.kind in POINTWISE]:
         _make_depthwise(graph, left[0])
     _join_products(graph)
+    if any(op.rounds is not None for op in graph.ops):  # what must be exact
+        graph.ops = [_without_zeros(op) for op in graph.ops]
     graph.ops = [_without_repeats(op) for op in graph.ops]
     _shape_input(graph)
     _own_output(graph)
@@ -133,6 +144,9 @@ def _followed(source: Op, op: Op) -> Op | None:
         return None
     if op.clamp != NO_CLAMP:
         if merged.activation is None:
+            limits_fit = (op.clamp.lo, op.clamp.hi)
+            if merged.rounds is not None and not all(on_grid(v, merged.rounds) for v in limits_fit):
+                return None
             merged = replace(merged, clamp=merged.clamp.then(op.clamp))
         else:
             limits = Function("clamp", (op.clamp.lo, op.clamp.hi))
@@ -145,10 +159,8 @@ def _followed(source: Op, op: Op) -> Op | None:
 
 def _uniform(scale: Op) -> Function | None:
     """A scale that is the same for all elements."""
-    factor, offset = scale.weight.flat[0], scale.bias.flat[0]
-    if (scale.weight != factor).any() or (scale.bias != offset).any():
-        return None
-    return Function("scale", (float(factor), float(offset)))
+    same = uniform(scale)
+    return None if same is None else Function("scale", same)
 
 
 def _scaled(source: Op, scale: Op) -> Op | None:
@@ -157,9 +169,21 @@ def _scaled(source: Op, scale: Op) -> Op | None:
         same = _uniform(scale)
         if same is None:
             return None
-        return replace(source, activation=source.activation.then(Activation((same,))))
-    if source.clamp != NO_CLAMP:
+        functions: tuple[Function, ...] = (same,)
+        if scale.rounds is not None:
+            functions += (Function("round", (2.0**scale.rounds,)),)
+        return replace(source, activation=source.activation.then(Activation(functions)))
+    if source.clamp != NO_CLAMP and source.rounds is None and scale.rounds is None:
         return None
+    linear = _times(source, scale)
+    return None if linear is None else scaled_around_rounding(source, scale, linear)
+
+
+def _times(source: Op, scale: Op) -> Op | None:
+    """``source`` with the scale multiplied into its weights and bias, all else as it is."""
+    if source.kind == "clamp" and scale.rounds is not None:
+        ones = np.ones(source.view.shape)
+        source = replace(source, kind="scale", weight=ones, bias=np.zeros(ones.shape))
     order = scale.view.ravel() - source.out.first
     weight, bias = np.empty(order.size), np.empty(order.size)
     weight[order], bias[order] = scale.weight.ravel(), scale.bias.ravel()
@@ -167,6 +191,9 @@ def _scaled(source: Op, scale: Op) -> Op | None:
         shape = source.weight.shape
         factor, offset = weight.reshape(shape), bias.reshape(shape)
         return replace(source, weight=source.weight * factor, bias=source.bias * factor + offset)
+    rounds = scale.rounds is not None or source.rounds is not None
+    if source.kind in ("add", "avgpool") and rounds:
+        return _rounded_sum(source, scale)
     if source.kind not in ("dense", "depthwise"):
         return None
     rows = weight.reshape(source.out.channels, -1), bias.reshape(source.out.channels, -1)
@@ -178,6 +205,16 @@ def _scaled(source: Op, scale: Op) -> Op | None:
         weight=source.weight * factor[:, None, None, None],
         bias=source.bias * factor + offset,
     )
+
+
+def _rounded_sum(source: Op, scale: Op) -> Op | None:
+    """An add or an average with the scale of the rounding behind it."""
+    same = uniform(scale)
+    if same is None or same[0] <= 0 or (source.kind == "add" and power_of_two(same[0]) is None):
+        return None
+    factor, offset = same
+    bias = source.bias if source.bias.size else np.zeros(source.out.channels)
+    return replace(source, weight=source.weight * factor, bias=bias * factor + offset)
 
 
 def _fold_gate(graph: Graph) -> bool:
@@ -203,7 +240,7 @@ def _function_of(graph: Graph, view: IntArray, of: IntArray) -> Activation | Non
     while not np.array_equal(view, of):
         owners = graph.owners(view)
         source = graph.producer(owners[0]) if len(owners) == 1 and (view != ZERO).all() else None
-        if source is None or source.kind not in POINTWISE:
+        if source is None or source.kind not in POINTWISE or source.rounds is not None:
             return None
         before: tuple[Function, ...] = ()
         if source.kind == "scale":
@@ -332,6 +369,8 @@ def known_bounds(graph: Graph) -> dict[int, tuple[float, float]]:
         if len(known) < len(operands) or not known:
             continue
         low, high = min(b[0] for b in known), max(b[1] for b in known)
+        if op.rounds is not None:
+            continue
         if op.kind in ("maxpool", "avgpool") or op.exact:
             found = (low, high)
         elif op.kind == "depthwise" and op.window == Window() and op.weight[0].size == 1:
@@ -377,7 +416,7 @@ def _fold_forward(graph: Graph) -> bool:
     for scale in graph.ops:
         if scale.kind != "scale" or scale.clamp != NO_CLAMP or graph.is_output(scale.out):
             continue
-        if scale.activation is not None:
+        if scale.activation is not None or scale.rounds is not None:
             continue
         readers = graph.consumers(scale.out)
         if len(readers) != 1 or readers[0].kind not in ("dense", "depthwise"):
@@ -536,6 +575,18 @@ def _without_repeats(op: Op) -> Op:
     merged = np.zeros((len(weight), len(first), *weight.shape[2:]))
     np.add.at(merged.transpose(1, 0, 2, 3), place, weight.transpose(1, 0, 2, 3))
     return replace(op, views=(op.view[np.sort(first)],), weight=merged, groups=1)
+
+
+def _without_zeros(op: Op) -> Op:
+    """Weights of channels that are constant zeros must not sway the others' format."""
+    zeros = (op.view == ZERO).all(axis=(1, 2))
+    if op.kind != "dense" or not zeros.any():
+        return op
+    weight = op.weight.copy()
+    per_group = len(weight) // op.groups
+    for group, unused in enumerate(zeros.reshape(op.groups, -1)):
+        weight[group * per_group : (group + 1) * per_group, unused] = 0.0
+    return replace(op, weight=weight)
 
 
 def _drop_dead(graph: Graph) -> None:

@@ -95,6 +95,8 @@ class Op:
             (+1 or -1); empty for maxpool and product.
         bias: float64 [O].
         activation: functions behind the clamp, which become a table.
+        rounds: forward() rounds what is before the clamp to multiples of 2**-rounds, ties towards
+            +inf (None: it does not); the clamp's limits are such multiples, too.
         layer: name of the first operation with the same weights; the same as ``name`` for most.
         twins: what the result is in each time step of an unrolled loop; results that share a name
             here share their format.
@@ -122,6 +124,7 @@ class Op:
     layer: str = ""
     twins: tuple[str, ...] = ()
     copies: tuple[int, ...] = ()
+    rounds: int | None = None
 
     @property
     def view(self) -> IntArray:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.errors import UnsupportedLayer
+from bramcast.pack.formats import Formats
 from bramcast.pack.graph import Graph, IntArray, Op
 from bramcast.pack.plan import Lifetime, place
-from bramcast.pack.quantize import Formats, QuantizedOp
+from bramcast.pack.quantize import QuantizedOp
 from bramcast.pack.reading import (
     LARGEST_COUNT,
     DenseWalk,

@@ -1,6 +1,6 @@
 """The whole road from a recipe to a bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle import replace_folder
+from bramcast.pack.by_hand import is_wide, rules_of
 from bramcast.pack.calibrate import (
     Progress,
     calibrate,
@@ -23,6 +24,7 @@ from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
 from bramcast.pack.fold import fold
+from bramcast.pack.formats import Formats, choose_formats, has_gates
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
 from bramcast.pack.inputs import Inputs, read_inputs
@@ -40,18 +42,13 @@ from bramcast.pack.manifest import (
     manifest_json,
 )
 from bramcast.pack.planes import Planes, can_split, choose_planes, split_input
-from bramcast.pack.qformat import QFormat
-from bramcast.pack.quantize import (
-    Formats,
-    QuantizedOp,
-    choose_formats,
-    has_gates,
-    quantize,
-)
+from bramcast.pack.qformat import QFormat, parse_format
+from bramcast.pack.quantize import QuantizedOp, quantize
 from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.refine import refine
 from bramcast.pack.roll import roll
+from bramcast.pack.rounding import rounds_to
 from bramcast.pack.source import read_model
 from bramcast.pack.spread import spread_input
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
@@ -65,7 +62,10 @@ def _silent(what: str, done: int, of: int) -> None:
 
 @dataclass(slots=True)
 class Packed:
-    """Everything that is known after packing; the bundle holds what the core needs of it."""
+    """Everything that is known after packing; the bundle holds what the core needs of it.
+
+    ``notes`` are sentences about numbers that a person should know of.
+    """
 
     recipe: Recipe
     graph: Graph
@@ -77,6 +77,7 @@ class Packed:
     descriptors: list[Descriptor]
     manifest: Manifest
     inputs: Inputs
+    notes: tuple[str, ...] = ()
 
 
 def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, IntArray]:
@@ -114,15 +115,15 @@ def pack(
     if planes is not None:
         split_input(graph, planes.shift)
     layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
-    weight_bits = _weight_bits(recipe, graph)
+    rules = rules_of(recipe, graph)
+    fixed = _input_format(recipe, inputs, planes)
     if recipe.quantize.refine:
-        refined = refine(graph, inputs, planes, bits, weight_bits, progress)
+        refined = refine(graph, inputs, planes, bits, fixed, rules, progress)
         graph, formats = refined.graph, refined.formats
     else:
         statistics = calibrate(graph, inputs, planes, progress)
-        fixed = planes.fmt if planes is not None else None
-        formats = choose_formats(graph, statistics, bits, fixed)
-    quantized = quantize(graph, formats, weight_bits, graph.ops[-1])
+        formats = choose_formats(graph, statistics, bits, fixed, rules)
+    quantized = quantize(graph, formats, rules.weight_bits, graph.ops[-1])
     noise = layer_noise(
         graph, quantized, formats.of(graph.input), planes, inputs.calibration[:NOISE_SAMPLES]
     )
@@ -145,6 +146,7 @@ def pack(
             recipe, graph, formats, quantized, noise, program, planes, core, scratch, accuracy
         ),
         inputs=inputs,
+        notes=tuple(_notes(graph, formats, quantized, planes, inputs)),
     )
 
     def fill(folder: Path) -> None:
@@ -171,25 +173,65 @@ def _check_tables(recipe: Recipe, graph: Graph) -> None:
 # --- calibration -------------------------------------------------------------------------------
 
 
-def _weight_bits(recipe: Recipe, graph: Graph) -> dict[str, int]:
-    """Widths of the layers' weights where the recipe names them."""
-    ops = [op for op in graph.ops if op.kind in ("dense", "depthwise") and not op.exact]
-    able = [*dict.fromkeys(n for op in ops for n in (op.layer or op.name, op.name))]
-    for name in recipe.quantize.layers:
-        if name not in able:
-            raise RecipeError(
-                f"{recipe.path}: quantize.layers.{name!r}: no such layer with weights; "
-                f"there are {', '.join(able)}"
+def _input_format(recipe: Recipe, inputs: Inputs, planes: Planes | None) -> QFormat | None:
+    """The input's format where it is not chosen with the others.
+
+    Raises:
+        RecipeError: given by hand, unsigned, and there are negative samples.
+    """
+    given = recipe.quantize.input
+    if planes is not None or given is None:
+        return None if planes is None else planes.fmt
+    fmt = parse_format(given)
+    lowest = min(float(inputs.x.min()), float(inputs.calibration.min()))
+    if not fmt.signed and lowest < 0:
+        raise RecipeError(
+            f"{recipe.path}: quantize.input: {fmt}, but samples of {inputs.path} go down to "
+            f"{lowest:.6g}: write {QFormat(fmt.bits, fmt.frac)}"
+        )
+    return fmt
+
+
+def _notes(
+    graph: Graph,
+    formats: Formats,
+    quantized: dict[str, QuantizedOp],
+    planes: Planes | None,
+    inputs: Inputs,
+) -> Iterator[str]:
+    """What hand-given formats cut off, and where a network that rounds is not met exactly."""
+    fmt = formats.of(graph.input)
+    if formats.is_fixed(graph.input) and planes is None:
+        scaled = np.floor(inputs.x.astype(np.float64) / fmt.lsb + 0.5)
+        cut = int(((scaled < fmt.min) | (scaled > fmt.max)).sum())
+        if cut:
+            yield f"input: {cut:,} of {scaled.size:,} values of {inputs.path} saturate in {fmt}"
+    rounds = any(op.rounds is not None for op in graph.ops)
+    for op in graph.ops:
+        q = quantized[op.name]
+        if op.name in formats.rules.weight_fractions and q.saturated:
+            yield (
+                f"layer {op.name!r}: {q.saturated:,} of {q.weight.size:,} weights saturate in the "
+                "format given by hand"
             )
-    given: dict[str, int] = {
-        name: layer.weight_bits for name, layer in recipe.quantize.layers.items()
-    }
-    bits = {op.name: given[op.layer] for op in graph.ops if op.layer in given}
-    return bits | given
+        if not rounds or (op.rounds is None and not is_wide(graph, op)):
+            continue
+        if q.inexact:
+            yield (
+                f"layer {op.name!r}: {q.inexact:,} of its weights and biases have no exact "
+                "integers, so results can differ from what forward() rounds"
+            )
+        elif op.rounds is not None and q.table is None and q.out.frac < op.rounds and q.shift.any():
+            yield (
+                f"layer {op.name!r}: forward() rounds its results to {rounds_to(op)}, but {q.out} "
+                "is what reaches them all: clamp them, or give output by hand"
+            )
 
 
 def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | None:
     wanted = recipe.quantize.input_planes
+    if wanted == "auto" and recipe.quantize.input is not None:
+        return None
     if wanted == 1 or (wanted == "auto" and recipe.quantize.activation_bits > 8):
         return None
     if not can_split(graph):
@@ -199,6 +241,8 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
                 "Linear or ungrouped convolutions only"
             )
         return None
+    if recipe.quantize.input is not None and recipe.quantize.plane_shift is not None:
+        return Planes(parse_format(recipe.quantize.input), recipe.quantize.plane_shift)
     # Copies of single features: their one weight counts, not the zeros beside it.
     weights = [
         op.weight.sum(axis=1) if (np.count_nonzero(op.weight, axis=1) == 1).all() else op.weight
@@ -273,7 +317,7 @@ def _gates(recipe: Recipe, descriptors: list[Descriptor]) -> bool:
 
 def _narrow(recipe: Recipe) -> bool:
     """Whether the core must take narrow weights: said so, or needed by a layer."""
-    needed = any(layer.weight_bits < 8 for layer in recipe.quantize.layers.values())
+    needed = any(layer.bits < 8 for layer in recipe.quantize.layers.values())
     if needed and recipe.core.narrow is False:
         raise RecipeError(f"{recipe.path}: core.narrow = false, but a layer has narrow weights")
     return needed or bool(recipe.core.narrow)

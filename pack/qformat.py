@@ -1,5 +1,6 @@
 """Fixed-point formats: how an integer stands for a real value."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,3 +74,23 @@ class QFormat:
     def real(self, integers: NDArray[np.integer]) -> NDArray[np.float64]:
         """The real values that ``integers`` stand for, float64 of the same shape."""
         return np.asarray(integers, np.float64) * self.lsb
+
+
+def parse_format(text: str) -> QFormat:
+    """A format as ``str`` prints it: Qm.n is signed, UQm.n is not; m or n may be negative.
+
+    Raises:
+        ValueError: it is none, or has no 2 to 48 bits.
+
+    >>> parse_format("Q1.6"), parse_format("UQ4.4").signed
+    (QFormat(bits=8, frac=6, signed=True), False)
+    >>> [str(parse_format(t)) for t in ("Q-2.9", "UQ10.-2")]    # all below 1/4, multiples of 4
+    ['Q-2.9', 'UQ10.-2']
+    """
+    found = re.fullmatch(r"(U?)Q(-?\d{1,4})\.(-?\d{1,4})", text)
+    if found is None:
+        raise ValueError(f"{text!r} is no format: write Qm.n (signed) or UQm.n, such as Q1.6")
+    signed, bits = not found[1], int(found[2]) + int(found[3]) + (not found[1])
+    if not 2 <= bits <= 48:
+        raise ValueError(f"{text} has {bits} bits (the sign counts): a format has 2 to 48")
+    return QFormat(bits, int(found[3]), signed)

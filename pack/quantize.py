@@ -1,31 +1,33 @@
-"""Chooses the formats and turns real weights into integers.
+"""Turns real weights into integers.
 
-Activations get one format per tensor by least squared error on the calibration samples, weights
-one fraction length per output channel. Where formats must be equal (concat, maximum, copies) the
-tensors form a class that is chosen as one. ``quantize`` proves for every channel that the
-accumulator can't wrap.
+Weights get one fraction length per output channel, or per tensor, or what the recipe gives.
+``quantize`` lowers activation formats where shifts ask for it, and proves for every channel that
+the accumulator can't wrap.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from math import floor, inf, log2
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import floor, inf
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bramcast.pack.activations import Activation
 from bramcast.pack.errors import RangeError
-from bramcast.pack.fold import known_bounds
-from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.formats import (
+    Formats,
+    activation_table,
+    finest_fraction,
+    squared_error,
+    twins_of,
+)
+from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op
 from bramcast.pack.qformat import QFormat
+from bramcast.pack.rounding import power_of_two
 
 ACC_LIMIT = 1 << 31
 BIAS_LIMIT = 1 << 30
 MAX_SHIFT = 31
 MIN_WEIGHT_BITS = 4
 MAX_ADD_SHIFT = 6  # the largest power of two in 8 bits is 64
-SAMPLES = 1 << 19  # values of a tensor that are kept for the choice of its format
-SEEN_SAMPLES = 1 << 16  # values that an activation is tried on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,9 @@ class QuantizedOp:
         bound: largest possible |accumulator + bias|, over all channels.
         weight_bits: width of a stored weight.
         table: int64 [256], the result for each low byte of the clamped value; None without one.
+        weight_frac: fraction length of each output channel's weights; empty without weights.
+        saturated: weights that their format can't hold.
+        inexact: weights and biases that their integers are not exactly.
     """
 
     weight: IntArray
@@ -51,272 +56,9 @@ class QuantizedOp:
     bound: int
     weight_bits: int = 8
     table: IntArray | None = None
-
-
-@dataclass(slots=True)
-class Statistics:
-    """What calibration has seen of one tensor."""
-
-    rng: np.random.Generator
-    low: float = inf
-    high: float = -inf
-    kept: list[NDArray[np.float64]] = field(default_factory=list)
-    count: int = 0
-
-    def observe(self, values: NDArray[np.floating]) -> None:
-        flat = np.asarray(values, np.float64).ravel()
-        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
-        if flat.size > SAMPLES // 8:
-            flat = self.rng.choice(flat, SAMPLES // 8)
-        if self.count + flat.size > SAMPLES:
-            self.kept = [v[::2] for v in self.kept]
-            self.count = sum(v.size for v in self.kept)
-        self.kept.append(flat)
-        self.count += flat.size
-
-    @property
-    def power(self) -> float:
-        """Mean square."""
-        return float(np.mean(np.concatenate(self.kept) ** 2))
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        extremes = np.array([self.low, self.high])
-        return np.concatenate([*self.kept, extremes])
-
-
-def finest_fraction(magnitude: float, limit: int) -> int:
-    """The largest frac for which ``magnitude`` * 2**frac rounds to at most ``limit``.
-
-    >>> finest_fraction(1.0, 127), finest_fraction(0.99, 127), finest_fraction(300.0, 127)
-    (6, 7, -2)
-    """
-    frac = floor(log2((limit + 0.499) / magnitude))
-    while floor(magnitude * 2.0 ** (frac + 1) + 0.5) <= limit:
-        frac += 1
-    while floor(magnitude * 2.0**frac + 0.5) > limit:
-        frac -= 1
-    return frac
-
-
-def squared_error(values: FloatArray, fmt: QFormat) -> float:
-    """Mean squared error of quantizing ``values``."""
-    return float(np.mean((fmt.real(fmt.quantize(values)) - values) ** 2))
-
-
-class Classes:
-    """Union-find over tensor indices."""
-
-    def __init__(self, count: int) -> None:
-        self.parent = list(range(count))
-
-    def find(self, index: int) -> int:
-        while self.parent[index] != index:
-            index = self.parent[index]
-        return index
-
-    def join(self, indices: Iterable[int]) -> None:
-        roots = [self.find(i) for i in indices]
-        for root in roots[1:]:
-            self.parent[self.find(root)] = self.find(roots[0])
-
-
-@dataclass(slots=True)
-class Formats:
-    """The activations' formats while they are being chosen."""
-
-    bits: int
-    same: Classes
-    signs: Classes
-    frac: dict[int, int] = field(default_factory=dict)  # by class
-    signed: dict[int, bool] = field(default_factory=dict)  # by sign class
-    sees: Classes = field(default_factory=lambda: Classes(0))  # what activations see
-    sees_frac: dict[int, int] = field(default_factory=dict)  # by that class
-    power: dict[int, float] = field(default_factory=dict)  # mean squares of tensors
-
-    def clamped(self, op: Op) -> QFormat:
-        """The format of the clamp's result: what the activation sees, or the result itself."""
-        if op.activation is None:
-            return self.of(op.out)
-        return QFormat(self.bits, self.sees_frac[self.sees.find(op.out.index)], op.clamp.lo < 0)
-
-    def lower_clamped(self, op: Op, frac: int) -> bool:
-        """``lower`` for the clamp's result."""
-        if op.activation is None:
-            return self.lower(op.out, frac)
-        root = self.sees.find(op.out.index)
-        if self.sees_frac[root] <= frac:
-            return False
-        self.sees_frac[root] = frac
-        return True
-
-    def of(self, tensor: Tensor) -> QFormat:
-        return QFormat(
-            self.bits,
-            self.frac[self.same.find(tensor.index)],
-            self.signed[self.signs.find(tensor.index)],
-        )
-
-    def lower(self, tensor: Tensor, frac: int) -> bool:
-        """Make a tensor's LSB at least 2**-frac; true if that changed something."""
-        root = self.same.find(tensor.index)
-        if self.frac[root] <= frac:
-            return False
-        self.frac[root] = frac
-        return True
-
-
-def never_negative(
-    graph: Graph, op: Op, known: dict[int, bool], bounds: dict[int, tuple[float, float]]
-) -> bool:
-    """Whether an operation's result can't be negative, whatever the input is."""
-    if op.out.index in bounds:
-        return bounds[op.out.index][0] >= 0
-    if op.clamp.lo >= 0:
-        return True
-    operands = [known[t.index] for view in op.views for t in graph.owners(view)]
-    if op.kind in ("maxpool", "avgpool") or op.exact:
-        return all(operands)
-    if op.kind == "product":
-        return all(operands)
-    return op.kind == "add" and all(operands) and bool((op.weight > 0).all())
-
-
-def choose_formats(
-    graph: Graph,
-    statistics: dict[int, Statistics],
-    bits: int,
-    input_format: QFormat | None = None,
-) -> Formats:
-    """One format per class of tensors, by least squared error.
-
-    Args:
-        statistics: of every stored tensor, by index, and of what activations see (``Op.before``).
-        bits: width of an activation.
-        input_format: fixes the input's format (two-plane input).
-    """
-    stored = [graph.input, *(op.out for op in graph.ops)]
-    same, signs = Classes(len(graph.tensors)), Classes(len(graph.tensors))
-    positive = {graph.input.index: statistics[graph.input.index].low >= 0}
-    bounds = known_bounds(graph)
-    apart = has_gates(graph)
-    for op in graph.ops:
-        positive[op.out.index] = never_negative(graph, op, positive, bounds)
-        for view in op.views:
-            # Weights make up for different formats where cells join states and inputs.
-            if not (apart and op.kind == "dense" and op.groups == 1 and not op.exact):
-                same.join(t.index for t in graph.owners(view))
-        if (op.kind == "maxpool" and op.activation is None) or op.exact:
-            same.join([op.out.index, *(t.index for v in op.views for t in graph.owners(v))])
-        for together in _one_sign(op):
-            signs.join(t.index for view in together for t in graph.owners(view))
-    sees = Classes(len(graph.tensors))
-    for ops in _twins(graph):
-        same.join(op.out.index for op in ops)
-        first: dict[Activation, int] = {}
-        for op in ops:
-            if op.activation is not None:
-                sees.join([first.setdefault(op.activation, op.out.index), op.out.index])
-    for tensor in stored:
-        signs.join([tensor.index, same.find(tensor.index)])
-    formats = Formats(bits, same, signs, sees=sees)
-    if apart:
-        formats.power = {t.index: statistics[t.index].power for t in stored}
-    for tensor in stored:
-        root = signs.find(tensor.index)
-        formats.signed[root] = formats.signed.get(root, False) or not positive[tensor.index]
-    fixed = same.find(graph.input.index) if input_format is not None else None
-    if input_format is not None:
-        formats.signed[signs.find(graph.input.index)] = input_format.signed
-        formats.frac[same.find(graph.input.index)] = input_format.frac
-    members: dict[int, list[Tensor]] = {}
-    for tensor in stored:
-        members.setdefault(same.find(tensor.index), []).append(tensor)
-    for root, tensors in members.items():
-        if root != fixed:
-            signed = formats.signed[signs.find(tensors[0].index)]
-            values = [statistics[t.index].values for t in tensors]
-            formats.frac[root] = best_fraction(values, bits, signed)
-    _choose_seen(graph, formats, statistics)
-    return formats
-
-
-def has_gates(graph: Graph) -> bool:
-    """Whether there are recurrent cells: products of two tensors, or time steps."""
-    return any(op.kind == "product" for op in graph.ops) or bool(_twins(graph))
-
-
-def _one_sign(op: Op) -> list[tuple[IntArray, ...]]:
-    """Operands that a nest reads with the same signedness: factors and others in a product."""
-    return [op.views[::2], op.views[1::2]] if op.kind == "product" else [op.views]
-
-
-def _twins(graph: Graph) -> list[list[Op]]:
-    """Operations that do the same in different time steps."""
-    found: dict[str, list[Op]] = {}
-    for op in graph.ops:
-        for twin in op.twins:
-            found.setdefault(twin, []).append(op)
-    return [ops for ops in found.values() if len(ops) > 1]
-
-
-def _choose_seen(graph: Graph, formats: Formats, statistics: Mapping[int, Statistics]) -> None:
-    """The fraction of what an activation sees: the one with the least error of its result."""
-    members: dict[int, list[Op]] = {}
-    for op in graph.ops:
-        if op.activation is not None:
-            members.setdefault(formats.sees.find(op.out.index), []).append(op)
-    for root, ops in members.items():
-        activation, out = ops[0].activation, formats.of(ops[0].out)
-        assert activation is not None
-        rng = np.random.default_rng(0)
-        each = max(64, SEEN_SAMPLES // len(ops))
-        seen = [statistics[op.before].values for op in ops]
-        values = np.concatenate([rng.choice(v, min(each, v.size), replace=False) for v in seen])
-        values = np.concatenate([values, *(v[-2:] for v in seen)])
-        probe = QFormat(formats.bits, 0, ops[0].clamp.lo < 0)
-        start = finest_fraction(max(float(np.abs(values).max()), 2.0**-16), probe.max)
-        exact = activation.apply(values)
-
-        def error(
-            frac: int, exact: FloatArray = exact, values: FloatArray = values,
-            activation: Activation = activation, out: QFormat = out, signed: bool = probe.signed,
-        ) -> float:  # fmt: skip
-            fmt = QFormat(formats.bits, frac, signed)
-            table = out.real(activation_table(activation, fmt, out))
-            return float(((table[fmt.quantize(values) & 255] - exact) ** 2).sum())
-
-        formats.sees_frac[root] = min(range(start, start + 8), key=error)
-
-
-def activation_table(activation: Activation, seen: QFormat, out: QFormat) -> IntArray:
-    """The activation's result for each of the 256 values that it can see, int64 [256].
-
-    Entry i is that of the value whose low 8 bits are i.
-
-    >>> from bramcast.pack.activations import Function
-    >>> relu = Activation((Function("leaky_relu", (0.5,)),))
-    >>> activation_table(relu, QFormat(8, 4), QFormat(8, 4))[[1, 127, 128, 254]]
-    array([  1, 127, -64,  -1])
-    """
-    index = np.arange(256, dtype=np.int64)
-    values = index - ((index >> 7) << 8) if seen.signed else index
-    return out.quantize(np.asarray(activation.apply(seen.real(values))))
-
-
-def best_fraction(values: list[FloatArray], bits: int, signed: bool) -> int:
-    """The frac with the least squared error; outliers may saturate where that pays."""
-    probe = QFormat(bits, 0, signed)
-    magnitude = max(float(np.abs(v).max()) for v in values)
-    if magnitude == 0:
-        return bits - 1
-    start = finest_fraction(magnitude, probe.max)
-
-    def error(frac: int) -> float:
-        fmt = QFormat(bits, frac, signed)
-        return sum(squared_error(v, fmt) * v.size for v in values)
-
-    return min(range(start, start + 4), key=error)
+    weight_frac: tuple[int, ...] = ()
+    saturated: int = 0
+    inexact: int = 0
 
 
 def quantize(
@@ -355,7 +97,7 @@ def _share_steps(graph: Graph, formats: Formats, made: dict[str, QuantizedOp]) -
 
     Without a state its channels might take other formats, and its weights would be stored again.
     """
-    for ops in _twins(graph):
+    for ops in twins_of(graph):
         dense = [op for op in ops if op.kind == "dense" and op.groups == 1]
         if not dense:
             continue
@@ -430,7 +172,9 @@ def pooling_gains(graph: Graph, formats: Formats) -> dict[int, float]:
         readers = graph.consumers(op.out)
         if not readers or graph.is_output(op.out) or abs(op.clamp.hi) not in (inf, 0.0):
             continue
-        if op.activation is not None:
+        if op.activation is not None or op.rounds is not None:
+            continue
+        if any(r.name in formats.rules.weight_fractions for r in readers):
             continue
         if op.clamp.lo not in (-inf, 0.0):
             continue
@@ -478,26 +222,110 @@ def _weighted(
     x, scaled = _one_lsb(graph, formats, op, _without_gain(graph, op, gains))
     real = scaled.reshape(op.weight.shape[0], -1)
     w = QFormat(weight_bits, 0)
-    fractions = np.array([weight_fraction(row, w) for row in real])
-    if wide:
-        return _wide(op, real, x, w, fractions)
-    out = formats.clamped(op)
-    weight = np.zeros(real.shape, np.int64)
-    bias = np.zeros(len(real), np.int64)
-    shift = np.zeros(len(real), np.int64)
-    lowest = out.frac
-    for channel, row in enumerate(real):
-        got = _channel(op, channel, row, int(fractions[channel]), x, out, w)
-        lowest = min(lowest, got.frac + x.frac)
-        weight[channel], bias[channel] = got.weight, got.bias
-        shift[channel] = got.frac + x.frac - out.frac
-    if lowest < out.frac:
-        formats.lower_clamped(op, lowest)
+    given = formats.rules.weight_fractions.get(op.name)
+    if wide and op.rounds is None:
+        return _wide(op, real, x, w, given)
+    out = QFormat(32, op.rounds) if wide and op.rounds is not None else formats.clamped(op)
+    channels = _channels(op, real, x, out, w, given, formats.rules.tensor_weights)
+    lowest = min(c.frac + x.frac for c in channels)
+    if lowest < out.frac and wide:
+        out = QFormat(32, lowest)
+        channels = _channels(op, real, x, out, w, given, formats.rules.tensor_weights)
+    elif lowest < out.frac:
+        formats.lower_clamped(op, lowest, f"adds up multiples of 2**{-lowest} only")
         return None
+    weight = np.array([c.weight for c in channels], np.int64).reshape(real.shape)
+    bias = np.array([c.bias for c in channels], np.int64)
+    fractions = np.array([c.frac for c in channels], np.int64)
+    return _made(op, real, weight, bias, fractions, x, out, w)
+
+
+def _made(
+    op: Op,
+    real: FloatArray,
+    weight: IntArray,
+    bias: IntArray,
+    fractions: IntArray,
+    x: QFormat,
+    out: QFormat,
+    w: QFormat,
+) -> QuantizedOp:
+    """The operation from its channels' weights [O, fan-in], biases and fraction lengths."""
     lo, hi = _limits(op, out)
-    bound = _bound(weight, bias, x)
-    shaped = weight.reshape(op.weight.shape)
-    return QuantizedOp(shaped, bias, shift, lo, hi, out, bound, weight_bits)
+    scaled = real * 2.0 ** fractions[:, None]
+    nearest = np.floor(scaled + 0.5)
+    lost = op.rounds is None and op.bias * 2.0 ** (fractions + x.frac) != bias
+    constant = ~weight.any(axis=1)  # held at an end of its clamp, or without weights
+    return QuantizedOp(
+        weight.reshape(op.weight.shape),
+        bias,
+        fractions + x.frac - out.frac,
+        lo,
+        hi,
+        out,
+        _bound(weight, bias, x),
+        w.bits,
+        weight_frac=tuple(int(f) for f in fractions),
+        saturated=int(((nearest < w.min) | (nearest > w.max))[~constant].sum()),
+        inexact=int((weight != scaled)[~constant].sum()) + int(np.sum(lost)),
+    )
+
+
+def _channels(
+    op: Op,
+    real: FloatArray,
+    x: QFormat,
+    out: QFormat,
+    w: QFormat,
+    given: tuple[int, ...] | None,
+    one_fraction: bool,
+) -> list["_Channel"]:
+    """Integers of all output channels, with the fractions given by hand if there are any."""
+    if given is not None:
+        rows = zip(real, given, strict=True)
+        return [_channel_by_hand(op, c, row, f, x, out, w) for c, (row, f) in enumerate(rows)]
+    if not one_fraction:
+        return [
+            _channel(op, c, row, weight_fraction(row, w), x, out, w) for c, row in enumerate(real)
+        ]
+    frac = min(weight_fraction(real.ravel(), w), MAX_SHIFT + out.frac - x.frac)
+    while True:
+        made = [_channel(op, c, row, frac, x, out, w) for c, row in enumerate(real)]
+        used = [c.frac for c in made if c.weight.any()]
+        if not used or min(used) == frac:
+            return made
+        frac = min(used)
+
+
+def _channel_by_hand(
+    op: Op, channel: int, row: FloatArray, frac: int, x: QFormat, out: QFormat, w: QFormat
+) -> "_Channel":
+    """Integers of one output channel in the format given by hand.
+
+    Raises:
+        RangeError: the core can't compute with it.
+    """
+    fmt = QFormat(w.bits, frac)
+    where = f"{op.source}: layer {op.name!r}, output channel {channel}: weights in {fmt} by hand"
+    if frac + x.frac - out.frac > MAX_SHIFT:
+        raise RangeError(
+            f"{where} need a shift of {frac + x.frac - out.frac}, it is 0 to {MAX_SHIFT}: give "
+            f"at most {MAX_SHIFT + out.frac - x.frac} fraction bits (input {x}, result {out})"
+        )
+    weight = fmt.quantize(row)
+    bias = _bias(op, float(op.bias[channel]), frac + x.frac, out)
+    if abs(bias) >= BIAS_LIMIT:
+        raise RangeError(
+            f"{where} make the bias {op.bias[channel]:.6g} {bias}, it must be below 2**30: give "
+            "fewer fraction bits"
+        )
+    total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
+    if total >= ACC_LIMIT:
+        raise RangeError(
+            f"{where} can add up to {total}, the accumulator holds less than 2**31: give fewer "
+            "fraction bits"
+        )
+    return _Channel(weight, bias, frac)
 
 
 def _one_lsb(
@@ -554,7 +382,7 @@ def _channel(
     start = frac
     while True:
         weight = _integers(op, row, QFormat(w.bits, frac))
-        bias = floor(real_bias * 2.0 ** (frac + x.frac) + 0.5)
+        bias = _bias(op, real_bias, frac + x.frac, out)
         total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
         if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
             break
@@ -569,6 +397,16 @@ def _channel(
                 f"weights (largest {np.abs(row).max():.6g}); rescale the layer before packing"
             )
     return _Channel(weight, bias, frac)
+
+
+def _bias(op: Op, real: float, frac: int, out: QFormat) -> int:
+    """A bias in the accumulator's LSB, 2**-frac.
+
+    Where forward() rounds, and bits are dropped, what lies below that LSB never counts:
+    floor((acc + b + half) / 2**shift) is the same for b and floor(b).
+    """
+    exact = real * 2.0**frac
+    return floor(exact) if op.rounds is not None and frac > out.frac else floor(exact + 0.5)
 
 
 def _integers(op: Op, row: FloatArray, fmt: QFormat) -> IntArray:
@@ -595,8 +433,13 @@ def _saturated(op: Op, row: FloatArray, bias: float, x: QFormat, out: QFormat) -
     return None
 
 
-def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray) -> QuantizedOp:
+def _wide(
+    op: Op, real: FloatArray, x: QFormat, w: QFormat, given: tuple[int, ...] | None
+) -> QuantizedOp:
     """All channels share one fraction length; nothing is shifted."""
+    if given is not None:
+        return _wide_by_hand(op, real, x, w, given)
+    fractions = np.array([weight_fraction(row, w) for row in real])
     used = fractions[np.abs(real).max(axis=1) > 0]
     first = int(used.min()) if used.size else w.bits - 1
     last = int(used.max()) if used.size else first
@@ -608,8 +451,7 @@ def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray)
         weight = QFormat(w.bits, frac).quantize(real)
         bias = np.floor(op.bias * 2.0 ** (frac + x.frac) + 0.5)
         if np.abs(bias).max(initial=0) < BIAS_LIMIT:
-            bound = _bound(weight, bias.astype(np.int64), x)
-            if bound < ACC_LIMIT:
+            if _bound(weight, bias.astype(np.int64), x) < ACC_LIMIT:
                 break
         frac -= 1
     least = min(MIN_WEIGHT_BITS, w.bits - 1)
@@ -619,18 +461,46 @@ def _wide(op: Op, real: FloatArray, x: QFormat, w: QFormat, fractions: IntArray)
             f"{np.abs(op.bias).max():.6g}) leave fewer than {MIN_WEIGHT_BITS} bits for its "
             "weights; rescale the layer before packing"
         )
-    out = QFormat(32, frac + x.frac)
-    lo, hi = _limits(op, out)
-    zeros = np.zeros(len(real), np.int64)
-    return QuantizedOp(
-        weight.reshape(op.weight.shape), bias.astype(np.int64), zeros, lo, hi, out, bound, w.bits
-    )
+    out, shared = QFormat(32, frac + x.frac), np.full(len(real), frac, np.int64)
+    return _made(op, real, weight, bias.astype(np.int64), shared, x, out, w)
 
 
-def _unbiased(op: Op, weight: IntArray, shift: int, out: QFormat, bound: int) -> QuantizedOp:
-    zeros = np.zeros(op.out.channels, np.int64)
+def _wide_by_hand(
+    op: Op, real: FloatArray, x: QFormat, w: QFormat, given: tuple[int, ...]
+) -> QuantizedOp:
+    if len(set(given)) > 1:
+        raise RangeError(
+            f"{op.source}: layer {op.name!r}: the last layer's results are compared with each "
+            "other, so its channels share one fraction length: give weight_frac as one number"
+        )
+    out = QFormat(32, given[0] + x.frac)
+    channels = _channels(op, real, x, out, w, given, False)
+    weight = np.array([c.weight for c in channels], np.int64).reshape(real.shape)
+    bias = np.array([c.bias for c in channels], np.int64)
+    return _made(op, real, weight, bias, np.array(given, np.int64), x, out, w)
+
+
+def _wide_format(op: Op, frac: int) -> QFormat:
+    """Of results that leave at 32 bits: nothing is lost, but what forward() rounds away."""
+    return QFormat(32, frac if op.rounds is None else min(frac, op.rounds))
+
+
+def _unbiased(
+    op: Op, weight: IntArray, shift: int, out: QFormat, bound: int, inexact: int = 0
+) -> QuantizedOp:
+    """Every channel has the same shift, and a bias only where forward() rounds with one."""
+    bias = np.zeros(op.out.channels, np.int64)
+    if op.bias.size:
+        bias[:] = [_bias(op, float(b), out.frac + shift, out) for b in op.bias]
+        bound += int(np.abs(bias).max())
+        if bound >= ACC_LIMIT or np.abs(bias).max() >= BIAS_LIMIT:
+            raise RangeError(
+                f"{op.source}: layer {op.name!r} adds {op.bias[0]:.6g} before it rounds, which the "
+                "accumulator can't hold: add it elsewhere"
+            )
     lo, hi = _limits(op, out)
-    return QuantizedOp(weight, zeros, zeros + shift, lo, hi, out, bound)
+    shifts = np.full(op.out.channels, shift, np.int64)
+    return QuantizedOp(weight, bias, shifts, lo, hi, out, bound, inexact=inexact)
 
 
 def _product(
@@ -645,16 +515,19 @@ def _product(
         a, b = owners[finer : finer + 2]
         # The factor that loses a bit is the one whose rounding weighs less in the product.
         costs = [
-            formats.power[other.index] * formats.of(mine).lsb ** 2
+            inf
+            if formats.is_fixed(mine)
+            else formats.power[other.index] * formats.of(mine).lsb ** 2
             for mine, other in ((a, b), (b, a))
         ]
         coarser = a if costs[0] <= costs[1] else b
-        formats.lower(coarser, formats.of(coarser).frac - 1)
+        why = "adds two products, whose LSBs must be the same"
+        formats.lower(op, coarser, formats.of(coarser).frac - 1, why)
         return None
     frac = fractions[0]
-    if not wide and formats.lower_clamped(op, frac):
+    if not wide and formats.lower_clamped(op, frac, f"adds up multiples of 2**{-frac} only"):
         return None
-    out = QFormat(32, frac) if wide else formats.clamped(op)
+    out = _wide_format(op, frac) if wide else formats.clamped(op)
     pairs = zip(operands[::2], operands[1::2], strict=True)
     bound = sum(a.magnitude * b.magnitude for a, b in pairs)
     if frac - out.frac > MAX_SHIFT:
@@ -672,12 +545,14 @@ def _average(
     frac, weight = pool_scale(op, x.magnitude)
     taps = op.window.kernel[0] * op.window.kernel[1]
     bound = int(weight.max()) * taps * x.magnitude
-    out = QFormat(32, frac + x.frac) if wide else formats.clamped(op)
+    out = _wide_format(op, frac + x.frac) if wide else formats.clamped(op)
     if not weight.all():
         raise RangeError(f"{op.source}: layer {op.name!r} averages {taps} elements: too many")
-    if not wide and formats.lower_clamped(op, frac + x.frac):
+    why = f"adds up multiples of 2**{-frac - x.frac} only"
+    if not wide and formats.lower_clamped(op, frac + x.frac, why):
         return None
-    return _unbiased(op, weight, frac + x.frac - out.frac, out, bound)
+    inexact = int((weight != op.weight * 2.0**frac).sum())
+    return _unbiased(op, weight, frac + x.frac - out.frac, out, bound, inexact)
 
 
 def _maximum(
@@ -686,6 +561,12 @@ def _maximum(
     x = formats.of(graph.owners(op.view)[0])
     out = QFormat(32, x.frac) if wide else formats.of(op.out)
     seen = x if op.activation is not None else out  # a table sees what the maximum passes through
+    given = formats.rules.table_inputs.get(op.name, seen)
+    if given != seen:
+        raise RangeError(
+            f"{op.source}: layer {op.name!r} looks up what the maximum passes through: its "
+            f"table_input {given} must be the operand's format, {seen}"
+        )
     return _unbiased(op, np.zeros(0, np.int64), 0, seen, x.magnitude)
 
 
@@ -694,19 +575,23 @@ def _sum(
 ) -> QuantizedOp | None:
     owners = [graph.owners(view)[0] for view in op.views]
     operands = [formats.of(t) for t in owners]
-    coarsest = min(x.frac for x in operands)
-    reach = coarsest + MAX_ADD_SHIFT
-    for tensor in owners:
-        if formats.lower(tensor, reach):
+    # A rounding behind the sum may have left powers of two as its weights.
+    steps = [power_of_two(abs(float(v))) or 0 for v in op.weight]
+    fractions = [x.frac - step for x, step in zip(operands, steps, strict=True)]
+    reach = min(fractions) + MAX_ADD_SHIFT
+    why = f"adds operands, which must be at most {MAX_ADD_SHIFT} bits apart"
+    for tensor, step in zip(owners, steps, strict=True):
+        if formats.lower(op, tensor, reach + step, why):
             return None
-    if not wide and formats.lower_clamped(op, reach):
+    why = f"adds up multiples of 2**{-reach} only"
+    if not wide and formats.lower_clamped(op, reach, why):
         return None
-    frac = max(x.frac for x in operands)
+    frac = max(fractions)
     if not wide:
         frac = max(frac, formats.clamped(op).frac)
-    out = QFormat(32, frac) if wide else formats.clamped(op)
+    out = _wide_format(op, frac) if wide else formats.clamped(op)
     weight = np.array(
-        [int(s) << (frac - x.frac) for s, x in zip(op.weight, operands, strict=True)], np.int64
+        [int(np.sign(s)) << (frac - f) for s, f in zip(op.weight, fractions, strict=True)], np.int64
     )
     bound = sum(abs(int(v)) * x.magnitude for v, x in zip(weight, operands, strict=True))
     return _unbiased(op, weight, frac - out.frac, out, bound)

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from bramcast.pack.errors import InputError, RecipeError
+from bramcast.pack.qformat import QFormat, parse_format
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -62,23 +63,100 @@ class ModelSection:
 
 @dataclass(frozen=True, config=_STRICT)
 class LayerSection:
-    """[quantize.layers."NAME"]: what one Linear or convolution does differently."""
+    """[quantize.layers."NAME"]: what one layer does differently; formats are Qm.n or UQm.n.
 
-    weight_bits: Literal[2, 4, 8]
+    Attributes:
+        weight: the format of all weights; implies ``weight_bits``.
+        weight_frac: instead of it, the weights' fraction length, or one for each output channel.
+        output: the result's format.
+        table_input: the format of what a smooth activation's table sees.
+    """
+
+    weight_bits: Literal[2, 4, 8] | None = None
+    weight: str | None = None
+    weight_frac: int | tuple[int, ...] | None = None
+    output: str | None = None
+    table_input: str | None = None
+
+    @property
+    def bits(self) -> int:
+        """Width of a stored weight."""
+        if self.weight is not None:
+            return parse_format(self.weight).bits
+        return self.weight_bits or 8
+
+    def complaint(self, activation_bits: int) -> str | None:
+        """What is wrong with the formats by themselves, with the key; None if nothing is."""
+        for key, text in (("output", self.output), ("table_input", self.table_input)):
+            if text is not None and (wrong := _wrong(text, (activation_bits,), "activation_bits")):
+                return f"{key}: {wrong}"
+        if self.weight is None:
+            return None
+        if self.weight_frac is not None:
+            return "weight and weight_frac are both given: keep one"
+        bits = (2, 4, 8) if self.weight_bits is None else (self.weight_bits,)
+        wrong = _wrong(self.weight, bits, "weight_bits")
+        if wrong is None and not parse_format(self.weight).signed:
+            fmt = parse_format(self.weight)
+            wrong = f"weights are signed: write {QFormat(fmt.bits, fmt.frac)}"
+        return wrong and f"weight: {wrong}"
+
+
+def _wrong(text: str, bits: tuple[int, ...], key: str) -> str | None:
+    """What is wrong with a format that must have one of so many bits."""
+    try:
+        fmt = parse_format(text)
+    except ValueError as error:
+        return str(error)
+    if fmt.bits in bits:
+        return None
+    allowed = " or ".join(str(b) for b in bits)
+    return f"{text} has {fmt.bits} bits (the sign counts), {key} is {allowed}"
 
 
 @dataclass(frozen=True, config=_STRICT)
 class QuantizeSection:
     """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits).
 
-    ``refine``: equalization, formats and biases by the error of the network's output.
+    Attributes:
+        input: the input's format by hand: one plane, or with ``input_planes`` = 2 that of each of
+            two planes, ``plane_shift`` bits apart.
+        refine: equalization, formats and biases by the error of the network's output.
+        calibration: an activation's format has the least squared error, or its range reaches the
+            largest magnitude, or the ``percentile`` of the magnitudes.
+        weight_formats: weights have a fraction length per output channel or per tensor.
     """
 
     weight_bits: Literal[8] = 8
     activation_bits: Literal[8, 16] = 8
     input_planes: Literal[1, 2, "auto"] = "auto"
+    input: str | None = None
+    plane_shift: int | None = Field(default=None, ge=1, le=7)
     refine: bool = False
+    calibration: Literal["error", "max", "percentile"] = "error"
+    percentile: float | None = Field(default=None, gt=0, le=100)
+    weight_formats: Literal["channel", "tensor"] = "channel"
     layers: dict[str, LayerSection] = Field(default_factory=dict)
+
+    def complaint(self) -> str | None:
+        """What is wrong with formats and their choice, with the key; None if nothing is."""
+        if self.percentile is not None and self.calibration != "percentile":
+            return 'percentile: only with calibration = "percentile"'
+        if self.input is not None and (
+            wrong := _wrong(self.input, (self.activation_bits,), "activation_bits")
+        ):
+            return f"input: {wrong}"
+        two = self.input is not None and self.input_planes == 2
+        if two and self.plane_shift is None:
+            return "input: two planes by hand need plane_shift, too: how many bits they are apart"
+        if two and self.input is not None and not parse_format(self.input).signed:
+            return f"input: {self.input}: two planes are signed"
+        if self.plane_shift is not None and not two:
+            return "plane_shift: only with input and input_planes = 2"
+        for name, layer in self.layers.items():
+            if wrong := layer.complaint(self.activation_bits):
+                return f'layers."{name}".{wrong}'
+        return None
 
 
 def _needed(value: Any) -> Any:
@@ -195,6 +273,9 @@ def read_recipe(path: Path) -> Recipe:
     complaint = recipe.model.complaint()
     if complaint:
         raise RecipeError(f"{path}: model: {complaint}")
+    complaint = recipe.quantize.complaint()
+    if complaint:
+        raise RecipeError(f"{path}: quantize.{complaint}")
     if recipe.core.drain > recipe.core.lanes:
         raise RecipeError(f"{path}: core.rq: {recipe.core.drain} is more than lanes")
     return recipe

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.by_hand import Rules
 from bramcast.pack.calibrate import (
     Progress,
     calibrate,
@@ -25,10 +26,12 @@ from bramcast.pack.calibrate import (
 )
 from bramcast.pack.equalize import equalize, replace_ops
 from bramcast.pack.errors import RangeError
+from bramcast.pack.formats import Formats, choose_formats
 from bramcast.pack.graph import FloatArray, Graph
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.planes import Planes
-from bramcast.pack.quantize import Formats, choose_formats, quantize
+from bramcast.pack.qformat import QFormat
+from bramcast.pack.quantize import quantize
 
 SAMPLES = 128  # that the quantized graph runs on for each trial
 MAXIMA_SAMPLES = 256
@@ -127,7 +130,8 @@ def refine(
     inputs: Inputs,
     planes: Planes | None,
     bits: int,
-    weight_bits: Mapping[str, int],
+    fixed: QFormat | None,
+    rules: Rules,
     progress: Progress,
 ) -> Refined:
     """Formats for a folded network, and channel scales and biases that suit them.
@@ -135,14 +139,15 @@ def refine(
     Args:
         graph: with the layout's copies; not changed.
         bits: width of an activation.
-        weight_bits: as ``quantize`` takes them.
+        fixed: the input's format where it is not to be chosen.
+        rules: what the recipe says about formats; what it gives by hand is not touched.
 
     Raises:
         RangeError: no legal weights, even without any change.
     """
-    fixed = planes.fmt if planes is not None else None
+    weight_bits = rules.weight_bits
     statistics = calibrate(graph, inputs, planes, progress)
-    formats = choose_formats(graph, statistics, bits, fixed)
+    formats = choose_formats(graph, statistics, bits, fixed, rules)
     quantize(graph, deepcopy(formats), weight_bits, graph.ops[-1])  # what is wrong shows here
     if len(inputs.calibration) < LEAST_SAMPLES:
         return Refined(graph, formats, 0.0, 0.0)
@@ -153,15 +158,16 @@ def refine(
         return Refined(graph, formats, before, before)
     start = graph
     maxima = channel_maxima(graph, inputs.calibration[:MAXIMA_SAMPLES], planes)
-    for power in (0.5, 1.0):
+    for power in () if rules.by_hand else (0.5, 1.0):  # given formats suit the given weights
         trial = equalize(start, maxima, power)
         if all(a is b for a, b in zip(trial.ops, start.ops, strict=True)):
             break
-        chosen = choose_formats(trial, calibrate(trial, inputs, planes, progress), bits, fixed)
+        seen = calibrate(trial, inputs, planes, progress)
+        chosen = choose_formats(trial, seen, bits, fixed, rules)
         got = judge.nearness(trial, chosen)
         if got > max(best, before + EQUALIZE_GAIN_DB):
             graph, formats, best = trial, chosen, got
-    formats, best = _other_fractions(graph, formats, fixed is not None, judge, best, progress)
+    formats, best = _other_fractions(graph, formats, judge, best, progress)
     graph, best = _corrected(graph, formats, judge, best)
     return Refined(graph, formats, before, best)
 
@@ -169,7 +175,6 @@ def refine(
 def _other_fractions(
     graph: Graph,
     formats: Formats,
-    input_is_fixed: bool,
     judge: _Judge,
     best: float,
     progress: Callable[[str, int, int], None],
@@ -177,8 +182,7 @@ def _other_fractions(
     """Each class of tensors one bit finer or coarser, in the order of execution."""
     stored = [graph.input, *(op.out for op in graph.ops[:-1])]
     classes = list(dict.fromkeys(formats.same.find(t.index) for t in stored))
-    if input_is_fixed:
-        classes.remove(formats.same.find(graph.input.index))
+    classes = [c for c in classes if c not in formats.fixed and c not in formats.rounded]
     for done, root in enumerate(classes, 1):
         # Another input format is another interface: it must be worth it.
         is_input = root == formats.same.find(graph.input.index)

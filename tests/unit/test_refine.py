@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bramcast.pack import execute
+from bramcast.pack.by_hand import Rules
 from bramcast.pack.calibrate import channel_maxima, frame_values
 from bramcast.pack.capture import capture
 from bramcast.pack.equalize import equalize
@@ -90,7 +91,7 @@ def test_uneven_channels_are_won_back():
     graph = graph_of(Uneven(), (1, 6, 6))
     make_layout(graph, 16)
     inputs = inputs_of((1, 6, 6))
-    refined = refine(graph, inputs, None, 8, {}, silent)
+    refined = refine(graph, inputs, None, 8, None, Rules(), silent)
     assert refined.after_db > refined.before_db + 6
     held_out = inputs_of((1, 6, 6), 20, seed=7).x
     assert np.allclose(output(refined.graph, held_out), output(graph, held_out), atol=0.05)
@@ -101,6 +102,6 @@ def test_refinement_is_never_worse(name):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
     make_layout(graph, 8)
-    refined = refine(graph, inputs_of(shape, 24), None, 8, {}, silent)
+    refined = refine(graph, inputs_of(shape, 24), None, 8, None, Rules(), silent)
     assert refined.after_db >= refined.before_db
     assert [op.name for op in refined.graph.ops] == [op.name for op in graph.ops]

@@ -15,9 +15,9 @@ from bramcast.pack.descriptor import Loop, Nest
 from bramcast.pack.errors import RecipeError, UnsupportedLayer
 from bramcast.pack.execute import input_tensor, output_array, real_compute, run
 from bramcast.pack.fold import fold
+from bramcast.pack.formats import activation_table
 from bramcast.pack.pipeline import pack
 from bramcast.pack.qformat import QFormat
-from bramcast.pack.quantize import activation_table
 from bramcast.pack.recipe import read_recipe
 from bramcast.sim.agree import compare_with_graph
 

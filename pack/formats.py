@@ -1,0 +1,414 @@
+"""Chooses the activations' formats: one for each tensor, or for each class that must share one.
+
+A format comes from the recipe, from forward() where that rounds (see rounding.py), or from the
+calibration samples. Where formats must be equal (concat, maximum, copies) the tensors form a class
+that is chosen as one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import floor, inf, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.activations import Activation
+from bramcast.pack.by_hand import Rules, is_wide
+from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
+from bramcast.pack.fold import known_bounds
+from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.qformat import QFormat
+from bramcast.pack.rounding import round_half_up, rounds_to
+
+SAMPLES = 1 << 19  # values of a tensor that are kept for the choice of its format
+SEEN_SAMPLES = 1 << 16  # values that an activation is tried on
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What calibration has seen of one tensor."""
+
+    rng: np.random.Generator
+    low: float = inf
+    high: float = -inf
+    kept: list[NDArray[np.float64]] = field(default_factory=list)
+    count: int = 0
+
+    def observe(self, values: NDArray[np.floating]) -> None:
+        flat = np.asarray(values, np.float64).ravel()
+        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        if flat.size > SAMPLES // 8:
+            flat = self.rng.choice(flat, SAMPLES // 8)
+        if self.count + flat.size > SAMPLES:
+            self.kept = [v[::2] for v in self.kept]
+            self.count = sum(v.size for v in self.kept)
+        self.kept.append(flat)
+        self.count += flat.size
+
+    @property
+    def power(self) -> float:
+        """Mean square."""
+        return float(np.mean(np.concatenate(self.kept) ** 2))
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        extremes = np.array([self.low, self.high])
+        return np.concatenate([*self.kept, extremes])
+
+
+def finest_fraction(magnitude: float, limit: int) -> int:
+    """The largest frac for which ``magnitude`` * 2**frac rounds to at most ``limit``.
+
+    >>> finest_fraction(1.0, 127), finest_fraction(0.99, 127), finest_fraction(300.0, 127)
+    (6, 7, -2)
+    """
+    frac = floor(log2((limit + 0.499) / magnitude))
+    while floor(magnitude * 2.0 ** (frac + 1) + 0.5) <= limit:
+        frac += 1
+    while floor(magnitude * 2.0**frac + 0.5) > limit:
+        frac -= 1
+    return frac
+
+
+def squared_error(values: FloatArray, fmt: QFormat) -> float:
+    """Mean squared error of quantizing ``values``."""
+    return float(np.mean((fmt.real(fmt.quantize(values)) - values) ** 2))
+
+
+class Classes:
+    """Union-find over tensor indices."""
+
+    def __init__(self, count: int) -> None:
+        self.parent = list(range(count))
+
+    def find(self, index: int) -> int:
+        while self.parent[index] != index:
+            index = self.parent[index]
+        return index
+
+    def join(self, indices: Iterable[int]) -> None:
+        roots = [self.find(i) for i in indices]
+        for root in roots[1:]:
+            self.parent[self.find(root)] = self.find(roots[0])
+
+
+@dataclass(slots=True)
+class Formats:
+    """The activations' formats while they are being chosen.
+
+    ``fixed`` and ``fixed_sees`` are the classes whose format is given: nothing may change them.
+    ``rounded`` are those that forward() itself rounds.
+    """
+
+    bits: int
+    same: Classes
+    signs: Classes
+    frac: dict[int, int] = field(default_factory=dict)  # by class
+    signed: dict[int, bool] = field(default_factory=dict)  # by sign class
+    sees: Classes = field(default_factory=lambda: Classes(0))  # what activations see
+    sees_frac: dict[int, int] = field(default_factory=dict)  # by that class
+    power: dict[int, float] = field(default_factory=dict)  # mean squares of tensors
+    rules: Rules = field(default_factory=Rules)
+    fixed: dict[int, str] = field(default_factory=dict)  # by class: what it was given for
+    fixed_sees: set[int] = field(default_factory=set)  # by that class
+    rounded: set[int] = field(default_factory=set)  # by class
+
+    def clamped(self, op: Op) -> QFormat:
+        """The format of the clamp's result: what the activation sees, or the result itself."""
+        if op.activation is None:
+            return self.of(op.out)
+        return QFormat(self.bits, self.sees_frac[self.sees.find(op.out.index)], op.clamp.lo < 0)
+
+    def lower_clamped(self, op: Op, frac: int, why: str) -> bool:
+        """``lower`` for the clamp's result."""
+        if op.activation is None:
+            return self.lower(op, op.out, frac, why)
+        root = self.sees.find(op.out.index)
+        if self.sees_frac[root] <= frac:
+            return False
+        if root in self.fixed_sees:
+            raise _refusal(op, why, f"{op.name}, table_input", self.clamped(op), frac)
+        self.sees_frac[root] = frac
+        return True
+
+    def of(self, tensor: Tensor) -> QFormat:
+        return QFormat(
+            self.bits,
+            self.frac[self.same.find(tensor.index)],
+            self.signed[self.signs.find(tensor.index)],
+        )
+
+    def is_fixed(self, tensor: Tensor) -> bool:
+        """Whether a tensor's format is given."""
+        return self.same.find(tensor.index) in self.fixed
+
+    def lower(self, op: Op, tensor: Tensor, frac: int, why: str) -> bool:
+        """Make a tensor's LSB at least 2**-frac; true if that changed something.
+
+        Raises:
+            RangeError: its format is given by hand; ``op`` says ``why`` that can't be.
+        """
+        root = self.same.find(tensor.index)
+        if self.frac[root] <= frac:
+            return False
+        if root in self.fixed:
+            raise _refusal(op, why, self.fixed[root], self.of(tensor), frac)
+        self.frac[root] = frac
+        return True
+
+
+def _refusal(op: Op, why: str, label: str, fmt: QFormat, frac: int) -> RangeError:
+    return RangeError(
+        f"{op.source}: layer {op.name!r} {why}; the format {fmt} is given by hand for {label!r}: "
+        f"give it at most {frac} fraction bits"
+    )
+
+
+def never_negative(
+    graph: Graph, op: Op, known: dict[int, bool], bounds: dict[int, tuple[float, float]]
+) -> bool:
+    """Whether an operation's result can't be negative, whatever the input is."""
+    if op.out.index in bounds:
+        return bounds[op.out.index][0] >= 0
+    if op.clamp.lo >= 0:
+        return True
+    operands = [known[t.index] for view in op.views for t in graph.owners(view)]
+    if op.bias.size and op.kind in ("avgpool", "add"):
+        least = float(op.bias.min())
+        if (least if op.rounds is None else round_half_up(least, op.rounds)) < 0:
+            return False
+    if op.kind in ("maxpool", "avgpool") or op.exact:
+        return all(operands)
+    if op.kind == "product":
+        return all(operands)
+    return op.kind == "add" and all(operands) and bool((op.weight > 0).all())
+
+
+def choose_formats(
+    graph: Graph,
+    statistics: dict[int, Statistics],
+    bits: int,
+    input_format: QFormat | None = None,
+    rules: Rules | None = None,
+) -> Formats:
+    """One format per class of tensors: given, what forward() rounds to, or from the samples.
+
+    Args:
+        statistics: of every stored tensor, by index, and of what activations see (``Op.before``).
+        bits: width of an activation.
+        input_format: fixes the input's format (two-plane input, or given by hand).
+        rules: what the recipe says; nothing is given by hand if absent.
+
+    Raises:
+        RecipeError: formats by hand that contradict each other or the network.
+        UnsupportedLayer: results that are rounded to different multiples lie in one tensor.
+    """
+    rules = rules or Rules()
+    stored = [graph.input, *(op.out for op in graph.ops)]
+    same, signs = Classes(len(graph.tensors)), Classes(len(graph.tensors))
+    positive = {graph.input.index: statistics[graph.input.index].low >= 0}
+    bounds = known_bounds(graph)
+    apart = has_gates(graph)
+    for op in graph.ops:
+        positive[op.out.index] = never_negative(graph, op, positive, bounds)
+        for view in op.views:
+            # Weights make up for different formats where cells join states and inputs.
+            if not (apart and op.kind == "dense" and op.groups == 1 and not op.exact):
+                same.join(t.index for t in graph.owners(view))
+        if (op.kind == "maxpool" and op.activation is None) or op.exact:
+            same.join([op.out.index, *(t.index for v in op.views for t in graph.owners(v))])
+        for together in _one_sign(op):
+            signs.join(t.index for view in together for t in graph.owners(view))
+    sees = Classes(len(graph.tensors))
+    for ops in twins_of(graph):
+        same.join(op.out.index for op in ops)
+        first: dict[Activation, int] = {}
+        for op in ops:
+            if op.activation is not None:
+                sees.join([first.setdefault(op.activation, op.out.index), op.out.index])
+    for tensor in stored:
+        signs.join([tensor.index, same.find(tensor.index)])
+    formats = Formats(bits, same, signs, sees=sees, rules=rules)
+    if apart:
+        formats.power = {t.index: statistics[t.index].power for t in stored}
+    for tensor in stored:
+        root = signs.find(tensor.index)
+        formats.signed[root] = formats.signed.get(root, False) or not positive[tensor.index]
+    _fix(graph, formats, input_format)
+    rounded = _rounded(graph, formats)
+    members: dict[int, list[Tensor]] = {}
+    for tensor in stored:
+        members.setdefault(same.find(tensor.index), []).append(tensor)
+    for root, tensors in members.items():
+        if root in formats.fixed:
+            continue
+        signed = formats.signed[signs.find(tensors[0].index)]
+        seen = [statistics[t.index] for t in tensors]
+        if root in rounded and _fits(seen, QFormat(bits, rounded[root], signed)):
+            formats.frac[root] = rounded[root]
+            formats.rounded.add(root)
+        else:
+            formats.frac[root] = _calibrated([s.values for s in seen], bits, signed, rules)
+    _choose_seen(graph, formats, statistics)
+    return formats
+
+
+def _fix(graph: Graph, formats: Formats, input_format: QFormat | None) -> None:
+    """Take over the formats that are given by hand."""
+    outputs = formats.rules.outputs
+    given = [(op.name, op.out, outputs[op.name]) for op in graph.ops if op.name in outputs]
+    if input_format is not None:
+        given.insert(0, (graph.input.name, graph.input, input_format))
+    path = formats.rules.path
+    signs: dict[int, tuple[str, QFormat]] = {}
+    for name, tensor, fmt in given:
+        root, sign = formats.same.find(tensor.index), formats.signs.find(tensor.index)
+        if formats.frac.setdefault(root, fmt.frac) != fmt.frac:
+            raise RecipeError(
+                f"{path}: quantize: {fmt} for {name!r} and {formats.frac[root]} fraction bits for "
+                f"{formats.fixed[root]!r}: their values lie in one tensor or pass through, so they "
+                "have one format"
+            )
+        formats.fixed.setdefault(root, name)
+        other, its = signs.setdefault(sign, (name, fmt))
+        if its.signed != fmt.signed:
+            raise RecipeError(
+                f"{path}: quantize: {fmt} for {name!r} and {its} for {other!r}: one layer reads "
+                "both, so both are signed (Q) or neither is (UQ)"
+            )
+        if not fmt.signed and formats.signed[sign]:
+            raise RecipeError(
+                f"{path}: quantize: {fmt} for {name!r}, but its values, or others that are read "
+                f"with them, can be negative: write {QFormat(fmt.bits, fmt.frac)}"
+            )
+    for sign, (_, fmt) in signs.items():
+        formats.signed[sign] = fmt.signed
+
+
+def _rounded(graph: Graph, formats: Formats) -> dict[int, int]:
+    """The fraction length of classes that forward() itself rounds."""
+    first: dict[int, Op] = {}
+    for op in graph.ops:
+        if op.rounds is None or is_wide(graph, op) or op.activation is not None:
+            continue
+        root = formats.same.find(op.out.index)
+        other = first.setdefault(root, op)
+        if other.rounds != op.rounds:
+            raise UnsupportedLayer(
+                f"{op.source}: layer {op.name!r} rounds to {rounds_to(op)}, {other.name!r} to "
+                f"{rounds_to(other)}, and their results lie in one tensor: round both alike"
+            )
+        if root in formats.fixed and formats.frac[root] != op.rounds:
+            raise RecipeError(
+                f"{formats.rules.path}: quantize: {formats.frac[root]} fraction bits for "
+                f"{formats.fixed[root]!r}, whose format is also that of {op.name!r}: forward() "
+                f"rounds that to {rounds_to(op)} ({op.rounds} fraction bits)"
+            )
+    return {root: op.rounds for root, op in first.items() if op.rounds is not None}
+
+
+def _fits(seen: list[Statistics], fmt: QFormat) -> bool:
+    """Whether no value saturates."""
+    low, high = min(s.low for s in seen), max(s.high for s in seen)
+    return low >= fmt.min * fmt.lsb and high <= fmt.max * fmt.lsb
+
+
+def _calibrated(values: list[FloatArray], bits: int, signed: bool, rules: Rules) -> int:
+    """The fraction length of a class by what the recipe's ``calibration`` says."""
+    if rules.calibration == "error":
+        return best_fraction(values, bits, signed)
+    magnitudes = np.abs(np.concatenate([v[:-2] for v in values]))  # without the two extremes
+    reach = float(np.percentile(magnitudes, rules.percentile))
+    if rules.calibration == "max" or reach == 0:
+        reach = max(float(np.abs(v).max()) for v in values)
+    return bits - 1 if reach == 0 else finest_fraction(reach, QFormat(bits, 0, signed).max)
+
+
+def has_gates(graph: Graph) -> bool:
+    """Whether there are recurrent cells: products of two tensors, or time steps."""
+    return any(op.kind == "product" for op in graph.ops) or bool(twins_of(graph))
+
+
+def _one_sign(op: Op) -> list[tuple[IntArray, ...]]:
+    """Operands that a nest reads with the same signedness: factors and others in a product."""
+    return [op.views[::2], op.views[1::2]] if op.kind == "product" else [op.views]
+
+
+def twins_of(graph: Graph) -> list[list[Op]]:
+    """Operations that do the same in different time steps."""
+    found: dict[str, list[Op]] = {}
+    for op in graph.ops:
+        for twin in op.twins:
+            found.setdefault(twin, []).append(op)
+    return [ops for ops in found.values() if len(ops) > 1]
+
+
+def _choose_seen(graph: Graph, formats: Formats, statistics: Mapping[int, Statistics]) -> None:
+    """The fraction of what an activation sees: the one with the least error of its result."""
+    members: dict[int, list[Op]] = {}
+    for op in graph.ops:
+        if op.activation is not None:
+            members.setdefault(formats.sees.find(op.out.index), []).append(op)
+    given = formats.rules.table_inputs
+    for root, ops in members.items():
+        by_hand = {given[op.name].frac: op.name for op in ops if op.name in given}
+        if len(by_hand) > 1:
+            names = " and ".join(map(repr, by_hand.values()))
+            raise RecipeError(
+                f"{formats.rules.path}: quantize: {names} share their table, so their table_input "
+                "is the same"
+            )
+        if by_hand:
+            (formats.sees_frac[root],) = by_hand
+            formats.fixed_sees.add(root)
+            continue
+        activation, out = ops[0].activation, formats.of(ops[0].out)
+        assert activation is not None
+        rng = np.random.default_rng(0)
+        each = max(64, SEEN_SAMPLES // len(ops))
+        seen = [statistics[op.before].values for op in ops]
+        values = np.concatenate([rng.choice(v, min(each, v.size), replace=False) for v in seen])
+        values = np.concatenate([values, *(v[-2:] for v in seen)])
+        probe = QFormat(formats.bits, 0, ops[0].clamp.lo < 0)
+        start = finest_fraction(max(float(np.abs(values).max()), 2.0**-16), probe.max)
+        exact = activation.apply(values)
+
+        def error(
+            frac: int, exact: FloatArray = exact, values: FloatArray = values,
+            activation: Activation = activation, out: QFormat = out, signed: bool = probe.signed,
+        ) -> float:  # fmt: skip
+            fmt = QFormat(formats.bits, frac, signed)
+            table = out.real(activation_table(activation, fmt, out))
+            return float(((table[fmt.quantize(values) & 255] - exact) ** 2).sum())
+
+        formats.sees_frac[root] = min(range(start, start + 8), key=error)
+
+
+def activation_table(activation: Activation, seen: QFormat, out: QFormat) -> IntArray:
+    """The activation's result for each of the 256 values that it can see, int64 [256].
+
+    Entry i is that of the value whose low 8 bits are i.
+
+    >>> from bramcast.pack.activations import Function
+    >>> relu = Activation((Function("leaky_relu", (0.5,)),))
+    >>> activation_table(relu, QFormat(8, 4), QFormat(8, 4))[[1, 127, 128, 254]]
+    array([  1, 127, -64,  -1])
+    """
+    index = np.arange(256, dtype=np.int64)
+    values = index - ((index >> 7) << 8) if seen.signed else index
+    return out.quantize(np.asarray(activation.apply(seen.real(values))))
+
+
+def best_fraction(values: list[FloatArray], bits: int, signed: bool) -> int:
+    """The frac with the least squared error; outliers may saturate where that pays."""
+    probe = QFormat(bits, 0, signed)
+    magnitude = max(float(np.abs(v).max()) for v in values)
+    if magnitude == 0:
+        return bits - 1
+    start = finest_fraction(magnitude, probe.max)
+
+    def error(frac: int) -> float:
+        fmt = QFormat(bits, frac, signed)
+        return sum(squared_error(v, fmt) * v.size for v in values)
+
+    return min(range(start, start + 4), key=error)
