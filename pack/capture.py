@@ -32,6 +32,7 @@ from bramcast.pack.recurrent import (
     rnn_step,
     run_layers,
 )
+from bramcast.pack.traced import Leaf, array_of, mark, mark_results, tensor_of
 
 BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batch
 
@@ -119,7 +120,11 @@ class Site:
 
 
 def capture(
-    module: nn.Module, sample_shape: tuple[int, ...], name: str, source: str = "model"
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    name: str,
+    source: str = "model",
+    trace: bool = False,
 ) -> Graph:
     """Export the network and translate it.
 
@@ -128,6 +133,8 @@ def capture(
         module: in eval mode, weights loaded.
         sample_shape: shape of one sample, without the batch axis.
         name: the network's name.
+        trace: the operations' weights and biases know how they come from the module's parameters
+            and buffers (pack/traced.py).
 
     Raises:
         UnsupportedLayer: something that has no lowering; names layer and line.
@@ -155,6 +162,8 @@ def capture(
     graph.parameters = sum(p.numel() for p in module.parameters())
     state = Capture(graph, name, source, titles=getattr(module, "bramcast_titles", {}))
     _bind_inputs(state, exported, sample_shape)
+    if trace:
+        _mark_parameters(state, module)
     for node in exported.graph.nodes:
         if node.op == "call_function":
             state.values[node.name] = _evaluate(state, node)
@@ -204,6 +213,15 @@ def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
             state.values[node.name] = frame.ids.reshape(shape)
 
 
+def _mark_parameters(state: Capture, module: nn.Module) -> None:
+    """Note on each parameter and buffer of the program what it is called in the module."""
+    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    names |= {name for name, _ in module.named_buffers(remove_duplicate=False)}
+    for node, name in state.origins.items():
+        if name in names:
+            mark(state.values[node], Leaf(name))
+
+
 def _output(state: Capture, node: Any) -> IntArray:
     results = [state.values[a.name] for a in node.args[0] if a is not None]
     if len(results) != 1 or not isinstance(results[0], np.ndarray):
@@ -250,7 +268,9 @@ def _evaluate(state: Capture, node: Any) -> Any:
     origin = ", ".join(name for name in used if name)
     if not any(isinstance(a, (np.ndarray, Turned)) for a in flat):
         state.origins[node.name] = origin
-        return target(*arguments, **keywords)  # constants fold
+        result = target(*arguments, **keywords)  # constants fold
+        mark_results(target, arguments, keywords, result)
+        return result
     state.enter(origin)
     if kind == "_assert_tensor_metadata":
         return None
@@ -361,7 +381,7 @@ Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]
 
 
 def _numpy(value: Any) -> Any:
-    return value.detach().double().numpy() if isinstance(value, torch.Tensor) else value
+    return array_of(value) if isinstance(value, torch.Tensor) else value
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -479,7 +499,7 @@ def _product_with_matrix(
 ) -> Any:
     """weight @ x + bias over the last axis; a constant where all of x is zero."""
     if (view == ZERO).all():
-        return torch.from_numpy(np.broadcast_to(bias, (1, *shape)).copy())
+        return tensor_of(np.broadcast_to(bias, (1, *shape)))
     lead = view.shape[:-1]
     if len(lead) > 2:
         raise site.refuse(f"Linear on an array with {view.ndim} axes (1 to 3 without the batch)")
@@ -516,7 +536,7 @@ def _scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any) -
     """weight * x + bias with constants that broadcast against [*view.shape]."""
 
     def full(value: Any) -> Any:
-        array = np.asarray(_numpy(value), np.float64)
+        array = np.asanyarray(_numpy(value), np.float64)
         if array.ndim == view.ndim + 1 and (array == array[:1]).all():
             array = array[0]
         try:
@@ -534,7 +554,7 @@ def _known(values: FloatArray) -> Any:
     """A result that does not depend on the data: constant zeros, or a constant tensor."""
     if not values.any():
         return np.full(values.shape, ZERO, np.int64)
-    return torch.from_numpy(values[None].copy())
+    return tensor_of(values[None])
 
 
 def _batch_norm(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -625,7 +645,7 @@ def _binary(sign: float) -> Handler:
         left, right = a["self"], a["other"]
         alpha = float(a.get("alpha", 1)) * sign
         if not isinstance(right, np.ndarray):
-            offset = np.asarray(_numpy(right), np.float64) * alpha
+            offset = np.asanyarray(_numpy(right), np.float64) * alpha
             return _scale(state, site, left, 1.0, offset)
         if not isinstance(left, np.ndarray):
             return _scale(state, site, right, alpha, _numpy(left))
@@ -680,7 +700,7 @@ def _mul(divide: bool) -> Handler:
             if divide:
                 raise site.refuse("a division by a computed tensor")
             left, right = right, left
-        factor = np.asarray(_numpy(right), np.float64)
+        factor = np.asanyarray(_numpy(right), np.float64)
         if divide and not factor.all():
             raise site.refuse("a division by zero")
         if divide and a.get("rounding_mode") == "floor":

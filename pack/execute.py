@@ -72,7 +72,7 @@ def _end(tensor: Tensor) -> int:
     return tensor.first + tensor.elements
 
 
-def _linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The multiply-add or maximum of one operation, without bias and activation."""
     window = op.window
     top, left, bottom, right = window.padding
@@ -90,7 +90,7 @@ def _linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return F.conv2d(x, weight, None, window.stride, 0, window.dilation, groups)
 
 
-def _products(operands: list[torch.Tensor]) -> torch.Tensor:
+def products(operands: list[torch.Tensor]) -> torch.Tensor:
     """a * b, or a * b + c * d."""
     result = operands[0] * operands[1]
     return result if len(operands) == 2 else result + operands[2] * operands[3]
@@ -113,11 +113,11 @@ def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
     """One operation up to its clamp: what its activation sees."""
     weight = torch.from_numpy(op.weight).to(operands[0].dtype)
     if op.kind == "product":
-        result = _products(operands)
+        result = products(operands)
     elif op.kind == "add":
         result = weight[0] * operands[0] + weight[1] * operands[1]
     else:
-        result = _linear_part(op, operands[0], weight)
+        result = linear_part(op, operands[0], weight)
     if op.bias.size:
         result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
     if op.rounds is not None:
@@ -134,11 +134,11 @@ def integer_compute(quantized: dict[str, QuantizedOp]) -> Compute:
         weight = torch.from_numpy(q.weight).to(carrier)
         operands = [x.to(carrier) for x in operands]
         if op.kind == "product":
-            acc = _products(operands)
+            acc = products(operands)
         elif op.kind == "add":
             acc = weight[0] * operands[0] + weight[1] * operands[1]
         else:
-            acc = _linear_part(op, operands[0], weight)
+            acc = linear_part(op, operands[0], weight)
         total = acc.to(torch.int64) + torch.from_numpy(q.bias)[:, None, None]
         shift = torch.from_numpy(q.shift)[:, None, None]
         half = torch.bitwise_right_shift(torch.bitwise_left_shift(torch.ones_like(shift), shift), 1)

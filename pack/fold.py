@@ -92,9 +92,7 @@ def _reorder(graph: Graph, op: Op, tensors: list[Tensor], order: IntArray) -> No
     def stored(values: FloatArray) -> FloatArray:
         if values.size != order.size or op.kind == "add":
             return values
-        result = np.empty(order.size)
-        result[order] = values.ravel()
-        return result.reshape(shape)
+        return np.asanyarray(values.ravel()[np.argsort(order)].reshape(shape))
 
     moved = replace(
         op,
@@ -185,8 +183,8 @@ def _times(source: Op, scale: Op) -> Op | None:
         ones = np.ones(source.view.shape)
         source = replace(source, kind="scale", weight=ones, bias=np.zeros(ones.shape))
     order = scale.view.ravel() - source.out.first
-    weight, bias = np.empty(order.size), np.empty(order.size)
-    weight[order], bias[order] = scale.weight.ravel(), scale.bias.ravel()
+    inverse = np.argsort(order)
+    weight, bias = scale.weight.ravel()[inverse], scale.bias.ravel()[inverse]
     if source.kind == "scale":
         shape = source.weight.shape
         factor, offset = weight.reshape(shape), bias.reshape(shape)
@@ -438,17 +436,16 @@ def _fold_forward(graph: Graph) -> bool:
 
 
 def _absorbing(reader: Op, scale: Op) -> Op | None:
-    filled = reader.view != ZERO
-    local = np.where(filled, reader.view - scale.out.first, 0)
-    factor = np.where(filled, scale.weight.ravel()[local], np.nan)
-    offset = np.where(filled, scale.bias.ravel()[local], np.nan)
-    rows = factor.reshape(factor.shape[0], -1), offset.reshape(offset.shape[0], -1)
-    per_channel = []
-    for row in rows:
-        lo, hi = np.nanmin(row, axis=1), np.nanmax(row, axis=1)
-        if (lo != hi).any():
+    view = reader.view.reshape(reader.view.shape[0], -1)
+    filled = view != ZERO
+    local = np.where(filled, view - scale.out.first, 0)
+    first = local[np.arange(len(local)), filled.argmax(axis=1)]
+    per_channel = [values.ravel()[first] for values in (scale.weight, scale.bias)]
+    if not filled.any(axis=1).all():
+        return None
+    for values, one in zip((scale.weight, scale.bias), per_channel, strict=True):
+        if ((values.ravel()[local] != one[:, None]) & filled).any():
             return None
-        per_channel.append(lo)
     if reader.kind == "depthwise":
         multiplier = reader.weight.shape[0] // len(per_channel[0])
         factors = [np.repeat(p, multiplier)[:, None] for p in per_channel]
@@ -566,15 +563,28 @@ def _without_repeats(op: Op) -> Op:
         return op
     weight = op.weight
     if op.groups > 1:
-        fan_in, per_group = weight.shape[1], weight.shape[0] // op.groups
-        weight = np.zeros((len(op.weight), len(rows), *op.weight.shape[2:]))
-        for group in range(op.groups):
-            outputs = slice(group * per_group, (group + 1) * per_group)
-            weight[outputs, group * fan_in : (group + 1) * fan_in] = op.weight[outputs]
+        weight = _ungrouped(op)
     place = np.argsort(np.argsort(first))[np.asarray(inverse).ravel()]
-    merged = np.zeros((len(weight), len(first), *weight.shape[2:]))
-    np.add.at(merged.transpose(1, 0, 2, 3), place, weight.transpose(1, 0, 2, 3))
+    columns = [np.flatnonzero(place == channel) for channel in range(len(first))]
+    merged = weight[:, [equal[0] for equal in columns]]
+    for number in range(1, max(len(equal) for equal in columns)):
+        there = np.array([len(equal) > number for equal in columns])
+        index = [equal[min(number, len(equal) - 1)] for equal in columns]
+        merged = merged + weight[:, index] * there[:, None, None]
     return replace(op, views=(op.view[np.sort(first)],), weight=merged, groups=1)
+
+
+def _ungrouped(op: Op) -> FloatArray:
+    """A grouped layer's weights for all input channels, zero for those of other groups."""
+    outputs, fan_in, *kernel = op.weight.shape
+    each = outputs // op.groups
+    parts = []
+    for group in range(op.groups):
+        before, after = group * fan_in, (op.groups - 1 - group) * fan_in
+        mine = op.weight[group * each : (group + 1) * each]
+        zeros = [np.zeros((each, count, *kernel)) for count in (before, after)]
+        parts.append(np.concatenate([zeros[0], mine, zeros[1]], axis=1))
+    return np.concatenate(parts)
 
 
 def _without_zeros(op: Op) -> Op:
@@ -582,11 +592,8 @@ def _without_zeros(op: Op) -> Op:
     zeros = (op.view == ZERO).all(axis=(1, 2))
     if op.kind != "dense" or not zeros.any():
         return op
-    weight = op.weight.copy()
-    per_group = len(weight) // op.groups
-    for group, unused in enumerate(zeros.reshape(op.groups, -1)):
-        weight[group * per_group : (group + 1) * per_group, unused] = 0.0
-    return replace(op, weight=weight)
+    used = np.repeat(~zeros.reshape(op.groups, -1), len(op.weight) // op.groups, axis=0)
+    return replace(op, weight=op.weight * used[:, :, None, None])
 
 
 def _drop_dead(graph: Graph) -> None:

@@ -194,7 +194,7 @@ class Graph:
         """The indices of the tensors that an operation reads."""
         self._firsts()
         entry = self._known.operands.get(id(op))
-        if entry is None:
+        if entry is None or entry[0] is not op:
             indices = frozenset(t.index for view in op.views for t in self.owners(view))
             entry = self._known.operands[id(op)] = (op, indices)
         return entry[1]

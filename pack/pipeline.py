@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle import replace_folder
-from bramcast.pack.by_hand import is_wide, rules_of
+from bramcast.pack.by_hand import Rules, is_wide, rules_of
 from bramcast.pack.calibrate import (
     Progress,
     calibrate,
@@ -49,7 +49,7 @@ from bramcast.pack.recipe import Recipe
 from bramcast.pack.refine import refine
 from bramcast.pack.roll import roll
 from bramcast.pack.rounding import rounds_to
-from bramcast.pack.source import read_model
+from bramcast.pack.source import Source, read_model
 from bramcast.pack.spread import spread_input
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
@@ -102,27 +102,15 @@ def pack(
     """
     inputs = read_inputs(recipe.file(recipe.model.inputs))
     source = read_model(recipe, inputs.x.shape[1:])
-    graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label))
-    check_against_module(graph, source.module, inputs)
-    if not graph.ops:
-        raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
-    bits = recipe.quantize.activation_bits
-    _check_tables(recipe, graph)
-    accuracy = float_accuracy(graph, inputs, progress)
-    if has_gates(graph):
-        spread_input(graph, inputs.calibration, largest_values(graph, inputs))
-    planes = _choose_planes(recipe, graph, inputs)
-    if planes is not None:
-        split_input(graph, planes.shift)
-    layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
-    rules = rules_of(recipe, graph)
-    fixed = _input_format(recipe, inputs, planes)
+    prepared = prepare(recipe, source, inputs, progress)
+    graph, layout, planes = prepared.graph, prepared.layout, prepared.planes
+    rules, accuracy = prepared.rules, prepared.accuracy
     if recipe.quantize.refine:
+        bits, fixed = recipe.quantize.activation_bits, prepared.input_format
         refined = refine(graph, inputs, planes, bits, fixed, rules, progress)
         graph, formats = refined.graph, refined.formats
     else:
-        statistics = calibrate(graph, inputs, planes, progress)
-        formats = choose_formats(graph, statistics, bits, fixed, rules)
+        formats = calibrated_formats(prepared, progress)
     quantized = quantize(graph, formats, rules.weight_bits, graph.ops[-1])
     noise = layer_noise(
         graph, quantized, formats.of(graph.input), planes, inputs.calibration[:NOISE_SAMPLES]
@@ -157,6 +145,69 @@ def pack(
 
     replace_folder(bundle, fill)
     return packed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A network whose operations and tensors are final; formats and integers are to be chosen.
+
+    Attributes:
+        rules: what the recipe says about formats.
+        bits: width of an activation.
+        input_format: the input's, where it is not chosen with the others.
+        accuracy: of the float network, None without labels.
+    """
+
+    graph: Graph
+    inputs: Inputs
+    planes: Planes | None
+    layout: Layout
+    rules: Rules
+    bits: int
+    input_format: QFormat | None
+    accuracy: float | None
+
+
+def prepare(
+    recipe: Recipe, source: Source, inputs: Inputs, progress: Progress, trace: bool = False
+) -> Prepared:
+    """Capture and fold a network, split its input where that pays, and lay its tensors out.
+
+    Args:
+        trace: as ``capture`` takes it; the float network's accuracy is then not measured.
+    """
+    graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace))
+    check_against_module(graph, source.module, inputs)
+    if not graph.ops:
+        raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
+    _check_tables(recipe, graph)
+    accuracy = None if trace else float_accuracy(graph, inputs, progress)
+    if has_gates(graph):
+        known = {op.name for op in graph.ops}
+        spread_input(graph, inputs.calibration, largest_values(graph, inputs))
+        added = next((op for op in graph.ops if op.name not in known), None)
+        if trace and added is not None:
+            cell = graph.consumers(added.out)[0]
+            raise UnsupportedLayer(
+                f"{cell.source}: layer {cell.name!r} is recurrent and reads the input: how often "
+                "it reads each feature depends on its weights, so it can't be retrained as the "
+                "core computes; pack it without retraining"
+            )
+    planes = _choose_planes(recipe, graph, inputs)
+    if planes is not None:
+        split_input(graph, planes.shift)
+    layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
+    rules, fixed = rules_of(recipe, graph), _input_format(recipe, inputs, planes)
+    bits = recipe.quantize.activation_bits
+    return Prepared(graph, inputs, planes, layout, rules, bits, fixed, accuracy)
+
+
+def calibrated_formats(prepared: Prepared, progress: Progress) -> Formats:
+    """The activations' formats: those by hand, the others from the calibration samples."""
+    statistics = calibrate(prepared.graph, prepared.inputs, prepared.planes, progress)
+    return choose_formats(
+        prepared.graph, statistics, prepared.bits, prepared.input_format, prepared.rules
+    )
 
 
 def _check_tables(recipe: Recipe, graph: Graph) -> None:

@@ -219,7 +219,7 @@ def _weighted(
     graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
 ) -> QuantizedOp | None:
     """Dense and depthwise."""
-    x, scaled = _one_lsb(graph, formats, op, _without_gain(graph, op, gains))
+    x, scaled = multiplied_weight(graph, formats, op, gains)
     real = scaled.reshape(op.weight.shape[0], -1)
     w = QFormat(weight_bits, 0)
     given = formats.rules.weight_fractions.get(op.name)
@@ -326,6 +326,14 @@ def _channel_by_hand(
             "fraction bits"
         )
     return _Channel(weight, bias, frac)
+
+
+def multiplied_weight(
+    graph: Graph, formats: Formats, op: Op, gains: dict[int, float]
+) -> tuple[QFormat, FloatArray]:
+    """The format whose LSB the integers of a dense or depthwise operation's weights multiply, and
+    the real weights that they stand for: without the operands' gains, in that LSB."""
+    return _one_lsb(graph, formats, op, _without_gain(graph, op, gains))
 
 
 def _one_lsb(

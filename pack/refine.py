@@ -133,6 +133,7 @@ def refine(
     fixed: QFormat | None,
     rules: Rules,
     progress: Progress,
+    formats_only: bool = False,
 ) -> Refined:
     """Formats for a folded network, and channel scales and biases that suit them.
 
@@ -141,6 +142,7 @@ def refine(
         bits: width of an activation.
         fixed: the input's format where it is not to be chosen.
         rules: what the recipe says about formats; what it gives by hand is not touched.
+        formats_only: leave the graph as it is: neither equalize nor correct biases.
 
     Raises:
         RangeError: no legal weights, even without any change.
@@ -158,7 +160,8 @@ def refine(
         return Refined(graph, formats, before, before)
     start = graph
     maxima = channel_maxima(graph, inputs.calibration[:MAXIMA_SAMPLES], planes)
-    for power in () if rules.by_hand else (0.5, 1.0):  # given formats suit the given weights
+    fixed_weights = rules.by_hand or formats_only  # given formats suit the given weights
+    for power in () if fixed_weights else (0.5, 1.0):
         trial = equalize(start, maxima, power)
         if all(a is b for a, b in zip(trial.ops, start.ops, strict=True)):
             break
@@ -168,7 +171,8 @@ def refine(
         if got > max(best, before + EQUALIZE_GAIN_DB):
             graph, formats, best = trial, chosen, got
     formats, best = _other_fractions(graph, formats, judge, best, progress)
-    graph, best = _corrected(graph, formats, judge, best)
+    if not formats_only:
+        graph, best = _corrected(graph, formats, judge, best)
     return Refined(graph, formats, before, best)
 
 
