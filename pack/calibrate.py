@@ -168,6 +168,16 @@ def float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | 
     return right / len(inputs.x)
 
 
+def integer_frame(
+    graph: Graph, fmt: QFormat, planes: Planes | None, samples: NDArray[np.floating]
+) -> torch.Tensor:
+    """Real samples as the integers of the stored input frame, float64 [N, C, H, W]."""
+    if planes is not None:
+        return frame_values(graph, samples, planes) / fmt.lsb
+    real = execute.input_tensor(graph, samples)
+    return torch.from_numpy(fmt.quantize(real.numpy())).double()
+
+
 def integer_results(
     graph: Graph,
     quantized: dict[str, QuantizedOp],
@@ -177,13 +187,39 @@ def integer_results(
 ) -> dict[str, NDArray[np.int64]]:
     """The quantized graph: every operation's result, int64 [N, C, H, W], by its name."""
     with torch.no_grad():
-        if planes is not None:
-            frame = (frame_values(graph, samples, planes) / fmt.lsb).to(torch.int64)
-        else:
-            real = execute.input_tensor(graph, samples)
-            frame = torch.from_numpy(fmt.quantize(real.numpy()))
-        compute = execute.integer_compute(quantized)
-        return {s.op.name: s.result.numpy() for s in execute.run(graph, frame, compute)}
+        frame = integer_frame(graph, fmt, planes, samples)
+        steps = execute.run(graph, frame, execute.integer_compute(quantized))
+        return {s.op.name: s.result.to(torch.int64).numpy() for s in steps}
+
+
+def integer_outputs(
+    graph: Graph,
+    quantized: dict[str, QuantizedOp],
+    fmt: QFormat,
+    planes: Planes | None,
+    samples: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """The quantized graph's last results in the author's order, real numbers [N, elements]."""
+    parts = []
+    lsb = quantized[graph.ops[-1].name].out.lsb
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            frame = integer_frame(graph, fmt, planes, batch)
+            *_, last = execute.run(graph, frame, execute.integer_compute(quantized))
+            parts.append(execute.output_array(graph, last.result.double()) * lsb)
+    return np.concatenate(parts).reshape(len(samples), -1)
+
+
+def real_outputs(
+    graph: Graph, samples: NDArray[np.floating], planes: Planes | None
+) -> NDArray[np.float64]:
+    """The real network's last results in the author's order, float64 [N, elements]."""
+    parts = []
+    with torch.no_grad():
+        for batch in execute.batches(samples, _batch_size(graph)):
+            frame = frame_values(graph, batch, planes)
+            parts.append(execute.output_array(graph, _last(graph, frame).double()))
+    return np.concatenate(parts).reshape(len(samples), -1)
 
 
 def real_results(

@@ -15,12 +15,17 @@ import numpy as np
 
 from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
 
-LARGEST_FACTOR = 16.0
 _LINEAR = ("dense", "depthwise")
 _PASSING = ("maxpool", "avgpool")
 
 
-def equalize(graph: Graph, maxima: Mapping[int, FloatArray], power: float) -> Graph:
+def equalize(
+    graph: Graph,
+    maxima: Mapping[int, FloatArray],
+    power: float,
+    largest_factor: float = 16.0,
+    keep: frozenset[int] = frozenset(),
+) -> Graph:
     """The same network with rescaled channels.
 
     Args:
@@ -28,6 +33,8 @@ def equalize(graph: Graph, maxima: Mapping[int, FloatArray], power: float) -> Gr
         maxima: the largest magnitude of each channel, by tensor (calibrate.channel_maxima).
         power: 1 brings each channel's maximum to the top of the grid, 0.5 half the way (in
             powers of two), 0 does nothing.
+        largest_factor: a channel that would need more is left smaller.
+        keep: tensors whose channels stay as they are.
 
     Returns:
         A graph whose operations have other weights and biases, and the same results.
@@ -37,8 +44,8 @@ def equalize(graph: Graph, maxima: Mapping[int, FloatArray], power: float) -> Gr
     for op in graph.ops:
         if _homogeneous(op) and weights.count(op.weight.tobytes()) == 1:
             largest = maxima[op.out.index]
-            if _absorbed(graph, op.out) and largest.max() > 0:
-                factors[op.out.index] = _factors(largest, power)
+            if op.out.index not in keep and _absorbed(graph, op.out) and largest.max() > 0:
+                factors[op.out.index] = _factors(largest, power, largest_factor)
         elif op.kind in _PASSING:
             source = _of_view(graph, op.view, factors)
             if source is not None and (source != 1.0).any():
@@ -51,7 +58,7 @@ def replace_ops(graph: Graph, ops: list[Op]) -> Graph:
     """A graph with other operations on the same tensors."""
     return Graph(
         graph.name, graph.tensors, ops, graph.output, graph.input_shape, graph.parameters,
-        graph.input_order,
+        graph.input_order, graph._known,
     )  # fmt: skip
 
 
@@ -97,12 +104,12 @@ def _one_channel_each(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
     return bool((~mine.any(axis=1) | (low == high)).all())
 
 
-def _factors(largest: FloatArray, power: float) -> FloatArray:
+def _factors(largest: FloatArray, power: float, largest_factor: float) -> FloatArray:
     top = 2.0 ** ceil(log2(float(largest.max()))) * 255 / 256
     top = max(top, float(largest.max()))
     alive = largest > float(largest.max()) * 1e-6
     wanted = np.where(alive, top / np.where(alive, largest, 1.0), 1.0)
-    return np.asarray(np.clip(wanted, 1.0, LARGEST_FACTOR) ** power)
+    return np.asarray(np.clip(wanted, 1.0, largest_factor) ** power)
 
 
 def _of_view(graph: Graph, view: IntArray, factors: Mapping[int, FloatArray]) -> FloatArray | None:

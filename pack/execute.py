@@ -4,8 +4,9 @@ The quantized graph is one of the three executions that must agree. It works lay
 [N, C, H, W] arrays and knows nothing of words, lanes or addresses. Imports torch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -37,11 +38,26 @@ def input_tensor(graph: Graph, samples: NDArray[np.floating]) -> torch.Tensor:
 
 def run(graph: Graph, frame: torch.Tensor, compute: Compute) -> Iterator[Step]:
     """Execute all operations in order; results are freed when nobody reads them any more."""
-    store: dict[int, torch.Tensor] = {graph.input.index: frame}
+    return resume(graph, {graph.input.index: frame}, 0, compute)
+
+
+def resume(
+    graph: Graph,
+    store: dict[int, torch.Tensor],
+    first: int,
+    compute: Compute,
+    stop: int | None = None,
+) -> Iterator[Step]:
+    """Execute the operations from number ``first`` on, up to the one before ``stop``.
+
+    Args:
+        store: what they read of the results before, by tensor; kept up to date, and what nobody
+            reads any more is removed. The tensors themselves are not written.
+    """
     last: dict[int, int] = {}  # the last operation that reads each tensor
     for number, op in enumerate(graph.ops):
         last |= dict.fromkeys(graph.operands(op), number)
-    for number, op in enumerate(graph.ops):
+    for number, op in enumerate(graph.ops[first:stop], first):
         operands = [take(graph, store, view) for view in op.views]
         result = compute(op, operands)
         store[op.out.index] = result
@@ -55,17 +71,23 @@ def take(graph: Graph, store: dict[int, torch.Tensor], view: IntArray) -> torch.
     inner, (top, left, bottom, right) = strip_zeros(view)
     owners = graph.owners(inner)
     if len(owners) == 1 and np.array_equal(inner, owners[0].ids):
-        return F.pad(store[owners[0].index], (left, right, top, bottom))
+        return _padded(store[owners[0].index], (top, left, bottom, right))
     batch = next(iter(store.values())).shape[0]
-    dtype = store[owners[0].index].dtype
+    dtype = reduce(torch.promote_types, [store[t.index].dtype for t in owners])
     result = torch.zeros((batch, view.size), dtype=dtype)
     numbers = view.ravel()
     for tensor in owners:
         mine = np.flatnonzero((numbers >= tensor.first) & (numbers < _end(tensor)))
         source = torch.from_numpy(numbers[mine] - tensor.first)
-        values = store[tensor.index].reshape(batch, -1)[:, source]
+        values = store[tensor.index].reshape(batch, -1)[:, source].to(dtype)
         result[:, torch.from_numpy(mine)] = values
     return result.reshape(batch, *view.shape)
+
+
+def _padded(x: torch.Tensor, border: tuple[int, int, int, int], fill: float = 0.0) -> torch.Tensor:
+    """With a border (top, left, bottom, right); the tensor itself where there is none."""
+    top, left, bottom, right = border
+    return F.pad(x, (left, right, top, bottom), value=fill) if any(border) else x
 
 
 def _end(tensor: Tensor) -> int:
@@ -75,9 +97,7 @@ def _end(tensor: Tensor) -> int:
 def linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The multiply-add or maximum of one operation, without bias and activation."""
     window = op.window
-    top, left, bottom, right = window.padding
-    fill = float("-inf") if op.kind == "maxpool" else 0.0
-    x = F.pad(x, (left, right, top, bottom), value=fill)
+    x = _padded(x, window.padding, float("-inf") if op.kind == "maxpool" else 0.0)
     if op.kind == "maxpool":
         return F.max_pool2d(x, window.kernel, window.stride, 0, window.dilation)
     if op.kind == "avgpool":
@@ -111,6 +131,14 @@ def activated(op: Op, clamped: torch.Tensor) -> torch.Tensor:
 
 def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
     """One operation up to its clamp: what its activation sees."""
+    result = real_sum(op, operands)
+    if op.rounds is not None:
+        result = torch.floor(result * 2.0**op.rounds + 0.5) * 2.0**-op.rounds
+    return torch.clamp(result, op.clamp.lo, op.clamp.hi)
+
+
+def real_sum(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
+    """One operation before it is rounded and clamped."""
     weight = torch.from_numpy(op.weight).to(operands[0].dtype)
     if op.kind == "product":
         result = products(operands)
@@ -120,34 +148,45 @@ def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
         result = linear_part(op, operands[0], weight)
     if op.bias.size:
         result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
-    if op.rounds is not None:
-        result = torch.floor(result * 2.0**op.rounds + 0.5) * 2.0**-op.rounds
-    return torch.clamp(result, op.clamp.lo, op.clamp.hi)
+    return result
 
 
-def integer_compute(quantized: dict[str, QuantizedOp]) -> Compute:
-    """One operation in integers; tensors carry them as float64 (or float32 where exact)."""
+def integer_compute(quantized: Mapping[str, QuantizedOp]) -> Compute:
+    """One operation in integers; tensors carry them as float64, or float32 where that is exact."""
 
     def compute(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
-        q = quantized[op.name]
-        carrier = torch.float32 if q.bound < 1 << 24 else torch.float64
-        weight = torch.from_numpy(q.weight).to(carrier)
-        operands = [x.to(carrier) for x in operands]
-        if op.kind == "product":
-            acc = products(operands)
-        elif op.kind == "add":
-            acc = weight[0] * operands[0] + weight[1] * operands[1]
-        else:
-            acc = linear_part(op, operands[0], weight)
-        total = acc.to(torch.int64) + torch.from_numpy(q.bias)[:, None, None]
-        shift = torch.from_numpy(q.shift)[:, None, None]
-        half = torch.bitwise_right_shift(torch.bitwise_left_shift(torch.ones_like(shift), shift), 1)
-        half = torch.where(shift == 0, torch.zeros_like(half), half)
-        value = torch.bitwise_right_shift(total + half, shift)
-        value = torch.clamp(value, q.lo, q.hi)
-        return value if q.table is None else torch.from_numpy(q.table)[value & 255]
+        return narrowed(quantized[op.name], accumulated(op, quantized[op.name], operands))
 
     return compute
+
+
+def accumulated(op: Op, q: QuantizedOp, operands: list[torch.Tensor]) -> torch.Tensor:
+    """Accumulators and biases, before shift, clamp and table."""
+    half = 1 << int(q.shift.max()) >> 1
+    carrier = torch.float32 if q.bound + half < 1 << 24 else torch.float64
+    weight = torch.from_numpy(q.weight).to(carrier)
+    operands = [x.to(carrier) for x in operands]
+    if op.kind == "product":
+        acc = products(operands)
+    elif op.kind == "add":
+        acc = weight[0] * operands[0] + weight[1] * operands[1]
+    else:
+        acc = linear_part(op, operands[0], weight)
+    return acc + torch.from_numpy(q.bias).to(carrier)[:, None, None] if q.bias.any() else acc
+
+
+def narrowed(q: QuantizedOp, total: torch.Tensor) -> torch.Tensor:
+    """Accumulators rounded (ties towards +inf), clamped, and looked up in the table."""
+    if q.shift.any():
+        # Exact: below 2**24 or 2**53 both, and a power of two moves the exponent only.
+        half = torch.from_numpy(1 << q.shift >> 1).to(total.dtype)[:, None, None]
+        lsb = torch.from_numpy(2.0**-q.shift).to(total.dtype)[:, None, None]
+        total = torch.floor((total + half) * lsb)
+    value = torch.clamp(total, q.lo, q.hi)
+    if q.table is None:
+        return value
+    table = torch.from_numpy(q.table).to(value.dtype)
+    return table[value.to(torch.int64) & 255]
 
 
 def batches(samples: NDArray[np.floating], size: int) -> Iterator[NDArray[np.floating]]:

@@ -6,7 +6,7 @@ that is chosen as one.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import floor, inf, log2
 
 import numpy as np
@@ -112,6 +112,10 @@ class Formats:
     fixed: dict[int, str] = field(default_factory=dict)  # by class: what it was given for
     fixed_sees: set[int] = field(default_factory=set)  # by that class
     rounded: set[int] = field(default_factory=set)  # by class
+
+    def copy(self) -> "Formats":
+        """Formats that may be changed without these; classes and what is given are the same."""
+        return replace(self, frac=dict(self.frac), sees_frac=dict(self.sees_frac))
 
     def clamped(self, op: Op) -> QFormat:
         """The format of the clamp's result: what the activation sees, or the result itself."""

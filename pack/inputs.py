@@ -1,4 +1,6 @@
-"""Reads the samples of an .npz file: x, and where present y (labels) and x_cal (calibration)."""
+"""Reads the samples of an .npz file: x, and where present y (labels), x_cal (calibration samples)
+and y_cal (their labels).
+"""
 
 import struct
 import tokenize
@@ -28,12 +30,14 @@ class Inputs:
         x: [N, *sample shape], real numbers.
         y: int64 [N] class labels, or None.
         calibration: [M, *sample shape]; x where the file has no x_cal.
+        y_cal: int64 [M] labels of ``calibration``, or None.
     """
 
     path: Path
     x: NDArray[np.floating]
     y: NDArray[np.int64] | None
     calibration: NDArray[np.floating]
+    y_cal: NDArray[np.int64] | None = None
 
 
 def read_inputs(path: Path) -> Inputs:
@@ -47,7 +51,9 @@ def read_inputs(path: Path) -> Inputs:
         return read_inputs(recipe.file(recipe.model.inputs))
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("x", "y", "x_cal") if name in file.files}
+            arrays = {
+                name: file[name] for name in ("x", "y", "x_cal", "y_cal") if name in file.files
+            }
             names = list(file.files)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give an .npz with an array x") from None
@@ -68,15 +74,22 @@ def read_inputs(path: Path) -> Inputs:
         raise InputError(
             f"{path}: x_cal has samples of shape {calibration.shape[1:]}, x of {x.shape[1:]}"
         )
-    y = None
-    if "y" in arrays:
-        y = arrays["y"]
-        if y.shape != (len(x),) or y.dtype.kind not in "iu":
-            raise InputError(
-                f"{path}: y must be {len(x)} integer labels, got {y.dtype} of shape {y.shape}"
-            )
-        y = y.astype(np.int64)
-    return Inputs(path, x, y, calibration)
+    y = _labels(path, "y", arrays["y"], len(x)) if "y" in arrays else None
+    y_cal = y
+    if "x_cal" in arrays:
+        y_cal = None
+        if "y_cal" in arrays:
+            y_cal = _labels(path, "y_cal", arrays["y_cal"], len(calibration))
+    return Inputs(path, x, y, calibration, y_cal)
+
+
+def _labels(path: Path, name: str, array: NDArray[np.generic], samples: int) -> NDArray[np.int64]:
+    if array.shape != (samples,) or array.dtype.kind not in "iu":
+        raise InputError(
+            f"{path}: {name} must be {samples} integer labels, got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    return array.astype(np.int64)
 
 
 def _samples(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.floating]:

@@ -1,6 +1,6 @@
 """The whole road from a recipe to a bundle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,6 @@ from bramcast.pack.bundle import replace_folder
 from bramcast.pack.by_hand import Rules, is_wide, rules_of
 from bramcast.pack.calibrate import (
     Progress,
-    calibrate,
     check_against_module,
     float_accuracy,
     integer_results,
@@ -24,7 +23,7 @@ from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
 from bramcast.pack.fold import fold
-from bramcast.pack.formats import Formats, choose_formats, has_gates
+from bramcast.pack.formats import Formats, Statistics, choose_formats, has_gates
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
 from bramcast.pack.inputs import Inputs, read_inputs
@@ -46,7 +45,7 @@ from bramcast.pack.qformat import QFormat, parse_format
 from bramcast.pack.quantize import QuantizedOp, quantize
 from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
-from bramcast.pack.refine import refine
+from bramcast.pack.refine import Refined, refine
 from bramcast.pack.roll import roll
 from bramcast.pack.rounding import rounds_to
 from bramcast.pack.source import Source, read_model
@@ -86,67 +85,6 @@ def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, Int
     return integer_results(packed.graph, packed.quantized, fmt, packed.planes, samples)
 
 
-def pack(
-    recipe: Recipe,
-    bundle: Path,
-    progress: Progress = _silent,
-    verify: Callable[[Path], object] = lambda folder: None,
-) -> Packed:
-    """Pack a recipe into a bundle folder.
-
-    Args:
-        verify: called with the complete new folder; what it raises keeps the old bundle in place.
-
-    Raises:
-        UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
-    """
-    inputs = read_inputs(recipe.file(recipe.model.inputs))
-    source = read_model(recipe, inputs.x.shape[1:])
-    prepared = prepare(recipe, source, inputs, progress)
-    graph, layout, planes = prepared.graph, prepared.layout, prepared.planes
-    rules, accuracy = prepared.rules, prepared.accuracy
-    if recipe.quantize.refine:
-        bits, fixed = recipe.quantize.activation_bits, prepared.input_format
-        refined = refine(graph, inputs, planes, bits, fixed, rules, progress)
-        graph, formats = refined.graph, refined.formats
-    else:
-        formats = calibrated_formats(prepared, progress)
-    quantized = quantize(graph, formats, rules.weight_bits, graph.ops[-1])
-    noise = layer_noise(
-        graph, quantized, formats.of(graph.input), planes, inputs.calibration[:NOISE_SAMPLES]
-    )
-    program = lower(graph, layout, formats, quantized, recipe.core.drain)
-    descriptors, scratch = link(graph, layout, program)
-    if _gates(recipe, descriptors):
-        descriptors = roll(descriptors)
-    images = _images(program, descriptors, recipe)
-    core = _core(recipe, {name: len(words) for name, words in images.items()}, scratch, descriptors)
-    packed = Packed(
-        recipe=recipe,
-        graph=graph,
-        layout=layout,
-        formats=formats,
-        quantized=quantized,
-        planes=planes,
-        program=program,
-        descriptors=descriptors,
-        manifest=_manifest(
-            recipe, graph, formats, quantized, noise, program, planes, core, scratch, accuracy
-        ),
-        inputs=inputs,
-        notes=tuple(_notes(graph, formats, quantized, planes, inputs)),
-    )
-
-    def fill(folder: Path) -> None:
-        infos = write_image_files(folder, images, core, list(recipe.images.formats))
-        packed.manifest = replace(packed.manifest, images=infos)
-        (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
-        verify(folder)
-
-    replace_folder(bundle, fill)
-    return packed
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A network whose operations and tensors are final; formats and integers are to be chosen.
@@ -158,6 +96,7 @@ class Prepared:
         accuracy: of the float network, None without labels.
     """
 
+    recipe: Recipe
     graph: Graph
     inputs: Inputs
     planes: Planes | None
@@ -169,13 +108,25 @@ class Prepared:
 
 
 def prepare(
-    recipe: Recipe, source: Source, inputs: Inputs, progress: Progress, trace: bool = False
+    recipe: Recipe,
+    progress: Progress = _silent,
+    source: Source | None = None,
+    inputs: Inputs | None = None,
+    trace: bool = False,
 ) -> Prepared:
     """Capture and fold a network, split its input where that pays, and lay its tensors out.
 
     Args:
+        source, inputs: the network and its samples; those that the recipe names if absent.
         trace: as ``capture`` takes it; the float network's accuracy is then not measured.
+
+    Raises:
+        UserError: whatever is wrong with recipe, model, checkpoint or inputs.
     """
+    if inputs is None:
+        inputs = read_inputs(recipe.file(recipe.model.inputs))
+    if source is None:
+        source = read_model(recipe, inputs.x.shape[1:])
     graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace))
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
@@ -199,15 +150,94 @@ def prepare(
     layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
     rules, fixed = rules_of(recipe, graph), _input_format(recipe, inputs, planes)
     bits = recipe.quantize.activation_bits
-    return Prepared(graph, inputs, planes, layout, rules, bits, fixed, accuracy)
+    return Prepared(recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy)
 
 
-def calibrated_formats(prepared: Prepared, progress: Progress) -> Formats:
-    """The activations' formats: those by hand, the others from the calibration samples."""
-    statistics = calibrate(prepared.graph, prepared.inputs, prepared.planes, progress)
-    return choose_formats(
-        prepared.graph, statistics, prepared.bits, prepared.input_format, prepared.rules
+def settle(
+    prepared: Prepared,
+    weight_bits: Mapping[str, int],
+    progress: Progress = _silent,
+    formats_only: bool = False,
+) -> Refined:
+    """Formats, and where the recipe has it so channel scales and biases.
+
+    Args:
+        weight_bits: as ``quantize`` takes them.
+        formats_only: leave the graph as it is.
+
+    Raises:
+        RangeError: no legal weights.
+    """
+    p = prepared
+
+    def choose(graph: Graph, statistics: dict[int, Statistics]) -> Formats:
+        return choose_formats(graph, statistics, p.bits, p.input_format, p.rules)
+
+    wanted = p.recipe.quantize.refine
+    return refine(p.graph, p.inputs, p.planes, weight_bits, choose, progress, wanted, formats_only)
+
+
+def pack(
+    recipe: Recipe,
+    bundle: Path,
+    progress: Progress = _silent,
+    verify: Callable[[Path], object] = lambda folder: None,
+) -> Packed:
+    """Pack a recipe into a bundle folder.
+
+    Args:
+        verify: called with the complete new folder; what it raises keeps the old bundle in place.
+
+    Raises:
+        UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
+    """
+    prepared = prepare(recipe, progress)
+    inputs, layout, planes = prepared.inputs, prepared.layout, prepared.planes
+    refined = settle(prepared, prepared.rules.weight_bits, progress)
+    graph, formats = refined.graph, refined.formats
+    quantized = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
+    noise = layer_noise(
+        graph, quantized, formats.of(graph.input), planes, inputs.calibration[:NOISE_SAMPLES]
     )
+    program = lower(graph, layout, formats, quantized, recipe.core.drain)
+    descriptors, scratch = link(graph, layout, program)
+    if _gates(recipe, descriptors):
+        descriptors = roll(descriptors)
+    images = _images(program, descriptors, recipe)
+    core = _core(recipe, {name: len(words) for name, words in images.items()}, scratch, descriptors)
+    packed = Packed(
+        recipe=recipe,
+        graph=graph,
+        layout=layout,
+        formats=formats,
+        quantized=quantized,
+        planes=planes,
+        program=program,
+        descriptors=descriptors,
+        manifest=_manifest(
+            recipe,
+            graph,
+            formats,
+            quantized,
+            noise,
+            program,
+            planes,
+            core,
+            scratch,
+            prepared.accuracy,
+        ),
+        inputs=inputs,
+        notes=tuple(_notes(graph, formats, quantized, planes, inputs)),
+    )
+
+    def fill(folder: Path) -> None:
+        infos = write_image_files(folder, images, core, list(recipe.images.formats))
+        packed.manifest = replace(packed.manifest, images=infos)
+        (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
+        verify(folder)
+
+    replace_folder(bundle, fill)
+    return packed
 
 
 def _check_tables(recipe: Recipe, graph: Graph) -> None:

@@ -24,12 +24,11 @@ from bramcast.pack.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.formats import Formats
 from bramcast.pack.graph import IntArray, Op
 from bramcast.pack.inputs import Inputs, read_inputs
-from bramcast.pack.pipeline import Prepared, calibrated_formats, prepare
+from bramcast.pack.pipeline import Prepared, prepare, settle
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp, multiplied_weight, pooling_gains, quantize
 from bramcast.pack.recipe import LayerSection, Recipe, read_recipe
 from bramcast.pack.recipe_text import moved, recipe_text
-from bramcast.pack.refine import refine
 from bramcast.pack.source import Source, read_model
 from bramcast.pack.straight_through import Live, quantized_input, through_compute
 from bramcast.pack.traced import Source as Computation
@@ -90,21 +89,14 @@ def _wrap(
     progress: Progress,
 ) -> "Wrapped":
     with _evaluating(source.module):
-        prepared = prepare(recipe, source, inputs, progress, trace=True)
+        prepared = prepare(recipe, progress, source, inputs, trace=True)
     if weight_bits is not None:
         recipe = _with_weight_bits(recipe, prepared, weight_bits)
         prepared = replace(prepared, rules=rules_of(recipe, prepared.graph))
-    return Wrapped(source.module, recipe, prepared, _formats(recipe, prepared, progress))
-
-
-def _formats(recipe: Recipe, prepared: Prepared, progress: Progress) -> Formats:
-    """As pack chooses them; of ``refine`` only the formats, the training moves the weights."""
-    if not recipe.quantize.refine:
-        return calibrated_formats(prepared, progress)
-    p = prepared
-    return refine(
-        p.graph, p.inputs, p.planes, p.bits, p.input_format, p.rules, progress, formats_only=True
-    ).formats
+        prepared = replace(prepared, recipe=recipe)
+    # Of refining only the formats: the training moves the weights.
+    formats = settle(prepared, prepared.rules.weight_bits, progress, formats_only=True).formats
+    return Wrapped(source.module, recipe, prepared, formats)
 
 
 @contextmanager
@@ -247,8 +239,8 @@ class Wrapped(nn.Module):
         """What pack would make of the trained network must be what this module computes with."""
         with _evaluating(self.module):
             source = Source(self.module, self.recipe.model.python or "model")
-            prepared = prepare(recipe, source, self._prepared.inputs, _silent, trace=True)
-        formats = calibrated_formats(prepared, _silent)
+            prepared = prepare(recipe, _silent, source, self._prepared.inputs, trace=True)
+        formats = settle(prepared, prepared.rules.weight_bits, formats_only=True).formats
         graph = prepared.graph
         packed = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
         mine = self._quantized().ops

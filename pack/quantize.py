@@ -20,6 +20,7 @@ from bramcast.pack.formats import (
     twins_of,
 )
 from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op
+from bramcast.pack.known import Known
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.rounding import power_of_two
 
@@ -62,13 +63,18 @@ class QuantizedOp:
 
 
 def quantize(
-    graph: Graph, formats: Formats, weight_bits: Mapping[str, int], wide: Op
+    graph: Graph,
+    formats: Formats,
+    weight_bits: Mapping[str, int],
+    wide: Op,
+    known: Known | None = None,
 ) -> dict[str, QuantizedOp]:
     """Integers for every operation; lowers formats until every shift is legal.
 
     Args:
         weight_bits: 2, 4 or 8 for each Linear or convolution that is named; 8 for the others.
         wide: the operation whose results leave at full width.
+        known: what earlier calls have found, for callers that try many formats of one graph.
 
     Raises:
         RangeError: a channel for which no legal weight format is left; names layer and channel.
@@ -81,18 +87,28 @@ def quantize(
             builder = _BUILDERS[op.kind]
             # A last table gives results of 8 bits.
             full = op is wide and op.activation is None
-            made = builder(graph, formats, op, weight_bits.get(op.name, 8), full, gains)
+            bits = weight_bits.get(op.name, 8)
+            key = known.key(graph, formats, op, bits, full, gains) if known is not None else ()
+            before = known.get(key) if known is not None else None
+            if before is not None:
+                result[op.name] = before
+                continue
+            made = builder(graph, formats, op, bits, full, gains)
             if made is None:
                 changed = True
                 break
             result[op.name] = _with_table(formats, op, made)
+            if known is not None:
+                known.add(key, result[op.name])
         if not changed:
-            _share_steps(graph, formats, result)
+            _share_steps(graph, formats, result, known)
             return result
     raise AssertionError("formats do not settle")
 
 
-def _share_steps(graph: Graph, formats: Formats, made: dict[str, QuantizedOp]) -> None:
+def _share_steps(
+    graph: Graph, formats: Formats, made: dict[str, QuantizedOp], known: Known | None
+) -> None:
     """Give a time step that reads a part of what the others read, as the first one, their integers.
 
     Without a state its channels might take other formats, and its weights would be stored again.
@@ -114,12 +130,16 @@ def _share_steps(graph: Graph, formats: Formats, made: dict[str, QuantizedOp]) -
             )  # fmt: skip
             if len(fractions) > 1 or not same:
                 continue
-            weight = np.zeros(op.weight.shape, np.int64)
-            used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
-            weight[:, used] = of.weight[:, columns]
-            made[op.name] = replace(
-                mine, weight=weight, bias=of.bias, shift=of.shift, bound=of.bound
-            )
+            key = ("shared", op.name, id(mine), id(of))
+            shared = known.get(key) if known is not None else None
+            if shared is None:
+                weight = np.zeros(op.weight.shape, np.int64)
+                used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
+                weight[:, used] = of.weight[:, columns]
+                shared = replace(mine, weight=weight, bias=of.bias, shift=of.shift, bound=of.bound)
+                if known is not None:
+                    known.add(key, shared)
+            made[op.name] = shared
 
 
 def _columns_of(op: Op, whole: Op) -> slice | None:

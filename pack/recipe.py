@@ -85,6 +85,11 @@ class LayerSection:
             return parse_format(self.weight).bits
         return self.weight_bits or 8
 
+    @property
+    def gives_width(self) -> bool:
+        """Whether the width of the weights is given, by itself or by their format."""
+        return (self.weight_bits, self.weight, self.weight_frac) != (None, None, None)
+
     def complaint(self, activation_bits: int) -> str | None:
         """What is wrong with the formats by themselves, with the key; None if nothing is."""
         for key, text in (("output", self.output), ("table_input", self.table_input)):
@@ -121,7 +126,8 @@ class QuantizeSection:
     Attributes:
         input: the input's format by hand: one plane, or with ``input_planes`` = 2 that of each of
             two planes, ``plane_shift`` bits apart.
-        refine: equalization, formats and biases by the error of the network's output.
+        refine: equalization, formats and biases by the error of the network's output; "auto" where
+            it is not small anyway.
         calibration: an activation's format has the least squared error, or its range reaches the
             largest magnitude, or the ``percentile`` of the magnitudes.
         weight_formats: weights have a fraction length per output channel or per tensor.
@@ -132,7 +138,7 @@ class QuantizeSection:
     input_planes: Literal[1, 2, "auto"] = "auto"
     input: str | None = None
     plane_shift: int | None = Field(default=None, ge=1, le=7)
-    refine: bool = False
+    refine: bool | Literal["auto"] = "auto"
     calibration: Literal["error", "max", "percentile"] = "error"
     percentile: float | None = Field(default=None, gt=0, le=100)
     weight_formats: Literal["channel", "tensor"] = "channel"

@@ -166,7 +166,7 @@ def test_autoencoder_keeps_its_reconstruction_error(tmp_path):
 
 def test_folded_real_networks_give_the_original_frameworks_outputs(tmp_path):
     for name in ("kws_dscnn_mlperf", "resnet8_mlperf", "vww_mobilenet_mlperf", "mnist_lenet"):
-        extra = "[quantize]\ninput_planes = 1\n"
+        extra = "[quantize]\ninput_planes = 1\nrefine = false\n"
         packed = pack(read_recipe(model_recipe(tmp_path, name, extra=extra)), tmp_path / name)
         expected = np.load(MODELS / name / "expected.npz")["out"][:20]
         frame = execute.input_tensor(packed.graph, packed.inputs.x[:20])

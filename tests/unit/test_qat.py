@@ -300,7 +300,7 @@ rq = 2
 [images]
 formats = ["mem", "mif"]
 [regress]
-accuracy_points = 0.25
+max_accuracy_loss = 0.25
 """
     path = tmp_path / "recipe.toml"
     path.write_text(text, encoding="utf-8")

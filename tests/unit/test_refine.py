@@ -9,18 +9,35 @@ import torch
 from torch import nn
 
 from bramcast.pack import execute
-from bramcast.pack.by_hand import Rules
-from bramcast.pack.calibrate import channel_maxima, frame_values
+from bramcast.pack.calibrate import (
+    calibrate,
+    channel_maxima,
+    frame_values,
+    integer_results,
+    real_results,
+)
 from bramcast.pack.capture import capture
 from bramcast.pack.equalize import equalize
 from bramcast.pack.fold import fold
+from bramcast.pack.formats import choose_formats
 from bramcast.pack.inputs import Inputs
+from bramcast.pack.judge import Judge
+from bramcast.pack.known import Known
 from bramcast.pack.layout import make_layout
+from bramcast.pack.quantize import quantize
 from bramcast.pack.refine import refine
 
 
 def silent(what: str, done: int, of: int) -> None:
     pass
+
+
+def choose(graph, statistics):
+    return choose_formats(graph, statistics, 8)
+
+
+def formats_of(graph, inputs):
+    return choose(graph, calibrate(graph, inputs, None, silent))
 
 
 def graph_of(module, shape):
@@ -91,7 +108,7 @@ def test_uneven_channels_are_won_back():
     graph = graph_of(Uneven(), (1, 6, 6))
     make_layout(graph, 16)
     inputs = inputs_of((1, 6, 6))
-    refined = refine(graph, inputs, None, 8, None, Rules(), silent)
+    refined = refine(graph, inputs, None, {}, choose, silent)
     assert refined.after_db > refined.before_db + 6
     held_out = inputs_of((1, 6, 6), 20, seed=7).x
     assert np.allclose(output(refined.graph, held_out), output(graph, held_out), atol=0.05)
@@ -102,6 +119,152 @@ def test_refinement_is_never_worse(name):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
     make_layout(graph, 8)
-    refined = refine(graph, inputs_of(shape, 24), None, 8, None, Rules(), silent)
+    refined = refine(graph, inputs_of(shape, 24), None, {}, choose, silent, True)
     assert refined.after_db >= refined.before_db
     assert [op.name for op in refined.graph.ops] == [op.name for op in graph.ops]
+
+
+def same_integers(a, b):
+    assert a.keys() == b.keys()
+    for name, q in a.items():
+        other = b[name]
+        assert np.array_equal(q.weight, other.weight), name
+        assert np.array_equal(q.bias, other.bias) and np.array_equal(q.shift, other.shift), name
+        assert (q.lo, q.hi, q.out, q.bound) == (other.lo, other.hi, other.out, other.bound), name
+        assert (q.table is None) == (other.table is None)
+        assert q.table is None or np.array_equal(q.table, other.table), name
+
+
+@pytest.mark.parametrize("name", ["GruNet", "HandGru", "SignedUnsignedAdd", "Averages"])
+def test_remembered_integers_are_those_that_quantize_finds_anew(name):
+    shape = networks.SHAPES[name]
+    graph = graph_of(networks.build(name), shape)
+    make_layout(graph, 8)
+    formats, known = formats_of(graph, inputs_of(shape, 20)), Known()
+    rng = np.random.default_rng(3)
+    roots = sorted(formats.frac)
+    for _ in range(6):
+        trial = formats.copy()
+        for root in rng.choice(roots, min(3, len(roots)), replace=False):
+            trial.frac[root] += int(rng.integers(-2, 2))
+        again = trial.copy()
+        remembered = quantize(graph, trial, {}, graph.ops[-1], known)
+        same_integers(remembered, quantize(graph, again, {}, graph.ops[-1]))
+
+
+def nearness(graph, formats, samples):
+    """Signal to noise of the quantized graph at the output, from one run of everything."""
+    settled = formats.copy()
+    ops = quantize(graph, settled, {}, graph.ops[-1])
+    last = graph.ops[-1].name
+    integers = integer_results(graph, ops, settled.of(graph.input), None, samples)[last]
+    exact = real_results(graph, samples, None)[last]
+    noise = ((integers * ops[last].out.lsb - exact) ** 2).sum() / (exact**2).sum()
+    return -10 * np.log10(noise)
+
+
+@pytest.mark.parametrize("name", ["VggCeil", "UnalignedConcat", "HandGru"])
+def test_candidates_are_judged_as_if_everything_ran_again(name):
+    shape = networks.SHAPES[name]
+    graph = graph_of(networks.build(name), shape)
+    make_layout(graph, 8)
+    inputs = inputs_of(shape, 24)
+    formats = formats_of(graph, inputs)
+    judge = Judge(graph, inputs.x, None, {})
+    assert judge.accept(graph, formats) == pytest.approx(nearness(graph, formats, inputs.x))
+    seen = 0
+    for root in list(formats.frac):
+        for step in (1, -1):
+            trial = formats.copy()
+            trial.frac[root] += step
+            got = judge.of(graph, trial)
+            if got > float("-inf"):
+                assert got == pytest.approx(nearness(graph, trial, inputs.x))
+                seen += 1
+                if seen % 3 == 0:
+                    formats = trial
+                    assert judge.accept(graph, trial) == pytest.approx(got)
+    assert seen > 1
+
+
+class Bent(nn.Module):
+    """A layer with a table, a layer behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(torch.sigmoid(self.first(x)))
+
+
+def test_a_bias_is_corrected_by_the_error_before_the_table():
+    torch.manual_seed(2)
+    graph = graph_of(Bent(), (12,))
+    make_layout(graph, 4)
+    rng = np.random.default_rng(5)
+    x = rng.normal(1.0, 0.5, size=(64, 12)).astype(np.float32)
+    inputs = Inputs(Path("inputs.npz"), x, None, x)
+    formats = formats_of(graph, inputs)
+    bits = {"first": 2}  # crude weights: large errors
+    judge = Judge(graph, x, None, bits)
+    judge.accept(graph, formats)
+    corrected = judge.corrected(graph, formats)
+    first = graph.ops[0]
+    q = quantize(graph, formats.copy(), bits, graph.ops[-1])[first.name]
+    fmt = formats.of(graph.input)
+    weight = q.weight[:, :, 0, 0] * (2.0**-q.shift * formats.clamped(first).lsb)[:, None]
+    bias = q.bias * 2.0**-q.shift * formats.clamped(first).lsb
+    got = fmt.quantize(x.astype(np.float64)) @ weight.T + bias
+    exact = x.astype(np.float64) @ first.weight[:, :, 0, 0].T + first.bias
+    error = (exact - got).mean(axis=0)
+    assert np.abs(error).max() > 0.05
+    assert np.allclose(corrected.ops[0].bias - first.bias, error, rtol=1e-6, atol=1e-9)
+
+
+def test_given_formats_and_their_channels_stay():
+    torch.manual_seed(1)
+    graph = graph_of(Uneven(), (1, 6, 6))
+    make_layout(graph, 16)
+    inputs = inputs_of((1, 6, 6))
+    stem = graph.ops[0].out.index
+
+    def given(graph, statistics):
+        formats = choose_formats(graph, statistics, 8)
+        root = formats.same.find(stem)
+        formats.frac[root] -= 2
+        formats.fixed[root] = "stem"
+        return formats
+
+    refined = refine(graph, inputs, None, {}, given, silent, True)
+    wanted = given(graph, calibrate(graph, inputs, None, silent))
+    assert refined.formats.of(graph.tensors[stem]) == wanted.of(graph.tensors[stem])
+    assert np.array_equal(refined.graph.ops[0].weight, graph.ops[0].weight)
+    assert refined.after_db > refined.before_db  # the others were refined
+
+
+def test_auto_leaves_what_is_near_and_false_everything():
+    torch.manual_seed(1)
+    near = graph_of(nn.Sequential(nn.Flatten(), nn.Linear(36, 36), nn.ReLU()), (1, 6, 6))
+    uneven = graph_of(Uneven(), (1, 6, 6))
+    x = np.random.default_rng(0).uniform(-1, 0.99, size=(96, 1, 6, 6)).astype(np.float32)
+    inputs = Inputs(Path("inputs.npz"), x, None, x)
+    for graph, wanted in ((near, "auto"), (uneven, False)):
+        make_layout(graph, 16)
+        refined = refine(graph, inputs, None, {}, choose, silent, wanted)
+        assert refined.graph is graph and refined.after_db == refined.before_db
+        assert refined.formats.frac == formats_of(graph, inputs).frac
+    assert refine(near, inputs, None, {}, choose, silent).before_db >= 40
+
+
+def test_auto_asks_less_of_classes_than_of_values():
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Flatten(), *(nn.Sequential(nn.Linear(36, 36), nn.ReLU()) for _ in "abc"))
+    graph = graph_of(net, (1, 6, 6))
+    make_layout(graph, 16)
+    values = inputs_of((1, 6, 6))
+    labelled = Inputs(values.path, values.x, np.zeros(len(values.x), np.int64), values.x)
+    as_values = refine(graph, values, None, {}, choose, silent)
+    as_classes = refine(graph, labelled, None, {}, choose, silent)
+    assert 24.5 < as_values.before_db < 40 and as_values.after_db > as_values.before_db
+    assert as_classes.graph is graph and as_classes.after_db == as_classes.before_db
