@@ -46,6 +46,7 @@ from bramcast.pack.words import (
     from_uint32,
     pack_bias,
     pack_lanes,
+    to_axi,
     to_uint32,
     unpack_bias,
     unpack_lanes,
@@ -306,7 +307,7 @@ def packed_arrays(n: Numbers, core: Core) -> dict[str, bytes]:
         "bias": pack_bias(n.bias, n.shift, core.rq),
     }
     if core.table_depth:
-        images["table"] = pack_lanes(n.table[:, None], core.data_bits, signed=False)
+        images["table"] = pack_lanes(n.table[:, None], core.word_bits("table"), signed=False)
     files = {"images.bin": bin_bytes(images, core), "header": header_text(images, core)}
     for name, words in images.items():
         for suffix, text in (("mem", mem_text), ("coe", coe_text), ("mif", mif_text)):
@@ -378,7 +379,7 @@ def packing_against_loop(case: Case, repeat: int, shared: bool) -> Measured:
         to_uint32(images["program"]),
         unpack_lanes(images["weights"], core.weight_bits),
         *unpack_bias(images["bias"]),
-        images.get("table", none).data[:, 0].astype(np.int64),
+        to_axi(images.get("table", none))[:, 0].astype(np.int64),
     )
     one, two = packed_arrays(numbers, core), packed_loop(numbers, core, shared)
     assert one.keys() == two.keys()

@@ -205,6 +205,8 @@ def _demand(job: Job, family: str, log: str, counts: dict[str, int], dsp: str, r
     if latches:
         raise FlowError(f"{job.top} on {family} has latches: {', '.join(latches)}")
     found, wanted = counts.get(dsp, 0), job.core.multipliers
+    if job.core.table_depth and job.core.data_bits == 16:
+        wanted += job.core.rq  # tables of lines
     if found != wanted:
         raise FlowError(f"{job.top} on {family}: {found} {dsp} for {wanted} multipliers")
     mapped = dict(re.findall(r"^mapping memory (\S+) via (\S+)$", log, re.M))

@@ -15,7 +15,7 @@ from bramcast.pack.manifest import Core
 MAX_CYCLES = 1 << 26  # a longer program is refused
 
 BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
-TABLE_LATENCY = 2  # more with a table; log2(TAPS) more with TAPS partial sums to add
+TABLE_LATENCY = {8: 2, 16: 4}  # more with a table, by DATA_BITS
 GAP = 10  # from a nest's last tap to the next nest's first, plus the chunks of its last pixel
 LOOP = 34  # longer, where a LOOP descriptor stands between
 FETCH = 35  # from a nest's first tap to the next one's, at least: its descriptor is read meanwhile
@@ -69,8 +69,8 @@ def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
 
 
 def _late(d: Nest, core: Core) -> int:
-    """Cycles that a nest's results take longer than plain ones."""
-    return core.taps.bit_length() - 1 + (TABLE_LATENCY if d.table else 0)
+    """Cycles that a nest's results take longer than plain ones: log2(TAPS) to add partial sums."""
+    return core.taps.bit_length() - 1 + (TABLE_LATENCY[core.data_bits] if d.table else 0)
 
 
 def _last_tap(d: Nest, core: Core, start: int) -> int:

@@ -121,6 +121,14 @@ def _progression(index: NDArray[np.int64]) -> slice | None:
     return slice(first, int(index[-1]) + 1, step)
 
 
+def _points(words: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """All points on 256 lines {slope[15:0], start[15:0]}, words uint8 [256, 4]: uint16 [65536]."""
+    start, slope = np.ascontiguousarray(words).view("<i2").T.astype(np.int32)
+    rest = np.arange(256, dtype=np.int32)
+    points: NDArray[np.int32] = start[:, None] + ((slope[:, None] * rest + 128) >> 8)
+    return points.astype(np.uint16).reshape(-1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A block of results: flattened pixels (oy, ox) and groups, and where they are put.
@@ -170,9 +178,9 @@ class _Epilogue:
         self.one_shift = bool(np.all(shift == shift[0, 0]))
         self.lookup: NDArray[np.integer] | None = None
         if nest.table:
-            table = machine.table[nest.table_base * 256 : nest.table_base * 256 + 256]
+            table = machine.results_of_table(nest.table_base)
             signed = nest.stream and not nest.y_unsigned
-            self.lookup = table.view(np.int8) if signed else table
+            self.lookup = table.view(f"i{table.itemsize}") if signed else table
         first = nest.result_base + _affine(nest.counts[:3], nest.result_steps)
         self.first = first.reshape(count, self.groups.pixels)  # a group's first sub-word
 
@@ -215,7 +223,7 @@ class _Epilogue:
         offset = self.offset[place.groups, :lanes]
         values = requantize_in_place(acc, offset, shift, nest.lo, nest.hi)
         if self.lookup is not None:
-            values = self.lookup[values.astype(np.uint8)]
+            values = self.lookup[values.astype(f"u{self.lookup.itemsize}")]
         if place.groups.stop == nest.counts[0] and nest.tail < lanes:
             values[:, -1, nest.tail :] = 0
         for step in self._put(chunk, values, place):
@@ -729,7 +737,8 @@ class Machine:
         self._narrow_weights: dict[int, NDArray[np.int8]] = {0: self.weights.astype(np.int8)}
         self.bias, self.shift = unpack_bias(images["bias"])
         table = images.get("table")
-        self.table = np.zeros(0, np.uint8) if table is None else table.data[:, 0]
+        self.table = np.zeros((0, 1), np.uint8) if table is None else table.data
+        self._tables: dict[int, NDArray[np.unsignedinteger]] = {}
         first = self.program[0]
         assert isinstance(first, Input)
         self.frame = first
@@ -752,6 +761,13 @@ class Machine:
                 self.beats_out += self._nests[-1].out.beats
         self._work = Workspace()
         self._chunks: dict[int, _Chunk] = {}
+
+    def results_of_table(self, number: int) -> NDArray[np.unsignedinteger]:
+        """Results for each value's low DATA_BITS bits: uint8 [256] or uint16 [65536]."""
+        if number not in self._tables:
+            words = self.table[256 * number : 256 * number + 256]
+            self._tables[number] = words[:, 0] if self.core.data_bits == 8 else _points(words)
+        return self._tables[number]
 
     def steps(self, nest: Nest) -> NDArray[np.int8]:
         """Weights as a nest reads them: [steps, LANES * TAPS], dense [steps * TAPS, LANES].

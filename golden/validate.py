@@ -245,8 +245,8 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
     need(d.lo <= d.hi, "lo", f"lo {d.lo} is above hi {d.hi}")
     top = 1 << core.data_bits
     if d.table:
-        need(core.data_bits == 8, "table", f"tables need DATA_BITS = 8, it is {core.data_bits}")
-        need(-128 <= d.lo and d.hi <= 255, "lo", f"before a table: -128..255, not {d.lo}..{d.hi}")
+        text = f"before a table: {-top // 2}..{top - 1}, not {d.lo}..{d.hi}"
+        need(-top // 2 <= d.lo and d.hi < top, "lo", text)
     else:
         need(d.table_base == 0, "table_base", "must be 0 without a table")
         fits = (-top // 2 <= d.lo and d.hi < top // 2) or (0 <= d.lo and d.hi < top)
@@ -516,7 +516,7 @@ def describe_bit(
         "program": lambda: _program_bit(descriptors, line - 1, bit),
         "weights": lambda: _weight_bit(program, core, line - 1, bit, manifest),
         "bias": lambda: _bias_bit(program, core, line - 1, bit, manifest),
-        "table": lambda: _table_bit(program, line - 1, manifest),
+        "table": lambda: _table_bit(program, core, line - 1, bit, manifest),
     }
     return f"{image}.mem:{line} bit {bit}: {find[image]()}"
 
@@ -610,11 +610,14 @@ def _bias_bit(
     return padding or "unused word"
 
 
-def _table_bit(program: list[Input | Nest], word: int, manifest: Manifest | None) -> str:
+def _table_bit(
+    program: list[Input | Nest], core: Core, word: int, bit: int, manifest: Manifest | None
+) -> str:
     table, entry = divmod(word, 256)
+    part = "" if core.data_bits == 8 else ", start" if bit < 16 else ", slope"
     users = [
         _nest_name(i, manifest)
         for i, d in enumerate(program)
         if isinstance(d, Nest) and d.table and d.table_base == table
     ]
-    return f"{', '.join(users)}, table {table}, entry {entry}" if users else "unused table"
+    return f"{', '.join(users)}, table {table}, entry {entry}{part}" if users else "unused table"

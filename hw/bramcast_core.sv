@@ -23,7 +23,7 @@ module bramcast_core #(
     parameter int PROGRAM_DEPTH = 128,  // 64.., a multiple of 32
     parameter int WEIGHTS_DEPTH = 1024, // 1..2**24, words of LANES * TAPS weights
     parameter int BIAS_DEPTH    = 64,   // 1..2**24, words of RQ entries
-    parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256, with DATA_BITS = 8
+    parameter int TABLE_DEPTH   = 0,    // 0: no tables; else a multiple of 256
     parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES / TAPS, words of LANES * TAPS activations
     parameter int NARROW        = 0,    // 1: layers may have weights of 4 or 2 bits
     parameter int GATES         = 0,    // 1: products of two tensors, and LOOP
@@ -80,6 +80,7 @@ module bramcast_core #(
   localparam int STEP_BITS    = WEIGHT_ADDRESS_BITS + ((NARROW != 0) ? 2 : 0);
   localparam int BIAS_BITS    = (BIAS_DEPTH > 1) ? $clog2(BIAS_DEPTH) : 1;
   localparam int TABLE_BITS   = (TABLE_DEPTH > 256) ? $clog2(TABLE_DEPTH) - 8 : 1;
+  localparam int TABLE_STAGES = (DATA_BITS == 8) ? 2 : 4;  // cycles of bramcast_table
   localparam int CHUNKS_LOG   = $clog2(CHUNKS);
   localparam int INDEX_BITS   = (WIDE_CHUNKS > 1) ? $clog2(WIDE_CHUNKS) : 1;
   localparam int INNER_BITS   = (CHUNKS > 1) ? CHUNKS_LOG : 1;  // index of a chunk in its sub-word
@@ -110,9 +111,6 @@ module bramcast_core #(
     end
     if (RQ < 1 || RQ > LANES || (RQ & (RQ - 1)) != 0) begin : g_check_rq
       RQ_must_be_a_power_of_two_up_to_LANES u_error ();
-    end
-    if (TABLE_DEPTH != 0 && DATA_BITS != 8) begin : g_check_table
-      TABLE_DEPTH_must_be_0_unless_DATA_BITS_is_8 u_error ();
     end
     if (ELEMENT_BITS > 24 || WEIGHT_ADDRESS_BITS > 24 || BIAS_BITS > 24) begin : g_check_depths
       memories_must_fit_24_bit_addresses u_error ();
@@ -199,7 +197,7 @@ module bramcast_core #(
     prime_q4     <= prime_q3;
 
     gap_q2 <= GAP_BITS'(7 + TAPS_LOG) + GAP_BITS'(tail_chunks) + GAP_BITS'(short_end)
-              + (front_table ? GAP_BITS'(2) : GAP_BITS'(0));
+              + (front_table ? GAP_BITS'(TABLE_STAGES) : GAP_BITS'(0));
     if (nest_end) begin
       gap_q      <= !front_last;
       gap_left_q <= gap_q2;
@@ -784,7 +782,7 @@ module bramcast_core #(
     end
   endgenerate
 
-  // ------------------------------------------------------------------ S11 or S13: results
+  // ------------------------------------------------------------------ S11, with a table S13 or S15: results
 
   logic [TOKEN_BITS-1:0]   token;
   logic [RQ*32-1:0]        beats;      // a chunk for the stream
@@ -795,26 +793,34 @@ module bramcast_core #(
 
   generate
     if (TABLE_DEPTH > 0) begin : g_table
-      logic [TOKEN_BITS-1:0] token_s12, token_s13;
-      logic [RQ*8-1:0]       looked_up;
-      logic [RQ*8-1:0]       index;
-      always_ff @(posedge clk) begin
-        token_s12 <= token_s11;
-        token_s13 <= token_s12;
-        if (rst || !table_on) begin  // what has left from S11 does not come again
-          token_s12[0] <= 1'b0;
-          token_s13[0] <= 1'b0;
+      logic [RQ*DATA_BITS-1:0] index, looked_up;
+      genvar s;
+      for (s = 0; s < TABLE_STAGES; s = s + 1) begin : g_stage
+        logic [TOKEN_BITS-1:0] token_q;
+        if (s == 0) begin : g_first
+          always_ff @(posedge clk) begin
+            token_q <= token_s11;
+            if (rst || !table_on) token_q[0] <= 1'b0;  // what has left from S11 does not come again
+          end
+        end else begin : g_next
+          always_ff @(posedge clk) begin
+            token_q <= g_stage[s-1].token_q;
+            if (rst || !table_on) token_q[0] <= 1'b0;
+          end
         end
       end
-      assign token = table_on ? token_s13 : token_s11;
+      assign token = table_on ? g_stage[TABLE_STAGES-1].token_q : token_s11;
       for (r = 0; r < RQ; r = r + 1) begin : g_lane
-        assign index[8*r +: 8] = value_s11[32*r +: 8];
+        logic [DATA_BITS-1:0] result;
+        assign result = looked_up[DATA_BITS*r +: DATA_BITS];
+        assign index[DATA_BITS*r +: DATA_BITS] = value_s11[32*r +: DATA_BITS];
         assign beats[32*r +: 32] = table_on
-            ? {{24{!y_unsigned && looked_up[8*r+7]}}, looked_up[8*r +: 8]}
+            ? {{(32 - DATA_BITS){!y_unsigned && result[DATA_BITS-1]}}, result}
             : value_s11[32*r +: 32];
       end
       bramcast_table #(
           .RQ(RQ),
+          .DATA_BITS(DATA_BITS),
           .TABLE_DEPTH(TABLE_DEPTH),
           .TABLE_BITS(TABLE_BITS),
           .IMAGE(TABLE_IMAGE),

@@ -185,8 +185,15 @@ def narrowed(q: QuantizedOp, total: torch.Tensor) -> torch.Tensor:
     value = torch.clamp(total, q.lo, q.hi)
     if q.table is None:
         return value
-    table = torch.from_numpy(q.table).to(value.dtype)
-    return table[value.to(torch.int64) & 255]
+    return looked_up(torch.from_numpy(q.table), value.to(torch.int64)).to(value.dtype)
+
+
+def looked_up(table: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """An activation of 8-bit values, or of 16-bit ones by the start and the slope of their line."""
+    if table.ndim == 1:
+        return table[value & 255]
+    start, slope = table[torch.bitwise_right_shift(value, 8) & 255].unbind(-1)
+    return start + torch.bitwise_right_shift(slope * (value & 255) + 128, 8)
 
 
 def batches(samples: NDArray[np.floating], size: int) -> Iterator[NDArray[np.floating]]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from bramcast.pack.activations import Activation
 from bramcast.pack.by_hand import Rules, is_wide
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
-from bramcast.pack.fold import known_bounds
+from bramcast.pack.fold import known_bounds, without_pairs
 from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.lines import line_table, look_up
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.rounding import round_half_up, rounds_to
 
@@ -212,7 +213,8 @@ def choose_formats(
     same, signs = Classes(len(graph.tensors)), Classes(len(graph.tensors))
     positive = {graph.input.index: statistics[graph.input.index].low >= 0}
     bounds = known_bounds(graph)
-    apart = has_gates(graph)
+    gates = has_gates(graph)
+    apart = gates and bits == 8  # 16 bits can spare a few, 8-bit weights can't
     for op in graph.ops:
         positive[op.out.index] = never_negative(graph, op, positive, bounds)
         for view in op.views:
@@ -233,11 +235,13 @@ def choose_formats(
     for tensor in stored:
         signs.join([tensor.index, same.find(tensor.index)])
     formats = Formats(bits, same, signs, sees=sees, rules=rules)
-    if apart:
+    if gates:
         formats.power = {t.index: statistics[t.index].power for t in stored}
     for tensor in stored:
         root = signs.find(tensor.index)
         formats.signed[root] = formats.signed.get(root, False) or not positive[tensor.index]
+    if bits > 8:
+        _sign_factors(graph, formats)
     _fix(graph, formats, input_format)
     rounded = _rounded(graph, formats)
     members: dict[int, list[Tensor]] = {}
@@ -338,6 +342,30 @@ def _one_sign(op: Op) -> list[tuple[IntArray, ...]]:
     return [op.views[::2], op.views[1::2]] if op.kind == "product" else [op.views]
 
 
+def split_products(graph: Graph) -> None:
+    """16-bit data: take a * b + c * d apart where all four may be -2**15 at once.
+
+    One factor that is never negative keeps the sum below 2**31.
+    """
+    known, bounds = {graph.input.index: False}, known_bounds(graph)
+    for op in graph.ops:
+        known[op.out.index] = never_negative(graph, op, known, bounds)
+    for op in [op for op in graph.ops if op.kind == "product" and len(op.views) > 2]:
+        if not any(known[t.index] for view in op.views for t in graph.owners(view)):
+            without_pairs(graph, op)
+
+
+def _sign_factors(graph: Graph, formats: Formats) -> None:
+    """16-bit data: two unsigned factors, and sums of two products with one, need over 32 bits."""
+    products = [op for op in graph.ops if op.kind == "product"]
+    for op in sorted(products, key=lambda op: -len(op.views)):
+        factor, other = (formats.signs.find(graph.owners(view)[0].index) for view in op.views[:2])
+        if len(op.views) > 2:
+            formats.signed[factor] = formats.signed[other] = True
+        elif not formats.signed[factor]:
+            formats.signed[other] = True
+
+
 def twins_of(graph: Graph) -> list[list[Op]]:
     """Operations that do the same in different time steps."""
     found: dict[str, list[Op]] = {}
@@ -382,8 +410,8 @@ def _choose_seen(graph: Graph, formats: Formats, statistics: Mapping[int, Statis
             activation: Activation = activation, out: QFormat = out, signed: bool = probe.signed,
         ) -> float:  # fmt: skip
             fmt = QFormat(formats.bits, frac, signed)
-            table = out.real(activation_table(activation, fmt, out))
-            return float(((table[fmt.quantize(values) & 255] - exact) ** 2).sum())
+            got = look_up(activation_table(activation, fmt, out), fmt.quantize(values))
+            return float(((out.real(got) - exact) ** 2).sum())
 
         formats.sees_frac[root] = min(range(start, start + 8), key=error)
 
@@ -391,13 +419,15 @@ def _choose_seen(graph: Graph, formats: Formats, statistics: Mapping[int, Statis
 def activation_table(activation: Activation, seen: QFormat, out: QFormat) -> IntArray:
     """The activation's result for each of the 256 values that it can see, int64 [256].
 
-    Entry i is that of the value whose low 8 bits are i.
+    Entry i is that of the value whose low 8 bits are i. For 16 bits: lines, int64 [256, 2].
 
     >>> from bramcast.pack.activations import Function
     >>> relu = Activation((Function("leaky_relu", (0.5,)),))
     >>> activation_table(relu, QFormat(8, 4), QFormat(8, 4))[[1, 127, 128, 254]]
     array([  1, 127, -64,  -1])
     """
+    if seen.bits > 8:
+        return line_table(activation, seen, out)
     index = np.arange(256, dtype=np.int64)
     values = index - ((index >> 7) << 8) if seen.signed else index
     return out.quantize(np.asarray(activation.apply(seen.real(values))))

@@ -470,7 +470,7 @@ def word_layout(name: str, core: Core) -> str:
         "program": "32 bits",
         "weights": f"{core.lanes * core.taps} lanes of {core.weight_bits} bits",
         "bias": f"{core.rq} entries of 36 bits",
-        "table": f"{core.data_bits} bits",
+        "table": "8 bits" if core.data_bits == 8 else "slope and start, 16 bits each",
     }[name]
 
 

@@ -98,7 +98,7 @@ class Program:
     nests: list[LoweredNest] = field(default_factory=list)
     weights: Blocks = field(default_factory=Blocks)
     biases: Blocks = field(default_factory=Blocks)  # rows (bias, shift) of RQ entries, flattened
-    tables: Blocks = field(default_factory=Blocks)  # 256 rows of one entry each
+    tables: Blocks = field(default_factory=Blocks)  # 256 rows each: an entry, or start and slope
 
 
 def lower(
@@ -465,7 +465,8 @@ def _finish(
     if op.kind == "product":
         nest = replace(nest, product=True, factor_unsigned=factors)
     if q.table is not None:
-        table = program.tables.add((q.table & 255)[:, None]) // 256
+        entries = (q.table & ((1 << q.out.bits) - 1)).reshape(256, -1)
+        table = program.tables.add(entries) // 256
         unsigned = wide and not q.out.signed
         nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
     program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))

@@ -59,12 +59,14 @@ class Core:
         >>> c = Core(16, 1, 8, 8, 2, 64, 64, 64, 0, 64)
         >>> [c.word_bits(i) for i in IMAGES]
         [32, 128, 72, 8]
+        >>> Core(16, 1, 16, 8, 2, 64, 64, 64, 256, 64).word_bits("table")
+        32
         """
         return {
             "program": 32,
             "weights": self.lanes * self.taps * self.weight_bits,
             "bias": 36 * self.rq,
-            "table": self.data_bits,
+            "table": 8 if self.data_bits == 8 else 2 * self.data_bits,  # start and slope
         }[image]
 
     def depth(self, image: str) -> int:

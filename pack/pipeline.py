@@ -23,7 +23,13 @@ from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
 from bramcast.pack.fold import fold
-from bramcast.pack.formats import Formats, Statistics, choose_formats, has_gates
+from bramcast.pack.formats import (
+    Formats,
+    Statistics,
+    choose_formats,
+    has_gates,
+    split_products,
+)
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
 from bramcast.pack.inputs import Inputs, read_inputs
@@ -131,7 +137,6 @@ def prepare(
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
-    _check_tables(recipe, graph)
     accuracy = None if trace else float_accuracy(graph, inputs, progress)
     if has_gates(graph):
         known = {op.name for op in graph.ops}
@@ -147,6 +152,8 @@ def prepare(
     planes = _choose_planes(recipe, graph, inputs)
     if planes is not None:
         split_input(graph, planes.shift)
+    if recipe.quantize.activation_bits > 8:
+        split_products(graph)
     layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
     rules, fixed = rules_of(recipe, graph), _input_format(recipe, inputs, planes)
     bits = recipe.quantize.activation_bits
@@ -238,17 +245,6 @@ def pack(
 
     replace_folder(bundle, fill)
     return packed
-
-
-def _check_tables(recipe: Recipe, graph: Graph) -> None:
-    """Tables have an entry for each value of 8 bits."""
-    smooth = next((op for op in graph.ops if op.activation is not None), None)
-    if smooth is not None and recipe.quantize.activation_bits > 8:
-        raise UnsupportedLayer(
-            f"{smooth.source}: layer {smooth.name!r} has the activation {smooth.activation}, which "
-            "is a table of 8-bit numbers: set quantize.activation_bits = 8, or use ReLU, ReLU6 or "
-            "Hardtanh"
-        )
 
 
 # --- calibration -------------------------------------------------------------------------------
@@ -345,12 +341,12 @@ def _images(program: Program, descriptors: list[Descriptor], recipe: Recipe) -> 
     weights = program.weights.table(program.word)
     if not len(weights):
         weights = np.zeros((1, program.word), np.int64)
-    tables = program.tables.table(1)
+    tables, bits = program.tables.table(1), recipe.quantize.activation_bits
     return {
         "program": from_uint32(encode_program(descriptors)),
         "weights": pack_lanes(weights, recipe.quantize.weight_bits),
         "bias": pack_bias(entries[:, 0].copy(), entries[:, 1].copy(), program.rq),
-        **({"table": pack_lanes(tables, 8, signed=False)} if len(tables) else {}),
+        **({"table": pack_lanes(tables, bits, signed=False)} if len(tables) else {}),
     }
 
 

@@ -19,8 +19,8 @@ from bramcast.pack.formats import (
     squared_error,
     twins_of,
 )
-from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op
-from bramcast.pack.known import Known
+from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.known import Key, Known
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.rounding import power_of_two
 
@@ -42,7 +42,8 @@ class QuantizedOp:
         out: the result's format (32 bits if wide).
         bound: largest possible |accumulator + bias|, over all channels.
         weight_bits: width of a stored weight.
-        table: int64 [256], the result for each low byte of the clamped value; None without one.
+        table: int64 [256], the result for each low byte of the clamped value; 16 bits: lines,
+            int64 [256, 2]; None without one.
         weight_frac: fraction length of each output channel's weights; empty without weights.
         saturated: weights that their format can't hold.
         inexact: weights and biases that their integers are not exactly.
@@ -85,10 +86,17 @@ def quantize(
         changed = False
         for op in graph.ops:
             builder = _BUILDERS[op.kind]
-            # A last table gives results of 8 bits.
+            # A last table gives results of DATA_BITS.
             full = op is wide and op.activation is None
             bits = weight_bits.get(op.name, 8)
-            key = known.key(graph, formats, op, bits, full, gains) if known is not None else ()
+            bound = None
+            if op.kind == "product" and formats.bits > 8:
+                bound = _product_bound(graph, formats, op, result)
+            key = (
+                (*known.key(graph, formats, op, bits, full, gains), bound)
+                if known is not None
+                else ()
+            )
             before = known.get(key) if known is not None else None
             if before is not None:
                 result[op.name] = before
@@ -97,6 +105,8 @@ def quantize(
             if made is None:
                 changed = True
                 break
+            if bound is not None:
+                made = replace(made, bound=bound)
             result[op.name] = _with_table(formats, op, made)
             if known is not None:
                 known.add(key, result[op.name])
@@ -418,7 +428,8 @@ def _channel(
     least = min(MIN_WEIGHT_BITS, w.bits)
     if frac < start and int(np.abs(weight).max()) < 1 << (least - 1):
         lost = float(np.abs(row).sum()) * x.magnitude * x.lsb
-        if lost > 0.5 * out.lsb:
+        # Half an LSB of 8-bit data: other channels lose as much by the rounding of their weights.
+        if lost > 0.5 * out.lsb * 2.0 ** (out.bits - 8):
             raise RangeError(
                 f"{op.source}: layer {op.name!r}, output channel {channel}: its bias "
                 f"({real_bias:.6g}) or fan-in leaves fewer than {MIN_WEIGHT_BITS} bits for its "
@@ -564,6 +575,34 @@ def _product(
             "rescale them before packing"
         )
     return _unbiased(op, np.zeros(0, np.int64), frac - out.frac, out, bound)
+
+
+def _product_bound(graph: Graph, formats: Formats, op: Op, made: Mapping[str, QuantizedOp]) -> int:
+    """Largest |a * b (+ c * d)|, from what the operations before let through.
+
+    Raises:
+        RangeError: the accumulator could wrap.
+    """
+
+    def largest(tensor: Tensor) -> int:
+        source = graph.producer(tensor)
+        if source is None:
+            return formats.of(tensor).magnitude
+        q = made[source.name]
+        if q.table is None:
+            return max(abs(q.lo), abs(q.hi))
+        ends = q.table if q.table.ndim == 1 else np.cumsum(q.table, axis=1)
+        return int(np.abs(ends).max())
+
+    factors = [max(largest(t) for t in graph.owners(view)) for view in op.views]
+    bound = sum(a * b for a, b in zip(factors[::2], factors[1::2], strict=True))
+    if bound >= ACC_LIMIT:
+        raise RangeError(
+            f"{op.source}: layer {op.name!r}: the product of two 16-bit tensors, up to {bound}, "
+            "does not fit the accumulator's 32 bits; set quantize.activation_bits = 8, or let one "
+            "factor be a sigmoid or ReLU"
+        )
+    return bound
 
 
 def _average(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bramcast.pack.activations import Activation
-from bramcast.pack.execute import Compute, linear_part, products
+from bramcast.pack.execute import Compute, linear_part, looked_up, products
 from bramcast.pack.graph import Op
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp
@@ -128,7 +128,7 @@ def _requantized(acc: torch.Tensor, bias: torch.Tensor, q: QuantizedOp) -> torch
 def _looked_up(op: Op, value: torch.Tensor, seen: QFormat, q: QuantizedOp) -> torch.Tensor:
     """The table's entry, with the gradient of the activation itself."""
     assert op.activation is not None and q.table is not None
-    exact = torch.from_numpy(q.table)[value.detach().long() & 255]
+    exact = looked_up(torch.from_numpy(q.table), value.detach().long())
     smooth = _without_rounding(op.activation).apply(value * seen.lsb, torch) / q.out.lsb
     return through(smooth.clamp(q.out.min, q.out.max), exact)
 

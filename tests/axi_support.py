@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support import DIGITS, ROOT
+from support import DIGITS, ROOT, write_recipe
 
 from bramcast.golden.machine import load
 from bramcast.pack.manifest import Core
@@ -24,6 +24,24 @@ def recipe_with(folder: Path, name: str, **core: int) -> Path:
     path = folder / f"{name}.toml"
     path.write_text(text.replace("[core]\nlanes = 16\n", f"[core]\nlanes = 16\n{lines}"))
     return path
+
+
+TABLES_CORE = """[core]
+lanes = 4
+gates = true
+program_depth = 160
+weights_depth = 300
+bias_depth = 64
+table_depth = 768
+scratch_depth = 40
+"""
+
+
+def two_with_tables(folder: Path, bits: int) -> list[Path]:
+    """Recipes of two networks with other tables, for one core."""
+    extra = f"{TABLES_CORE}[quantize]\nactivation_bits = {bits}\ninput_planes = 1\n"
+    names = ("SigmoidLast", "GatedLast")
+    return [write_recipe(folder / name, name, extra) for name in names]
 
 
 def dscnn_and_mlp(folder: Path, taps: int = 1) -> list[Path]:

@@ -787,7 +787,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "StridedLast": (1, 9, 7),
 }
 
-# Networks with tables (8-bit data only), products of two tensors (GATES) and time steps.
+# Networks with tables, products of two tensors (GATES) and time steps.
 SMOOTH: dict[str, tuple[int, ...]] = {
     "SmoothActivations": (3, 14, 13),
     "SiluBlock": (3, 12, 10),

@@ -3,8 +3,9 @@
 // The driver's read and write functions become AXI4-Lite transactions with random gaps; a source and a
 // sink move frames and results in the background of every clock cycle. tests/cosim/test_driver_c.py
 // compiles this together with two networks (network_a.c, network_b.c) and the example of
-// docs/axi.md (load_and_classify, network b). Plusargs: +program= +weights= +bias= of network a,
-// +frames_a=FILE +frames_b=FILE (bytes), +seed=N. Every check that fails ends the run with code 1.
+// docs/axi.md (load_and_classify, network b). Plusargs: +program= +weights= +bias= +table= of network a,
+// +frames_a=FILE +frames_b=FILE (elements of ELEMENT_BYTES bytes, the lowest first), +elements_a=N
+// +elements_b=N of a frame, +seed=N. Every check that fails ends the run with code 1.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -29,7 +30,7 @@ namespace {
 std::unique_ptr<VerilatedContext> context;
 std::unique_ptr<Vbramcast_axi> top;
 std::mt19937 rng;
-std::deque<std::pair<uint8_t, bool>> source;  // elements, with TLAST
+std::deque<std::pair<uint16_t, bool>> source;  // elements, with TLAST
 std::vector<int32_t> results;                 // of the frame that is leaving
 uint32_t tuser;
 bool complete;
@@ -130,26 +131,27 @@ void bus_write(void*, uint32_t offset, uint32_t value) {
   top->s_axil_bready = 0;
 }
 
-std::vector<uint8_t> frames;  // one after another
-size_t frame_bytes, next_frame;
+std::vector<uint16_t> frames;  // elements, one frame after another
+size_t frame_elements, next_frame;
 
-void open_frames(const std::string& name, size_t bytes) {
+void open_frames(const std::string& name, size_t elements) {
   FILE* file = std::fopen(argument(name).c_str(), "rb");
   check(file != nullptr, "can't read " + name);
   frames.clear();
   for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) {
-    frames.push_back(static_cast<uint8_t>(c));
+    const int upper = ELEMENT_BYTES == 2 ? std::fgetc(file) : 0;
+    frames.push_back(static_cast<uint16_t>(c | upper << 8));
   }
   std::fclose(file);
-  frame_bytes = bytes;
+  frame_elements = elements;
   next_frame = 0;
 }
 
 void send_frame() {
-  for (size_t i = 0; i < frame_bytes; ++i) {
-    source.emplace_back(frames.at(next_frame + i), i + 1 == frame_bytes);
+  for (size_t i = 0; i < frame_elements; ++i) {
+    source.emplace_back(frames.at(next_frame + i), i + 1 == frame_elements);
   }
-  next_frame += frame_bytes;
+  next_frame += frame_elements;
   results.clear();
   complete = false;
 }
@@ -174,8 +176,8 @@ int main(int argc, char** argv) {
   context = std::make_unique<VerilatedContext>();
   context->commandArgs(argc, argv);
   rng.seed(static_cast<unsigned>(std::strtoul(argument("seed").c_str(), nullptr, 10)));
-  const size_t bytes_a = std::strtoul(argument("bytes_a").c_str(), nullptr, 10);
-  const size_t bytes_b = std::strtoul(argument("bytes_b").c_str(), nullptr, 10);
+  const size_t elements_a = std::strtoul(argument("elements_a").c_str(), nullptr, 10);
+  const size_t elements_b = std::strtoul(argument("elements_b").c_str(), nullptr, 10);
   top = std::make_unique<Vbramcast_axi>(context.get());
   top->rst = 1;
   for (int i = 0; i < 4; ++i) tick([] {});
@@ -186,7 +188,7 @@ int main(int argc, char** argv) {
   expect(bramcast_verify(&core, &network_a), BRAMCAST_OK, "the memories hold network a");
   expect(bramcast_verify(&core, &network_b), BRAMCAST_BAD_CHECKSUM, "they don't hold network b");
 
-  open_frames("frames_a", bytes_a);
+  open_frames("frames_a", elements_a);
   while (next_frame < frames.size()) {
     bramcast_start(&core);
     send_frame();
@@ -206,7 +208,7 @@ int main(int argc, char** argv) {
   other.image[2].crc32 ^= 1;
   expect(bramcast_load(&core, &other), BRAMCAST_BAD_CHECKSUM, "another checksum");
 
-  open_frames("frames_b", bytes_b);
+  open_frames("frames_b", elements_b);
   uint32_t top_class = 0;
   expect(load_and_classify(&core, send_frame, &top_class), BRAMCAST_OK, "load_and_classify");
   report("b", core, top_class);

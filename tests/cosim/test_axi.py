@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from axi_support import code_block, dscnn_and_mlp, recipe_with
+from axi_support import code_block, dscnn_and_mlp, recipe_with, two_with_tables
 from support import ROOT, need, write_recipe
 
 from bramcast.golden.cycles import predict
@@ -64,6 +64,7 @@ def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_
         {"LANES": 4, "RQ": 4, "DATA_BITS": 16, "AXI_ADDRESS_BITS": 17},
         {"LANES": 8, "RQ": 1, "TABLE_DEPTH": 768, "AXI_ADDRESS_BITS": 32},
         {"LANES": 64, "RQ": 8, "TABLE_DEPTH": 256},
+        {"LANES": 4, "RQ": 1, "DATA_BITS": 16, "TABLE_DEPTH": 256},
         {"FRAME_DEPTH": 64},
         {"LANES": 1, "RQ": 1, "FRAME_DEPTH": 16},
         {"LANES": 64, "RQ": 8, "TAPS": 8, "AXI_ADDRESS_BITS": 24},
@@ -138,6 +139,16 @@ def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, taps, t
     bench = "another_network_is_loaded_and_runs"
     recipes = dscnn_and_mlp(tmp_path, taps)
     simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("simulator", SIMULATORS)
+def test_other_tables_are_loaded_over_the_bus(simulator, bits, tmp_path):
+    need(simulator)
+    recipes = two_with_tables(tmp_path, bits)
+    simulate_axi(tmp_path, simulator, "another_network_is_loaded_and_runs", recipes)
+    tables = [(tmp_path / f"bundle_{i}" / "table.mem").read_text() for i in range(2)]
+    assert tables[0] != tables[1] and len(tables[0]) == 768 * (bits // 8 * (bits // 8) * 2 + 1)
 
 
 def test_the_documented_python_example_runs(tmp_path):

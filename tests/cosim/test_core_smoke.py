@@ -4,9 +4,11 @@ The interpreter and the cycle model here are written from the documents alone, l
 they share nothing with golden.
 """
 
+import math
 import os
 import random
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +99,7 @@ class Case:
     weights: np.ndarray  # [WEIGHTS_DEPTH, LANES * TAPS]
     bias: np.ndarray  # [BIAS_DEPTH * RQ]
     shift: np.ndarray  # [BIAS_DEPTH * RQ]
-    table: np.ndarray  # [TABLE_DEPTH]
+    table: np.ndarray  # [TABLE_DEPTH] words
     frames: list[list[int]] = field(default_factory=list)
 
     def write(self, folder: Path) -> dict[str, Path]:
@@ -119,7 +121,7 @@ class Case:
         images = {"program": (program, 32), "weights": (weights, 8 * shape.word)}
         images["bias"] = (bias, 36 * shape.RQ)
         if shape.TABLE_DEPTH:
-            images["table"] = ([int(t) & 0xFF for t in self.table], 8)
+            images["table"] = ([int(t) for t in self.table], 8 if shape.DATA_BITS == 8 else 32)
         paths = {}
         for name, (words, bits) in images.items():
             paths[name] = folder / f"{name}.mem"
@@ -241,9 +243,9 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
                 )
                 v = int(one[0])
                 if nest.table:
-                    v = int(case.table[nest.table_base * 256 + (v & 255)])
-                    if nest.stream and nest.y_unsigned:
-                        v &= 255
+                    v = looked_up(case.table[256 * nest.table_base :], v, bits)
+                    if nest.stream and not nest.y_unsigned and v >> (bits - 1):
+                        v -= 1 << bits
                 values.append(v)
             if nest.stream:
                 for v in values[:valid]:
@@ -258,6 +260,16 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
         for word, values in done:
             scratch[word] = np.array(values) & mask
     return lines
+
+
+def looked_up(table: np.ndarray, v: int, bits: int) -> int:
+    """The result's bits: an entry, or the point on a line."""
+    word = int(table[(v % 2**bits) >> (bits - 8)])
+    if bits == 8:
+        return word
+    start, slope = word % 2**16, word // 2**16
+    slope -= 2**16 if slope >= 2**15 else 0
+    return math.floor(start + Fraction(slope * (v % 256), 256) + Fraction(1, 2)) % 2**16
 
 
 # ---------------------------------------------------------------- the cycle model (docs/core.md)
@@ -281,7 +293,7 @@ def predict(program: list[Input | Loop | Nest], shape: Shape) -> tuple[list[int]
         if starts:
             start = max(last + gap, starts[-1] + 35 + (34 if behind_loop else 0))
         starts.append(start)
-        late = adding + (2 if nest.table else 0)
+        late = adding + ((2 if shape.DATA_BITS == 8 else 4) if nest.table else 0)
         whole = shape.group(nest) // shape.RQ
         tail_chunks = -(-nest.tail // shape.RQ)
         last = start - 1
@@ -369,7 +381,7 @@ def _base(rng: random.Random, counts, steps, depth: int, extra: int = 0) -> int:
 
 def _limits(rng: random.Random, shape: Shape, stream: bool, table: bool) -> tuple[int, int]:
     if table:
-        low, high = -128, 255
+        low, high = -(2 ** (shape.DATA_BITS - 1)), 2**shape.DATA_BITS - 1
     elif stream:
         choice = rng.random()
         if choice < 0.5:
@@ -554,7 +566,9 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
         [[rng.choice([-128, 127, rng.randint(-128, 127)]) for _ in range(shape.word)]
          for _ in range(shape.WEIGHTS_DEPTH)]
     )  # fmt: skip
-    table = np.array([rng.randint(-128, 127) for _ in range(shape.TABLE_DEPTH)])
+    table = np.array(
+        [rng.getrandbits(8 if shape.DATA_BITS == 8 else 32) for _ in range(shape.TABLE_DEPTH)]
+    )
     run, runs = rng.choice([1, 2, rng.randint(1, 3 * shape.word)]), rng.choice([1, 2, 9])
     run += 8 if shape.LANES == 1 else 0
     lead = rng.randrange(shape.TAPS)
@@ -665,14 +679,14 @@ def check_intake(case: Case, accepted: list[list[int]], ends: list[int]) -> None
 
 SHAPES = [
     Shape(LANES=1, RQ=1),
-    Shape(LANES=2, RQ=1, DATA_BITS=16, TABLE_DEPTH=0),
+    Shape(LANES=2, RQ=1, DATA_BITS=16),
     Shape(LANES=4, RQ=2, TABLE_DEPTH=256, SCRATCH_DEPTH=128),
-    Shape(LANES=4, RQ=4, DATA_BITS=16, TABLE_DEPTH=0),
+    Shape(LANES=4, RQ=4, DATA_BITS=16, TABLE_DEPTH=256),
     Shape(LANES=8, RQ=1, TABLE_DEPTH=768),
     Shape(LANES=16, RQ=2),
     Shape(LANES=16, RQ=16, TABLE_DEPTH=0),
     Shape(LANES=1, RQ=1, FRAME_DEPTH=16),
-    Shape(LANES=2, RQ=2, DATA_BITS=16, TABLE_DEPTH=0, FRAME_DEPTH=256),
+    Shape(LANES=2, RQ=2, DATA_BITS=16, FRAME_DEPTH=256),
     Shape(LANES=16, RQ=2, FRAME_DEPTH=32),
     Shape(LANES=4, RQ=1, TAPS=2),
     Shape(LANES=8, RQ=2, TAPS=4, TABLE_DEPTH=0),
@@ -681,7 +695,7 @@ SHAPES = [
     Shape(LANES=2, RQ=1, TAPS=2, FRAME_DEPTH=32),
     Shape(LANES=4, RQ=4, TAPS=8, TABLE_DEPTH=256, FRAME_DEPTH=64),
     Shape(LANES=8, RQ=2, GATES=1),
-    Shape(LANES=4, RQ=2, TAPS=2, DATA_BITS=16, TABLE_DEPTH=0, GATES=1, FRAME_DEPTH=32),
+    Shape(LANES=4, RQ=2, TAPS=2, DATA_BITS=16, GATES=1, FRAME_DEPTH=32),
 ]
 
 
@@ -745,7 +759,8 @@ def machine_of(case: Case) -> Machine:
         "bias": pack_bias(case.bias, case.shift, shape.RQ),
     }
     if shape.TABLE_DEPTH:
-        images["table"] = pack_lanes(case.table[:, None], 8)
+        bits = 8 if shape.DATA_BITS == 8 else 32
+        images["table"] = pack_lanes(case.table[:, None], bits, signed=False)
     core = Core(
         shape.LANES, shape.TAPS, shape.DATA_BITS, 8, shape.RQ, shape.PROGRAM_DEPTH,
         shape.WEIGHTS_DEPTH, shape.BIAS_DEPTH, shape.TABLE_DEPTH, shape.SCRATCH_DEPTH,

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from axi_support import code_block, dscnn_and_mlp
+from axi_support import code_block, dscnn_and_mlp, two_with_tables
 from support import ROOT, need
 
 from bramcast.golden.cycles import predict
 from bramcast.golden.machine import frames_from_arrays, load
 from bramcast.hw import sources
 from bramcast.pack.inputs import read_inputs
+from bramcast.pack.manifest import IMAGES
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe
 from bramcast.pack.registers import address_bits, c_header
@@ -41,18 +42,27 @@ def compile_c(folder: Path, name: str, text: str, include: Path) -> Path:
     return folder / f"{name}.o"
 
 
+NETWORKS = {
+    "dscnn and mlp": (8, dscnn_and_mlp),
+    "tables": (8, lambda folder: two_with_tables(folder, 8)),
+    "tables of 16 bits": (16, lambda folder: two_with_tables(folder, 16)),
+}
+
+
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_the_driver_loads_and_runs_networks(tmp_path):
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_the_driver_loads_and_runs_networks(networks, tmp_path):
     need("verilator")
     objects, arguments, expected = [], [], []
-    for letter, recipe, samples in zip("ab", dscnn_and_mlp(tmp_path), (2, 4), strict=True):
+    bits, recipes = NETWORKS[networks]
+    for letter, recipe, samples in zip("ab", recipes(tmp_path), (2, 4), strict=True):
         bundle = tmp_path / letter
         pack(read_recipe(recipe), bundle)
         machine = load(bundle)
         frames = frames_from_arrays(read_inputs(recipe).x[:samples], machine.manifest.input)
-        (tmp_path / f"{letter}.bin").write_bytes((frames & 0xFF).astype(np.uint8).tobytes())
+        (tmp_path / f"{letter}.bin").write_bytes(frames.astype(f"<i{bits // 8}").tobytes())
         arguments += [f"+frames_{letter}={tmp_path}/{letter}.bin"]
-        arguments += [f"+bytes_{letter}={frames.shape[1]}"]
+        arguments += [f"+elements_{letter}={frames.shape[1]}"]
         cycles = predict(machine.program, machine.core).total
         for number, beats in enumerate(machine.run(frames).beats.tolist()):
             top = int(np.argmax(beats))
@@ -64,16 +74,21 @@ def test_the_driver_loads_and_runs_networks(tmp_path):
             f"const bramcast_network_t network_{letter} = BRAMCAST_NETWORK;\n"
         )
         objects.append(compile_c(tmp_path, f"network_{letter}", text, bundle))
-    arguments += [f"+{n}={tmp_path}/a/{n}.mem" for n in ("program", "weights", "bias")]
+    core = load(tmp_path / "a").core
+    arguments += [f"+{n}={tmp_path}/a/{n}.mem" for n in IMAGES if core.depth(n)]
     driver = (tmp_path / "b" / "bramcast_driver.c").read_text()
     objects.append(compile_c(tmp_path, "driver", driver, tmp_path / "b"))
     objects.append(compile_c(tmp_path, "example", code_block("docs/axi.md", "c"), tmp_path / "b"))
 
-    core = load(tmp_path / "a").core
     parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
     harness = ROOT / "tests" / "cosim" / "driver_harness.cpp"
     command = ["verilator", "--cc", "--exe", "--build", "-O3", "--no-timing", "-Wno-fatal"]
-    command += ["-CFLAGS", f"-O1 -I{tmp_path / 'b'}", "--Mdir", str(tmp_path / "obj")]
+    command += [
+        "-CFLAGS",
+        f"-O1 -I{tmp_path / 'b'} -DELEMENT_BYTES={bits // 8}",
+        "--Mdir",
+        str(tmp_path / "obj"),
+    ]
     command += ["--top-module", "bramcast_axi", "-o", "harness"]
     command += [f"-G{name}={value}" for name, value in parameters.items()]
     command += map(str, [*sources(), harness, *objects])

@@ -34,10 +34,11 @@ Parameters = dict[str, int | str]
 
 
 def _chosen() -> list[tuple[str, str, Parameters]]:
-    """Of every module the first parameters with which test_units.py runs it."""
+    """Of every module the first parameters with which test_units.py runs it; 16-bit tables, too."""
     units: dict[str, tuple[str, str, Parameters]] = {}
     for unit, bench, parameters in UNITS:
-        units.setdefault(unit, (unit, bench, parameters))
+        lines = " lines" if unit == "table" and parameters.get("DATA_BITS") == 16 else ""
+        units.setdefault(unit + lines, (unit, bench, parameters))
     return list(units.values())
 
 
@@ -110,7 +111,11 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAMCAST_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("unit, bench, parameters", _chosen(), ids=[u for u, _, _ in _chosen()])
+@pytest.mark.parametrize(
+    "unit, bench, parameters",
+    _chosen(),
+    ids=[f"{u}{p.get('DATA_BITS', '')}" for u, _, p in _chosen()],
+)
 @pytest.mark.usefixtures("tools")
 def test_netlist_matches_golden_twin(
     unit: str, bench: str, parameters: Parameters, tmp_path: Path

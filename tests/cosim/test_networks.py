@@ -44,6 +44,22 @@ def test_four_lanes_of_sixteen_bits_equal_golden(name, simulator, tmp_path):
     check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", simulator, 2)
 
 
+@pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=pytest.mark.slow), "verilator"])
+@pytest.mark.parametrize("name", networks.SMOOTH)
+def test_tables_and_products_of_sixteen_bits_equal_golden(name, simulator, tmp_path):
+    need(simulator)
+    extra = common_core(name, 4) + "[quantize]\nactivation_bits = 16\n"
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", simulator, 2)
+
+
+@pytest.mark.slow
+def test_a_real_gru_of_sixteen_bits_equals_golden(tmp_path):
+    need("verilator")
+    extra = "[quantize]\nactivation_bits = 16\n"
+    recipe = model_recipe(tmp_path, "kws_gru_s_arm", extra=extra)
+    assert check(recipe, tmp_path / "bundle", "verilator", 1).utilisation > 0.8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lanes", [1, 2, 8, 32, 64])
 @pytest.mark.parametrize("name", ["Mlp96", "VggCeil", "Averages", "Grouped", "UnalignedConcat"])

@@ -25,6 +25,8 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("sum", "sum_adds_what_is_used", {"TAPS": 8}),
     ("table", "table_looks_up_every_lane", {"RQ": 3, "TABLE_DEPTH": 768, "TABLE_BITS": 2}),
     ("table", "table_looks_up_every_lane", {"RQ": 1, "TABLE_DEPTH": 256, "TABLE_BITS": 1}),
+    ("table", "table_looks_up_every_lane", {"RQ": 2, "DATA_BITS": 16, "TABLE_DEPTH": 512}),
+    ("table", "table_looks_up_every_lane", {"RQ": 1, "DATA_BITS": 16}),
     ("requantize", "requantize_matches_golden", {}),
     ("lane", "lane_accumulates_and_keeps_the_maximum", {"DATA_BITS": 8}),
     ("lane", "lane_accumulates_and_keeps_the_maximum", {"DATA_BITS": 16}),
@@ -69,7 +71,12 @@ def _image(unit: str, parameters: dict[str, int | str], folder: Path) -> Path:
     print(f"image seed {seed}")
     rng = random.Random(seed)
     if unit == "table":
-        lines = [f"{rng.randrange(256):02X}" for _ in range(int(parameters["TABLE_DEPTH"]))]
+        depth, line = int(parameters.get("TABLE_DEPTH", 256)), parameters.get("DATA_BITS") == 16
+        steep = ["7FFF", "8000", "8001", "0000", "FFFF"]  # slopes
+        lines = [f"{rng.randrange(256):02X}" for _ in range(depth)]
+        if line:
+            slopes = [rng.choice([*steep, f"{rng.randrange(65536):04X}"]) for _ in lines]
+            lines = [f"{slope}{rng.randrange(65536):04X}" for slope in slopes]
     else:
         nests = [
             Nest(
@@ -143,7 +150,7 @@ ILLEGAL: list[tuple[dict[str, int | str], str]] = [
     ({"LANES": 4, "RQ": 8}, "RQ_must_be_a_power_of_two_up_to_LANES"),
     ({"PROGRAM_DEPTH": 100}, "PROGRAM_DEPTH_must_be_a_multiple_of_32_and_at_least_64"),
     ({"TABLE_DEPTH": 100}, "TABLE_DEPTH_must_be_a_multiple_of_256"),
-    ({"DATA_BITS": 16, "TABLE_DEPTH": 256}, "TABLE_DEPTH_must_be_0_unless_DATA_BITS_is_8"),
+    ({"DATA_BITS": 16, "TABLE_DEPTH": 128}, "TABLE_DEPTH_must_be_a_multiple_of_256"),
 ]
 
 
@@ -173,6 +180,8 @@ def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         {"LANES": 4, "RQ": 4, "DATA_BITS": 16},
         {"LANES": 8, "RQ": 1, "TABLE_DEPTH": 768},
         {"LANES": 64, "RQ": 8, "TABLE_DEPTH": 256},
+        {"LANES": 4, "RQ": 4, "DATA_BITS": 16, "TABLE_DEPTH": 256},
+        {"LANES": 16, "TAPS": 4, "DATA_BITS": 16, "TABLE_DEPTH": 768, "GATES": 1},
         {"LANES": 64, "RQ": 8, "TAPS": 4, "TABLE_DEPTH": 256},
         {"LANES": 1, "RQ": 1, "TAPS": 8},
         {"LANES": 2, "RQ": 2, "TAPS": 4, "FRAME_DEPTH": 16},

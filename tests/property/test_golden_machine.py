@@ -60,6 +60,15 @@ class Plain:
         entry = self.images["bias"].integer(address) >> (36 * (lane % self.core.rq)) & (2**36 - 1)
         return signed(entry, 31), entry >> 31
 
+    def looked_up(self, table, v):
+        """The result's bits: an entry, or a point on a line, where the low byte says."""
+        bits = self.core.data_bits
+        word = self.images["table"].integer(256 * table + (v >> (bits - 8) & 255))
+        if bits == 8:
+            return word
+        rise = signed(word >> 16, 16) * (v & 255)
+        return ((word & 0xFFFF) + rise // 256 + (rise % 256 >= 128)) % 2**16
+
     def run(self, frame):
         """Beats, and for each nest (sub-word address, its elements) in the order of writing."""
         core = self.core
@@ -131,9 +140,9 @@ class Plain:
                 total = signed(acc[lane], 32) + bias + ((1 << shift) >> 1)
                 v = min(max(total >> shift, get["lo"]), get["hi"])
                 if get["table"]:
-                    v = self.images["table"].integer(get["table_base"] * 256 + (v & 255))
+                    v = self.looked_up(get["table_base"], v)
                     if get["stream"] and not get["y_unsigned"]:
-                        v = signed(v, 8)
+                        v = signed(v, core.data_bits)
                 values.append(v)
             if get["stream"]:
                 beats += values
@@ -177,7 +186,7 @@ class Draft:
         self.data_bits = int(rng.choice([8, 8, 16]))
         self.narrow = bool(rng.integers(2))
         self.weights, self.bias, self.shift, self.free = [], [], [], 0
-        self.tables = int(rng.integers(1, 3)) if self.data_bits == 8 else 0
+        self.tables = int(rng.integers(0, 3))
         h, w, c = (int(v) for v in rng.integers(1, (6, 6, 7)))
         c += int(rng.integers(0, 2 * self.word)) if rng.integers(3) == 0 else 0
         aligned = bool(rng.integers(2))
@@ -221,7 +230,7 @@ class Draft:
     def clamp(self, stream, table):
         half = 1 << (self.data_bits - 1)
         if table:
-            return self.pick((-128, 127), (0, 255), (-7, 200))
+            return self.pick((-half, half - 1), (0, 2 * half - 1), (-7, half + half // 2))
         if stream:
             return -(2**31), 2**31 - 1
         return self.pick((-half, half - 1), (0, 2 * half - 1), (0, half - 1), (-5, 9))
@@ -397,8 +406,8 @@ class Draft:
             "bias": pack_bias(np.array(self.bias), np.array(self.shift), self.rq),
         }
         if self.tables:
-            values = rng.integers(-128, 128, (256 * self.tables, 1))
-            images["table"] = pack_lanes(values, 8)
+            values = rng.integers(0, 1 << self.data_bits, (256 * self.tables, self.data_bits // 8))
+            images["table"] = pack_lanes(values, self.data_bits, signed=False)
         core = Core(
             *(self.lanes, self.taps, self.data_bits, 8, self.rq),
             *(len(images[i]) for i in ("program", "weights", "bias")),

@@ -12,14 +12,15 @@ def nest(counts, tail, **fields):
     return Nest(counts, 0, (0,) * 6, 0, (0,) * 6, 0, (0,) * 3, -128, 127, 0, 0, tail, **fields)
 
 
-def core_of(lanes, rq, taps=1):
-    return Core(lanes, taps, 8, 8, rq, 64, 64, 64, 0, 64)
+def core_of(lanes, rq, taps=1, bits=8):
+    return Core(lanes, taps, bits, 8, rq, 64, 64, 64, 0, 64)
 
 
 def one_by_one(program, core):
     """docs/core.md with a step per pixel and per beat."""
     widest = core.lanes * core.taps // core.rq
     adding = {1: 0, 2: 1, 4: 2, 8: 3}[core.taps]
+    table = {8: 2, 16: 4}[core.data_bits]
     room = max(16, 2 * widest)
     start, last_beat, left, starts, queued = 1, 0, [], [], 0
     for d in program[1:]:
@@ -39,12 +40,13 @@ def one_by_one(program, core):
                 tap += 1
             for i in range(chunks):
                 for _ in range(min(core.rq, lanes - i * core.rq)):
-                    last_beat = max(last_beat + 1, tap + 13 + adding + 2 * d.table + i)
+                    last_beat = max(last_beat + 1, tap + 13 + adding + table * d.table + i)
                 left.append(last_beat)
             queued += chunks
         chunks = -(-d.tail // core.rq)
         filled = -(-d.tail // core.lanes) * (core.lanes // core.rq)  # if all sub-words were full
-        start = max(tap + 10 + min(chunks + 1, filled) + adding + 2 * d.table, start + 35)
+        late = adding + table * d.table
+        start = max(tap + 10 + min(chunks + 1, filled) + late, start + 35)
     return last_beat, starts
 
 
@@ -54,7 +56,7 @@ def test_the_prediction_is_that_of_single_steps(seed):
     lanes = int(rng.choice([1, 2, 4, 8, 16, 64]))
     rq = int(rng.choice([r for r in (1, 2, 4, 8) if r <= lanes]))
     taps = int(rng.choice([1, 1, 2, 4, 8]))
-    core = core_of(lanes, rq, taps)
+    core = core_of(lanes, rq, taps, int(rng.choice([8, 16])))
     program = [Input(4, 1, 0)]
     for i in range(n := int(rng.integers(1, 5))):
         counts = tuple(int(c) for c in rng.integers(1, 5, 6))

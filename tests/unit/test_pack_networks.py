@@ -21,16 +21,10 @@ def silent(what, done, of):
     pass
 
 
-def has_table(name):
-    return name in networks.SMOOTH
-
-
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name, core, tmp_path):
     lanes, bits, taps = CORES[core]
-    if bits > 8 and has_table(name):
-        pytest.skip("tables are for 8-bit data")
     extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n[quantize]\nactivation_bits = {bits}\n"
     bundle = tmp_path / "bundle"
     packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)

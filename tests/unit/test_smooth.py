@@ -115,13 +115,6 @@ def test_a_last_table_leaves_unsigned_bytes(tmp_path):
     assert beats.min() >= 0 and beats.max() > 127
 
 
-def test_sixteen_bits_and_a_table_are_refused_with_layer_and_advice(tmp_path):
-    recipe = write_recipe(tmp_path, "SiluBlock", "[quantize]\nactivation_bits = 16\n")
-    text = r"networks.py:\d+.*stem.0.*silu.*activation_bits = 8"
-    with pytest.raises(UnsupportedLayer, match=text):
-        pack(read_recipe(recipe), tmp_path / "b")
-
-
 def test_products_need_gates(tmp_path):
     recipe = write_recipe(tmp_path, "GatedLast", "[core]\ngates = false\n")
     with pytest.raises(RecipeError, match="core.gates = false"):

@@ -167,7 +167,8 @@ def images_of(program, core=CORE):
         ),
     }
     if core.table_depth:
-        images["table"] = pack_lanes(rng.integers(-128, 128, (core.table_depth, 1)), 8)
+        bits = core.word_bits("table")
+        images["table"] = pack_lanes(rng.integers(0, 1 << bits, (core.table_depth, 1)), bits, False)
     return images
 
 
@@ -372,11 +373,16 @@ def test_reserved_bits_and_data_behind_the_program_are_refused():
         validate(images | {"program": from_uint32(words)}, CORE)
 
 
-def test_tables_need_8_bits_and_a_table_image():
-    wide = replace_core(data_bits=16, table_depth=0)
-    images = images_of(PROGRAM, wide)
-    with pytest.raises(ProgramError, match="tables need DATA_BITS = 8, it is 16"):
-        validate(images, wide)
+def test_tables_of_16_bits_see_16_bits():
+    core = replace_core(data_bits=16)
+    for fields in ({"lo": -32768}, {"hi": 65535}):
+        validate(images_of(changed(2, **fields), core), core)
+    for fields in ({"lo": -32769}, {"hi": 65536}):
+        with pytest.raises(ProgramError, match="before a table: -32768..65535, not"):
+            validate(images_of(changed(2, **fields), core), core)
+
+
+def test_tables_need_a_table_image():
     with pytest.raises(ProgramError, match="table 1, the image holds 0"):
         validate(
             {k: v for k, v in images_of(PROGRAM).items() if k != "table"},
@@ -563,6 +569,16 @@ def test_a_bit_is_described(image, at, bit, text):
 def test_a_bit_of_a_core_with_taps_is_described(image, at, bit, text):
     got = describe_bit(images_of(WIDE_PROGRAM, WIDE_CORE), WIDE_CORE, image, at, bit)
     assert got == f"{image}.mem:{at} bit {bit}: {text}"
+
+
+def test_a_bit_of_a_line_is_described():
+    core = replace_core(data_bits=16)
+    images = images_of(PROGRAM, core)
+    for bit, part in ((0, "start"), (15, "start"), (16, "slope"), (31, "slope")):
+        got = describe_bit(images, core, "table", 258, bit)
+        assert got == f"table.mem:258 bit {bit}: nest 2, table 1, entry 1, {part}"
+    with pytest.raises(ValueError, match="no line 258 with a bit 32"):
+        describe_bit(images, core, "table", 258, 32)
 
 
 def test_a_bit_that_does_not_exist_is_refused():
