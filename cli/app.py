@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from bramcast.cli import golden, hdl, memory, pack, regress, report, sim, tune
+from bramcast.cli import golden, hdl, images, memory, pack, regress, report, sim, tune
 from bramcast.cli.output import complain
 from bramcast.pack.errors import ToolError, UserError
 
@@ -34,7 +34,7 @@ def _leaving(command: Callable[..., int]) -> Callable[..., None]:
     return verb
 
 
-for module in (pack, golden, sim, regress, report, hdl, memory, tune):
+for module in (pack, golden, sim, regress, report, hdl, images, memory, tune):
     app.command(module.__name__.rsplit(".", 1)[-1])(_leaving(module.command))
 
 

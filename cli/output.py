@@ -31,14 +31,14 @@ def complain(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output; numbers stand to the right."""
+    """A table on standard output, as wide as it needs to be; numbers stand to the right."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
         made.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
-    Console(highlight=False, width=max(stdout.width, 100)).print(made)
+    Console(highlight=False, width=10_000).print(made)
 
 
 def _cell(value: object) -> str:

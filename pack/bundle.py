@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import IO
 
 from bramcast.pack.errors import InputError
+from bramcast.pack.image_formats import TABLE
 
+_SUFFIXES = "|".join(re.escape(f.suffix) for f in TABLE if f.in_bundle)
 BUNDLE_FILE = re.compile(
-    r"(program|weights|bias|table)\.(mem|coe|mif)|images\.bin|bramcast_\w+\.[ch]|manifest\.json"
+    rf"(program|weights|bias|table)(_bank\d+)?({_SUFFIXES})"
+    r"|images\.bin|bramcast_\w+\.[ch]|manifest\.json"
 )
 
 

@@ -99,7 +99,8 @@ class Format:
 class ImageInfo:
     """One memory image: ``words`` lines of ``bits`` bits, ``used`` of them mean something.
 
-    ``files`` maps each written file's name to its SHA-256; ``sha256`` is that of NAME.mem.
+    ``files`` maps each written file's name to its SHA-256; ``sha256`` is that of NAME.mem. Files
+    NAME_bankK hold ``bank_bits`` bits of each word (0: the image is not cut).
     """
 
     name: str
@@ -108,6 +109,7 @@ class ImageInfo:
     bits: Positive
     sha256: str
     files: dict[str, str]
+    bank_bits: Count = 0
 
 
 @dataclass(frozen=True, config=_STRICT)

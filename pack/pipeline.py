@@ -238,7 +238,10 @@ def pack(
     )
 
     def fill(folder: Path) -> None:
-        infos = write_image_files(folder, images, core, list(recipe.images.formats))
+        wanted = recipe.images
+        infos = write_image_files(
+            folder, images, core, wanted.formats, wanted.bank_bits, wanted.pad_depth
+        )
         packed.manifest = replace(packed.manifest, images=infos)
         (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
         verify(folder)

@@ -20,7 +20,7 @@ from bramcast.pack.formats import (
     twins_of,
 )
 from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
-from bramcast.pack.known import Key, Known
+from bramcast.pack.known import Known
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.rounding import power_of_two
 

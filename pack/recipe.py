@@ -4,10 +4,19 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from bramcast.pack.errors import InputError, RecipeError
+from bramcast.pack.image_formats import RECIPE_NAMES
+from bramcast.pack.image_text import MAX_BITS, MAX_DEPTH
 from bramcast.pack.qformat import QFormat, parse_format
 
 _STRICT = ConfigDict(extra="forbid")
@@ -193,11 +202,25 @@ class CoreSection:
         return self.rq if self.rq is not None else max(1, self.lanes // 8)
 
 
+def _known_format(name: str) -> str:
+    if name not in RECIPE_NAMES:
+        raise ValueError(f"unknown image format {name!r}; known are {', '.join(RECIPE_NAMES)}")
+    return name
+
+
 @dataclass(frozen=True, config=_STRICT)
 class ImagesSection:
-    """[images]: the formats to write beside .mem, images.bin and the C header."""
+    """[images]: what to write beside .mem, images.bin and the C header.
 
-    formats: tuple[Literal["mem", "coe", "mif"], ...] = ("mem", "coe")
+    Attributes:
+        formats: names of pack/image_formats.py.
+        bank_bits: wider words are cut into banks of so many bits.
+        pad_depth: words of every file but NAME.mem.
+    """
+
+    formats: tuple[Annotated[str, AfterValidator(_known_format)], ...] = ("mem", "coe")
+    bank_bits: int | None = Field(default=None, ge=1, le=MAX_BITS)
+    pad_depth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] | Literal["power of two"] | None = None
 
 
 Verdict = Literal["drop-in", "repack", "resynthesize"]

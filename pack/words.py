@@ -4,6 +4,7 @@ One bit order everywhere: lane 0, entry 0 and element 0 sit in the least signifi
 byte 0 of a word holds its bits 0..7.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,8 @@ class Words:
         """
         if len(self) > depth:
             raise ValueError(f"{len(self)} words don't fit a depth of {depth}")
+        if len(self) == depth:
+            return self
         data = np.zeros((depth, self.data.shape[1]), np.uint8)
         data[: len(self)] = self.data
         return Words(self.bits, data)
@@ -245,3 +248,48 @@ def from_axi(values: NDArray[np.uint32], bits: int) -> Words:
         line = int(np.flatnonzero(data[:, n_bytes:].any(axis=1))[0])
         raise ValueError(f"word {line} has more than {bits} bits")
     return Words(bits, np.ascontiguousarray(data[:, :n_bytes]))
+
+
+def split_banks(words: Words, bank_bits: int) -> list[Words]:
+    """Cut words for several narrower memories side by side, least significant bits first.
+
+    Bank k holds bits k * bank_bits and up; all banks are ``bank_bits`` wide, zeros above the word.
+
+    >>> wide = Words(36, np.array([[1, 0, 0, 0x80, 0xF]], np.uint8))
+    >>> [f"{bank.bits}: {bank.integer(0):08X}" for bank in split_banks(wide, 32)]
+    ['32: 80000001', '32: 0000000F']
+    >>> [bank.integer(0) for bank in split_banks(wide, 18)]
+    [1, 253952]
+    """
+    n, n_banks = len(words), -(-words.bits // bank_bits)
+    if bank_bits % 8 == 0:
+        wide = np.zeros((n, n_banks, bank_bits // 8), np.uint8)
+        wide.reshape(n, -1)[:, : words.data.shape[1]] = words.data
+        return [Words(bank_bits, np.ascontiguousarray(wide[:, k])) for k in range(n_banks)]
+    bits = np.zeros((n, n_banks * bank_bits), np.uint8)
+    bits[:, : words.bits] = np.unpackbits(words.data, axis=1, count=words.bits, bitorder="little")
+    cut = bits.reshape(n, n_banks, bank_bits)
+    return [
+        Words(bank_bits, np.packbits(cut[:, k], axis=1, bitorder="little")) for k in range(n_banks)
+    ]
+
+
+def join_banks(banks: Sequence[Words], bits: int) -> Words:
+    """The inverse of ``split_banks``.
+
+    Raises:
+        ValueError: the banks differ in depth or width, or a bit above ``bits`` is set.
+
+    >>> wide = Words(36, np.array([[1, 0, 0, 0x80, 0xF]], np.uint8))
+    >>> join_banks(split_banks(wide, 5), 36) == wide
+    True
+    """
+    depths, widths = {len(bank) for bank in banks}, {bank.bits for bank in banks}
+    if len(depths) != 1 or len(widths) != 1:
+        raise ValueError(f"banks of {sorted(depths)} words of {sorted(widths)} bits don't match")
+    parts = [np.unpackbits(b.data, axis=1, count=b.bits, bitorder="little") for b in banks]
+    joined = np.concatenate(parts, axis=1)
+    above = joined[:, bits:].any(axis=1)
+    if above.any():
+        raise ValueError(f"word {int(np.argmax(above))} has more than {bits} bits")
+    return Words(bits, np.packbits(joined[:, :bits], axis=1, bitorder="little"))

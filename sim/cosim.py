@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from bramcast.golden.cycles import predict
 from bramcast.golden.machine import Machine, frames_from_arrays, load
 from bramcast.pack.errors import InputError, ToolError
-from bramcast.pack.images import read_mem, word_layout
+from bramcast.pack.image_readmem import read_mem
+from bramcast.pack.images import word_layout
 from bramcast.pack.manifest import IMAGES, Core
 from bramcast.sim.compare import Comparison, compare
 from bramcast.sim.hdl_log import HdlLog, read_log

@@ -15,7 +15,9 @@ import numpy as np
 
 from bramcast.golden.machine import Machine, load
 from bramcast.pack.descriptor import Nest
-from bramcast.pack.images import BIN_NAME, HEADER_NAME, load_images
+from bramcast.pack.image_binary import BIN_NAME
+from bramcast.pack.image_c import HEADER_NAME
+from bramcast.pack.images import load_images
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.manifest import IMAGES, Manifest
 from bramcast.pack.recipe import RegressSection

@@ -4,26 +4,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bramcast.pack.errors import InputError
-from bramcast.pack.images import (
-    bin_bytes,
-    coe_text,
-    mem_text,
-    mif_text,
-    read_bin,
-    read_coe,
-    read_mem,
-    read_mif,
-)
+from bramcast.pack.image_binary import bin_bytes, read_bin
+from bramcast.pack.image_readmem import mem_text, read_mem
 from bramcast.pack.manifest import Core
 from bramcast.pack.words import Words, pack_bias, pack_lanes, unpack_bias, unpack_lanes
 
-TEXTS = [(mem_text, read_mem), (coe_text, read_coe), (mif_text, read_mif)]
 shapes = st.tuples(st.integers(0, 20), st.integers(1, 20))
 
 
@@ -48,16 +38,6 @@ def test_unpacked_biases_are_the_packed_ones(data, rq, n):
     assert np.array_equal(unpack_bias(pack_bias(bias, shift, rq)), (bias, shift))
 
 
-@pytest.mark.parametrize("text, read", TEXTS)
-@given(st.integers(1, 520), st.integers(1, 70), st.integers(0, 2**32))
-def test_read_images_are_the_written_ones(text, read, bits, depth, seed):
-    words = words_of(bits, depth, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(text(words, depth))
-        assert read(path, bits, depth) == words
-
-
 @given(st.integers(0, 2**32), st.sampled_from([1, 4, 16, 64]), st.sampled_from([1, 2]))
 def test_a_read_images_bin_is_the_written_one(seed, lanes, rq):
     core = Core(lanes, 1, 8, 8, rq, 64, 9, 5, 256, 64)
@@ -69,12 +49,11 @@ def test_a_read_images_bin_is_the_written_one(seed, lanes, rq):
         assert read_bin(path, core) == images
 
 
-@pytest.mark.parametrize("text, read", TEXTS)
 @settings(max_examples=200)
 @given(st.data(), st.integers(0, 2**32))
-def test_a_damaged_byte_is_refused_at_its_line_or_is_another_word(text, read, data, seed):
+def test_a_damaged_byte_is_refused_at_its_line_or_is_another_word(data, seed):
     words = words_of(36, 20, seed)
-    raw = bytearray(text(words, 20))
+    raw = bytearray(mem_text(words, 20))
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
     line = raw[:at].count(b"\n") + 1
@@ -82,11 +61,11 @@ def test_a_damaged_byte_is_refused_at_its_line_or_is_another_word(text, read, da
         path = Path(folder) / "image"
         path.write_bytes(raw)
         try:
-            got = read(path, 36, 20)
+            got = read_mem(path, 36, 20)
         except InputError as error:
             place = str(error).removeprefix(str(path))
             # a lost line end shows in its own line, or at the end of the file in the count
             assert place.startswith((f":{line}: ", f": {20 - 1} lines, ")), str(error)
         else:
             changed = np.flatnonzero(np.any(got.data != words.data, axis=1))
-            assert len(changed) == 1 and text(got, 20) == bytes(raw)
+            assert len(changed) == 1 and mem_text(got, 20) == bytes(raw)

@@ -10,24 +10,27 @@ import pytest
 
 from bramcast.pack.descriptor import NEST_FIELDS
 from bramcast.pack.errors import InputError, RecipeError
-from bramcast.pack.images import (
-    bin_bytes,
-    coe_text,
-    header_text,
-    load_images,
-    mem_text,
-    mif_text,
-    read_bin,
-    read_coe,
-    read_mem,
-    read_mif,
-    sections,
-    write_image_files,
-)
+from bramcast.pack.image_binary import bin_bytes, read_bin, sections
+from bramcast.pack.image_c import header_text
+from bramcast.pack.image_coe import coe_text
+from bramcast.pack.image_formats import read_written
+from bramcast.pack.image_quartus import mif_text
+from bramcast.pack.image_readmem import mem_text, read_mem
+from bramcast.pack.images import load_images, write_image_files
 from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
 CORE = Core(16, 1, 8, 8, 2, 64, 40, 8, 256, 64)
+
+
+def read_coe(path, bits, depth):
+    return read_written(path, "coe", bits, depth)
+
+
+def read_mif(path, bits, depth):
+    return read_written(path, "mif", bits, depth)
+
+
 WIDTHS = [1, 4, 8, 18, 32, 36, 72, 128, 288, 512]
 
 
@@ -171,15 +174,24 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     "write, read, line, text, message",
     [
-        (coe_text, read_coe, 1, b"memory_initialization_radix=10;", ":1: expected 'memory_init"),
-        (coe_text, read_coe, 5, b"0000000G,", ":5: 'G' in column 8"),
-        (coe_text, read_coe, 5, b"0000000,", ":5: expected 8 hex digits"),
-        (coe_text, read_coe, 5, b"00000000;", ":5: expected a line like '00000000,'"),
-        (coe_text, read_coe, 22, b"00000000,", ":22: expected a line like '00000000;'"),
-        (mif_text, read_mif, 1, b"WIDTH=36;", ":1: expected 'WIDTH=32;'"),
-        (mif_text, read_mif, 8, b"03 : 00000000;", ":8: expected a line like '02 : 00000000;'"),
-        (mif_text, read_mif, 8, b"02 : 0000000;", ":8: expected 8 hex digits"),
-        (mif_text, read_mif, 26, b"END", ":26: expected 'END;', got 'END'"),
+        (
+            coe_text,
+            read_coe,
+            1,
+            b"memory_initialization_radix=10;",
+            ":3: 'F' in 'F3C18379' is not a decimal digit",
+        ),
+        (coe_text, read_coe, 1, b"radix=16;", ":1: unknown keyword 'radix'"),
+        (coe_text, read_coe, 5, b"0000000G,", ":5: 'G' in '0000000G' is not a hexadecimal digit"),
+        (coe_text, read_coe, 5, b"0000000,", ":5: expected '00000000,', got '0000000,'"),
+        (coe_text, read_coe, 5, b"a0000000,", ":5: expected 'A0000000,', got 'a0000000,'"),
+        (coe_text, read_coe, 5, b"00000000;", ":6: text behind the vector's semicolon"),
+        (coe_text, read_coe, 22, b"00000000,", ":2: memory_initialization_vector has no semicolon"),
+        (coe_text, read_coe, 5, b"", ": 19 words, expected 20"),
+        (mif_text, read_mif, 1, b"WIDTH=36;", ":1: WIDTH is 36, expected 32"),
+        (mif_text, read_mif, 8, b"03 : 00000000;", ":8: expected '02 : 00000000;', got '03 : "),
+        (mif_text, read_mif, 8, b"02 : 0000000;", ":8: expected '02 : 00000000;', got '02 : 00"),
+        (mif_text, read_mif, 26, b"END", ":26: END without a semicolon"),
     ],
 )
 def test_a_malformed_coe_or_mif_names_the_line(tmp_path, write, read, line, text, message):
@@ -267,8 +279,8 @@ def test_an_image_that_does_not_fit_names_the_parameter(tmp_path):
     core = Core(16, 1, 8, 8, 2, 64, 32, 8, 256, 64)
     with pytest.raises(RecipeError, match="33 words of weights don't fit weights_depth = 32"):
         write_image_files(tmp_path, random_images(), core, [])
-    with pytest.raises(RecipeError, match="unknown image format 'hex'"):
-        write_image_files(tmp_path, random_images(), CORE, ["hex"])
+    with pytest.raises(RecipeError, match="unknown image format 'xls'"):
+        write_image_files(tmp_path, random_images(), CORE, ["xls"])
 
 
 def test_a_changed_weight_is_found_by_its_line(tmp_path):
