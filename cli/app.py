@@ -11,7 +11,20 @@ from collections.abc import Callable
 
 import typer
 
-from bramcast.cli import golden, hdl, images, memory, pack, regress, report, sim, tune
+from bramcast.cli import (
+    export,
+    golden,
+    hdl,
+    images,
+    inspect,
+    memory,
+    pack,
+    prune,
+    regress,
+    report,
+    sim,
+    tune,
+)
 from bramcast.cli.output import complain
 from bramcast.pack.errors import ToolError, UserError
 
@@ -34,7 +47,10 @@ def _leaving(command: Callable[..., int]) -> Callable[..., None]:
     return verb
 
 
-for module in (pack, golden, sim, regress, report, hdl, images, memory, tune):
+VERBS = (
+    pack, golden, sim, regress, report, hdl, images, memory, inspect, export, prune, tune,
+)  # fmt: skip
+for module in VERBS:
     app.command(module.__name__.rsplit(".", 1)[-1])(_leaving(module.command))
 
 

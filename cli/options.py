@@ -1,9 +1,13 @@
 """Options that several verbs share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bramcast.pack.errors import ToolError
 
 Bundle = Annotated[Path, typer.Argument(help="Bundle folder, written by 'bramcast pack'.")]
 InputsFile = Annotated[
@@ -20,3 +24,27 @@ AllowModified = Annotated[
         "--allow-modified", help="Run images whose SHA-256 differs from the manifest's as they are."
     ),
 ]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="Recipe of the network: types, its state dict.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="FILE:NAME of the network, instead of a recipe.")
+]
+StateName = Annotated[
+    str | None, typer.Option("--state", help="Which state dict, by the keys that lead to it.")
+]
+Filter = Annotated[
+    list[str] | None,
+    typer.Option("--filter", help="Name, glob or /regular expression/; repeat for more."),
+]
+
+
+@contextmanager
+def torch_needed(what: str) -> Iterator[None]:
+    """Say how to install PyTorch where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ToolError(f"{what} needs PyTorch: pip install 'bramcast[torch]'") from None

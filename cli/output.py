@@ -12,6 +12,8 @@ from rich.table import Table
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
+WIDEST = 1000  # characters of a table's line
+
 Report = Callable[[str, int, int], None]
 
 
@@ -30,15 +32,24 @@ def complain(text: str) -> None:
     stderr.print(f"bramcast: {text}", markup=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output, as wide as it needs to be; numbers stand to the right."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()
+) -> None:
+    """A table on standard output, never cut; numbers stand to the right.
+
+    Args:
+        right: columns of text that stand to the right, too.
+    """
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
+        numeric |= column in right
         made.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
-    Console(highlight=False, width=10_000).print(made)
+    wide = Console(highlight=False, width=WIDEST)
+    natural = wide.measure(made).maximum
+    Console(highlight=False, width=max(natural, 40)).print(made)
 
 
 def _cell(value: object) -> str:

@@ -86,6 +86,7 @@ def command(
                 "core": {name: getattr(manifest.core, name) for name in _CORE_KEYS},
                 "float_accuracy": manifest.float_accuracy,
                 "notes": list(packed.notes),
+                "channels_removed": sum(r.channels for r in packed.removed),
                 "golden_equals_graph": None if agreement is None else agreement.mismatches == 0,
             }
         )
@@ -139,4 +140,7 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> N
     memories.append(("scratchpad", core.scratch_depth, scratch_bits))
     sized = [(n, w, b, f"{w * b / 8192:.1f} KiB") for n, w, b in memories]
     table("", ("memory", "words", "bits", "holds"), sized)
+    if packed.removed:
+        count = sum(r.channels for r in packed.removed)
+        say(f"shrink: {count:,} channels that compute nothing are left out")
     say(f"float accuracy {percent(manifest.float_accuracy)}; written to {output}")

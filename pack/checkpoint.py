@@ -437,6 +437,19 @@ def _tie(module: nn.Module, state: State, wanted: Mapping[str, torch.Tensor]) ->
             state[name] = state[twin]
 
 
+def fitting_state(
+    module: nn.Module, path: Path, states: dict[str, State], choice: str | None = None
+) -> Candidate:
+    """The state dict that fits the module best, names without its prefix; it may lack tensors.
+
+    Raises:
+        CheckpointError: several fit and differ.
+    """
+    wanted = module.state_dict()
+    nested = {key: _nested(state, wanted.keys()) for key, state in states.items()}
+    return _chosen(path, choose_state(path, nested, choice), wanted)
+
+
 def load_checkpoint(module: nn.Module, path: Path, choice: str | None = None) -> nn.Module:
     """Put the checkpoint's tensors into the module; every parameter must be there and fit.
 
@@ -453,12 +466,12 @@ def load_checkpoint(module: nn.Module, path: Path, choice: str | None = None) ->
     unusable: list[CheckpointError] = []
     for key, raw in read_states(path).items():
         try:
-            states[key] = _nested(plain_state(raw, names), names)
+            states[key] = plain_state(raw, names)
         except CheckpointError as error:
             unusable.append(CheckpointError(f"{path}: {error}"))
     if not states:
         raise unusable[0]
-    chosen = _chosen(path, choose_state(path, states, choice), wanted)
+    chosen = fitting_state(module, path, states, choice)
     if unusable and chosen.fits < sum(not COUNTERS.search(name) for name in names):
         raise unusable[0]
     state = dict(chosen.state)

@@ -274,6 +274,25 @@ def load_onnx(path: Path, shape: tuple[int, ...]) -> OnnxModule:
     return module
 
 
+def read_initializers(path: Path) -> dict[str, Array]:
+    """The stored tensors of an ONNX file by name, as they are stored.
+
+    Raises:
+        InputError: the file is missing.
+        CheckpointError: damaged, or without its external data.
+    """
+    readable(path, "ONNX")
+    result = {}
+    for tensor in _model(path).graph.initializer:
+        try:
+            result[tensor.name] = np.asarray(numpy_helper.to_array(tensor))
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: the values of {tensor.name!r} can't be read ({first_line(error)})"
+            ) from None
+    return result
+
+
 def _model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)

@@ -54,6 +54,7 @@ from bramcast.pack.recipe import Recipe
 from bramcast.pack.refine import Refined, refine
 from bramcast.pack.roll import roll
 from bramcast.pack.rounding import rounds_to
+from bramcast.pack.shrink import Removed, shrink
 from bramcast.pack.source import Source, read_model
 from bramcast.pack.spread import spread_input
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
@@ -83,6 +84,7 @@ class Packed:
     manifest: Manifest
     inputs: Inputs
     notes: tuple[str, ...] = ()
+    removed: tuple[Removed, ...] = ()
 
 
 def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, IntArray]:
@@ -111,6 +113,7 @@ class Prepared:
     bits: int
     input_format: QFormat | None
     accuracy: float | None
+    removed: tuple[Removed, ...] = ()
 
 
 def prepare(
@@ -134,6 +137,14 @@ def prepare(
     if source is None:
         source = read_model(recipe, inputs.x.shape[1:])
     graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace))
+    removed: list[Removed] = []
+    if recipe.model.shrink and trace:
+        raise RecipeError(
+            f"{recipe.path}: model.shrink: channels that are zero now may not stay so; retrain "
+            "without it, and pack with it"
+        )
+    if recipe.model.shrink:
+        graph, removed = shrink(graph)
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
@@ -157,7 +168,9 @@ def prepare(
     layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
     rules, fixed = rules_of(recipe, graph), _input_format(recipe, inputs, planes)
     bits = recipe.quantize.activation_bits
-    return Prepared(recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy)
+    return Prepared(
+        recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy, tuple(removed)
+    )
 
 
 def settle(
@@ -235,6 +248,7 @@ def pack(
         ),
         inputs=inputs,
         notes=tuple(_notes(graph, formats, quantized, planes, inputs)),
+        removed=prepared.removed,
     )
 
     def fill(folder: Path) -> None:

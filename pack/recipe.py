@@ -42,6 +42,7 @@ class ModelSection:
         onnx: an ONNX file, operator set 13 or newer.
         exported: a program that torch.export.save wrote.
         state: which state dict of the checkpoint, by the keys that lead to it.
+        shrink: channels whose weights are all zero are not stored.
     """
 
     inputs: str
@@ -52,6 +53,7 @@ class ModelSection:
     state: str | None = None
     activations: Activation | None = None
     name: str | None = None
+    shrink: bool = False
 
     def complaint(self) -> str | None:
         """What is wrong with the sources: None if exactly one is given."""

@@ -1,6 +1,7 @@
 """What several tests need: recipes for small networks, the shared models, the simulators."""
 
 import os
+import sys
 from pathlib import Path
 
 import networks
@@ -62,6 +63,21 @@ def model_recipe(folder: Path, name: str, checkpoint: str = "weights.pth", extra
         f'checkpoint = "{relative}/{checkpoint}"\ninputs = "{relative}/inputs.npz"\n{extra}'
     )
     return recipe
+
+
+def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+    from bramcast.cli import main
+
+    old, sys.argv = sys.argv, ["bramcast", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        sys.argv = old
+    out, err = capsys.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, out, err
 
 
 def need(simulator: str) -> None:

@@ -2,6 +2,7 @@
 
 import networks
 import pytest
+import torch
 from support import COMMON_CORE, DIGITS, common_core, model_recipe, need, write_recipe
 
 from bramcast.golden.cycles import predict
@@ -58,6 +59,20 @@ def test_a_real_gru_of_sixteen_bits_equals_golden(tmp_path):
     extra = "[quantize]\nactivation_bits = 16\n"
     recipe = model_recipe(tmp_path, "kws_gru_s_arm", extra=extra)
     assert check(recipe, tmp_path / "bundle", "verilator", 1).utilisation > 0.8
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("name", ["VggCeil", "SignedUnsignedAdd", "UnalignedConcat", "Grouped"])
+def test_networks_without_their_dead_channels_equal_golden(name, simulator, tmp_path):
+    need(simulator)
+    recipe = write_recipe(tmp_path, name, common_core(name, 16))
+    state = torch.load(tmp_path / "weights.pth")
+    for value in state.values():
+        if value.ndim > 1:
+            value[::3] = 0
+    torch.save(state, tmp_path / "weights.pth")
+    recipe.write_text(recipe.read_text().replace("[model]", "[model]\nshrink = true"))
+    check(recipe, tmp_path / "bundle", simulator, 2)
 
 
 @pytest.mark.slow

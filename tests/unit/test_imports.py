@@ -16,7 +16,7 @@ ALLOWED = {
 TORCH = {"pack/checkpoint.py", "pack/capture.py", "pack/execute.py", "pack/calibrate.py",
          "pack/onnx_graph.py", "pack/onnx_operators.py", "pack/exported.py",
          "pack/state_dict_mlp.py", "pack/source.py", "pack/traced.py", "pack/straight_through.py",
-         "pack/qat.py", "pack/judge.py"}  # fmt: skip
+         "pack/qat.py", "pack/judge.py", "pack/tensors.py", "pack/prune.py"}  # fmt: skip
 FILES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))
 
 

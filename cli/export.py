@@ -1,0 +1,78 @@
+"""bramcast export: tensors of a checkpoint as text, CSV, numpy, C or .wts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bramcast.cli.options import Json, ModelName, RecipeFile, StateName, torch_needed
+from bramcast.cli.output import say, say_json
+from bramcast.pack.recipe import read_recipe
+
+
+def command(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint, .safetensors, .onnx, .pt2 or recipe.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write; a folder for several .npy.")
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Tensors: names, layers, globs, /regular expressions/; else all."),
+    ] = None,
+    cut: Annotated[
+        str | None, typer.Option("--slice", help='Part of each tensor, e.g. "0:4,:,1".')
+    ] = None,
+    gates: Annotated[
+        bool, typer.Option("--gates", help="Split GRU and LSTM tensors into their gates.")
+    ] = False,
+    format: Annotated[
+        str | None, typer.Option("--format", help="text, csv, npy, npz, h, wts; else by suffix.")
+    ] = None,
+    precision: Annotated[
+        int | None,
+        typer.Option("--precision", min=0, help="Digits behind the point; else what is needed."),
+    ] = None,
+    scientific: Annotated[
+        bool, typer.Option("--scientific", help="Numbers with an exponent.")
+    ] = False,
+    columns: Annotated[
+        int | None, typer.Option("--columns", min=1, help="Values of a tensor (or gate) in a line.")
+    ] = None,
+    q: Annotated[
+        str | None, typer.Option("--q", help="Integers of this format, e.g. Q1.6, not floats.")
+    ] = None,
+    recipe: RecipeFile = None,
+    model: ModelName = None,
+    state: StateName = None,
+    json: Json = False,
+) -> int:
+    """Write chosen tensors, whole, sliced or gate by gate; nothing is abbreviated."""
+    with torch_needed("reading a checkpoint"):
+        from bramcast.pack.export import Style, export, parse_format
+
+        done = export(
+            checkpoint,
+            output,
+            names or (),
+            cut=cut,
+            gates=gates,
+            format=format,
+            style=Style(precision, scientific, columns),
+            fmt=parse_format(q) if q is not None else None,
+            state=state,
+            recipe=read_recipe(recipe) if recipe is not None else None,
+            model=model,
+        )
+    if json:
+        tensors = [
+            {"name": n, "shape": list(s)} for n, s in zip(done.names, done.shapes, strict=True)
+        ]
+        say_json({"path": str(done.path), "format": done.format, "tensors": tensors})
+        return 0
+    for note in done.notes:
+        say(f"note: {note}")
+    what = "array" if len(done.names) == 1 else "arrays"
+    say(f"{len(done.names)} {what} written to {done.path} ({done.format})")
+    return 0
