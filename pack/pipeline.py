@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bramcast.pack.bundle import replace_folder
 from bramcast.pack.by_hand import Rules, is_wide, rules_of
 from bramcast.pack.calibrate import (
+    ONE_PLANE_DB,
     Progress,
     check_against_module,
     float_accuracy,
@@ -247,7 +248,7 @@ def pack(
             prepared.accuracy,
         ),
         inputs=inputs,
-        notes=tuple(_notes(graph, formats, quantized, planes, inputs)),
+        notes=(*_notes(graph, formats, quantized, planes, inputs), *_input_note(prepared)),
         removed=prepared.removed,
     )
 
@@ -320,6 +321,20 @@ def _notes(
                 f"layer {op.name!r}: forward() rounds its results to {rounds_to(op)}, but {q.out} "
                 "is what reaches them all: clamp them, or give output by hand"
             )
+
+
+def _input_note(prepared: Prepared) -> Iterator[str]:
+    """What helps where one plane of input is too coarse and two are not possible."""
+    section, graph = prepared.recipe.quantize, prepared.graph
+    fixed = section.input is not None or section.input_planes != "auto"
+    if fixed or section.activation_bits > 8 or prepared.planes is not None or can_split(graph):
+        return
+    if needs_planes(graph, prepared.inputs, section.activation_bits):
+        yield (
+            f"input: 8 bits alone leave less than {ONE_PLANE_DB:g} dB between the output and its "
+            "error, and only an input that Linear or ungrouped convolutions read can be sent as "
+            "two planes: set quantize.activation_bits = 16, or scale the features alike"
+        )
 
 
 def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from bramcast.pack.bundle import replace_folder
 from bramcast.pack.errors import (
     CheckpointError,
     InputError,
@@ -17,12 +18,13 @@ from bramcast.pack.errors import (
     RangeError,
     ToolError,
     UnsupportedLayer,
+    UserError,
 )
 from bramcast.pack.inputs import read_inputs
-from bramcast.pack.manifest import MANIFEST_NAME
-from bramcast.pack.recipe import Recipe, RegressSection, read_recipe
+from bramcast.pack.manifest import MANIFEST_NAME, Manifest, read_manifest
+from bramcast.pack.recipe import LayerSection, Recipe, RegressSection, read_recipe
 from bramcast.sim.cosim import simulate
-from bramcast.sim.regress import VERDICTS, Regression, regress
+from bramcast.sim.regress import DEPTHS, VERDICTS, Regression, regress
 
 Report = Callable[[str, int, int], None]
 # What is wrong with a retrained network itself, and no mistake in how it is called.
@@ -75,6 +77,9 @@ class Outcome:
 def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
     """Pack the candidate if it is a checkpoint, and compare it.
 
+    A checkpoint is calibrated anew. If that gives other formats or depths, so that it is no
+    drop-in, it is packed once more with those of the old bundle, and that counts if it passes.
+
     Raises:
         UserError: whatever is wrong with the old bundle, the recipe, the inputs or the tools.
     """
@@ -87,43 +92,79 @@ def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
         first = result.comparison.first
         return "" if result.equal else f"the HDL differs from golden: {first}"
 
-    with _bundle(task, report) as new:
-        if isinstance(new, str):
-            return Outcome(task.new, None, new)
-        result = regress(
-            task.old,
-            new,
-            inputs,
-            task.limits,
-            task.allow_modified,
-            on_hdl if task.sim else None,
-            report,
-        )
-    return Outcome(task.new, result)
+    def compared(new: Path) -> Regression:
+        hdl = on_hdl if task.sim else None
+        return regress(task.old, new, inputs, task.limits, task.allow_modified, hdl, report)
 
-
-@contextmanager
-def _bundle(task: Task, report: Report) -> Iterator[Path | str]:
-    """The candidate's bundle, or why it can't be packed."""
     if task.new.is_dir():
         if not (task.new / MANIFEST_NAME).is_file():
             raise InputError(f"{task.new}: holds no {MANIFEST_NAME}; give a bundle or a checkpoint")
-        yield task.new
-        return
+        return Outcome(task.new, compared(task.new))
     if task.recipe is None:
         raise InputError(
             f"{task.new}: is no bundle; to pack a checkpoint give the recipe with --recipe"
         )
     recipe = with_checkpoint(read_recipe(task.recipe), task.new)
-    folder = task.keep or Path(tempfile.mkdtemp(prefix="bramcast-"))
+    with _folder(task.keep) as folder:
+        target = folder / task.new.stem
+        packed = _packed(recipe, target, report)
+        if isinstance(packed, str):
+            return Outcome(task.new, None, packed)
+        fresh = compared(target)
+        if fresh.verdict == "drop-in":
+            return Outcome(task.new, fresh)
+        with tempfile.TemporaryDirectory(prefix=".bramcast-", dir=folder) as other:
+            kept = _with_old_formats(task.old, recipe, Path(other) / "bundle", report, compared)
+            if kept is None:
+                return Outcome(task.new, fresh)
+            replace_folder(target, lambda f: _copy(Path(other) / "bundle", f))
+    accuracy = "" if fresh.accuracy_new is None else f" ({100 * fresh.accuracy_new:.2f} %)"
+    note = (
+        "packed with the old bundle's formats and depths: calibrated anew it would be "
+        f"{fresh.verdict}{accuracy}: {fresh.reasons[0]}"
+    )
+    return Outcome(task.new, replace(kept, reasons=[*kept.reasons, note]))
+
+
+def _with_old_formats(
+    old: Path,
+    recipe: Recipe,
+    target: Path,
+    report: Report,
+    compared: Callable[[Path], Regression],
+) -> Regression | None:
+    """The comparison of a bundle with the old one's formats; None if it is no drop-in either."""
     try:
-        yield _packed(recipe, folder / task.new.stem, report)
-    finally:
-        if task.keep is None:
-            shutil.rmtree(folder)
+        packed = _packed(with_formats(recipe, read_manifest(old)), target, report)
+    except UserError:  # formats that the new network can't have, or layers that it does not have
+        return None
+    if isinstance(packed, str):
+        return None
+    result = compared(target)
+    return result if result.passed and result.verdict == "drop-in" else None
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where bundles are packed: a given folder, or one that is removed afterwards."""
+    if keep is not None:
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{keep}: can't be written: {error.strerror}") from None
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="bramcast-") as folder:
+        yield Path(folder)
+
+
+def _copy(source: Path, target: Path) -> None:
+    for file in source.iterdir():
+        shutil.copy(file, target / file.name)
 
 
 def _packed(recipe: Recipe, target: Path, report: Report) -> Path | str:
+    """The bundle, or why the network can't be packed."""
     try:
         from bramcast.pack.pipeline import pack
     except ModuleNotFoundError as error:
@@ -135,6 +176,31 @@ def _packed(recipe: Recipe, target: Path, report: Report) -> Path | str:
     except REFUSED as error:
         return str(error)
     return target
+
+
+def with_formats(recipe: Recipe, manifest: Manifest) -> Recipe:
+    """The recipe with a bundle's formats by hand, and with its core's depths."""
+    frame, core = manifest.input, manifest.core
+    layers = dict(recipe.quantize.layers)
+    for layer in manifest.layers:
+        if layer.format.bits == frame.format.bits:  # not the last one at full width
+            given = layers.get(layer.name, LayerSection())
+            layers[layer.name] = replace(given, output=str(layer.format.q))
+    last = manifest.layers[-1]
+    read = {manifest.layers[i].format.frac if i >= 0 else frame.format.frac for i in last.reads}
+    if last.name not in layers and last.macs and len(read) == 1:
+        # Its results' LSB is that of its weights times that of what it reads.
+        layers[last.name] = LayerSection(weight_frac=last.format.frac - read.pop())
+    quantize = replace(
+        recipe.quantize,
+        input=str(frame.format.q),
+        input_planes=1 if frame.planes == 1 else 2,
+        plane_shift=frame.plane_shift if frame.planes > 1 else None,
+        layers=layers,
+    )
+    depths = {name: getattr(core, name) for name in DEPTHS}
+    built = replace(recipe.core, **depths, narrow=core.narrow, gates=core.gates)
+    return replace(recipe, quantize=quantize, core=built)
 
 
 def with_checkpoint(recipe: Recipe, checkpoint: Path) -> Recipe:

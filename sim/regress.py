@@ -339,7 +339,7 @@ def _where(pairs: list[LayerPair], before: Manifest, after: Manifest) -> list[st
 
 # --- fit ---------------------------------------------------------------------------------------
 
-_DEPTHS = ("program_depth", "weights_depth", "bias_depth", "table_depth", "scratch_depth")
+DEPTHS = ("program_depth", "weights_depth", "bias_depth", "table_depth", "scratch_depth")
 _HARDWARE = ("lanes", "taps", "data_bits", "weight_bits", "rq")
 
 
@@ -360,7 +360,7 @@ def _fit(
     needed = _needed(after)
     small = [
         f"{name}: the new network needs {needed[name]}, the core has {getattr(before.core, name)}"
-        for name in _DEPTHS
+        for name in DEPTHS
         if needed[name] > getattr(before.core, name)
     ]
     if other or small:

@@ -167,3 +167,34 @@ def test_folded_real_networks_give_the_original_frameworks_outputs(tmp_path):
         *_, last = execute.run(packed.graph, frame, execute.real_compute)
         got = execute.output_array(packed.graph, last.result)
         assert np.abs(got - expected).max() < 1e-4
+
+
+def test_an_input_that_needs_more_bits_and_cant_have_them_is_named(tmp_path):
+    """Features of very different size in front of a depthwise layer."""
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.Flatten(), nn.Linear(8, 3))\n"
+    )
+    (tmp_path / "recipe.toml").write_text(
+        '[model]\npython = "model.py:build"\ncheckpoint = "w.pth"\ninputs = "inputs.npz"\n'
+    )
+    rng = np.random.default_rng(0)
+    for size in (1.0, 300.0):
+        x = rng.normal(size=(24, 2, 2, 2)).astype(np.float32)
+        x[:, 0] *= size
+        np.savez(tmp_path / "inputs.npz", x=x)
+        torch.save(
+            {
+                "0.weight": torch.tensor([1 / size, 1.0]).reshape(2, 1, 1, 1),
+                "0.bias": torch.zeros(2),
+                "2.weight": torch.from_numpy(rng.normal(size=(3, 8)).astype(np.float32)),
+                "2.bias": torch.zeros(3),
+            },
+            tmp_path / "w.pth",
+        )
+        notes = pack(read_recipe(tmp_path / "recipe.toml"), tmp_path / "bundle").notes
+        if size == 1.0:
+            assert not notes
+    (note,) = notes
+    assert note.startswith("input: ") and "activation_bits = 16" in note

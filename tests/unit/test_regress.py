@@ -13,10 +13,19 @@ import torch
 from support import DIGITS, MODELS, model_recipe, need
 
 from bramcast.pack.inputs import read_inputs
+from bramcast.pack.manifest import read_manifest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import RegressSection, read_recipe
-from bramcast.sim.candidates import Outcome, Task, executor, judge, judge_all, ranking
+from bramcast.sim.candidates import (
+    Outcome,
+    Task,
+    executor,
+    judge,
+    judge_all,
+    ranking,
+    with_formats,
+)
 from bramcast.sim.evaluate import LayerPair, Likeness, Range, suspect
 from bramcast.sim.regress import regress
 
@@ -130,6 +139,50 @@ def test_each_limit_breaks(old, twin, inputs, limit, word):
     result = regress(old, twin, inputs, RegressSection(**limit))
     assert result.verdict == "worse"
     assert any(word in reason for reason in result.reasons)
+
+
+@pytest.fixture
+def louder(folder):
+    """A checkpoint with larger logits: calibrated anew, the output has another format."""
+    state = torch.load(DIGITS / "dscnn.pth", weights_only=True)
+    for name in ("classifier.weight", "classifier.bias"):
+        state[name] *= 1.6
+    torch.save(state, folder / "louder.pth")
+    return folder / "louder.pth"
+
+
+def test_the_old_formats_make_a_drop_in(old, louder, inputs, folder):
+    recipe = dataclasses.replace(
+        read_recipe(RECIPE),
+        model=dataclasses.replace(read_recipe(RECIPE).model, checkpoint=str(louder)),
+    )
+    pack(recipe, folder / "anew")
+    anew = regress(old, folder / "anew", inputs, RegressSection())
+    assert anew.verdict == "repack" and "output format" in anew.reasons[0]
+    keep = folder / "old_formats"
+    outcome = judge(Task(old, louder, RECIPE, RegressSection(), RECIPE, keep))
+    assert outcome.verdict == "drop-in"
+    assert "calibrated anew it would be repack" in outcome.reasons[-1]
+    # What is kept is what was judged: the old program, byte for byte, and golden's accuracy.
+    assert (keep / "louder" / "program.mem").read_bytes() == (old / "program.mem").read_bytes()
+    assert sorted(p.name for p in keep.iterdir()) == ["louder"]
+    right = (classes_of(keep / "louder", folder) == inputs.y).mean()
+    assert outcome.regression.accuracy_new == right
+
+
+def test_formats_of_a_bundle_as_a_recipe(old):
+    manifest = read_manifest(old)
+    recipe = with_formats(read_recipe(RECIPE), manifest)
+    assert recipe.quantize.input == str(manifest.input.format.q)
+    layers = recipe.quantize.layers
+    assert {name: layer.output for name, layer in layers.items() if layer.output} == {
+        layer.name: str(layer.format.q) for layer in manifest.layers[:-1]
+    }
+    # Q19.12 of UQ3.5 and weights: 12 - 5.
+    assert str(manifest.layers[-1].format.q) == "Q19.12"
+    assert str(manifest.layers[-2].format.q) == "UQ3.5"
+    assert layers["classifier"].weight_frac == 7
+    assert recipe.core.weights_depth == manifest.core.weights_depth
 
 
 def test_saturation_has_a_limit(old, twin, inputs, folder):
