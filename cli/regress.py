@@ -130,7 +130,8 @@ def _print(outcome: Outcome) -> None:
 
 def _print_tables(result: Regression) -> None:
     checks = [(c.name, c.old, c.new, c.limit, c.state) for c in result.checks]
-    table("", ("check", "old", "new", "limit", ""), checks)
+    table("", ("check", "old", "new", "limit", ""), checks, ("old", "new", "limit"))
+    say("")
     rows = []
     for row in result.layers:
         moved = row.old_format not in (row.new_format, "-")
@@ -145,9 +146,11 @@ def _print_tables(result: Regression) -> None:
         "layer", "old format", "new format", "SNR old dB", "new dB", "like old", "saturated",
         "headroom bits",
     )  # fmt: skip
-    table("", columns, rows)
+    table("", columns, rows, columns[3:])
+    say("")
     images = [(i.name, i.lines, i.changed) for i in result.images]
     table("", ("image", "lines", "changed"), images)
+    say("")
 
 
 def _number(value: float | None) -> str:
@@ -161,7 +164,8 @@ def _print_ranking(outcomes: list[Outcome]) -> None:
         right = None if result is None else result.accuracy_new
         alike = None if result is None else result.agreement
         rows.append((rank, str(outcome.new), outcome.verdict, percent(right), percent(alike)))
-    table("", ("rank", "candidate", "verdict", "accuracy", "class as old"), rows)
+    columns = ("rank", "candidate", "verdict", "accuracy", "class as old")
+    table("", columns, rows, columns[3:])
     for outcome in outcomes:
         if outcome.verdict != "drop-in":
             say(f"{outcome.new}: {outcome.reasons[0]}")

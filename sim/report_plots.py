@@ -133,6 +133,7 @@ def memory_map(anatomy: Anatomy) -> str:
         for axis, image in zip(axes, images, strict=True):
             axis.barh(0, image.words, color="#f2f2f2", height=1, hatch="////", edgecolor="#cccccc",
                       linewidth=0)  # fmt: skip
+            axis.barh(0, image.used, align="center", color="#c9ced3", height=1, linewidth=0)
             for number, part in enumerate(anatomy.parts):
                 spans = part.words.get(image.name, [])
                 axis.broken_barh(
