@@ -1,5 +1,7 @@
 """Every bramcast command of README and docs runs, in the order of its page, on the digits example.
 
+So does every script of the examples that a page calls.
+
 Where a page says recipe.toml, bundle or weights.pth, a newcomer's folder has such files.
 """
 
@@ -17,11 +19,13 @@ PROGRAM = "from bramcast.cli import main; main()"
 
 
 def commands(page):
-    """The page's indented command lines that begin with bramcast."""
+    """The page's indented lines that call bramcast or an example's script, as argument lists."""
     for line in page.read_text().splitlines():
-        found = re.match(r"    (?:\S*/)?bramcast (.+)", line)
+        found = re.match(r"    (?:\S*/)?(bramcast|python examples/\S+\.py)( .+)", line)
         if found:
-            yield found.group(1).split("  #")[0].split("   (")[0].strip()
+            arguments = shlex.split(found.group(2).split("  #")[0].split("   (")[0])
+            program = found.group(1).split()[1:] or ["-c", PROGRAM]
+            yield [*program, *arguments]
 
 
 def newcomers_folder(folder):
@@ -35,13 +39,13 @@ def newcomers_folder(folder):
         '[model]\npython = "model.py:DsCnn"\ncheckpoint = "weights.pth"\ninputs = "inputs.npz"\n'
     )
     for name in ("bundle", "build/bundles/dscnn"):
-        run(folder, f"pack recipe.toml -o {name}")
+        run(folder, ["-c", PROGRAM, "pack", "recipe.toml", "-o", name])
 
 
 def run(folder, line):
-    command = [sys.executable, "-c", PROGRAM, *shlex.split(line)]
+    command = [sys.executable, *line]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"bramcast {line}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{shlex.join(line)}\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.slow
@@ -53,7 +57,7 @@ def test_the_pages_commands_run(page, tmp_path):
     need("verilator")
     newcomers_folder(tmp_path)
     for line in commands(page):
-        if "--simulator icarus" in line and not shutil.which("iverilog"):
+        if "icarus" in line and not shutil.which("iverilog"):
             need("icarus")
         run(tmp_path, line)
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("cli", "golden", "hw", "pack", "sim")
-SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".h"}
+SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".h", ".html"}
 
 
 def sources():
