@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from recipes import DIGITS, shared_recipe
 from torch import nn
 
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.golden.metrics import accuracy, mean_squared_error, predictions
 from bramcast.pack.descriptor import Loop
 from bramcast.pack.errors import InputError, RecipeError, ToolError, UserError

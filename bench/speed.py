@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from recipes import DIGITS, shared_recipe
 
 from bramcast.golden.cycles import predict
-from bramcast.golden.machine import Machine, frames_from_arrays, load
+from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.checkpoint import load_module
 from bramcast.pack.image_binary import bin_bytes, sections

@@ -9,7 +9,8 @@ import typer
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json
 from bramcast.golden.cycles import predict
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle import replace_file
 from bramcast.pack.inputs import read_inputs

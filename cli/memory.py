@@ -8,7 +8,7 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, progress, say, say_json, table
-from bramcast.golden.machine import load
+from bramcast.golden.load import load
 from bramcast.pack.devices import FAMILIES, PARTS, Part, find_part, plain_family
 from bramcast.pack.errors import InputError
 from bramcast.pack.memory import Placed, Placement, place_bundle

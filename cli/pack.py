@@ -33,7 +33,8 @@ def command(
         if error.name != "torch":
             raise
         raise ToolError("packing needs PyTorch: pip install 'bramcast[torch]'") from None
-    from bramcast.golden.machine import load, output_order
+    from bramcast.golden.frames import output_order
+    from bramcast.golden.load import load
 
     with progress(json) as report:
         # The validator's word on what was written, before it takes the old bundle's place.

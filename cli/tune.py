@@ -42,7 +42,8 @@ def command(
         if error.name != "torch":
             raise
         raise ToolError("tuning needs PyTorch: pip install 'bramcast[torch]'") from None
-    from bramcast.golden.machine import load, output_order
+    from bramcast.golden.frames import output_order
+    from bramcast.golden.load import load
     from bramcast.pack.recipe_edit import with_widths
 
     with progress(json) as report:

@@ -21,7 +21,8 @@ def requantize(
 ) -> NDArray[np.int64]:
     """Bring accumulators into the result's format: add the bias, round, shift, clamp.
 
-    Bit for bit what ``hw/requantize.sv`` does. Ties round towards +inf; the sum has a guard bit.
+    Bit for bit what ``hw/bramcast_requantize.sv`` does. Ties round towards +inf; the sum has a
+    guard bit.
 
     Args:
         acc: -2**31..2**31 - 1, any shape.

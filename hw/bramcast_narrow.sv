@@ -1,6 +1,6 @@
 // bramcast_narrow: weights of 4 or 2 bits: several steps of a nest share a weight word.
 //
-// Golden twin: Machine.steps() in golden/machine.py. Step s lies in word s >> narrow_i; a lane's weight has
+// Golden twin: Memories.steps() in golden/memories.py. Step s lies in word s >> narrow_i; a lane's weight has
 // 8 >> narrow_i bits, from bit (s % 2**narrow_i) * (8 >> narrow_i) of the lane's byte up. narrow_i is
 // stable from the first step of a nest to the last word.
 //

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.layers import layer_results
-from bramcast.golden.machine import frames_from_arrays, load
+from bramcast.golden.load import load
 
 if TYPE_CHECKING:
     from bramcast.pack.pipeline import Packed

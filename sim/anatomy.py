@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bramcast.golden.cycles import CyclePrediction, predict
 from bramcast.golden.groups import Groups
-from bramcast.golden.machine import Machine, load
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine
 from bramcast.pack.descriptor import DESCRIPTOR_WORDS, Nest, split_program, unrolled
 from bramcast.pack.images import load_images
 from bramcast.pack.manifest import Core, LayerInfo, Manifest
@@ -161,7 +162,7 @@ def _weights(
         if nest.max or nest.product:
             continue
         width = machine.core.group(nest.lanewise)
-        rows = machine.steps(nest)  # [steps * n, width]
+        rows = machine.memories.steps(nest)  # [steps * n, width]
         per_step = machine.core.multipliers // width
         valid = np.array(channel).reshape(-1, width) >= 0
         inner = _steps(nest, range(1, 6))

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.golden.cycles import predict
-from bramcast.golden.machine import Machine, frames_from_arrays, load
+from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine
 from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.image_readmem import read_mem
 from bramcast.pack.images import word_layout

@@ -7,8 +7,9 @@ from math import inf, log2
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.layers import layer_results
-from bramcast.golden.machine import Machine, arrays_from_beats, frames_from_arrays
+from bramcast.golden.machine import Machine
 from bramcast.golden.metrics import labelled_accuracy, mean_squared_error, predictions
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.qformat import QFormat

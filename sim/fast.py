@@ -20,15 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bramcast.golden.cycles import predict
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.groups import Groups
-from bramcast.golden.machine import (
-    Machine,
-    NestResult,
-    Results,
-    arrays_from_beats,
-    frames_from_arrays,
-    load,
-)
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine, NestResult, Results
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.descriptor import Nest
 from bramcast.pack.errors import InputError, ToolError

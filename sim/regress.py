@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bramcast.golden.machine import Machine, load
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine
 from bramcast.pack.descriptor import Nest
 from bramcast.pack.image_binary import BIN_NAME
 from bramcast.pack.image_c import HEADER_NAME

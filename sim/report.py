@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.layers import layer_results
-from bramcast.golden.machine import frames_from_arrays
 from bramcast.pack.errors import ToolError
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.qformat import QFormat

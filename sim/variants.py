@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bramcast.golden.cycles import predict
-from bramcast.golden.machine import Machine, load
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine
 from bramcast.pack.devices import Family, Part
 from bramcast.pack.errors import RangeError, ToolError, UnsupportedLayer
 from bramcast.pack.memory import Placed, Placement, place_bundle

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from support import DIGITS, ROOT, write_recipe
 
-from bramcast.golden.machine import load
+from bramcast.golden.load import load
 from bramcast.pack.manifest import Core
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe

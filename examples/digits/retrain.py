@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from train import accuracy, load
 
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays
-from bramcast.golden.machine import load as load_bundle
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load as load_bundle
 from bramcast.pack import qat
 from bramcast.pack.pipeline import pack
 

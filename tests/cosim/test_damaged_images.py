@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support import COMMON_CORE, DIGITS, need, write_recipe
 
-from bramcast.golden.machine import frames_from_arrays, load
+from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.golden.validate import describe_bit
 from bramcast.pack.errors import ProgramError
 from bramcast.pack.images import load_images

@@ -12,7 +12,8 @@ from axi_support import code_block, dscnn_and_mlp, two_with_tables
 from support import ROOT, need
 
 from bramcast.golden.cycles import predict
-from bramcast.golden.machine import frames_from_arrays, load
+from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import IMAGES

@@ -11,7 +11,8 @@ import pytest
 from support import COMMON_CORE, DIGITS, model_recipe, need, write_recipe
 
 import bramcast.sim
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.golden.metrics import accuracy
 from bramcast.pack.errors import ToolError
 from bramcast.pack.inputs import read_inputs

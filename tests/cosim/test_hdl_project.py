@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from support import DIGITS, need
 
-from bramcast.golden.machine import frames_from_arrays, load
+from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe

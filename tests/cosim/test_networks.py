@@ -6,7 +6,7 @@ import torch
 from support import COMMON_CORE, DIGITS, common_core, model_recipe, need, write_recipe
 
 from bramcast.golden.cycles import predict
-from bramcast.golden.machine import load
+from bramcast.golden.load import load
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe

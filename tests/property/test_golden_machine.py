@@ -620,10 +620,10 @@ def test_small_chunks_blocks_and_runs_of_taps_change_nothing(seed, monkeypatch):
     images, core = draft(seed)
     frames = np.random.default_rng(seed).integers(-128, 128, (5, Machine(images, core).beats_in))
     whole = Machine(images, core).run(frames).beats
-    monkeypatch.setattr("bramcast.golden.machine._TAPS_AT_ONCE", 3)
-    monkeypatch.setattr("bramcast.golden.machine._MAX_CHUNK", 2)
-    monkeypatch.setattr("bramcast.golden.machine._BLOCK_BYTES", 64)
-    monkeypatch.setattr("bramcast.golden.machine._CACHED_ENTRIES", 10)
+    monkeypatch.setattr("bramcast.golden.sizes.TAPS_AT_ONCE", 3)
+    monkeypatch.setattr("bramcast.golden.sizes.MAX_CHUNK", 2)
+    monkeypatch.setattr("bramcast.golden.sizes.BLOCK_BYTES", 64)
+    monkeypatch.setattr("bramcast.golden.sizes.CACHED_ENTRIES", 10)
     assert np.array_equal(Machine(images, core).run(frames).beats, whole)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import DIGITS, write_recipe
 
-from bramcast.golden.machine import load
+from bramcast.golden.load import load
 from bramcast.pack.errors import RangeError, RecipeError, UserError
 from bramcast.pack.pipeline import pack
 from bramcast.pack.qformat import QFormat, parse_format

@@ -6,13 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bramcast.golden.machine import (
-    Machine,
-    arrays_from_beats,
-    frames_from_arrays,
-    load,
-    output_order,
-)
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays, output_order
+from bramcast.golden.load import load
+from bramcast.golden.machine import Machine
 from bramcast.pack.descriptor import Input, Nest, encode_program
 from bramcast.pack.errors import InputError, ProgramError
 from bramcast.pack.images import write_image_files

@@ -16,7 +16,7 @@ import pytest
 from support import DIGITS, ROOT
 
 from bramcast.cli.app import main
-from bramcast.golden.machine import load
+from bramcast.golden.load import load
 from bramcast.pack.errors import RecipeError
 from bramcast.pack.image_check import check_bundle
 from bramcast.pack.image_formats import NAMES, RECIPE_NAMES, SAME, TABLE, image_format

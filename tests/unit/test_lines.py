@@ -8,7 +8,8 @@ import torch
 from support import DIGITS, write_recipe
 from torch import nn
 
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.pack.activations import Activation, Function
 from bramcast.pack.errors import RangeError
 from bramcast.pack.lines import line_table, look_up

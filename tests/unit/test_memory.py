@@ -11,7 +11,7 @@ from support import DIGITS, ROOT, model_recipe, write_recipe
 from typer.testing import CliRunner
 
 from bramcast.cli.app import app
-from bramcast.golden.machine import load
+from bramcast.golden.load import load
 from bramcast.pack.devices import FAMILIES, PARTS, Block, Family, LutRam, find_part, plain_family
 from bramcast.pack.errors import InputError
 from bramcast.pack.manifest import Core

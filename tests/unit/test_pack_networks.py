@@ -6,7 +6,8 @@ import pytest
 import torch
 from support import MODELS, model_recipe, write_recipe
 
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.pack import execute
 from bramcast.pack.calibrate import frame_values
 from bramcast.pack.pipeline import pack

@@ -11,9 +11,9 @@ import torch
 from support import MODELS, ROOT, model_recipe, write_recipe
 from torch import nn
 
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.layers import layer_results
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays
-from bramcast.golden.machine import load as load_bundle
+from bramcast.golden.load import load as load_bundle
 from bramcast.pack import qat
 from bramcast.pack.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.pipeline import pack

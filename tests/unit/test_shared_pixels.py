@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bramcast.golden.frames import arrays_from_beats
 from bramcast.golden.layers import layer_results
-from bramcast.golden.machine import arrays_from_beats, load
+from bramcast.golden.load import load
 from bramcast.pack.descriptor import Input, Nest, encode_program
 from bramcast.pack.errors import InputError
 from bramcast.pack.images import write_image_files

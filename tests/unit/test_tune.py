@@ -11,7 +11,8 @@ import pytest
 import torch
 from support import DIGITS, model_recipe, write_recipe
 
-from bramcast.golden.machine import arrays_from_beats, frames_from_arrays, load
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.pack.errors import InputError, RangeError
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack, prepare

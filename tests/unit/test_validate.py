@@ -660,7 +660,7 @@ def test_a_product_by_hand():
     frame = np.random.default_rng(0).integers(-9, 10, (2, 64))
     (nest, _) = machine.run(frame, keep_layers=True).nests
     pixels = frame.reshape(2, 16, 4)
-    bias, shift = machine.bias[:4], machine.shift[:4]
+    bias, shift = machine.memories.bias[:4], machine.memories.shift[:4]
     half = (1 << shift) >> 1
     expected = (pixels[:, :15] * pixels[:, 1:] + bias + half) >> shift
     assert np.array_equal(nest.words.astype(np.int8), np.clip(expected, -128, 127))

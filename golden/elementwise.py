@@ -1,0 +1,92 @@
+"""Nests without weights: the highest of some elements, sums of products of two."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from bramcast.golden import sizes
+from bramcast.golden.chunk import Chunk, Step
+from bramcast.golden.epilogue import Epilogue
+from bramcast.golden.loops import ranges
+from bramcast.golden.memories import Memories
+from bramcast.golden.taps import Taps
+from bramcast.pack.descriptor import Nest
+
+
+class Maximum:
+    """A max nest: word by word, the highest number of each lane."""
+
+    def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
+        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core)
+        self.out = Epilogue(memories, index, nest, 1 << memories.core.data_bits, beat)
+        per_pixel = memories.chunk * self.out.lanes * 8
+        self.places = [
+            self.out.place(pixels, groups)
+            for groups in self.out.ranges(1)
+            for pixels in ranges(
+                nest.counts[1] * nest.counts[2], max(1, sizes.BLOCK_BYTES // per_pixel)
+            )
+        ]
+
+    def bind(self, chunk: Chunk) -> Iterator[Step]:
+        yield partial(self._run, chunk)
+
+    def _run(self, chunk: Chunk) -> None:
+        for place in self.places:
+            lanes = place.lanes
+            source = self.memories.readable(chunk, self.nest, lanes)
+            n_pixels = place.pixels.stop - place.pixels.start
+            acc = np.full((n_pixels, lanes, chunk.samples), np.iinfo(source.dtype).min, np.int32)
+            none = np.ones(n_pixels, np.bool_)
+            for taps in ranges(self.nest.taps, max(1, (1 << 20) // n_pixels)):
+                group = place.groups.start * self.nest.act_steps[0]
+                address = (self.taps.acts(place.pixels, taps) + group) // lanes
+                valid = self.taps.valid(place.pixels, taps)
+                none &= ~np.any(valid, axis=1)
+                for t in range(address.shape[1]):
+                    counts = valid[:, t]
+                    if np.all(counts):
+                        np.maximum(acc, source[address[:, t]], out=acc)
+                    else:
+                        acc[counts] = np.maximum(acc[counts], source[address[counts, t]])
+            acc[none] = 0
+            self.out.finish(chunk, acc[:, None], place)
+
+
+class Gate:
+    """A product nest: the sum over pairs of taps, first element times second."""
+
+    def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
+        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core)
+        bound = nest.taps // 2 << (2 * memories.core.data_bits)
+        self.out = Epilogue(memories, index, nest, bound, beat)
+        per_pixel = memories.chunk * self.out.lanes * 24
+        self.places = [
+            self.out.place(pixels, groups)
+            for groups in self.out.ranges(1)
+            for pixels in ranges(
+                nest.counts[1] * nest.counts[2], max(1, sizes.BLOCK_BYTES // per_pixel)
+            )
+        ]
+
+    def bind(self, chunk: Chunk) -> Iterator[Step]:
+        yield partial(self._run, chunk)
+
+    def _run(self, chunk: Chunk) -> None:
+        memories = self.memories
+        factors = replace(self.nest, x_unsigned=self.nest.factor_unsigned)
+        for place in self.places:
+            lanes = place.lanes
+            zero = memories.zero_word * memories.core.multipliers // lanes
+            source = memories.readable(chunk, self.nest, lanes)
+            factor = memories.readable(chunk, factors, lanes)
+            n_pixels = place.pixels.stop - place.pixels.start
+            acc = np.zeros((n_pixels, lanes, chunk.samples), np.int64)
+            for pair in ranges(self.nest.taps, 2):
+                group = place.groups.start * self.nest.act_steps[0]
+                word = (self.taps.acts(place.pixels, pair) + group) // lanes
+                word = np.where(self.taps.valid(place.pixels, pair), word, zero)
+                acc += factor[word[:, 0]].astype(np.int64) * source[word[:, 1]]
+            self.out.finish(chunk, acc[:, None], place)

@@ -1,0 +1,115 @@
+"""Arrays of samples to and from the beats of the streams."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.golden.groups import Groups, layer_pixels
+from bramcast.golden.loops import affine
+from bramcast.golden.machine import Machine
+from bramcast.pack.descriptor import Nest
+from bramcast.pack.errors import InputError
+from bramcast.pack.manifest import Frame
+
+
+def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np.int64]:
+    """Arrays of samples as stream frames.
+
+    Floats are quantized to ``frame.format`` (nearest, ties towards +inf, saturated); integers
+    are taken to be in that format already. With two planes a feature becomes two elements: hi =
+    the nearest integer, lo = what is missing in units of lsb * 2**-plane_shift.
+
+    Args:
+        samples: [n, *frame.shape], float or integer.
+
+    Returns:
+        int64 [n, beats], beats = y * x * c * planes.
+
+    Raises:
+        InputError: wrong shape, NaN, or integers outside the format.
+    """
+    if list(samples.shape[1:]) != list(frame.shape):
+        raise InputError(
+            f"inputs have shape {list(samples.shape)}, expected "
+            f"[samples, {', '.join(str(n) for n in frame.shape)}]"
+        )
+    flat = samples.reshape(len(samples), -1)
+    order = affine(tuple(frame.dims), tuple(frame.strides))
+    if order.size != flat.shape[1] or not np.array_equal(order, np.arange(order.size)):
+        flat = flat[:, order]
+    q = frame.format.q
+    if not np.issubdtype(flat.dtype, np.floating):
+        if frame.planes != 1:
+            raise InputError(f"an input of {frame.planes} planes is quantized from floats only")
+        whole = flat.astype(np.int64)
+        if whole.size and (whole.min() < q.min or whole.max() > q.max):
+            raise InputError(
+                f"integer inputs must lie in {q.min}..{q.max} ({q}), "
+                f"got {whole.min()}..{whole.max()}"
+            )
+        return whole
+    real = flat.astype(np.float64)
+    if not np.all(np.isfinite(real)):
+        sample = int(np.flatnonzero(~np.all(np.isfinite(real), axis=1))[0])
+        raise InputError(f"input sample {sample} has values that are not finite")
+    high = q.quantize(real)
+    if frame.planes == 1:
+        return high
+    if frame.planes != 2:
+        raise InputError(f"an input has one or two planes, the manifest says {frame.planes}")
+    rest = real / q.lsb - high
+    low = np.floor(rest * 2.0**frame.plane_shift + 0.5)
+    low = np.clip(low, q.min, q.max).astype(np.int64)
+    return np.stack([high, low], axis=2).reshape(len(flat), -1)
+
+
+def output_order(machine: Machine) -> NDArray[np.int64]:
+    """Where each beat of the output stream belongs in the flat output array: int64 [beats].
+
+    Raises:
+        InputError: the manifest does not fit the program.
+    """
+    manifest = machine.manifest
+    if manifest is None:
+        raise ValueError("the machine was made without a manifest")
+    parts = []
+    frame = manifest.output
+    for index, d in enumerate(machine.program):
+        if not isinstance(d, Nest) or not d.stream:
+            continue
+        info, groups = manifest.nests[index - 1], Groups.of(d, machine.core)
+        channels = np.array(info.channels, np.int64)
+        y, x = (np.arange(s.start, s.stop, s.step) for s in layer_pixels(d, info))
+        pixel = (y[:, None] * frame.strides[0] + x * frame.strides[1]).reshape(-1)
+        for g in range(groups.count):
+            c = channels[g * groups.width :][: groups.valid(g)]
+            parts.append((pixel[:, None] + c * frame.strides[2]).reshape(-1))
+    order = np.concatenate(parts)
+    if not np.array_equal(np.sort(order), np.arange(int(np.prod(frame.shape)))):
+        raise InputError(
+            f"manifest.json: output: the program's {order.size} results do not fill an array of "
+            f"shape {frame.shape}"
+        )
+    return order
+
+
+def arrays_from_beats(
+    beats: NDArray[np.int64], machine: Machine
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The output stream as arrays in the network's own shape.
+
+    Args:
+        beats: int64 [samples, beats].
+
+    Returns:
+        (integers, real values), both [samples, *output.shape].
+
+    Raises:
+        InputError: the manifest does not fit the program.
+    """
+    order = output_order(machine)
+    assert machine.manifest is not None
+    frame = machine.manifest.output
+    flat = np.empty_like(beats)
+    flat[:, order] = beats
+    integers = flat.reshape(len(beats), *frame.shape)
+    return integers, frame.format.q.real(integers)

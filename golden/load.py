@@ -1,0 +1,103 @@
+"""A bundle on disk becomes a machine, if its images, program and manifest fit each other."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from bramcast.golden.groups import Groups, layer_pixels
+from bramcast.golden.loops import affine
+from bramcast.golden.machine import Machine
+from bramcast.pack.descriptor import Nest
+from bramcast.pack.errors import InputError, ProgramError
+from bramcast.pack.images import load_images
+from bramcast.pack.manifest import (
+    MANIFEST_NAME,
+    LayerInfo,
+    Manifest,
+    NestInfo,
+    read_manifest,
+)
+
+
+def load(bundle: Path, allow_modified: bool = False) -> Machine:
+    """Read a bundle from disk and prepare it.
+
+    Raises:
+        InputError: a missing or malformed file, or images that are not the packed ones.
+        ProgramError: the program breaks a rule; names the line of program.mem.
+    """
+    manifest = read_manifest(bundle)
+    images = load_images(bundle, manifest, allow_modified)
+    try:
+        machine = Machine(images, manifest.core, manifest)
+    except ProgramError as error:
+        raise ProgramError(f"{bundle / 'program.mem'}: {error}") from None
+    try:
+        _check_manifest(machine, manifest)
+    except InputError as error:
+        raise InputError(f"{bundle / MANIFEST_NAME}: {error}; repack the network") from None
+    return machine
+
+
+def _check_manifest(machine: Machine, manifest: Manifest) -> None:
+    """What the manifest says of the program must fit it.
+
+    Raises:
+        InputError: names the manifest's key.
+    """
+    nests = [d for d in machine.program if isinstance(d, Nest)]
+    if len(manifest.nests) != len(nests):
+        raise InputError(
+            f"nests: {len(manifest.nests)} entries, the program has {len(nests)} nests"
+        )
+    for index, (nest, info) in enumerate(zip(nests, manifest.nests, strict=True)):
+        if info.layer >= len(manifest.layers):
+            raise InputError(f"nests.{index}.layer: {info.layer}, there is no such layer")
+        layer, groups = manifest.layers[info.layer], Groups.of(nest, machine.core)
+        good = (
+            len(layer.shape) == 3
+            and all(
+                pixels.stop <= size
+                for pixels, size in zip(layer_pixels(nest, info), layer.shape, strict=False)
+            )
+            and len(info.channels) == groups.count * groups.width
+            and -1 <= min(info.channels)
+            and max(info.channels) < layer.shape[2]
+            and all(channel == -1 for channel in info.channels[groups.results // groups.pixels :])
+        )
+        if not good:
+            raise InputError(f"nests.{index}: does not fit layer {layer.name!r} and the program")
+    for index, layer in enumerate(manifest.layers):
+        mine = [pair for pair in zip(nests, manifest.nests, strict=True) if pair[1].layer == index]
+        if not _covers(layer, mine):
+            raise InputError(
+                f"nests: those of layer {layer.name!r} don't give each of its elements once"
+            )
+    for name, frame, beats in (
+        ("input", manifest.input, machine.beats_in),
+        ("output", manifest.output, machine.beats_out),
+    ):
+        elements = int(np.prod(frame.shape))
+        dims, strides = frame.dims, frame.strides
+        if len(dims) != 3 or len(strides) != 3 or frame.planes > 2:
+            raise InputError(f"{name}: dims and strides need y, x and c; planes 1 or 2")
+        order = affine(tuple(dims), tuple(strides))
+        if order.size * frame.planes != beats or not np.array_equal(
+            np.sort(order), np.arange(elements)
+        ):
+            raise InputError(f"{name}: dims and strides don't fit the program's {beats} elements")
+
+
+def _covers(layer: LayerInfo, nests: list[tuple[Nest, NestInfo]]) -> bool:
+    """Whether the nests of a layer, which fit it, give each of its elements once."""
+    channels = [np.array(info.channels, np.int64) for _, info in nests]
+    channels = [c[c >= 0] for c in channels]
+    sizes = [n.counts[1] * n.counts[2] * len(c) for (n, _), c in zip(nests, channels, strict=True)]
+    if sum(sizes) != math.prod(layer.shape):
+        return False
+    seen = np.zeros(layer.shape, np.bool_)
+    for (nest, info), mine in zip(nests, channels, strict=True):
+        y, x = layer_pixels(nest, info)
+        seen[y, x, mine] = True
+    return bool(np.all(seen))
