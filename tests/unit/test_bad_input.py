@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, write_recipe
+from support import DIGITS, bramcast, process, write_recipe
 
 MODEL = """
 import torch
@@ -26,12 +24,6 @@ class Net(nn.Module):
 def build():
     return Net()
 """
-
-
-def bramcast(*arguments, cwd=None):
-    """Run the program as its user does."""
-    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
 def refused(done, *fragments):
@@ -94,7 +86,7 @@ def test_missing_file_of_a_recipe_is_named(recipe, tmp_path, name):
 def test_nan_weight_names_parameter_and_index(tmp_path):
     state = {"fc.weight": torch.ones(4, 6), "fc.bias": torch.tensor([0, 0, float("nan"), 0])}
     recipe = custom(tmp_path, checkpoint=state)
-    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "fc.bias", "NaN", "2")
+    refused(process("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "fc.bias", "NaN", "2")
 
 
 def test_wrong_shape_in_the_checkpoint_names_parameter_and_shapes(tmp_path):
@@ -117,7 +109,7 @@ def test_checkpoint_that_is_no_checkpoint(tmp_path):
 def test_unsupported_layer_is_refused_by_name_and_line(tmp_path):
     recipe = custom(tmp_path, forward="self.extra(self.fc(x))", extra="nn.Softmax(1)")
     refused(
-        bramcast("pack", recipe, "-o", tmp_path / "b"),
+        process("pack", recipe, "-o", tmp_path / "b"),
         "model.py:12",
         "'extra'",
         "softmax",

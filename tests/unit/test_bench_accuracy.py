@@ -3,13 +3,12 @@
 import doctest
 import importlib
 import json
-import subprocess
 import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from support import DIGITS, ROOT, write_recipe
+from support import DIGITS, ROOT, bramcast, write_recipe
 
 from bramcast.pack.errors import InputError, RecipeError
 from bramcast.pack.inputs import read_inputs
@@ -77,17 +76,15 @@ def test_docstring_examples_run():
     assert doctest.testmod(bench) == (0, 2 + 1)
 
 
-def bramcast(*arguments):
-    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+def in_json(*arguments):
+    return json.loads(bramcast(*arguments).stdout)
 
 
 @pytest.mark.parametrize("name", ["mlp", "gru"])
 def test_figures_are_those_of_the_command_line(name, tmp_path):
     recipe = DIGITS / f"{name}.toml"
-    packed = bramcast("pack", recipe, "-o", tmp_path / "cli", "--json")
-    golden = bramcast("golden", tmp_path / "cli", "--inputs", recipe, "--json")
+    packed = in_json("pack", recipe, "-o", tmp_path / "cli", "--json")
+    golden = in_json("golden", tmp_path / "cli", "--inputs", recipe, "--json")
     inputs = read_inputs(recipe)
     outputs, recurrent, bits = bench.in_bramcast(recipe, tmp_path / "bench")
     assert bench.figure(outputs, inputs) / len(inputs.x) == golden["accuracy"]

@@ -12,20 +12,17 @@ import subprocess
 import sys
 
 import pytest
-from support import DIGITS, ROOT, need
+from support import DIGITS, ROOT, bramcast, need
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
-PROGRAM = "from bramcast.cli import main; main()"
 
 
 def commands(page):
-    """The page's indented lines that call bramcast or an example's script, as argument lists."""
+    """The page's indented lines that call bramcast or an example's script, in words."""
     for line in page.read_text().splitlines():
         found = re.match(r"    (?:\S*/)?(bramcast|python examples/\S+\.py)( .+)", line)
         if found:
-            arguments = shlex.split(found.group(2).split("  #")[0].split("   (")[0])
-            program = found.group(1).split()[1:] or ["-c", PROGRAM]
-            yield [*program, *arguments]
+            yield shlex.split(found.group(1) + found.group(2).split("  #")[0].split("   (")[0])
 
 
 def newcomers_folder(folder):
@@ -39,12 +36,16 @@ def newcomers_folder(folder):
         '[model]\npython = "model.py:DsCnn"\ncheckpoint = "weights.pth"\ninputs = "inputs.npz"\n'
     )
     for name in ("bundle", "build/bundles/dscnn"):
-        run(folder, ["-c", PROGRAM, "pack", "recipe.toml", "-o", name])
+        run(["bramcast", "pack", "recipe.toml", "-o", name])
 
 
-def run(folder, line):
-    command = [sys.executable, *line]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def run(line):
+    if line[0] == "python":
+        done = subprocess.run(
+            [sys.executable, *line[1:]], capture_output=True, text=True, check=False
+        )
+    else:
+        done = bramcast(*line[1:])
     assert done.returncode == 0, f"{shlex.join(line)}\n{done.stdout}{done.stderr}"
 
 
@@ -53,13 +54,14 @@ def run(folder, line):
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if any(commands(p))], ids=lambda p: p.relative_to(ROOT).as_posix()
 )
-def test_the_pages_commands_run(page, tmp_path):
+def test_the_pages_commands_run(page, tmp_path, monkeypatch):
     need("verilator")
+    monkeypatch.chdir(tmp_path)
     newcomers_folder(tmp_path)
     for line in commands(page):
         if "icarus" in line and not shutil.which("iverilog"):
             need("icarus")
-        run(tmp_path, line)
+        run(line)
 
 
 def test_the_pages_have_commands():

@@ -1,14 +1,12 @@
 """Formats by hand are obeyed or refused, and how the others are chosen."""
 
 import json
-import subprocess
-import sys
 
 import networks
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, write_recipe
+from support import DIGITS, bramcast, write_recipe
 
 from bramcast.golden.load import load
 from bramcast.pack.errors import RangeError, RecipeError, UserError
@@ -334,9 +332,7 @@ def test_saturating_weights_and_inputs_are_said_on_standard_error(tmp_path):
     weight = networks.build("Mlp96", 0).state_dict()["0.weight"].double().numpy()
     nearest = np.floor(weight * 4096 + 0.5)
     cut = int(((nearest > 127) | (nearest < -128)).sum())
-    command = [sys.executable, "-c", "from bramcast.cli import main; main()", "pack", str(path)]
-    done = subprocess.run([*command, "-o", str(tmp_path / "b"), "--json"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = bramcast("pack", path, "-o", tmp_path / "b", "--json")
     document = json.loads(done.stdout)
     notes = document["notes"]
     assert document["layers"][0]["weight_formats"] == ["Q-5.12"]

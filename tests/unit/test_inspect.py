@@ -2,18 +2,15 @@
 
 import json
 import math
-import re
-import shlex
 import struct
 import sys
 
-import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
-from support import DIGITS, MODELS, ROOT, cli
+from support import DIGITS, MODELS, cli
 from torch import nn
 from torch.nn.utils import prune, weight_norm
 
@@ -330,15 +327,3 @@ def test_the_tables_fit_100_columns(capsys):
     _, out, _ = cli(capsys, "inspect", DIGITS / "mlp.toml")
     assert max(len(line.rstrip()) for line in out.splitlines()[:-1]) <= 100
     assert "1.weight" in out and "5,018 parameters" in out
-
-
-def test_the_commands_of_the_page_run(tmp_path, capsys, monkeypatch):
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "inspect.md").read_text()
-    lines = re.findall(r"^    bramcast (.*)$", page, flags=re.M)
-    assert len(lines) > 10
-    for line in lines:
-        code, _, err = cli(capsys, *shlex.split(line))
-        assert (code, err) == (0, ""), line
-    assert np.load("build/mlp/1.weight.npy").shape == (48, 64)

@@ -2,12 +2,10 @@
 
 import json
 import random
-import re
-import shlex
 from functools import cache
 
 import pytest
-from support import DIGITS, ROOT, model_recipe, write_recipe
+from support import DIGITS, model_recipe, write_recipe
 from typer.testing import CliRunner
 
 from bramcast.cli.app import app
@@ -394,21 +392,6 @@ def test_suggestions_are_sorted_and_packed_for_real(bundle):
     assert best_mix(SEVEN, 128, mine["room"]).units == weights["units"]
     assert best_mix(SEVEN, 128, mine["room"] + 512).units > weights["units"]
     assert min(v["cycles"] for v in found) < mine["cycles"]
-
-
-def test_the_pages_commands_run(tmp_path, monkeypatch):
-    """Every ``bramcast memory`` of docs/memory.md, on the bundle that it names."""
-    text = (ROOT / "docs" / "memory.md").read_text()
-    commands = re.findall(r"^    bramcast (.*?)(?:  +#.*)?$", text, re.M)
-    assert len(commands) >= 3
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for command in commands:
-        words = shlex.split(command)
-        if "--suggest" in words:  # test_suggestions_are_sorted_and_packed_for_real
-            continue
-        done = CliRunner().invoke(app, words)
-        assert done.exit_code == 0, f"{command}: {done.output} {done.exception}"
 
 
 def test_lut_ram_is_cut_by_its_rows():

@@ -1,12 +1,11 @@
 """README and docs: links lead somewhere, commands and recipe keys exist."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from support import bramcast
 
 from bramcast.pack.recipe import read_recipe
 
@@ -27,7 +26,6 @@ def test_links_lead_somewhere(page):
 
 
 def test_commands_and_options_exist():
-    call = "from bramcast.cli import main; main()"
     known: dict[str, str] = {}
     used = set()
     for page in PAGES:
@@ -35,8 +33,7 @@ def test_commands_and_options_exist():
             for verb, rest in re.findall(r"^(?:\S*/)?bramcast (\w+)(.*)$", block, flags=re.M):
                 used.add(verb)
                 if verb not in known:
-                    command = [sys.executable, "-c", call, verb, "--help"]
-                    done = subprocess.run(command, capture_output=True, text=True, check=False)
+                    done = bramcast(verb, "--help")
                     assert done.returncode == 0, f"{page.name}: bramcast {verb}"
                     known[verb] = done.stdout
                 for option in re.findall(r" (--[a-z-]+)", rest.split("#")[0]):

@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, MODELS, model_recipe, need
+from support import DIGITS, MODELS, bramcast, model_recipe, need
 
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import read_manifest
@@ -31,11 +29,6 @@ from bramcast.sim.regress import regress
 
 RECIPE = DIGITS / "dscnn.toml"
 DAMAGED_LAYER = "features.12"
-
-
-def bramcast(*arguments):
-    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

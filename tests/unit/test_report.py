@@ -3,14 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from support import DIGITS, write_recipe
+from support import DIGITS, bramcast, write_recipe
 
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
@@ -19,11 +17,6 @@ from bramcast.sim.anatomy import Span, dissect
 from bramcast.sim.report import report_html
 
 VOID = {"meta", "br", "link", "img", "input"}
-
-
-def bramcast(*arguments):
-    command = [sys.executable, "-c", "from bramcast.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
