@@ -15,23 +15,39 @@ from bramcast.golden.taps import Taps
 from bramcast.pack.descriptor import Nest
 
 
-class Maximum:
-    """A max nest: word by word, the highest number of each lane."""
+class _Wordwise:
+    """A nest that goes through its taps word by word, all lanes side by side."""
 
-    def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
+    def __init__(
+        self, memories: Memories, index: int, nest: Nest, beat: int, bound: int, lane_bytes: int
+    ) -> None:
+        """
+        Args:
+            bound: of any lane's |accumulator|.
+            lane_bytes: of the arrays between, for one lane of one sample.
+        """
         self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core)
-        self.out = Epilogue(memories, index, nest, 1 << memories.core.data_bits, beat)
-        per_pixel = memories.chunk * self.out.lanes * 8
+        self.out = Epilogue(memories, index, nest, bound, beat)
+        per_pixel = memories.chunk * self.out.lanes * lane_bytes
+        pixels_at_once = max(1, sizes.BLOCK_BYTES // per_pixel)
         self.places = [
             self.out.place(pixels, groups)
             for groups in self.out.ranges(1)
-            for pixels in ranges(
-                nest.counts[1] * nest.counts[2], max(1, sizes.BLOCK_BYTES // per_pixel)
-            )
+            for pixels in ranges(nest.counts[1] * nest.counts[2], pixels_at_once)
         ]
 
     def bind(self, chunk: Chunk) -> Iterator[Step]:
         yield partial(self._run, chunk)
+
+    def _run(self, chunk: Chunk) -> None:
+        raise NotImplementedError
+
+
+class Maximum(_Wordwise):
+    """A max nest: the highest number of each lane."""
+
+    def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
+        super().__init__(memories, index, nest, beat, 1 << memories.core.data_bits, 8)
 
     def _run(self, chunk: Chunk) -> None:
         for place in self.places:
@@ -55,24 +71,12 @@ class Maximum:
             self.out.finish(chunk, acc[:, None], place)
 
 
-class Gate:
+class Gate(_Wordwise):
     """A product nest: the sum over pairs of taps, first element times second."""
 
     def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
-        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core)
         bound = nest.taps // 2 << (2 * memories.core.data_bits)
-        self.out = Epilogue(memories, index, nest, bound, beat)
-        per_pixel = memories.chunk * self.out.lanes * 24
-        self.places = [
-            self.out.place(pixels, groups)
-            for groups in self.out.ranges(1)
-            for pixels in ranges(
-                nest.counts[1] * nest.counts[2], max(1, sizes.BLOCK_BYTES // per_pixel)
-            )
-        ]
-
-    def bind(self, chunk: Chunk) -> Iterator[Step]:
-        yield partial(self._run, chunk)
+        super().__init__(memories, index, nest, beat, bound, 24)
 
     def _run(self, chunk: Chunk) -> None:
         memories = self.memories
