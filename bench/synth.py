@@ -23,6 +23,7 @@ from typing import Any
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.manifest import IMAGES, Core, read_manifest
 from bramcast.pack.registers import address_bits
+from bramcast.sim.cosim import core_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "synth"
@@ -56,12 +57,14 @@ class Job:
     @property
     def name(self) -> str:
         taps = f" x {self.core.taps} taps" if self.core.taps > 1 else ""
-        return f"{self.core.lanes} lanes{taps}"
+        options = " narrow" * self.core.narrow + " gates" * self.core.gates
+        return f"{self.core.lanes} lanes{taps}{options}"
 
     @property
     def folder(self) -> Path:
         c = self.core
         shape = f"{c.lanes}x{c.taps}x{c.data_bits}"
+        shape += "-narrow" * c.narrow + "-gates" * c.gates + f"-table{c.table_depth}"
         return WORK / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
 
     def seconds(self) -> tuple[float, float, float]:
@@ -150,20 +153,11 @@ def _prepare(job: Job, images: Path | None) -> str:
         shutil.copy(source, folder / "hw")
         names.append(f"hw/{source.name}")
     rng = random.Random(1)
-    parameters: dict[str, int | str] = {
-        "LANES": core.lanes,
-        "TAPS": core.taps,
-        "DATA_BITS": core.data_bits,
-        "WEIGHT_BITS": core.weight_bits,
-        "RQ": core.rq,
-        "SCRATCH_DEPTH": core.scratch_depth,
-        "NARROW": int(core.narrow),
-    }
+    parameters: dict[str, int | str] = dict(core_parameters(core))
     if job.top == "bramcast_axi":
         parameters["AXI_ADDRESS_BITS"] = address_bits(core)
     for image in IMAGES:
         depth, bits = core.depth(image), core.word_bits(image)
-        parameters[f"{image.upper()}_DEPTH"] = depth
         if depth == 0:
             continue
         path = folder / f"{image}.mem"
@@ -456,6 +450,8 @@ def _arguments() -> argparse.Namespace:
     add("--rq", type=int, help="lanes requantized per cycle (lanes / 8)")
     add("--data-bits", type=int, default=8)
     add("--table-depth", type=int, default=0)
+    add("--narrow", action="store_true", help="weights of 4 and 2 bits, too")
+    add("--gates", action="store_true", help="products of two tensors and loops, too")
     add("--bundle", type=Path, help="take the core's parameters and the images of a bundle")
     add("--seeds", type=int, help="of place and route: 1 .. N (5, or 0 with --taps; 0: none)")
     add("--jobs", type=int, default=1, help="seeds at the same time")
@@ -467,7 +463,7 @@ def _arguments() -> argparse.Namespace:
 def _cores(args: argparse.Namespace) -> list[Core]:
     if args.bundle is not None:
         return [read_manifest(args.bundle).core]
-    base = replace(DSCNN, table_depth=args.table_depth)
+    base = replace(DSCNN, table_depth=args.table_depth, narrow=args.narrow, gates=args.gates)
     cores = [scaled(base, lanes, args.taps, args.rq, args.data_bits) for lanes in args.lanes]
     return sorted(cores, key=lambda core: core.lanes)
 
@@ -515,7 +511,8 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
         rows.append((job, xilinx, synth_ecp5(job, args.bundle, args.jobs)))
         if before is not None:
             per_lane[job] = _per_lane(xilinx, job, *before)
-        if job.core.taps == 1 and per_lane.get(job, 0) > MAX_LUT_PER_LANE:
+        plain = job.core.taps == 1 and not (job.core.narrow or job.core.gates)
+        if plain and per_lane.get(job, 0) > MAX_LUT_PER_LANE:
             problems.append(
                 f"{job.name}: a lane adds {per_lane[job]:.0f} LUT, "
                 f"at most {MAX_LUT_PER_LANE} wanted"
