@@ -8,6 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -25,7 +27,7 @@ from bramcast.cli import (
     sim,
     tune,
 )
-from bramcast.cli.output import complain
+from bramcast.cli.output import complain, say
 from bramcast.pack.errors import ToolError, UserError
 
 app = typer.Typer(
@@ -35,6 +37,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"bramcast {version('bramcast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _leaving(command: Callable[..., int]) -> Callable[..., None]:

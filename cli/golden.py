@@ -8,12 +8,12 @@ import typer
 
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json
+from bramcast.cli.samples import read_samples
 from bramcast.golden.cycles import predict
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle import replace_file
-from bramcast.pack.inputs import read_inputs
 
 
 def command(
@@ -26,9 +26,9 @@ def command(
     json: Json = False,
 ) -> int:
     """Run the integer model on every sample; accuracy where there are labels."""
+    samples = read_samples(inputs, bundle)
     machine = load(bundle, allow_modified)
     assert machine.manifest is not None
-    samples = read_inputs(inputs)
     frames = frames_from_arrays(samples.x, machine.manifest.input)
     with progress(json) as report:
         results = machine.run(frames, progress=lambda n: report("golden", n, len(frames)))

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bramcast.cli.options import Bundle
-from bramcast.cli.output import say
+from bramcast.cli.options import AllowModified, Bundle, Json
+from bramcast.cli.output import say, say_json
 from bramcast.sim.hdl_project import write_project
 
 
@@ -19,8 +19,14 @@ def command(
     frame_depth: Annotated[
         int, typer.Option("--frame-depth", min=0, help="Units of the frame FIFO (FRAME_DEPTH).")
     ] = 0,
+    allow_modified: AllowModified = False,
+    json: Json = False,
 ) -> int:
     """Write the core with a bundle's parameters as a folder for Vivado, Quartus and others."""
-    top = write_project(bundle, output, axi, frame_depth)
+    top = write_project(bundle, output, axi, frame_depth, allow_modified)
+    if json:
+        files = sorted(file.name for file in output.iterdir())
+        say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})
+        return 0
     say(f"top {top}; file list sources.f, scripts vivado.tcl and quartus.tcl, images by name")
     return 0

@@ -11,6 +11,7 @@ from bramcast.pack.descriptor import Nest, unrolled
 from bramcast.pack.errors import ToolError
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import read_recipe
+from bramcast.pack.steps import same_descriptors, title
 
 if TYPE_CHECKING:
     from bramcast.pack.quantize import QuantizedOp
@@ -33,17 +34,26 @@ def command(
         if error.name != "torch":
             raise
         raise ToolError("packing needs PyTorch: pip install 'bramcast[torch]'") from None
+    from bramcast.golden.cycles import predict
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
+    from bramcast.golden.machine import Machine
+
+    machines: list[Machine] = []
+
+    def validate(folder: Path) -> object:
+        """The validator's word on what was written, before it takes the old bundle's place."""
+        machines.append(load(folder))
+        return output_order(machines[-1])
 
     with progress(json) as report:
-        # The validator's word on what was written, before it takes the old bundle's place.
-        packed: Packed = pack(read, output, report, lambda folder: output_order(load(folder)))
+        packed: Packed = pack(read, output, report, validate)
         agreement = None
         if check:
             from bramcast.sim.agree import compare_with_graph
 
             agreement = compare_with_graph(packed, output, report)
+    cycles = predict(machines[-1].program, machines[-1].core).total
     manifest = packed.manifest
     nests = [d for _, d in unrolled(packed.descriptors) if isinstance(d, Nest)]
     of_layer: dict[int, list[Nest]] = {}
@@ -79,6 +89,7 @@ def command(
                 "bundle": str(output),
                 "parameters": manifest.parameters,
                 "macs": manifest.macs,
+                "cycles": cycles,
                 "layers": layers,
                 "images": images,
                 "input_format": str(manifest.input.format.q),
@@ -88,13 +99,16 @@ def command(
                 "float_accuracy": manifest.float_accuracy,
                 "notes": list(packed.notes),
                 "channels_removed": sum(r.channels for r in packed.removed),
+                "accuracy": None if agreement is None else agreement.accuracy,
                 "golden_equals_graph": None if agreement is None else agreement.mismatches == 0,
             }
         )
     else:
-        _print(output, packed, layers, images)
+        _print(output, packed, layers, images, cycles)
         if agreement is not None:
             say(agreement.text)
+            if agreement.accuracy is not None:
+                say(f"accuracy of golden {percent(agreement.accuracy)}")
     for note in packed.notes:
         complain(note)
     if agreement is not None and agreement.mismatches:
@@ -114,7 +128,7 @@ def _weight_formats(q: "QuantizedOp") -> list[str]:
     return [str(QFormat(q.weight_bits, frac)) for frac in sorted(set(q.weight_frac))]
 
 
-def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> None:
+def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycles: int) -> None:
     manifest = packed.manifest
     frame = manifest.input
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
@@ -123,12 +137,15 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> N
         f"input {frame.format.q}{planes}"
     )
     rows = []
-    for layer in layers:
+    steps = same_descriptors(packed.descriptors, [nest.layer for nest in manifest.nests])
+    for same in steps.values():
+        layer = layers[same[0]]
         y, x, c = layer["shape"]
         first = layer["result_address"][0]
+        name, macs = title(layer["name"], len(same)), sum(layers[i]["macs"] for i in same)
         rows.append(
             (
-                layer["name"], layer["op"], f"{y}x{x}x{c}", layer["output_format"], layer["macs"],
+                name, layer["op"], f"{y}x{x}x{c}", layer["output_format"], macs,
                 layer["weight_address"][0], "stream" if first is None else f"{first:,}",
                 layer["source"],
             )
@@ -140,8 +157,12 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any]) -> N
     memories = [(i["name"], i["words"], i["bits"]) for i in images]
     memories.append(("scratchpad", core.scratch_depth, scratch_bits))
     sized = [(n, w, b, f"{w * b / 8192:.1f} KiB") for n, w, b in memories]
+    say("")
     table("", ("memory", "words", "bits", "holds"), sized)
     if packed.removed:
         count = sum(r.channels for r in packed.removed)
         say(f"shrink: {count:,} channels that compute nothing are left out")
-    say(f"float accuracy {percent(manifest.float_accuracy)}; written to {output}")
+    right = manifest.float_accuracy
+    known = "" if right is None else f"; accuracy of the float network {percent(right)}"
+    say(f"{cycles:,} cycles a frame (predicted){known}")
+    say(f"written to {output}")

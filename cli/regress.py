@@ -8,7 +8,9 @@ import typer
 
 from bramcast.cli.options import AllowModified, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json, table
+from bramcast.cli.samples import read_samples
 from bramcast.pack.errors import InputError
+from bramcast.pack.manifest import read_manifest
 from bramcast.pack.recipe import RegressSection, read_recipe
 from bramcast.sim.candidates import Outcome, Task, executor, judge, judge_all
 from bramcast.sim.regress import Regression
@@ -29,7 +31,7 @@ def command(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option("--recipe", help="Its [regress] limits hold; checkpoints are packed by it."),
+        typer.Option("--recipe", help="Its limits (regress.*) hold; checkpoints are packed by it."),
     ] = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Folder for the bundles of checkpoints.")
@@ -58,6 +60,8 @@ def command(
     limits = RegressSection() if recipe is None else read_recipe(recipe).regress
     if points is not None:
         limits = replace(limits, max_accuracy_loss=points)
+    read_samples(inputs, old)  # what is wrong with them is said once, before anything is packed
+    _same_frame(old, new)
     tasks = [
         Task(
             old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
@@ -87,6 +91,17 @@ def command(
     else:
         _print_ranking(outcomes)
     return 0 if any(outcome.passed for outcome in outcomes) else 1
+
+
+def _same_frame(old: Path, new: list[Path]) -> None:
+    """Refuse bundles of networks whose samples have another shape."""
+    shape = read_manifest(old).input.shape
+    for one in new:
+        if one.is_dir() and (other := read_manifest(one).input.shape) != shape:
+            raise InputError(
+                f"{one}: takes samples of shape {tuple(other)}, {old} of {tuple(shape)}: it is no "
+                "retraining of the same network"
+            )
 
 
 def _one(outcome: Outcome) -> dict[str, object]:

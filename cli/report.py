@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from bramcast.cli.options import AllowModified, Bundle
-from bramcast.cli.output import progress, say
+from bramcast.cli.options import AllowModified, Bundle, Json
+from bramcast.cli.output import progress, say, say_json
+from bramcast.cli.samples import read_samples
 from bramcast.pack.bundle import replace_file
 from bramcast.pack.errors import InputError
-from bramcast.pack.inputs import read_inputs
 from bramcast.pack.recipe import RegressSection
 from bramcast.sim.cosim import simulate
 from bramcast.sim.regress import regress
@@ -36,15 +36,16 @@ def command(
         Path | None, typer.Option("--against", help="An older bundle: adds the regression.")
     ] = None,
     allow_modified: AllowModified = False,
+    json: Json = False,
 ) -> int:
     """Network with formats, distributions, memory maps, timeline, errors and verdicts as a page."""
     if simulator not in SIMULATORS:
         raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
     if inputs is None and (sim or against is not None):
         raise InputError("--sim and --against need samples: give --inputs")
-    samples = None if inputs is None else read_inputs(inputs)
+    samples = None if inputs is None else read_samples(inputs, bundle)
     simulated = compared = None
-    with progress(False) as report:
+    with progress(json) as report:
         if samples is not None and sim:
             simulated = simulate(
                 bundle,
@@ -58,7 +59,12 @@ def command(
             compared = regress(against, bundle, samples, limits, allow_modified, report=report)
         page = report_html(bundle, samples, simulated, compared, allow_modified, report)
     replace_file(output, lambda file: file.write(page.encode()))
-    say(f"report written to {output}")
+    if json:
+        hdl_equal = None if simulated is None else simulated.equal
+        verdict = None if compared is None else compared.verdict
+        say_json({"report": str(output), "hdl_equal": hdl_equal, "verdict": verdict})
+    else:
+        say(f"report written to {output}")
     broken = (simulated is not None and not simulated.equal) or (
         compared is not None and not compared.passed
     )

@@ -7,10 +7,14 @@ import typer
 
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json, table
+from bramcast.cli.samples import read_samples
 from bramcast.golden.metrics import accuracy
+from bramcast.pack.descriptor import split_program
 from bramcast.pack.errors import InputError
-from bramcast.pack.inputs import read_inputs
+from bramcast.pack.images import load_images
 from bramcast.pack.manifest import read_manifest
+from bramcast.pack.steps import same_descriptors, title
+from bramcast.pack.words import to_uint32
 from bramcast.sim.cosim import SimResult, changed_lines, simulate
 from bramcast.sim.fast import FastResult, simulate_fast
 from bramcast.sim.runner import SIMULATORS, waves_suffix
@@ -59,7 +63,7 @@ def command(
         return _fast(bundle, inputs, samples, layers, jobs, against, allow_modified, json)
     if layers or jobs is not None:
         raise InputError("--layers and --jobs belong to --fast; without it every layer is compared")
-    read = read_inputs(inputs)
+    read = read_samples(inputs, bundle)
     name = f"{bundle.resolve().name}-{simulator}"
     path = Path("build") / "waves" / (name + waves_suffix(simulator)) if waves else None
     if path is not None:
@@ -89,7 +93,7 @@ def command(
             }
         )
     else:
-        _print(result, changed)
+        _print(against or bundle, result, changed)
     return 0 if result.equal else 1
 
 
@@ -104,7 +108,7 @@ def _fast(
     json: bool,
 ) -> int:
     """Whole test sets through the RTL."""
-    read = read_inputs(inputs)
+    read = read_samples(inputs, bundle)
     with progress(json) as report:
         result = simulate_fast(
             bundle,
@@ -132,7 +136,7 @@ def _fast(
             }
         )
     else:
-        _print_fast(bundle, result, right, changed)
+        _print_fast(bundle, against or bundle, result, right, changed)
     return 0 if result.equal and not result.wrong_cycles else 1
 
 
@@ -158,9 +162,11 @@ def _verdict(result: SimResult | FastResult) -> dict[str, object]:
     }
 
 
-def _print_fast(bundle: Path, result: FastResult, right: float | None, changed: list[str]) -> None:
+def _print_fast(
+    bundle: Path, golden: Path, result: FastResult, right: float | None, changed: list[str]
+) -> None:
     if result.all_layers:
-        _print_layers(result)
+        _print_layers(golden, result)
     processes = f"{result.jobs} process" + ("es" if result.jobs > 1 else "")
     say(
         f"verilator --fast, {result.samples:,} samples, {processes}: "
@@ -184,8 +190,8 @@ def _print_fast(bundle: Path, result: FastResult, right: float | None, changed: 
         )
 
 
-def _print(result: SimResult, changed: list[str]) -> None:
-    _print_layers(result)
+def _print(golden: Path, result: SimResult, changed: list[str]) -> None:
+    _print_layers(golden, result)
     total = result.comparison
     say(
         f"{result.simulator}, {result.samples} samples (seed {result.seed}): {total.cycles:,} "
@@ -197,17 +203,24 @@ def _print(result: SimResult, changed: list[str]) -> None:
     _print_difference(result, changed)
 
 
-def _print_layers(result: SimResult | FastResult) -> None:
+def _print_layers(golden: Path, result: SimResult | FastResult) -> None:
+    """A line for each layer; one for all its time steps."""
+    manifest = read_manifest(golden)
+    program = split_program(to_uint32(load_images(golden, manifest, True)["program"]))
     rows = []
-    for layer in result.comparison.layers:
-        busy = (
-            layer.macs / result.multipliers / layer.cycles if layer.cycles and layer.macs else None
-        )
+    for same in same_descriptors(program, [nest.layer for nest in manifest.nests]).values():
+        layers = [result.comparison.layers[i] for i in same]
+        cycles, macs = sum(one.cycles for one in layers), sum(one.macs for one in layers)
+        mismatches = sum(one.mismatches for one in layers)
+        busy = macs / result.multipliers / cycles if cycles and macs else None
+        if busy is not None and busy > 1:  # the network counts products with a state of zero
+            busy = None
         rows.append(
             (
-                layer.name, layer.op, layer.elements, layer.mismatches, layer.cycles,
+                title(layers[0].name, len(same)), layers[0].op,
+                sum(one.elements for one in layers), mismatches, cycles,
                 "-" if busy is None else f"{100 * busy:.1f} %",
-                "equal" if not layer.mismatches else "DIFFERENT",
+                "equal" if not mismatches else "DIFFERENT",
             )
         )  # fmt: skip
     columns = ("layer", "op", "elements", "mismatches", "cycles", "MACs/cycle", "verdict")

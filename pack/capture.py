@@ -5,12 +5,13 @@ operator is run on the elements' numbers, and what comes out is the view. Everyt
 becomes an Op; what has no lowering is refused by its name and line.
 """
 
+import io
 import logging
 import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -39,9 +40,9 @@ BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batc
 SUPPORTED = (
     "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), BatchNorm, "
     "ReLU, ReLU6, Hardtanh, clamp, sigmoid, tanh, SiLU, GELU, LeakyReLU, Hardswish, Hardsigmoid, "
-    "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to 1, mean over space, add, sub, mul, "
-    "constant scale and offset, floor(x + 0.5), GRU, LSTM, RNN, cat, reshape, permute, slice, "
-    "zero padding, Dropout"
+    "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to a divisor of the size, mean or "
+    "maximum over axes, add, sub, mul, constant scale and offset, floor(x + 0.5), GRU, LSTM, RNN, "
+    "cat, reshape, permute, slice, zero padding, Dropout"
 )
 
 HINTS = {
@@ -147,16 +148,23 @@ def capture(
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(
             f"{_place(error)}: the model fails on samples of shape {sample_shape}: "
-            f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them"
+            f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them, "
+            "and forward() must take any number of them (tried: 2)"
         ) from None
     try:
-        with torch.no_grad(), _silent_logs(), warnings.catch_warnings(), users_code(Path(name)):
+        with (
+            torch.no_grad(),
+            _silent_logs(),
+            warnings.catch_warnings(),
+            users_code(Path(name)),
+            redirect_stderr(io.StringIO()),  # torch.export prints the graph that it gives up
+        ):
             warnings.filterwarnings("ignore", message=".*were assigned during export")
             exported = torch.export.export(module, (example,))
     except Exception as error:  # torch.export raises many kinds
         raise InputError(
-            f"model {name!r} can't be captured: {_first_line(error)} (torch.export needs a "
-            "forward() without control flow that depends on data)"
+            f"{_place(error)}: model {name!r} can't be captured: {_first_line(error)} "
+            "(torch.export needs a forward() without control flow that depends on data)"
         ) from None
     graph = Graph(name=name, input_shape=sample_shape)
     graph.parameters = sum(p.numel() for p in module.parameters())
@@ -164,12 +172,26 @@ def capture(
     _bind_inputs(state, exported, sample_shape)
     if trace:
         _mark_parameters(state, module)
+    _refuse_attention(state, exported)
     for node in exported.graph.nodes:
         if node.op == "call_function":
             state.values[node.name] = _evaluate(state, node)
         elif node.op == "output":
             graph.output = _output(state, node)
     return graph
+
+
+def _refuse_attention(state: Capture, exported: Any) -> None:
+    """Say what it is before one of its transposes is refused for its own sake."""
+    data = {n for n in exported.graph.nodes if isinstance(state.values.get(n.name), np.ndarray)}
+    for node in exported.graph.nodes:
+        if data.isdisjoint(node.all_input_nodes):
+            continue
+        data.add(node)
+        kind = str(getattr(node.target, "_opname", ""))
+        if kind in ("scaled_dot_product_attention", "bmm", "baddbmm"):
+            site = _site(state, node, kind)
+            raise site.refuse(f"attention, a product of two matrices of data ({kind}), has no nest")
 
 
 def _first_line(error: BaseException) -> str:
@@ -249,7 +271,8 @@ def _site(state: Capture, node: Any, kind: str) -> Site:
     name = path if builtin and path else ".".join(p for p in (path, kind) if p)
     source = state.source
     for file, line in re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or ""):
-        if "/torch/" not in file.replace("\\", "/"):
+        own = Path(file).parent == Path(__file__).parent  # the network of a bare state dict
+        if not own and "/torch/" not in file.replace("\\", "/"):
             source = f"{Path(file).name}:{line}"
     return Site(name, label if builtin else kind, source)
 

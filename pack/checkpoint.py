@@ -174,6 +174,11 @@ def _unreadable(error: Exception) -> str:
             "m = torch.load(FILE, weights_only=False); torch.save(S, 'weights.pth') with "
             "S = m.state_dict() for a model, m['state_dict'] or the like for a training state"
         )
+    if ".npy" in text:
+        return (
+            "is an .npz file of arrays, no checkpoint: save tensors with torch.save or as "
+            ".safetensors; samples go into [model] inputs or --inputs"
+        )
     lines = [line.strip() for line in text.splitlines() if "WeightsUnpickler error" in line]
     reason = lines[0] if lines else first_line(error)
     return (

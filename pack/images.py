@@ -85,6 +85,8 @@ def load_images(bundle: Path, manifest: Manifest, allow_modified: bool = False) 
         info = infos[section.name]
         path = bundle / f"{section.name}.mem"
         what = word_layout(section.name, core)
+        if not path.exists():
+            raise InputError(f"{path}: no such file; pack the network again")
         words = images[section.name] = read_mem(path, section.bits, section.words, what)
         if not allow_modified and sha256(mem_text(words, section.words)) != info.sha256:
             line = _first_difference(bundle, manifest, section.name, words)

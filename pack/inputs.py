@@ -85,9 +85,14 @@ def read_inputs(path: Path) -> Inputs:
 
 def _labels(path: Path, name: str, array: NDArray[np.generic], samples: int) -> NDArray[np.int64]:
     if array.shape != (samples,) or array.dtype.kind not in "iu":
+        hint = ""
+        if array.ndim == 2 and len(array) == samples and array.shape[1] > 1:
+            hint = f"; of one-hot rows take {name}.argmax(axis=1)"
+        elif array.size == samples and array.dtype.kind in "iuf":
+            hint = f"; take {name}.reshape(-1).astype(int)"
         raise InputError(
             f"{path}: {name} must be {samples} integer labels, got {array.dtype} of shape "
-            f"{array.shape}"
+            f"{array.shape}{hint}"
         )
     return array.astype(np.int64)
 

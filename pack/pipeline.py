@@ -94,6 +94,9 @@ def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, Int
     return integer_results(packed.graph, packed.quantized, fmt, packed.planes, samples)
 
 
+FEW_SAMPLES = 16  # of calibration
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A network whose operations and tensors are final; formats and integers are to be chosen.
@@ -248,7 +251,11 @@ def pack(
             prepared.accuracy,
         ),
         inputs=inputs,
-        notes=(*_notes(graph, formats, quantized, planes, inputs), *_input_note(prepared)),
+        notes=(
+            *_notes(graph, formats, quantized, planes, inputs),
+            *_input_note(prepared),
+            *_calibration_note(prepared),
+        ),
         removed=prepared.removed,
     )
 
@@ -334,6 +341,21 @@ def _input_note(prepared: Prepared) -> Iterator[str]:
             f"input: 8 bits alone leave less than {ONE_PLANE_DB:g} dB between the output and its "
             "error, and only an input that Linear or ungrouped convolutions read can be sent as "
             "two planes: set quantize.activation_bits = 16, or scale the features alike"
+        )
+
+
+def _calibration_note(prepared: Prepared) -> Iterator[str]:
+    """Whether the samples can tell which values occur."""
+    inputs = prepared.inputs
+    if prepared.input_format is not None:  # given by hand, as then mostly the others are
+        return
+    if not inputs.calibration.any():
+        yield f"calibration: all samples of {inputs.path} are zero, so the formats mean nothing"
+    elif len(inputs.calibration) < FEW_SAMPLES:
+        count = f"{len(inputs.calibration)} sample" + "s" * (len(inputs.calibration) > 1)
+        yield (
+            f"calibration: {count} of {inputs.path} chose the formats; larger values of other "
+            "samples saturate: give some hundred of all classes as x_cal"
         )
 
 

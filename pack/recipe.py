@@ -1,6 +1,8 @@
 """The recipe: a TOML file beside the model that says what to pack and for which core."""
 
 import tomllib
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -275,6 +277,29 @@ class Recipe:
         return self.path.parent / relative
 
 
+def _unknown_key(place: tuple[int | str, ...]) -> str:
+    """What is said about a key that there is not.
+
+    >>> _unknown_key(("model", "checkpont"))[:39]
+    "unknown key; did you mean 'checkpoint'?"
+    >>> _unknown_key(("lanes",))
+    'unknown key; known are model, quantize, core, images, regress'
+    """
+    sections: dict[str, type] = {
+        "model": ModelSection, "quantize": QuantizeSection, "core": CoreSection,
+        "images": ImagesSection, "regress": RegressSection,
+    }  # fmt: skip
+    known = list(sections)
+    if len(place) == 2 and place[0] in sections:
+        known = [f.name for f in fields(sections[str(place[0])])]
+    elif len(place) > 2:
+        known = [f.name for f in fields(LayerSection)]
+    near = get_close_matches(str(place[-1]), known, 1)
+    if near:
+        return f"unknown key; did you mean {near[0]!r}?"
+    return f"unknown key; known are {', '.join(known)}"
+
+
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 
 
@@ -289,8 +314,12 @@ def read_recipe(path: Path) -> Recipe:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the path of a recipe (TOML)") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: not TOML: no text; give a recipe, which names the checkpoint (docs/recipe.md)"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML: {error}; texts and paths stand in quotes") from None
     if "path" in data:
         raise RecipeError(f"{path}: path: unknown key")
     try:
@@ -298,9 +327,12 @@ def read_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        known = f"; a recipe needs [model] with inputs and {SOURCES}"
-        extra = known if first["type"] == "missing" else ""
-        raise RecipeError(f"{path}: {place}: {first['msg']}{extra}") from None
+        message = first["msg"]
+        if first["type"] == "missing":
+            message += f"; a recipe needs [model] with inputs and {SOURCES}"
+        elif first["type"] == "unexpected_keyword_argument":
+            message = _unknown_key(first["loc"])
+        raise RecipeError(f"{path}: {place}: {message}") from None
     complaint = recipe.model.complaint()
     if complaint:
         raise RecipeError(f"{path}: model: {complaint}")

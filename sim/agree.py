@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.layers import layer_results
 from bramcast.golden.load import load
+from bramcast.golden.metrics import labelled_accuracy
 
 if TYPE_CHECKING:
     from bramcast.pack.pipeline import Packed
@@ -19,13 +20,17 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many elements of how many layers were compared, and how many differ."""
+    """How many elements of how many layers were compared, and how many differ.
+
+    ``accuracy`` is golden's on these samples, 0..1; None without labels.
+    """
 
     samples: int
     layers: int
     elements: int
     mismatches: int
     first: str
+    accuracy: float | None = None
 
     @property
     def text(self) -> str:
@@ -52,10 +57,12 @@ def compare_with_graph(
     samples = packed.inputs.x[:limit]
     elements = mismatches = layers = 0
     first = ""
+    scores = []
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
         graph = run_integers(packed, batch)
         results = machine.run(frames_from_arrays(batch, machine.manifest.input), keep_layers=True)
+        scores.append(arrays_from_beats(results.beats, machine)[0])
         got = list(layer_results(machine, results))
         layers = len(got)
         for layer in got:
@@ -69,4 +76,6 @@ def compare_with_graph(
                     f"{layer.values[n, c, y, x]}, graph {graph[layer.layer.name][n, c, y, x]}"
                 )
         report("golden against the graph", start + len(batch), len(samples))
-    return Agreement(len(samples), layers, elements, mismatches, first)
+    labels = packed.inputs.y
+    right = labelled_accuracy(np.concatenate(scores), None if labels is None else labels[:limit])
+    return Agreement(len(samples), layers, elements, mismatches, first, right)

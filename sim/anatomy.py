@@ -14,9 +14,10 @@ from bramcast.golden.cycles import CyclePrediction, predict
 from bramcast.golden.groups import Groups
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
-from bramcast.pack.descriptor import DESCRIPTOR_WORDS, Nest, split_program, unrolled
+from bramcast.pack.descriptor import DESCRIPTOR_WORDS, Nest, split_program
 from bramcast.pack.images import load_images
 from bramcast.pack.manifest import Core, LayerInfo, Manifest
+from bramcast.pack.steps import same_descriptors, title
 from bramcast.pack.words import to_uint32
 
 TABLE_ENTRIES = 256
@@ -55,8 +56,7 @@ class Part:
     @property
     def name(self) -> str:
         """The layer's name, with the number of time steps."""
-        count = len(self.layers)
-        return self.layers[0].name + (f" x {count}" if count > 1 else "")
+        return title(self.layers[0].name, len(self.layers))
 
     @property
     def busy(self) -> int:
@@ -103,14 +103,11 @@ def dissect(bundle: Path, allow_modified: bool = False) -> Anatomy:
     manifest = machine.manifest
     assert manifest is not None
     program = split_program(to_uint32(load_images(bundle, manifest, allow_modified)["program"]))
-    numbers = [number for number, _ in unrolled(program)][1:]  # without the input
     prediction = predict(machine.program, machine.core)
     nests_of: dict[int, list[int]] = {}
     for nest, info in enumerate(manifest.nests):
         nests_of.setdefault(info.layer, []).append(nest)
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for layer, nests in sorted(nests_of.items()):
-        groups.setdefault(tuple(numbers[n] for n in nests), []).append(layer)
+    groups = same_descriptors(program, [info.layer for info in manifest.nests])
     part_of = {layer: i for i, layers in enumerate(groups.values()) for layer in layers}
     part_of[-1] = -1
     parts = []

@@ -157,7 +157,7 @@ def simulate(
     )
 
 
-def image_plusargs(bundle: Path, core: Core) -> dict[str, object]:
+def image_plusargs(bundle: Path, core: Core) -> dict[str, Path]:
     """Plusargs that make the core load a bundle's images."""
     return {name: (bundle / f"{name}.mem").resolve() for name in IMAGES if core.depth(name)}
 
@@ -175,6 +175,11 @@ def _run(
 ) -> tuple[HdlLog, NDArray[np.int64] | None, str]:
     """Run the bench: (the HDL's log, what the sink took, what failed or "")."""
     np.save(work / "frames.npy", frames)
+    # By names in the folder where the simulator runs: Icarus can't read letters beyond ASCII.
+    images = image_plusargs(bundle, hardware.core)
+    for name, path in images.items():
+        (work / f"{name}.mem").symlink_to(path)
+    plusargs = {**{name: f"{name}.mem" for name in images}, "log": "hdl.log"}
     cycles = predict(hardware.program, hardware.core).total
     outcome = run(
         folder,
@@ -182,7 +187,7 @@ def _run(
         simulator,
         BENCH,
         work=work,
-        plusargs={**image_plusargs(bundle, hardware.core), "log": work / "hdl.log"},
+        plusargs=plusargs,
         env={
             "BRAMCAST_FRAMES": str(work / "frames.npy"),
             "BRAMCAST_BEATS": str(work / "beats.npy"),

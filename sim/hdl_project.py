@@ -9,10 +9,11 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.bundle import replace_folder
 from bramcast.pack.errors import InputError
-from bramcast.pack.manifest import IMAGES, Manifest, read_manifest
+from bramcast.pack.manifest import IMAGES, Manifest
 from bramcast.pack.registers import address_bits
 from bramcast.sim.cosim import core_parameters
 
@@ -21,7 +22,9 @@ SIMULATION_TOP = "bramcast_sim_top"
 PERIOD_NS = 10.0
 
 
-def write_project(bundle: Path, target: Path, axi: bool, frame_depth: int = 0) -> Path:
+def write_project(
+    bundle: Path, target: Path, axi: bool, frame_depth: int = 0, allow_modified: bool = False
+) -> Path:
     """Write a bundle's core as a project folder; atomic.
 
     Args:
@@ -33,14 +36,13 @@ def write_project(bundle: Path, target: Path, axi: bool, frame_depth: int = 0) -
 
     Raises:
         InputError: no bundle, an illegal FRAME_DEPTH, or a folder that holds other files.
+        UserError: images or a program that golden and the simulation would refuse, too.
     """
-    manifest = read_manifest(bundle)
+    manifest = load(bundle, allow_modified).manifest
+    assert manifest is not None
     if frame_depth and (frame_depth < 16 or frame_depth & (frame_depth - 1)):
         raise InputError(f"FRAME_DEPTH is 0 or a power of two from 16 on, not {frame_depth}")
     images = [name for name in IMAGES if manifest.core.depth(name)]
-    for name in images:
-        if not (bundle / f"{name}.mem").is_file():
-            raise InputError(f"{bundle / name}.mem: no such file; pack the network again")
     name = _identifier(manifest.name)
     top = f"{name}_top.v"
 
@@ -71,9 +73,11 @@ def _identifier(name: str) -> str:
 
     >>> _identifier("3-layer net"), _identifier("kws")
     ('n3_layer_net', 'kws')
+    >>> _identifier("prüfung")
+    'pr_fung'
     """
-    clean = re.sub(r"\W", "_", name).lower()
-    return clean if clean[0].isalpha() else f"n{clean}"
+    clean = re.sub(r"\W", "_", name, flags=re.ASCII).lower()
+    return clean if clean[:1].isalpha() else f"n{clean}"
 
 
 _AXI_PORTS = (

@@ -189,7 +189,9 @@ def _verdicts(
         error = "" if judged.error is None else f", mean squared error {judged.error:.6g}"
         found.append(Verdict("Golden", True, f"{len(inputs.x):,} samples{error}"))
     if simulated is None:
-        found.append(Verdict("HDL", None, "not run: give --inputs and --sim"))
+        found.append(
+            Verdict("HDL", None, f"not run: give {'' if inputs else '--inputs and '}--sim")
+        )
     else:
         compared = simulated.comparison
         text = (

@@ -30,6 +30,7 @@ from bramcast.pack.errors import ToolError
 SIMULATORS = ("icarus", "verilator")
 OLDEST_VERILATOR = (5, 36)
 _BUILD_LOG = "build.log"
+_WAVES = "waves.fst"
 _PCH_FLAG = "CFG_CXXFLAGS_PCH_I=-include"
 _PORTS = ("clk", "rst", "*_i", "*_o", "*_axi*")
 _TIMESCALE = ("1ns", "1ps")
@@ -411,7 +412,8 @@ def run(
     arguments = [f"+{k}" if v is None else f"+{k}={v}" for k, v in (plusargs or {}).items()]
     test_args: list[str] = []
     if waves is not None and simulator == "icarus":
-        arguments.append(f"+dumpfile_path={waves.resolve()}")
+        # In the folder where it runs: Icarus can't write to paths with letters beyond ASCII.
+        arguments.append(f"+dumpfile_path={_WAVES}")
     elif waves is not None:
         test_args += ["--trace-file", str(waves.resolve())]
     if seed is None and os.environ.get("SEED"):
@@ -442,6 +444,9 @@ def run(
             )
         except (RuntimeError, SystemExit) as error:
             died = error
+        finally:
+            if waves is not None and (work / _WAVES).is_file():
+                shutil.move(work / _WAVES, waves)
     if not results.is_file():
         raise ToolError(
             f"{simulator} ended without a result ({died}); output in {log}:\n{_tail(log, 30)}"
