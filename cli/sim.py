@@ -223,7 +223,7 @@ def _print_layers(golden: Path, result: SimResult | FastResult) -> None:
                 "equal" if not mismatches else "DIFFERENT",
             )
         )  # fmt: skip
-    columns = ("layer", "op", "elements", "mismatches", "cycles", "MACs/cycle", "verdict")
+    columns = ("layer", "op", "elements", "mismatches", "cycles", "busy", "verdict")
     table("", columns, rows)
 
 
