@@ -246,6 +246,13 @@ def _mark_parameters(state: Capture, module: nn.Module) -> None:
 
 def _output(state: Capture, node: Any) -> IntArray:
     results = [state.values[a.name] for a in node.args[0] if a is not None]
+    if len(results) == 1 and isinstance(results[0], Turned):
+        raise UnsupportedLayer(f"model {state.model_name!r}: its output is turned: {_MIXES}")
+    if len(results) == 1 and isinstance(results[0], torch.Tensor):
+        raise UnsupportedLayer(
+            f"model {state.model_name!r}: its output does not depend on the input: there is "
+            "nothing to pack"
+        )
     if len(results) != 1 or not isinstance(results[0], np.ndarray):
         raise UnsupportedLayer(
             f"model {state.model_name!r} returns {len(results)} values: bramcast packs networks "
@@ -291,7 +298,12 @@ def _evaluate(state: Capture, node: Any) -> Any:
     origin = ", ".join(name for name in used if name)
     if not any(isinstance(a, (np.ndarray, Turned)) for a in flat):
         state.origins[node.name] = origin
-        result = target(*arguments, **keywords)  # constants fold
+        try:
+            result = target(*arguments, **keywords)  # constants fold
+        except RuntimeError as error:  # a result of zeros has a batch of one here
+            raise site.refuse(
+                f"what it computes on constants fails: {_first_line(error)}"
+            ) from None
         mark_results(target, arguments, keywords, result)
         return result
     state.enter(origin)
@@ -433,10 +445,13 @@ def _constant(site: Site, value: Any, what: str) -> Any:
 
 
 def _convolution(one_axis: bool) -> Handler:
-    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
         view = a["input"]
         weight = _constant(site, a["weight"], "weight")
         bias = a.get("bias")
+        if (view == ZERO).all():
+            each = np.zeros(len(weight)) if bias is None else _constant(site, bias, "bias")
+            return _known(np.broadcast_to(each.reshape(-1, *[1] * (len(shape) - 1)), shape))
         if one_axis:
             view, weight = view[:, None, :], weight[:, :, None, :]
         stride, dilation = _axes(a["stride"], one_axis, 1), _axes(a["dilation"], one_axis, 1)
@@ -594,20 +609,25 @@ def _batch_norm(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int,
 
 
 def _clamped(lo: float, hi: float) -> Handler:
-    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-        view = _operand(a)
-        return _elementwise(state, site, view, {"kind": "clamp", "clamp": Clamp(lo, hi)})
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        return _between(state, site, _operand(a), Clamp(lo, hi))
 
     return handler
 
 
-def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+def _between(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
+    if (view == ZERO).all():
+        return _known(limits.apply(np.zeros(view.shape)))
+    return _elementwise(state, site, view, {"kind": "clamp", "clamp": limits})
+
+
+def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
     lo = a.get("min_val", a.get("min"))
     hi = a.get("max_val", a.get("max"))
     if isinstance(lo, (np.ndarray, torch.Tensor)) or isinstance(hi, (np.ndarray, torch.Tensor)):
         raise site.refuse("a clamp whose limits are tensors")
     limits = Clamp(-inf if lo is None else float(lo), inf if hi is None else float(hi))
-    return _elementwise(state, site, a["self"], {"kind": "clamp", "clamp": limits})
+    return _between(state, site, a["self"], limits)
 
 
 def _function(name: str, *parameters: str) -> Handler:
@@ -783,6 +803,8 @@ def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) 
 def _pooled(
     state: Capture, site: Site, view: IntArray, op: dict[str, Any], out: tuple[int, int, int]
 ) -> IntArray:
+    if (view == ZERO).all():  # its windows see at least one zero each
+        return np.full(out, ZERO, np.int64)
     return _add_op(state, site, {"views": (view,), **op}, out)
 
 

@@ -492,8 +492,8 @@ def load_checkpoint(module: nn.Module, path: Path, choice: str | None = None) ->
     if unknown:
         raise CheckpointError(
             f"{path}: tensor {unknown[0]!r} of shape {tuple(state[unknown[0]].shape)} does not "
-            f"belong to the model ({len(unknown)} such; the model's {_nearest(unknown[0], wanted)}"
-            "): is it a checkpoint of this model?"
+            f"belong to the model ({len(unknown)} such; in the model: "
+            f"{_nearest(unknown[0], wanted)}): is it a checkpoint of this model?"
         )
     for name in sorted(names & state.keys()):
         if state[name].shape != wanted[name].shape and not COUNTERS.search(name):

@@ -442,6 +442,19 @@ def _finish(
     for name, loop in (("y_step_oy", 1), ("x_step_ox", 2), ("y_step_ky", 3), ("x_step_kx", 4)):
         if name in coordinates and counts[loop] == 1:
             coordinates[name] = 0
+    for axis, outer, inner in (("y", 1, 3), ("x", 2, 4)):
+        start = coordinates.get(f"{axis}_start", 0)
+        moves = [
+            (counts[loop] - 1) * coordinates.get(f"{axis}_step_{name}{axis}", 0)
+            for loop, name in ((outer, "o"), (inner, "k"))
+        ]
+        low = start + sum(min(0, move) for move in moves)
+        high = start + sum(max(0, move) for move in moves)
+        if low < -LARGEST_COORDINATE - 1 or high > LARGEST_COORDINATE:
+            raise UnsupportedLayer(
+                f"{op.source}: layer {op.name!r} reads pixels {low} to {high} along {axis}, with "
+                f"its padding; the core's coordinates go up to {LARGEST_COORDINATE}"
+            )
     nest = Nest(
         counts=counts,
         act_base=walk.base,

@@ -186,6 +186,12 @@ def _window(
     if min(room) < 0:
         raise call.refuse(f"a window of {spans} on data of {sizes} with pads {begin + end}")
     ceil = bool(call.get("ceil_mode", 0)) and mode == "NOTSET"
+    if call.get("ceil_mode", 0) and mode == "VALID":
+        if any(r % s for r, s in zip(room, strides, strict=True)):
+            raise call.refuse(
+                "ceil_mode with auto_pad VALID, which ONNX and its runtimes read differently; give "
+                "pads instead of auto_pad"
+            )
     counts = [(-(-r // s) if ceil else r // s) + 1 for r, s in zip(room, strides, strict=True)]
     if ceil:  # a window that begins behind the data and its first padding is not one
         counts = [

@@ -19,6 +19,7 @@ from bramcast.pack.calibrate import (
     largest_values,
     layer_noise,
     needs_planes,
+    real_results,
 )
 from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
@@ -54,7 +55,7 @@ from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.refine import Refined, refine
 from bramcast.pack.roll import roll
-from bramcast.pack.rounding import rounds_to
+from bramcast.pack.rounding import known_grids, rounds_to
 from bramcast.pack.shrink import Removed, shrink
 from bramcast.pack.source import Source, read_model
 from bramcast.pack.spread import spread_input
@@ -309,6 +310,11 @@ def _notes(
         if cut:
             yield f"input: {cut:,} of {scaled.size:,} values of {inputs.path} saturate in {fmt}"
     rounds = any(op.rounds is not None for op in graph.ops)
+    some = inputs.calibration[:NOISE_SAMPLES].astype(np.float64)
+    whole = planes is None and bool((fmt.real(fmt.quantize(some)) == some).all())
+    grids = known_grids(graph, fmt.frac if whole else None) if rounds else {}
+    real = real_results(graph, some, planes) if rounds else {}
+    other: set[int] = set()  # tensors that are not exactly what forward() has
     for op in graph.ops:
         q = quantized[op.name]
         if op.name in formats.rules.weight_fractions and q.saturated:
@@ -316,9 +322,11 @@ def _notes(
                 f"layer {op.name!r}: {q.saturated:,} of {q.weight.size:,} weights saturate in the "
                 "format given by hand"
             )
-        if not rounds or (op.rounds is None and not is_wide(graph, op)):
+        if not rounds:
             continue
-        if q.inexact:
+        follows = bool(other.intersection(graph.operands(op)))
+        other.add(op.out.index)
+        if q.inexact and (op.rounds is not None or is_wide(graph, op)):
             yield (
                 f"layer {op.name!r}: {q.inexact:,} of its weights and biases have no exact "
                 "integers, so results can differ from what forward() rounds"
@@ -328,6 +336,17 @@ def _notes(
                 f"layer {op.name!r}: forward() rounds its results to {rounds_to(op)}, but {q.out} "
                 "is what reaches them all: clamp them, or give output by hand"
             )
+        elif q.table is None and (op.out.index in grids or is_wide(graph, op)) and not follows:
+            values = real[op.name]
+            lost = int((q.out.real(q.out.quantize(values)) != values).sum())
+            if lost:
+                yield (
+                    f"layer {op.name!r}: {lost:,} of {values.size:,} results on calibration "
+                    f"samples lie outside or between the numbers of {q.out}, so they differ from "
+                    "forward()'s"
+                )
+            else:
+                other.discard(op.out.index)
 
 
 def _input_note(prepared: Prepared) -> Iterator[str]:

@@ -54,7 +54,10 @@ def shrink(graph: Graph) -> tuple[Graph, list[Removed]]:
     while True:
         values = _constants(graph)
         plans = _plans(graph, values)
+        before, removed_before = graph, dict(removed)
         graph = _rebuilt(graph, values, plans, removed)
+        if any(not graph.owners(view) for op in graph.ops for view in op.views):
+            return before, list(removed_before.values())  # all that is left to read is padding
         kept = sum(op.weight.size + op.out.elements for op in graph.ops)
         if kept == kept_before:
             return graph, list(removed.values())
@@ -86,6 +89,8 @@ def _constants(graph: Graph) -> FloatArray:
         result = _constant_results(op, [_of_view(values, view) for view in op.views])
         if op.bias.size and op.kind not in ("dense", "depthwise"):
             result = result + op.bias
+        if op.rounds is not None:
+            result = np.floor(result * 2.0**op.rounds + 0.5) * 2.0**-op.rounds
         result = np.clip(result, op.clamp.lo, op.clamp.hi)
         if op.activation is not None:
             known = ~np.isnan(result)
@@ -213,15 +218,21 @@ def _dense_plan(op: Op, wanted: BoolArray, seen: FloatArray) -> _Plan:
     grouped = wanted.reshape(op.groups, per_output)
     reads = used.reshape(op.groups, per_output, per_input).any(axis=1)
     alive = np.flatnonzero(grouped.any(axis=1))
-    outputs = _equally_many(grouped[alive], alive * per_output)
-    inputs = _equally_many(reads[alive], alive * per_input)
+    moving = np.isnan(seen).reshape(op.groups, per_input)
+    outputs = _equally_many(grouped[alive], alive * per_output, grouped[alive])
+    inputs = _equally_many(reads[alive], alive * per_input, moving[alive])
     return _Plan(outputs, inputs)
 
 
-def _equally_many(wanted: BoolArray, first: IntArray) -> IntArray:
-    """The wanted places of each row, filled up with others to the longest row, at least one."""
+def _equally_many(wanted: BoolArray, first: IntArray, rather: BoolArray) -> IntArray:
+    """The wanted places of each row, filled up with others to the longest row, at least one.
+
+    Args:
+        rather: the others to take before the rest.
+    """
     count = max(1, int(wanted.sum(axis=1).max()))
-    places = np.argsort(~wanted, axis=1, kind="stable")[:, :count]
+    order = np.where(wanted, 0, np.where(rather, 1, 2))
+    places = np.argsort(order, axis=1, kind="stable")[:, :count]
     return np.asarray((np.sort(places, axis=1) + first[:, None]).ravel())
 
 

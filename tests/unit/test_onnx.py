@@ -340,6 +340,14 @@ def test_operators_without_a_nest_are_refused_with_the_node_and_what_is_supporte
     refused(path, "'the_out'", kind, said, "Conv", error=UserError)
 
 
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+def test_ceil_mode_with_valid_is_refused_where_it_counts(kind, tmp_path):
+    # ONNX says that VALID has no part of a window at the end, onnxruntime gives one.
+    pool = node(kind, ["x"], kernel_shape=[2], strides=[3], auto_pad="VALID", ceil_mode=1)
+    load_onnx(made(tmp_path / "n.onnx", [pool], {}, [None, 3, 8]), (3, 8))
+    refused(made(tmp_path / "n.onnx", [pool], {}, [None, 3, 9]), kind, "ceil_mode", shape=(3, 9))
+
+
 def test_operators_of_other_domains_are_refused(tmp_path):
     custom = helper.make_node("FusedConv", ["x"], ["out"], name="f", domain="com.microsoft")
     graph = helper.make_graph(

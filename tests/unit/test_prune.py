@@ -319,6 +319,53 @@ def test_constants_go_into_biases_unless_a_border_shows(bias, padding, channels,
         assert (removed[0].channels, removed[0].of, removed[1].inputs) == (1, 3, 1)
 
 
+class Rounded(nn.Module):
+    """What the first layer adds up is rounded to multiples of 1/2 in forward()."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.b(torch.floor(self.a(x) * 2 + 0.5) / 2)
+
+
+def test_a_constant_is_rounded_where_forward_rounds_it():
+    module = Rounded()
+    with torch.no_grad():
+        for value in module.parameters():
+            value.fill_(1.0)
+        module.a.weight[1] = 0
+        module.a.bias[1] = 3.3
+    small, _ = shrink(fold(capture(module.eval(), (2,), "rounded", "test")))
+    assert small.ops[-1].weight.shape[1] == 1
+    assert small.ops[-1].bias.tolist() == [1.0 + 3.5]
+
+
+class PaddedDead(nn.Module):
+    """A layer without weights that reads zero padding first."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 2), nn.Linear(4, 2), nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.c(torch.relu(self.b(nn.functional.pad(torch.relu(self.a(x)), (2, 0)))))
+
+
+@pytest.mark.parametrize("dead", ["b", "ab"])
+def test_a_layer_without_weights_keeps_something_to_read(dead):
+    module = PaddedDead()
+    with torch.no_grad():
+        for name in dead:
+            getattr(module, name).weight.zero_()
+    graph = fold(capture(module.eval(), (3,), "dead", "test"))
+    x = np.random.default_rng(0).normal(size=(3, 3))
+    small, _ = shrink(graph)
+    assert all(small.owners(view) for op in small.ops for view in op.views)
+    assert np.array_equal(outputs(small, x), outputs(graph, x))
+
+
 def test_removal_goes_on_backwards():
     # The last layer reads only channel 0, whose weights read only input 2 of the first layer.
     module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2))

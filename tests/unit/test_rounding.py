@@ -309,6 +309,28 @@ def test_rounded_values_that_do_not_fit_are_said(tmp_path):
     assert "to integers, but Q9.-2 is what reaches them all" in note
 
 
+def test_integers_that_saturate_without_a_clamp_are_said(tmp_path):
+    packed = packed_forward(tmp_path, "return self.fc(torch.floor(x + 3))", WHOLE)
+    (note,) = packed.notes
+    assert f" {(WHOLE + 3 > 127).sum()} of 512 results on calibration samples lie outside" in note
+    assert "Q7.0" in note
+
+
+def test_a_clamp_between_the_last_layers_numbers_is_said(tmp_path):
+    # Weights up to 256 have LSBs of 2, as their sums have: there is no 127.
+    forward = "return torch.clamp(torch.floor(self.fc(x) * 2 + 0.5), -128, 127)"
+    packed = packed_forward(tmp_path, forward, WHOLE)
+    (note,) = packed.notes
+    assert "'fc'" in note and "of 96 results" in note and "Q32.-1" in note
+
+
+def test_a_sum_that_8_bits_can_not_hold_is_said(tmp_path):
+    forward = "return self.fc(torch.floor(x / 2) + torch.floor(x.flip(1)))"
+    packed = packed_forward(tmp_path, forward, WHOLE)
+    (note,) = packed.notes
+    assert "'add'" in note and "of 512 results" in note
+
+
 @pytest.mark.parametrize(
     "layer, fmt, message",
     [("first", "UQ6.2", "first.*UQ6.2.* to integers, so the format must have 0 fraction bits"),

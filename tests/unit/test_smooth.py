@@ -281,3 +281,87 @@ def test_every_product_nest_has_pairs(tmp_path):
     packed = pack(read_recipe(write_recipe(tmp_path, "TensorProducts")), tmp_path / "b")
     nests = [d for d in packed.descriptors if isinstance(d, Nest) and d.product]
     assert len(nests) >= 4 and {n.taps for n in nests} == {2, 4}
+
+
+class ConvLstm(nn.Module):
+    """Convolutions for picture and state; the state is zero at first, as is its maximum."""
+
+    def __init__(self):
+        super().__init__()
+        self.x, self.h = nn.Conv2d(2, 12, 3, padding=1), nn.Conv2d(3, 12, 3, padding=1)
+        self.out = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        h = c = x.new_zeros(x.shape[0], 3, 4, 5)
+        for t in range(x.shape[1]):
+            h = F.relu(F.max_pool2d(F.relu6(h), 3, 1, 1) + F.avg_pool2d(h, 3, 1, 1))
+            i, f, o, g = (self.x(x[:, t]) + self.h(h)).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return self.out(h)
+
+
+def test_convolutions_and_pools_of_a_state_that_is_zero_at_first():
+    torch.manual_seed(0)
+    module, x = ConvLstm().eval(), torch.randn(3, 2, 2, 4, 5)
+    graph = fold(capture(module, x.shape[1:], "net", "test"))
+    with torch.no_grad():
+        want = module(x).numpy()
+    *_, last = run(graph, input_tensor(graph, x.numpy()), real_compute)
+    assert np.abs(output_array(graph, last.result) - want).max() < 1e-5
+    steps = [op.label for op in graph.ops if op.label in ("relu6", "max_pool2d", "avg_pool2d")]
+    assert steps == ["relu6", "max_pool2d", "avg_pool2d"]  # of the second step only
+    assert [op.name for op in graph.ops if op.views[0].shape[0] == 3 and op.macs] == ["h", "out"]
+
+
+class Misshapen(nn.Module):
+    """What a layer makes of zeros alone is taken apart with the batch's size."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv1d(2, 3, 1), nn.Linear(12, 4)
+
+    def forward(self, x):
+        zeros = F.pad(x[:, :, :0], (0, 4))
+        return x.mean(2)[:, :1] + self.fc(self.conv(zeros).view(x.shape[0], -1))
+
+
+def test_constants_that_do_not_fit_the_batch_are_refused():
+    with pytest.raises(UnsupportedLayer, match="on constants fails"):
+        capture(Misshapen().eval(), (2, 4), "net", "test")
+
+
+class Returns(nn.Module):
+    """Returns something that can't be packed."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.fc, self.output = nn.Linear(3, 4), output
+
+    def forward(self, x):
+        return self.output(self.fc(x), x)
+
+
+@pytest.mark.parametrize(
+    "output, message",
+    [
+        (lambda y, x: y.transpose(0, 1), "axis 0 must stay the batch"),
+        (lambda y, x: F.pad(x[:, :0], (0, 4)) + 1, "does not depend on the input"),
+    ],
+)
+def test_one_output_that_can_not_be_packed_is_not_counted(output, message):
+    with pytest.raises(UnsupportedLayer, match=message):
+        capture(Returns(output).eval(), (3,), "net", "test")
+
+
+def test_padding_beyond_the_coordinates_is_refused_by_the_layers_name(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Conv1d(1, 1, 5, padding=4)\n"
+    )
+    torch.save({"weight": torch.ones(1, 1, 5), "bias": torch.ones(1)}, tmp_path / "w.pth")
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 1, 32767), np.float32))
+    (tmp_path / "r.toml").write_text(
+        '[model]\npython = "model.py:build"\ncheckpoint = "w.pth"\ninputs = "x.npz"\n'
+    )
+    with pytest.raises(UnsupportedLayer, match="'conv1d' reads pixels -4 to 32770 along x"):
+        pack(read_recipe(tmp_path / "r.toml"), tmp_path / "b")
