@@ -27,7 +27,11 @@ from torch import nn
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.golden.metrics import accuracy, mean_squared_error, predictions
+from bramcast.golden.metrics import (
+    classes_of,
+    labelled_accuracy,
+    mean_squared_error,
+)
 from bramcast.pack.descriptor import Loop
 from bramcast.pack.errors import InputError, RecipeError, ToolError, UserError
 from bramcast.pack.inputs import Inputs, read_inputs
@@ -179,8 +183,9 @@ def say(text: str) -> None:
 
 def figure(outputs: NDArray[np.floating], inputs: Inputs) -> float:
     """Samples of the right class, or the reconstruction error where there are no labels."""
-    if inputs.y is not None:
-        return round(accuracy(outputs, inputs.y) * len(outputs))
+    right = labelled_accuracy(outputs, inputs.y, signed=bool(outputs.min() < 0))
+    if right is not None:
+        return round(right * len(outputs))
     flat = outputs.reshape(len(outputs), -1)
     samples = inputs.x.reshape(len(inputs.x), -1)
     if flat.shape != samples.shape:
@@ -325,7 +330,8 @@ def measure(recipe: Path, folder: Path, calibrate: int) -> Row:
         theirs.append(figure(in_onnxruntime(to, inputs.x), inputs))
     same = None
     if inputs.y is not None:
-        same = int(np.count_nonzero(predictions(ours) == predictions(exact)))
+        signed = bool(exact.min() < 0)
+        same = int(np.count_nonzero(classes_of(ours, signed) == classes_of(exact, signed)))
     return Row(
         read.name, len(inputs.x), inputs.y is not None, recurrent, bits, wanted,
         figure(ours, inputs), same, tuple(theirs), kept,

@@ -35,7 +35,7 @@ def command(
     integers, real = arrays_from_beats(results.beats, machine)
     if output is not None:
         replace_file(output, lambda file: np.savez(file, out_int=integers, out=real))
-    right = labelled_accuracy(integers, samples.y)
+    right = labelled_accuracy(real, samples.y, machine.manifest.output.format.signed)
     cycles = predict(machine.program, machine.core).total
     if json:
         say_json({"samples": len(frames), "accuracy": right, "cycles": cycles})

@@ -8,7 +8,7 @@ import typer
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
-from bramcast.golden.metrics import accuracy
+from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.descriptor import split_program
 from bramcast.pack.errors import InputError
 from bramcast.pack.images import load_images
@@ -119,7 +119,9 @@ def _fast(
             allow_modified=allow_modified,
             report=report,
         )
-    right = None if read.y is None else accuracy(result.integers, read.y[:samples])
+    fmt = read_manifest(bundle).output.format.q
+    labels = None if read.y is None else read.y[:samples]
+    right = labelled_accuracy(fmt.real(result.integers), labels, fmt.signed)
     changed = _changed(bundle, against)
     if json:
         say_json(

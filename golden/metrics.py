@@ -42,17 +42,36 @@ def accuracy(scores: NDArray[np.number], labels: NDArray[np.integer]) -> float:
     return float(np.mean(predictions(scores) == labels))
 
 
-def labelled_accuracy(
-    scores: NDArray[np.number], labels: NDArray[np.integer] | None
-) -> float | None:
-    """The accuracy, or None without labels and for networks with a single output.
+def classes_of(real: NDArray[np.floating], signed: bool) -> NDArray[np.int64]:
+    """``predictions``; a single output stands for class 1 above 0, or above 0.5 if unsigned.
 
-    >>> labelled_accuracy(np.array([[1], [0]]), np.array([1, 0])) is None
+    >>> classes_of(np.array([[0.25], [0.75]]), signed=False)
+    array([0, 1])
+    """
+    if real[0].size > 1:
+        return predictions(real)
+    return np.asarray(real.reshape(-1) > (0.0 if signed else 0.5), np.int64)
+
+
+def labelled_accuracy(
+    real: NDArray[np.floating], labels: NDArray[np.integer] | None, signed: bool
+) -> float | None:
+    """The accuracy, or None without labels, and for a single output with others than 0 and 1.
+
+    Args:
+        real: the results as real numbers.
+        signed: of the results' format; a single unsigned one is a probability.
+
+    >>> labelled_accuracy(np.array([[-1.0], [2.0], [0.3]]), np.array([0, 1, 0]), signed=True)
+    0.6666666666666666
+    >>> labelled_accuracy(np.array([[7.5], [2.0]]), np.array([7, 2]), signed=True) is None
     True
     """
-    if labels is None or scores[0].size < 2:
+    if labels is None or (real[0].size == 1 and labels.max() > 1):
         return None
-    return accuracy(scores, labels)
+    classes = classes_of(real, signed)
+    both = np.stack([classes == 0, classes == 1], axis=1) if real[0].size == 1 else real
+    return accuracy(both, labels)
 
 
 def mean_squared_error(real: NDArray[np.floating], reference: NDArray[np.floating]) -> float:

@@ -13,6 +13,7 @@ from torch import nn
 from bramcast.pack import execute
 from bramcast.pack.checkpoint import users_code
 from bramcast.pack.errors import InputError, UnsupportedLayer
+from bramcast.pack.fold import known_bounds
 from bramcast.pack.formats import Statistics, best_fraction
 from bramcast.pack.graph import Graph, Op
 from bramcast.pack.inputs import Inputs
@@ -28,19 +29,29 @@ Progress = Callable[[str, int, int], None]  # what, done, of
 
 
 def needs_planes(graph: Graph, inputs: Inputs, bits: int) -> bool:
-    """Whether one plane of input alone costs the network's output too much.
-
-    Compares the real network on quantized and on exact calibration samples.
-    """
+    """Whether one plane of input alone costs the network's output too much."""
     samples = inputs.calibration[:256].astype(np.float64)
     signed = bool(samples.min() < 0)
     fmt = QFormat(bits, best_fraction([samples.ravel()], bits, signed), signed)
+    return is_coarse(graph, inputs, lambda values: fmt.real(fmt.quantize(values)))
+
+
+def is_coarse(
+    graph: Graph,
+    inputs: Inputs,
+    rounded_to: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> bool:
+    """Whether rounding the input alone leaves the network's output less than ONE_PLANE_DB.
+
+    Compares the real network on rounded and on exact calibration samples.
+    """
+    samples = inputs.calibration[:256].astype(np.float64)
     signal = noise = 0.0
     with torch.no_grad():
         for batch in execute.batches(samples, _batch_size(graph)):
             exact, rounded = (
                 _last(graph, execute.input_tensor(graph, values))
-                for values in (batch, fmt.real(fmt.quantize(batch)))
+                for values in (batch, rounded_to(batch.astype(np.float64)))
             )
             signal += float((exact**2).sum())
             noise += float(((exact - rounded) ** 2).sum())
@@ -134,7 +145,8 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
         (result,) = torch.utils._pytree.tree_leaves(answer)
         exact = result.double().numpy()
         frame = execute.input_tensor(graph, samples)
-        got = execute.output_array(graph, _last(graph, frame)).reshape(exact.shape)
+        logits = execute.output_array(graph, _last(graph, frame))
+        got = execute.with_softmax(graph, torch.from_numpy(logits)).numpy().reshape(exact.shape)
     largest = max(float(np.abs(exact).max()), 1e-30)
     # Where forward() rounds, float32 and float64 may fall on different sides of a tie.
     rounds = any(op.rounds is not None for op in graph.ops)
@@ -147,9 +159,27 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
         )
 
 
+def right_classes(graph: Graph, outputs: NDArray[np.floating], labels: NDArray[np.integer]) -> int:
+    """How many samples have their label: that of the largest output, the lowest index of a tie.
+
+    Of a single output class 1 is above 0, or above 0.5 where it can't be negative (a sigmoid).
+
+    Args:
+        outputs: real numbers [N, ...].
+    """
+    flat = outputs.reshape(len(outputs), -1)
+    if flat.shape[1] > 1:
+        return int((flat.argmax(axis=1) == labels).sum())
+    bounds = known_bounds(graph).get(graph.ops[-1].out.index, (-np.inf, np.inf))
+    middle = 0.5 if max(bounds[0], graph.ops[-1].clamp.lo) >= 0 else 0.0
+    return int(((flat[:, 0] > middle) == labels).sum())
+
+
 def float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | None:
-    classes = graph.output.size
-    if inputs.y is None or classes < 2:
+    """The real network's share of right classes; None without labels, and for a single output
+    with others than 0 and 1."""
+    classes = max(2, graph.output.size)
+    if inputs.y is None or (graph.output.size == 1 and inputs.y.max() > 1):
         return None
     if inputs.y.min() < 0 or inputs.y.max() >= classes:
         raise InputError(
@@ -161,8 +191,7 @@ def float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | 
         for batch in execute.batches(inputs.x, _batch_size(graph)):
             frame = execute.input_tensor(graph, batch).float()
             out = execute.output_array(graph, _last(graph, frame))
-            out = out.reshape(len(out), -1)
-            right += int((out.argmax(axis=1) == inputs.y[done : done + len(batch)]).sum())
+            right += right_classes(graph, out, inputs.y[done : done + len(batch)])
             done += len(batch)
             progress("float accuracy", done, len(inputs.x))
     return right / len(inputs.x)

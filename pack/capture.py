@@ -24,7 +24,17 @@ from torch import nn
 from bramcast.pack.activations import Activation, Function
 from bramcast.pack.checkpoint import users_code
 from bramcast.pack.errors import InputError, UnsupportedLayer
-from bramcast.pack.graph import ZERO, Clamp, FloatArray, Graph, IntArray, Op, Window, as_pixels
+from bramcast.pack.graph import (
+    ZERO,
+    Clamp,
+    FloatArray,
+    Graph,
+    IntArray,
+    LeftOut,
+    Op,
+    Window,
+    as_pixels,
+)
 from bramcast.pack.recurrent import (
     Parameters,
     Step,
@@ -34,25 +44,40 @@ from bramcast.pack.recurrent import (
     run_layers,
 )
 from bramcast.pack.traced import Leaf, array_of, mark, mark_results, tensor_of
+from bramcast.pack.transposed import Axis, all_phases, from_one_pixel
 
 BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batch
 
 SUPPORTED = (
-    "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), BatchNorm, "
+    "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), "
+    "ConvTranspose1d, ConvTranspose2d, BatchNorm, "
     "ReLU, ReLU6, Hardtanh, clamp, sigmoid, tanh, SiLU, GELU, LeakyReLU, Hardswish, Hardsigmoid, "
     "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to a divisor of the size, mean or "
     "maximum over axes, add, sub, mul, constant scale and offset, floor(x + 0.5), GRU, LSTM, RNN, "
-    "cat, reshape, permute, slice, zero padding, Dropout"
+    "cat, reshape, permute, slice, zero padding, pixel_shuffle, nearest upsampling, Dropout"
 )
 
-HINTS = {
-    name: " (leave it out of forward(): the largest logit stays the largest)"
-    for name in ("softmax", "log_softmax", "_softmax", "_log_softmax")
-} | {
-    name: " (the core rounds as torch.floor(x + 0.5) does: write that)"
-    for name in ("ceil", "trunc", "fix", "frac")
-}
+SOFTMAX = ("softmax", "log_softmax", "_softmax", "_log_softmax")
+HINTS = (
+    {
+        name: " (only at the end of forward(), where it is left out: the logits keep their order)"
+        for name in SOFTMAX
+    }
+    | {
+        name: " (leave it out of forward(): the core gives the index of the largest result, too)"
+        for name in ("argmax", "topk")
+    }
+    | {
+        name: " (the core rounds as torch.floor(x + 0.5) does: write that)"
+        for name in ("ceil", "trunc", "fix", "frac")
+    }
+)
 
+WHOLE = {  # what only gives the elements other axes
+    "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
+    "unsqueeze", "contiguous", "clone", "alias", "t", "movedim", "swapaxes", "swapdims", "detach",
+    "to", "_to_copy", "float",
+}  # fmt: skip
 MOVES = {
     "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
     "unsqueeze", "expand_as", "contiguous", "clone", "slice", "select", "narrow", "chunk", "split",
@@ -81,6 +106,7 @@ class Capture:
     offset: int = 0  # nodes since then
     count: int = 0  # operations of this node so far
     layers: dict[str, str] = field(default_factory=dict)  # first operation of each twin
+    softmax: tuple[str, str, IntArray] | None = None  # the last one: kind, layer, its groups
 
     def unique(self, name: str) -> str:
         candidate, number = name, 2
@@ -264,7 +290,31 @@ def _output(state: Capture, node: Any) -> IntArray:
             f"model {state.model_name!r}: its output repeats elements or pads them with zeros; "
             "do that outside the network"
         )
+    if state.softmax is not None:
+        kind, name, groups = state.softmax
+        place = np.empty(int(view.max()) + 1, np.int64)
+        place[view.ravel()] = np.arange(view.size)
+        state.graph.left_out = LeftOut(kind, name, place[groups])
     return view
+
+
+def _is_last(node: Any) -> bool:
+    """Whether nothing but the output reads a node's result, rearranged as a whole perhaps."""
+    return all(
+        user.op == "output" or (_kind(user) in WHOLE and _is_last(user)) for user in node.users
+    )
+
+
+def _softmax(state: Capture, site: Site, node: Any, kind: str, arguments: Any) -> IntArray:
+    """The last softmax of all is left out, and its groups are noted."""
+    view, axis = arguments[0], int(arguments[1])
+    axis += -1 if axis > 0 else view.ndim
+    if not 0 <= axis < view.ndim:
+        raise site.refuse("a softmax over the samples of a batch")
+    groups = np.moveaxis(view, axis, -1).reshape(-1, view.shape[axis])
+    state.softmax = (kind.lstrip("_"), site.name, groups)
+    result: IntArray = view
+    return result
 
 
 def _site(state: Capture, node: Any, kind: str) -> Site:
@@ -284,9 +334,13 @@ def _site(state: Capture, node: Any, kind: str) -> Site:
     return Site(name, label if builtin else kind, source)
 
 
+def _kind(node: Any) -> str:
+    """The name of the operator that a node calls."""
+    return str(getattr(node.target, "_opname", None) or getattr(node.target, "__name__", ""))
+
+
 def _evaluate(state: Capture, node: Any) -> Any:
-    target = node.target
-    kind = str(getattr(target, "_opname", None) or getattr(target, "__name__", target))
+    target, kind = node.target, _kind(node)
     arguments = torch.fx.node.map_arg(node.args, lambda n: state.values[n.name])
     keywords = torch.fx.node.map_arg(node.kwargs, lambda n: state.values[n.name])
     if kind == "getitem":
@@ -313,6 +367,8 @@ def _evaluate(state: Capture, node: Any) -> Any:
         return _passed(node, kind, arguments, site)
     if kind in MOVES:
         return _move(target, arguments, keywords, site)
+    if kind in SOFTMAX and _is_last(node) and not any(isinstance(a, Turned) for a in flat):
+        return _softmax(state, site, node, kind, arguments)
     if kind in ("pad", "constant_pad_nd"):
         return _pad(target, kind, arguments, keywords, site)
     if kind in ("new_zeros", "zeros_like"):
@@ -478,6 +534,70 @@ def _convolution(one_axis: bool) -> Handler:
         return numbers.reshape(shape)
 
     return handler
+
+
+def _transposed_convolution(one_axis: bool) -> Handler:
+    """One convolution with the channels of all phases (transposed.py); pixels in their order."""
+
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view, weight = a["input"], _constant(site, a["weight"], "weight")
+        if one_axis:
+            view, weight = view[:, None, :], weight[:, :, None, :]
+        if _axes(a["dilation"], one_axis, 1) != (1, 1):
+            raise site.refuse("a transposed convolution with a dilation")
+        groups, each = int(a["groups"]), int(weight.shape[1])
+        stride, padding = _axes(a["stride"], one_axis, 1), _axes(a["padding"], one_axis, 0)
+        size = as_pixels(shape)[1:]
+        y, x = (
+            Axis(weight.shape[2 + i], stride[i], padding[i], view.shape[1 + i], size[i])
+            for i in (0, 1)
+        )
+        bias = a.get("bias")
+        bias = np.zeros(groups * each) if bias is None else _constant(site, bias, "bias")
+        if view.shape[1:] == (1, 1) and groups == 1:  # from one pixel: a Linear
+            matrix = from_one_pixel(y, x, weight)
+            rows = np.concatenate([bias] * (size[0] * size[1]))
+            flat = _product_with_matrix(state, site, view[:, 0, 0], matrix, rows, (len(rows),))
+            if not isinstance(flat, np.ndarray):
+                raise site.refuse("its input is a constant zero")
+            pixels = flat.reshape(*size, each).transpose(2, 0, 1)
+            return np.ascontiguousarray(pixels).reshape(shape)
+        made = all_phases(y, x, weight, bias, groups)
+        depthwise = groups == len(view) and groups > 1
+        numbers = _add_op(
+            state,
+            site,
+            {
+                "kind": "depthwise" if depthwise else "dense",
+                "views": (view[:, slice(*y.crop), slice(*x.crop)],),
+                "weight": made.weight,
+                "bias": made.bias,
+                "window": made.window,
+                "groups": 1 if depthwise else groups,
+                "macs": int(view[0].size * weight.size),
+            },
+            (len(made.bias), y.count, x.count),
+        )
+        picture = numbers.reshape(groups, y.stride, x.stride, each, y.count, x.count)
+        picture = picture.transpose(0, 3, 4, 1, 5, 2)
+        picture = picture.reshape(groups * each, y.count * y.stride, x.count * x.stride)
+        return np.ascontiguousarray(picture[:, : size[0], : size[1]]).reshape(shape)
+
+    return handler
+
+
+def _upsample(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    """Nearest upsampling by whole numbers: a view that repeats pixels."""
+    view = _operand(a)
+    view = view.reshape(*as_pixels(view.shape))
+    out = as_pixels(shape)
+    if any(n % size for n, size in zip(out[1:], view.shape[1:], strict=True)):
+        raise site.refuse(
+            f"upsampling from {view.shape[1:]} to {out[1:]}, which is no multiple of it"
+        )
+    for axis in (1, 2):
+        view = np.repeat(view, out[axis] // view.shape[axis], axis=axis)
+    return view.reshape(shape)
 
 
 def _operand(a: dict[str, Any]) -> IntArray:
@@ -1067,6 +1187,12 @@ RECURRENT: dict[str, Callable[[Capture, Site, dict[str, Any]], Any]] = {
 HANDLERS: dict[str, Handler] = {
     "conv1d": _convolution(True),
     "conv2d": _convolution(False),
+    "conv_transpose1d": _transposed_convolution(True),
+    "conv_transpose2d": _transposed_convolution(False),
+    "upsample_nearest1d": _upsample,
+    "upsample_nearest2d": _upsample,
+    "_upsample_nearest_exact1d": _upsample,
+    "_upsample_nearest_exact2d": _upsample,
     "linear": _linear,
     "batch_norm": _batch_norm,
     "relu": _clamped(0.0, inf),

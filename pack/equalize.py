@@ -58,7 +58,7 @@ def replace_ops(graph: Graph, ops: list[Op]) -> Graph:
     """A graph with other operations on the same tensors."""
     return Graph(
         graph.name, graph.tensors, ops, graph.output, graph.input_shape, graph.parameters,
-        graph.input_order, graph._known,
+        graph.input_order, graph.left_out, graph._known,
     )  # fmt: skip
 
 

@@ -201,6 +201,18 @@ def batches(samples: NDArray[np.floating], size: int) -> Iterator[NDArray[np.flo
         yield samples[start : start + size]
 
 
+def with_softmax(graph: Graph, results: torch.Tensor) -> torch.Tensor:
+    """Results [N, *shape] behind the softmax that was left out at the end, if there was one."""
+    left = graph.left_out
+    if left is None:
+        return results
+    order = torch.from_numpy(left.groups)
+    parts = results.reshape(len(results), -1)[:, order]
+    parts = parts.softmax(-1) if left.kind == "softmax" else parts.log_softmax(-1)
+    back = torch.from_numpy(np.argsort(left.groups.ravel()))
+    return parts.reshape(len(results), -1)[:, back].reshape(results.shape)
+
+
 def output_array(graph: Graph, result: torch.Tensor) -> NDArray[np.float64]:
     """The last result [N, C, H, W] in the author's output shape [N, *shape]."""
     last = graph.ops[-1].out

@@ -37,6 +37,7 @@ POINTWISE = ("scale", "clamp", "function")  # what works on each element by itse
 def fold(graph: Graph) -> Graph:
     """Fold a captured graph in place and return it."""
     _use_stored_order(graph)
+    _use_whole_tensors(graph)
     settle_rounding(graph)
     while _fold_gate(graph):
         pass
@@ -103,6 +104,44 @@ def _reorder(graph: Graph, op: Op, tensors: list[Tensor], order: IntArray) -> No
     )
     graph.ops = [moved if o is op else o for o in graph.ops]
     graph.substitute(op.out, out.ids.ravel()[order])
+
+
+def _use_whole_tensors(graph: Graph) -> None:
+    """Element-wise operations on a part of a tensor, or on repeated elements, take all of it once.
+
+    Only they read it, so the other elements may be anything. Then what makes it can take them.
+    """
+    for name in [op.name for op in graph.ops if op.kind in POINTWISE]:
+        op = next(o for o in graph.ops if o.name == name)
+        owners = graph.owners(op.view)
+        if len(owners) != 1 or owners[0].index == 0 or (op.view == ZERO).any():
+            continue
+        tensor = owners[0]
+        if is_whole(op.view, tensor) or graph.is_output(tensor):
+            continue
+        if graph.consumers(tensor) != [op]:
+            continue
+        weight, bias = (_by_channel(tensor, op.view, values) for values in (op.weight, op.bias))
+        if weight is None or bias is None:
+            continue
+        out = graph.new_tensor(op.out.name, tensor.channels, tensor.height, tensor.width)
+        whole = replace(op, views=(tensor.ids,), out=out, weight=weight, bias=bias)
+        graph.ops = [whole if o is op else o for o in graph.ops]
+        graph.substitute(op.out, op.view - tensor.first + out.first)
+
+
+def _by_channel(tensor: Tensor, view: IntArray, values: FloatArray) -> FloatArray | None:
+    """An operation's constants for all elements of a tensor, if each channel has one constant."""
+    if not values.size:
+        return values
+    channel = ((view - tensor.first) // (tensor.height * tensor.width)).ravel()
+    shown, first = np.unique(channel, return_index=True)
+    if (np.asarray(values.ravel() != values.ravel()[first][np.searchsorted(shown, channel)])).any():
+        return None
+    nearest = np.minimum(np.searchsorted(shown, np.arange(tensor.channels)), len(shown) - 1)
+    rows = values.ravel()[first][nearest][:, None, None]
+    result: FloatArray = np.broadcast_to(rows, tensor.ids.shape).copy()
+    return result
 
 
 def _sole_source(graph: Graph, op: Op) -> Op | None:

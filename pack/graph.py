@@ -143,12 +143,27 @@ class Op:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """A softmax at the end of forward(), which the images leave out: the results are its logits.
+
+    Attributes:
+        kind: ``softmax`` or ``log_softmax``.
+        groups: flat positions in the output of what it normalises together, int64 [groups, n].
+    """
+
+    kind: str
+    name: str
+    groups: IntArray
+
+
 @dataclass(slots=True)
 class Graph:
     """A whole network: ``tensors[0]`` is the input frame, ``ops`` are in order of execution.
 
     ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
-    (empty: the same), ``output`` is the view of the result in the author's shape.
+    (empty: the same), ``output`` is the view of the result in the author's shape, before the
+    softmax that is ``left_out``.
     """
 
     name: str
@@ -158,6 +173,7 @@ class Graph:
     input_shape: tuple[int, ...] = ()
     parameters: int = 0
     input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    left_out: LeftOut | None = None
     _known: "_Known" = field(default_factory=lambda: _Known(), repr=False, compare=False)
 
     def new_tensor(self, name: str, channels: int, height: int, width: int) -> Tensor:

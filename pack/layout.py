@@ -26,6 +26,7 @@ from bramcast.pack.reading import (
     read_view,
     round_up,
 )
+from bramcast.pack.weave import weave_of
 
 LANEWISE = ("depthwise", "avgpool", "maxpool", "add", "product")
 
@@ -98,6 +99,7 @@ class _Group:
     by_pixel: bool
     gap: int = 0  # elements between two tensors behind each other
     stacked: bool = False  # pixels of one view, which only that view shows: the order must stay
+    woven: tuple[int, int] | None = None  # or into one another: steps of a weave
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,9 @@ class _Attempt:
             self.result.buffer_elements.append(0)
             self._place_frame(buffer)
             return
+        if group.woven is not None:
+            self._place_woven(buffer, tensors, group.woven)
+            return
         pitch = sum(self.inner[t.index].span for t in tensors)
         if len(tensors) == 1:
             pitch = self._own_pitch(tensors[0])
@@ -298,6 +303,19 @@ class _Attempt:
         if group.by_pixel:
             end = pitch * tensors[0].height * tensors[0].width
         self.result.buffer_elements.append(end)
+
+    def _place_woven(self, buffer: int, tensors: list[Tensor], steps: tuple[int, int]) -> None:
+        """Phases of one picture: each pixel of a tensor lies between those of the others."""
+        pitch = max(self._own_pitch(t) for t in tensors)
+        row = tensors[0].width * steps[1] * pitch
+        for number, tensor in enumerate(tensors):
+            y, x = divmod(number, steps[1])
+            inner, pixels = self.inner[tensor.index], tensor.height * tensor.width
+            self.result.placements[tensor.index] = Placement(
+                buffer, y * row + x * pitch, steps[1] * pitch, steps[0] * row, tensor.width,
+                inner.position, pixels, inner.span,
+            )  # fmt: skip
+        self.result.buffer_elements.append(tensors[0].height * steps[0] * row)
 
     def _place_frame(self, buffer: int) -> None:
         """The frame's runs are pixels, rows, or all of it."""
@@ -339,14 +357,21 @@ _PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
 
 
 def _find_groups(graph: Graph) -> dict[int, _Group]:
-    groups: dict[int, _Group] = {}
+    groups = _woven_groups(graph)
     for op in graph.ops:
         for operand, view in enumerate(op.views if len(graph.operands(op)) > 1 else ()):
             owners = graph.owners(view)
             if len(owners) < 2:
                 continue
             indices = [t.index for t in owners]
+            woven = [i for i in indices if i in groups and groups[i].woven is not None]
+            if woven and set(indices) == set(groups[woven[0]].tensors):
+                continue  # as one picture, or flattened
+            if woven:
+                _copy_part(graph, op, operand, woven[0])
             sizes = {(t.height, t.width) for t in owners}
+            if is_flat(op):
+                _copy_pixels(graph, op, operand, owners)
             stacked = not is_flat(op) and len(sizes) == 1 and _stacked(graph, view)
             by_pixel = not is_flat(op) and len(sizes) == 1 and not stacked
             if 0 in indices:
@@ -372,6 +397,17 @@ def _find_groups(graph: Graph) -> dict[int, _Group]:
     for op in graph.ops:
         if len(op.views) == 4:
             _group_pairs(graph, op, groups)
+    return groups
+
+
+def _woven_groups(graph: Graph) -> dict[int, _Group]:
+    groups: dict[int, _Group] = {}
+    for op in graph.ops:
+        for view in op.views if op.kind == "dense" and not is_flat(op) else ():
+            found = weave_of(graph, view) if len(graph.operands(op)) > 1 else None
+            if found is not None:
+                made = _Group(list(found.tensors), False, woven=found.steps)
+                groups.update(dict.fromkeys(found.tensors, made))
     return groups
 
 
@@ -408,6 +444,38 @@ def _shows_only(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
     first, last = tensor.first, tensor.first + tensor.elements
     mine = [v for v in views if ((v >= first) & (v < last)).any()]
     return all(np.array_equal(v, view) for v in mine)
+
+
+def _copy_pixels(graph: Graph, op: Op, operand: int, owners: list[Tensor]) -> None:
+    """Copy some pixels of a larger tensor that a flat layer reads beside others; then start again.
+
+    A time step reads a row of a picture beside its state. Walked where it lies, the layer would
+    pass all other rows, too, with weights of zero and others in each step.
+    """
+    view = op.views[operand]
+    for tensor in owners:
+        mine = (view >= tensor.first) & (view < tensor.first + tensor.elements)
+        pixels = _pixels(tensor, np.unique(view[mine])) if tensor.index else None
+        if pixels is None or 2 * pixels.size > tensor.elements:
+            continue
+        copy = copy_op(graph, pixels, f"{op.name}.part_{tensor.name}", op.source)
+        numbers = np.full(tensor.elements, ZERO, np.int64)
+        numbers[pixels.ravel() - tensor.first] = copy.out.ids.ravel()
+        moved = view.copy()
+        moved[mine] = numbers[view[mine] - tensor.first]
+        same = {o.name for o in graph.ops if is_flat(o) and np.array_equal(o.view, view)}
+        at = graph.ops.index(op)
+        graph.ops = [replace(o, views=(moved,)) if o.name in same else o for o in graph.ops]
+        graph.ops.insert(at, copy)
+        raise _Again
+
+
+def _pixels(tensor: Tensor, numbers: IntArray) -> IntArray | None:
+    """The rectangle of whole pixels that sorted element numbers are, [C, H, W], if they are one."""
+    area = tensor.height * tensor.width
+    y, x = np.divmod((numbers - tensor.first) % area, tensor.width)
+    part = tensor.ids[:, int(y.min()) : int(y.max()) + 1, int(x.min()) : int(x.max()) + 1]
+    return part if np.array_equal(part.ravel(), numbers) else None
 
 
 def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = False) -> None:

@@ -138,9 +138,10 @@ def share_parts(program: Program) -> None:
             continue
         index = number.get(nest.weight_base >> nest.narrow)
         assert index is not None, "weights are read from a block's beginning"
-        plain = not (nest.lanewise or nest.narrow) and _steps(nest) * nest.counts[0] == len(
-            blocks[index]
-        )
+        whole = _steps(nest) * nest.counts[0] == len(blocks[index])
+        # The ones of a copy may be found among any weights, but not after the next training.
+        copy = lowered.op is not None and lowered.op.exact
+        plain = whole and not (nest.lanewise or nest.narrow or copy)
         if not plain or groups.get(index, nest.counts[0]) != nest.counts[0]:
             groups[index] = 0
         else:

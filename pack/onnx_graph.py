@@ -463,8 +463,8 @@ def _operator(node: onnx.NodeProto, where: str) -> Callable[[Call], Any]:
 def _unknown(node: onnx.NodeProto, where: str) -> UnsupportedLayer:
     kind = node.op_type if _is_standard(node) else f"{node.domain}.{node.op_type}"
     hint = ""
-    if node.op_type in ("Softmax", "LogSoftmax", "ArgMax"):
-        hint = " (leave it out of the export: the largest logit stays the largest)"
+    if node.op_type in ("ArgMax", "TopK"):
+        hint = " (leave it out of the export: the core gives the index of the largest result, too)"
     if node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"):
         hint = " (export the float network: bramcast quantizes it itself)"
     return UnsupportedLayer(

@@ -234,6 +234,90 @@ def _conv(call: Call) -> torch.Tensor:
     return F.conv2d(x, weight, bias, strides, begin, dilations, groups)
 
 
+def _conv_transpose(call: Call) -> torch.Tensor:
+    weight = call.constant(1, "weight")
+    bias = call.constant(2, "bias") if call.given(2) else None
+    axes, groups, x = _spatial(call), int(call.get("group", 1)), call.x
+    strides = [int(v) for v in call.get("strides") or [1] * axes]
+    dilations = [int(v) for v in call.get("dilations") or [1] * axes]
+    pads = [int(v) for v in call.get("pads") or [0] * (2 * axes)]
+    more = [int(v) for v in call.get("output_padding") or [0] * axes]
+    lists = (strides, dilations, more, pads[:axes], pads[axes:])
+    if any(len(values) != axes for values in lists) or min(strides + dilations) < 1:
+        raise call.refuse(f"strides {strides}, dilations {dilations}, pads {pads}")
+    if call.get("output_shape") or call.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise call.refuse("output_shape or auto_pad: give pads")
+    if min(pads + more) < 0 or groups < 1 or x.shape[1] != weight.shape[0]:
+        raise call.refuse(f"{x.shape[1]} channels, weights {tuple(weight.shape)}, pads {pads}")
+    spans = [
+        int(n) * s + d * int(k)
+        for n, s, d, k in zip(x.shape[2:], strides, dilations, weight.shape[2:], strict=True)
+    ]
+    _limit(call, [int(x.shape[0]), int(weight.shape[1]) * groups, *spans])
+    transposed = F.conv_transpose1d if axes == 1 else F.conv_transpose2d
+    begin, end = pads[:axes], pads[axes:]
+    if begin == end and all(
+        m < max(s, d) for m, s, d in zip(more, strides, dilations, strict=True)
+    ):
+        return transposed(x, weight, bias, strides, begin, more, groups, dilations)
+    if any(more):
+        raise call.refuse(f"output_padding {more} with pads {pads}")
+    full = transposed(x, weight, bias, strides, 0, 0, groups, dilations)
+    counts = [int(n) - b - e for n, b, e in zip(full.shape[2:], begin, end, strict=True)]
+    if min(counts) < 1:
+        raise call.refuse(f"pads {pads} leave nothing")
+    return _cut(full, begin, counts)
+
+
+def _resize(call: Call) -> torch.Tensor:
+    """Nearest resizing in which each pixel is repeated the same number of times."""
+    x = call.x
+    sizes = [int(s) for s in x.shape]
+    wanted = call.numbers(3, "sizes") if len(call.inputs) > 3 else None
+    if wanted is None and call.given(2):
+        if isinstance(call.inputs[2], torch.Tensor):
+            raise call.refuse("its scales depend on data")
+        scales = [float(v) for v in np.asarray(call.inputs[2]).ravel()]
+        wanted = [int(n * s) for n, s in zip(sizes, scales, strict=False)]
+    if call.get("mode", "nearest") != "nearest" or wanted is None or call.get("axes"):
+        raise call.refuse("a mode other than nearest, or axes")
+    if len(wanted) != len(sizes) or wanted[1:2] != sizes[1:2]:
+        raise call.refuse(f"data of {sizes} resized to {wanted}")
+    _limit(call, wanted)
+    for axis in range(2, len(sizes)):
+        if wanted[axis] % sizes[axis]:
+            raise call.refuse(f"{sizes[axis]} pixels resized to {wanted[axis]}, no multiple")
+        step = wanted[axis] // sizes[axis]
+        source = _resized_from(call, step, sizes[axis], wanted[axis])
+        if not np.array_equal(source, np.arange(wanted[axis]) // step):
+            raise call.refuse("pixels that are not repeated evenly")
+    if len(sizes) not in (3, 4):
+        raise call.refuse(f"data with {len(sizes)} axes (3 or 4: batch, channels, space)")
+    return F.interpolate(x, size=wanted[2:], mode="nearest")
+
+
+def _resized_from(call: Call, step: int, size: int, count: int) -> Any:
+    """Which pixel along an axis each one of the result is."""
+    at = np.arange(count)
+    kind = call.get("coordinate_transformation_mode", "half_pixel")
+    if kind == "asymmetric":
+        place = at / step
+    elif kind in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"):
+        place = (at + 0.5) / step - 0.5
+    else:
+        raise call.refuse(f"coordinate_transformation_mode {kind!r}")
+    roundings: dict[str, Callable[[Any], Any]] = {
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
+        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+    }
+    rounding = roundings.get(str(call.get("nearest_mode", "round_prefer_floor")))
+    if rounding is None:
+        raise call.refuse(f"nearest_mode {call.get('nearest_mode')!r}")
+    return np.clip(rounding(place), 0, size - 1)
+
+
 def _is_data(call: Call, index: int) -> bool:
     return isinstance(call.inputs[index], torch.Tensor)
 
@@ -727,6 +811,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "DepthToSpace": _depth_to_space,
     "Div": _binary(operator.truediv),
     "Dropout": _dropout,
@@ -757,10 +842,13 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "ReduceMean": _reduce(torch.mean),
     "Relu": _unary(F.relu),
     "Reshape": _reshape,
+    "Resize": _resize,
     "Round": _unary(torch.round),
     "Selu": _selu,
     "Sigmoid": _unary(torch.sigmoid),
     "Slice": _slice,
+    "LogSoftmax": lambda call: F.log_softmax(call.x, int(call.get("axis", -1))),
+    "Softmax": lambda call: F.softmax(call.x, int(call.get("axis", -1))),
     "Softplus": _unary(F.softplus),
     "Softsign": _unary(F.softsign),
     "SpaceToDepth": _space_to_depth,

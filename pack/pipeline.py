@@ -16,6 +16,7 @@ from bramcast.pack.calibrate import (
     check_against_module,
     float_accuracy,
     integer_results,
+    is_coarse,
     largest_values,
     layer_noise,
     needs_planes,
@@ -59,6 +60,7 @@ from bramcast.pack.rounding import known_grids, rounds_to
 from bramcast.pack.shrink import Removed, shrink
 from bramcast.pack.source import Source, read_model
 from bramcast.pack.spread import spread_input
+from bramcast.pack.weave import weave
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
 NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
@@ -107,6 +109,7 @@ class Prepared:
         bits: width of an activation.
         input_format: the input's, where it is not chosen with the others.
         accuracy: of the float network, None without labels.
+        coarse: two planes of input alone leave too much noise.
     """
 
     recipe: Recipe
@@ -119,6 +122,7 @@ class Prepared:
     input_format: QFormat | None
     accuracy: float | None
     removed: tuple[Removed, ...] = ()
+    coarse: bool = False
 
 
 def prepare(
@@ -150,6 +154,7 @@ def prepare(
         )
     if recipe.model.shrink:
         graph, removed = shrink(graph)
+    weave(graph)
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
@@ -166,6 +171,9 @@ def prepare(
                 "core computes; pack it without retraining"
             )
     planes = _choose_planes(recipe, graph, inputs)
+    coarse = planes is not None and is_coarse(
+        graph, inputs, lambda values: planes.real(*planes.split(values))
+    )
     if planes is not None:
         split_input(graph, planes.shift)
     if recipe.quantize.activation_bits > 8:
@@ -174,7 +182,7 @@ def prepare(
     rules, fixed = rules_of(recipe, graph), _input_format(recipe, inputs, planes)
     bits = recipe.quantize.activation_bits
     return Prepared(
-        recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy, tuple(removed)
+        recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy, tuple(removed), coarse
     )
 
 
@@ -302,7 +310,12 @@ def _notes(
     planes: Planes | None,
     inputs: Inputs,
 ) -> Iterator[str]:
-    """What hand-given formats cut off, and where a network that rounds is not met exactly."""
+    """What is left out, what hand-given formats cut off, and where forward() rounds otherwise."""
+    if graph.left_out is not None:
+        yield (
+            f"layer {graph.left_out.name!r}: the {graph.left_out.kind} at the end is left out: the "
+            "results are its logits, of which the largest stays the largest"
+        )
     fmt = formats.of(graph.input)
     if formats.is_fixed(graph.input) and planes is None:
         scaled = np.floor(inputs.x.astype(np.float64) / fmt.lsb + 0.5)
@@ -352,6 +365,13 @@ def _notes(
 def _input_note(prepared: Prepared) -> Iterator[str]:
     """What helps where one plane of input is too coarse and two are not possible."""
     section, graph = prepared.recipe.quantize, prepared.graph
+    if prepared.coarse:
+        yield (
+            f"input: even two planes leave less than {ONE_PLANE_DB:g} dB between the output and "
+            "its error, as features differ too much in size for one format: scale them alike, by "
+            "powers of two in front of the core and in the samples, and retrain or divide the "
+            "first layer's weights"
+        )
     fixed = section.input is not None or section.input_planes != "auto"
     if fixed or section.activation_bits > 8 or prepared.planes is not None or can_split(graph):
         return

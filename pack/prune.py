@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from bramcast.pack import execute
 from bramcast.pack.bundle import replace_file
-from bramcast.pack.calibrate import Progress
+from bramcast.pack.calibrate import Progress, right_classes
 from bramcast.pack.checkpoint import (
     State,
     ambiguous,
@@ -452,6 +452,6 @@ def _quantized(packed: Packed) -> float | None:
     for start in range(0, len(y), BATCH):
         results = run_integers(packed, packed.inputs.x[start : start + BATCH])
         out = execute.output_array(packed.graph, torch.from_numpy(results[last]))
-        out = out.reshape(len(out), -1)
-        right += int((out.argmax(axis=1) == y[start : start + BATCH]).sum())
+        real = out * packed.quantized[last].out.lsb
+        right += right_classes(packed.graph, real, y[start : start + BATCH])
     return right / len(y)

@@ -167,14 +167,16 @@ class Wrapped(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Samples [N, *shape] to the real values of the core's results, float64 [N, *shape].
 
-        float64, because results of 32 bits don't fit float32.
+        float64, because results of 32 bits don't fit float32. A softmax at the end of the network,
+        which the core leaves out, is there, so that its loss stays the same.
         """
         graph = self._prepared.graph
         state = self._quantized()
         *_, last = self._steps(state, x)
         order = torch.from_numpy(graph.output.ravel() - graph.ops[-1].out.first)
         flat = last.result.reshape(len(x), -1)[:, order].double()
-        return flat.reshape(len(x), *graph.output.shape) * state.ops[graph.ops[-1].name].out.lsb
+        results = flat.reshape(len(x), *graph.output.shape)
+        return execute.with_softmax(graph, results * state.ops[graph.ops[-1].name].out.lsb)
 
     def layers(self, x: torch.Tensor) -> dict[str, IntArray]:
         """Every operation's integers, int64 [N, C, H, W], by its name in the bundle."""

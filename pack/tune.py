@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.calibrate import Progress, integer_outputs, real_outputs
+from bramcast.pack.calibrate import Progress, integer_outputs, real_outputs, right_classes
 from bramcast.pack.errors import InputError, RangeError
 from bramcast.pack.formats import Formats
 from bramcast.pack.graph import FloatArray, Graph, Op
@@ -130,7 +130,7 @@ class _Samples:
         labels: NDArray[np.int64] | None,
     ) -> None:
         self.name, self.values, self.labels = name, values, labels
-        self.planes = prepared.planes
+        self.planes, self._graph = prepared.planes, prepared.graph
         self.exact = real_outputs(prepared.graph, values, self.planes)
         self.accuracy = self._accuracy(self.exact)
 
@@ -156,7 +156,7 @@ class _Samples:
     def _accuracy(self, outputs: FloatArray) -> float | None:
         if self.labels is None:
             return None
-        return float((outputs.argmax(axis=1) == self.labels).mean())
+        return right_classes(self._graph, outputs, self.labels) / len(outputs)
 
 
 def _divergence(exact: FloatArray, got: FloatArray) -> float:

@@ -77,5 +77,9 @@ def compare_with_graph(
                 )
         report("golden against the graph", start + len(batch), len(samples))
     labels = packed.inputs.y
-    right = labelled_accuracy(np.concatenate(scores), None if labels is None else labels[:limit])
+    right = labelled_accuracy(
+        machine.manifest.output.format.q.real(np.concatenate(scores)),
+        None if labels is None else labels[:limit],
+        machine.manifest.output.format.signed,
+    )
     return Agreement(len(samples), layers, elements, mismatches, first, right)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.layers import layer_results
 from bramcast.golden.machine import Machine
-from bramcast.golden.metrics import labelled_accuracy, mean_squared_error, predictions
+from bramcast.golden.metrics import classes_of, labelled_accuracy, mean_squared_error
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.qformat import QFormat
 
@@ -24,7 +24,7 @@ class Outputs:
 
     Attributes:
         classes: int64 [N], the largest output of each sample.
-        accuracy: 0..1; None without labels or with a single output.
+        accuracy: 0..1; None without labels.
         error: mean squared difference between output and input of a network that reproduces its
             input (an autoencoder); None for others.
     """
@@ -110,13 +110,14 @@ def outputs(machine: Machine, inputs: Inputs, progress: Callable[[int], None]) -
     assert machine.manifest is not None
     frames = frames_from_arrays(inputs.x, machine.manifest.input)
     beats = machine.run(frames, progress=progress).beats
-    integers, real = arrays_from_beats(beats, machine)
-    right = labelled_accuracy(integers, inputs.y)
+    _, real = arrays_from_beats(beats, machine)
+    signed = machine.manifest.output.format.signed
+    right = labelled_accuracy(real, inputs.y, signed)
     error = None
     if inputs.y is None and real[0].size == inputs.x[0].size:
         flat = inputs.x.reshape(len(inputs.x), -1).astype(np.float64)
         error = mean_squared_error(real.reshape(flat.shape), flat)
-    return Outputs(predictions(integers), right, error)
+    return Outputs(classes_of(real, signed), right, error)
 
 
 def layer_pairs(old: Machine, new: Machine, inputs: Inputs) -> list[LayerPair]:

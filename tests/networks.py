@@ -750,6 +750,156 @@ class ConvGru(nn.Module):
         return self.fc(h.mean((2, 3)))
 
 
+class Decoder(nn.Sequential):
+    """An autoencoder's second half; its pictures leave pixel by pixel."""
+
+    def __init__(self):
+        super().__init__(
+            nn.ConvTranspose2d(5, 20, 3, 2, 1, output_padding=1), nn.BatchNorm2d(20), nn.ReLU(),
+            nn.ConvTranspose2d(20, 6, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(6, 2, 2, 2),
+        )  # fmt: skip
+
+
+class DecoderOfLatents(nn.Sequential):
+    """From a single pixel, as decoders begin, with padding and output_padding."""
+
+    def __init__(self):
+        super().__init__(
+            nn.ConvTranspose2d(11, 6, (4, 3), 2, 1, output_padding=1), nn.BatchNorm2d(6), nn.ReLU(),
+            nn.ConvTranspose2d(6, 3, 3, padding=1),
+        )  # fmt: skip
+
+
+class ConvThenGru(nn.Module):
+    """A GRU over the rows of a picture: each step reads some pixels beside the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 6, 3, padding=1)
+        self.gru = nn.GRU(6 * 4, 10, batch_first=True)
+        self.fc = nn.Linear(10, 3)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x)).permute(0, 2, 1, 3).flatten(2)
+        return self.fc(self.gru(x)[0][:, -1])
+
+
+class DecoderOddSteps(nn.Module):
+    """Pictures that are cut, kernels smaller than the stride, and readers by lanes."""
+
+    def __init__(self):
+        super().__init__()
+        self.cut = nn.ConvTranspose2d(3, 6, (5, 2), (3, 2), (2, 0))
+        self.holes = nn.ConvTranspose2d(6, 7, 2, 3, bias=False)
+        self.depthwise = nn.Conv2d(7, 7, 3, padding=1, groups=7)
+        self.fc = nn.Linear(7, 4)
+
+    def forward(self, x):
+        x = F.relu6(self.holes(F.relu(self.cut(x))))
+        x = F.max_pool2d(x, 3, 2)
+        return self.fc(F.relu(self.depthwise(x)).mean((2, 3)))
+
+
+class DecoderOfGroups(nn.Module):
+    """Grouped and depthwise transposed convolutions; the last is flattened."""
+
+    def __init__(self):
+        super().__init__()
+        self.grouped = nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2)
+        self.depthwise = nn.ConvTranspose2d(6, 6, 4, 2, 1, groups=6)
+        self.fc = nn.Linear(6 * 14 * 10, 5)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.depthwise(F.relu(self.grouped(x)))).flatten(1))
+
+
+class DecoderOverTime(nn.Module):
+    """Conv1d and its transposed kind, with a stride of 2 and without."""
+
+    def __init__(self):
+        super().__init__()
+        self.same = nn.ConvTranspose1d(4, 6, 3, padding=1)
+        self.twice = nn.ConvTranspose1d(6, 5, 5, 2, 2, output_padding=1)
+        self.last = nn.Conv1d(5, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.last(F.relu(self.twice(F.relu(self.same(x)))))
+
+
+class UNet(nn.Module):
+    """Skips joined with what a transposed convolution and nearest upsampling have enlarged."""
+
+    def __init__(self):
+        super().__init__()
+        self.top = nn.Conv2d(3, 6, 3, padding=1)
+        self.down = nn.Conv2d(6, 8, 3, 2, 1)
+        self.up = nn.ConvTranspose2d(8, 5, 2, 2)
+        self.join = nn.Conv2d(6 + 5 + 8, 7, 3, padding=1)
+        self.last = nn.Conv2d(7, 2, 1)
+
+    def forward(self, x):
+        top = F.relu(self.top(x))
+        down = F.relu(self.down(top))
+        parts = [top, F.relu(self.up(down)), F.interpolate(down, scale_factor=2)]
+        return self.last(F.relu(self.join(torch.cat(parts, 1))))
+
+
+class PyramidOfFeatures(nn.Module):
+    """A picture enlarged and added to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine = nn.Conv2d(3, 6, 3, padding=1)
+        self.coarse = nn.Conv2d(6, 6, 3, 2, 1)
+        self.last = nn.Conv2d(6, 4, 3, padding=1)
+
+    def forward(self, x):
+        fine = F.relu(self.fine(x))
+        return self.last(fine + F.interpolate(self.coarse(fine), scale_factor=2, mode="nearest"))
+
+
+class PixelShuffles(nn.Module):
+    """Channels become pixels, twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 20, 3, padding=1)
+        self.second = nn.Conv2d(5, 8, 3, padding=1)
+
+    def forward(self, x):
+        x = F.pixel_shuffle(self.first(x), 2)
+        return F.pixel_shuffle(self.second(F.relu(x)), 2)
+
+
+class Upsampled(nn.Module):
+    """Uneven factors; BatchNorm behind the upsampling; the frame itself enlarged."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1, groups=2)
+        self.bn = nn.BatchNorm2d(6)
+        self.third = nn.Conv2d(6, 3, 3, stride=2)
+
+    def forward(self, x):
+        x = F.relu(self.first(F.interpolate(x, scale_factor=2)))
+        x = F.relu(self.bn(F.interpolate(self.second(x), scale_factor=(1, 3))))
+        return self.third(x)
+
+
+class Probabilities(nn.Module):
+    """log_softmax at the end, over the classes of each pixel, and seen in another shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3)
+
+    def forward(self, x):
+        x = F.log_softmax(self.conv(x).permute(0, 2, 3, 1), dim=-1)
+        return x.reshape(x.shape[0], -1, 5)
+
+
 SHAPES: dict[str, tuple[int, ...]] = {
     "Mlp96": (96,),
     "OneChannelDepthwise": (1, 4, 11),
@@ -787,6 +937,20 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "StridedLast": (1, 9, 7),
 }
 
+# Transposed convolutions, nearest upsampling, pixel shuffle, and a softmax at the end.
+SHAPES |= {
+    "Decoder": (5, 4, 3),
+    "DecoderOfLatents": (11, 1, 1),
+    "DecoderOddSteps": (3, 4, 5),
+    "DecoderOfGroups": (4, 4, 3),
+    "DecoderOverTime": (4, 9),
+    "UNet": (3, 6, 8),
+    "PyramidOfFeatures": (3, 6, 8),
+    "PixelShuffles": (3, 4, 5),
+    "Upsampled": (3, 5, 4),
+    "Probabilities": (3, 6, 5),
+}
+
 # Networks with tables, products of two tensors (GATES) and time steps.
 SMOOTH: dict[str, tuple[int, ...]] = {
     "SmoothActivations": (3, 14, 13),
@@ -801,6 +965,7 @@ SMOOTH: dict[str, tuple[int, ...]] = {
     "HandGru": (7, 6),
     "HandLstm": (5, 6),
     "ConvGru": (3, 2, 6, 5),
+    "ConvThenGru": (2, 9, 4),
 }
 SHAPES |= SMOOTH
 

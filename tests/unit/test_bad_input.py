@@ -107,7 +107,7 @@ def test_checkpoint_that_is_no_checkpoint(tmp_path):
 
 
 def test_unsupported_layer_is_refused_by_name_and_line(tmp_path):
-    recipe = custom(tmp_path, forward="self.extra(self.fc(x))", extra="nn.Softmax(1)")
+    recipe = custom(tmp_path, forward="self.extra(self.fc(x)) * 2", extra="nn.Softmax(1)")
     refused(
         process("pack", recipe, "-o", tmp_path / "b"),
         "model.py:12",

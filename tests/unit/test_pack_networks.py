@@ -34,6 +34,7 @@ def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name,
     frame = frame_values(packed.graph, packed.inputs.x, packed.planes)
     *_, last = execute.run(packed.graph, frame, execute.real_compute)
     got = execute.output_array(packed.graph, last.result)
+    got = execute.with_softmax(packed.graph, torch.from_numpy(got)).numpy()  # as forward() has it
     # Two planes round the input to about 11 bits; otherwise only float32 against float64 differs.
     tolerance = 1e-5 if packed.planes is None else 2e-2
     assert np.abs(got - want).max() <= tolerance * np.abs(want).max()
@@ -43,6 +44,7 @@ def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name,
     beats = machine.run(frames_from_arrays(packed.inputs.x, machine.manifest.input)).beats
     integers, real = arrays_from_beats(beats, machine)
     assert integers.shape == want.shape
+    real = execute.with_softmax(packed.graph, torch.from_numpy(real)).numpy()
     noise = ((real - want) ** 2).sum() / (want**2).sum()
     assert 10 * np.log10(noise) < -25, "less than 25 dB between signal and quantization noise"
 
@@ -168,6 +170,24 @@ def test_folded_real_networks_give_the_original_frameworks_outputs(tmp_path):
         *_, last = execute.run(packed.graph, frame, execute.real_compute)
         got = execute.output_array(packed.graph, last.result)
         assert np.abs(got - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("size, named", [(1.0, False), (30.0, False), (1e6, True)])
+def test_features_that_differ_too_much_for_two_planes_are_named(size, named, tmp_path):
+    """As tables of measurements have them, with weights that make up for it."""
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Linear(2, 2)\n"
+    )
+    (tmp_path / "recipe.toml").write_text(
+        '[model]\npython = "model.py:build"\ncheckpoint = "w.pth"\ninputs = "inputs.npz"\n'
+    )
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
+    x[:, 0] *= size
+    np.savez(tmp_path / "inputs.npz", x=x)
+    weight = torch.tensor([[1 / size, 1.0], [-1 / size, 1.0]])
+    torch.save({"weight": weight, "bias": torch.zeros(2)}, tmp_path / "w.pth")
+    notes = pack(read_recipe(tmp_path / "recipe.toml"), tmp_path / "bundle").notes
+    assert any("differ too much in size" in note for note in notes) == named
 
 
 def test_an_input_that_needs_more_bits_and_cant_have_them_is_named(tmp_path):

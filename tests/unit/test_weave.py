@@ -1,0 +1,170 @@
+"""Transposed convolutions, upsampling and pixel shuffle: phases that lie in one another."""
+
+import numpy as np
+import pytest
+import torch
+from support import write_recipe
+from torch import nn
+
+from bramcast.pack.capture import capture
+from bramcast.pack.descriptor import Loop
+from bramcast.pack.errors import UnsupportedLayer
+from bramcast.pack.fold import fold
+from bramcast.pack.graph import Graph
+from bramcast.pack.layout import make_layout
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe import read_recipe
+from bramcast.pack.weave import weave, weave_of
+
+
+def woven(module, shape):
+    graph = fold(capture(module.eval(), shape, "net"))
+    weave(graph)
+    return graph
+
+
+def test_each_phase_has_its_own_weights_and_no_others():
+    """A 3x3 kernel with a stride of 2: 1, 2, 2 and 4 of the nine weights, in turned order."""
+    up = nn.ConvTranspose2d(1, 1, 3, 2, 1, output_padding=1)
+    with torch.no_grad():
+        up.weight.copy_(torch.arange(1.0, 10.0).reshape(1, 1, 3, 3))
+    graph = woven(nn.Sequential(up, nn.Conv2d(1, 1, 3)), (1, 4, 4))
+    # Result (2j + 1, 2i): x[j + 1] * w[0] + x[j] * w[2] of the middle column, and so on.
+    want = [[[5.0]], [[6.0, 4.0]], [[8.0], [2.0]], [[9.0, 7.0], [3.0, 1.0]]]
+    assert [op.name for op in graph.ops] == [*(f"0.phase{n}" for n in (1, 2, 3, 4)), "1"]
+    assert [op.weight[0, 0].tolist() for op in graph.ops[:4]] == want
+    assert [op.window.padding for op in graph.ops[:4]] == [
+        (0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 1, 1),
+    ]  # fmt: skip
+    assert {op.layer for op in graph.ops[:4]} == {"0"}
+
+
+def test_phases_lie_pixel_by_pixel_where_a_convolution_reads_them():
+    graph = woven(nn.Sequential(nn.ConvTranspose2d(2, 5, 2, 2), nn.Conv2d(5, 3, 3)), (2, 3, 4))
+    layout = make_layout(graph, 4)
+    places = [layout.placements[op.out.index] for op in graph.ops[:4]]
+    # Five channels fill two words of four lanes; a row of the picture has eight pixels.
+    assert [place.base for place in places] == [0, 8, 64, 72]
+    assert {(place.pitch, place.row_pitch) for place in places} == {(16, 128)}
+    assert len({place.buffer for place in places}) == 1
+    assert layout.buffer_elements[places[0].buffer] == 6 * 8 * 8
+    assert [op.label for op in graph.ops] == ["ConvTranspose2d"] * 4 + ["Conv2d"]
+
+
+@pytest.mark.parametrize(
+    "last, copies",
+    [
+        (nn.Conv2d(6, 2, 3), []),
+        (nn.Conv2d(6, 6, 3, groups=6), ["1.picture"]),
+        (nn.MaxPool2d(2), ["1.picture"]),
+        (nn.Sequential(nn.Flatten(), nn.Linear(6 * 48, 2)), []),
+    ],
+)
+def test_only_readers_that_are_no_convolution_get_a_copy(last, copies):
+    graph = woven(nn.Sequential(nn.ConvTranspose2d(2, 6, 2, 2), last), (2, 3, 4))
+    assert [op.name for op in graph.ops if op.label == "gather"] == copies
+
+
+def test_upsampling_copies_each_phase_once_for_all_its_readers():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 3, 1)
+
+        def forward(self, x):
+            x = nn.functional.interpolate(x, scale_factor=(3, 2))
+            return self.a(x) + self.b(x)
+
+    graph = woven(Net(), (2, 4, 5))
+    copies = [op for op in graph.ops if op.label == "copy"]
+    assert len(copies) == 6
+    for op in graph.ops:
+        if op.macs:
+            found = weave_of(graph, op.view)
+            assert found is not None and found.steps == (3, 2)
+            assert list(found.tensors) == [copy.out.index for copy in copies]
+
+
+def test_a_row_of_single_pixels_is_no_weave():
+    graph = Graph("net")
+    parts = [graph.new_tensor(f"step{n}", 3, 1, 1) for n in range(4)]
+    assert weave_of(graph, np.concatenate([part.ids for part in parts], axis=2)) is None
+
+
+def test_layers_behind_a_cut_fold_into_the_convolution_before():
+    """Causal convolutions are padded on both sides and their last steps cut off."""
+
+    class Causal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(2, 4, 3, padding=2)
+            self.bn, self.last = nn.BatchNorm1d(4), nn.Conv1d(4, 3, 1)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.bn(self.conv(x)[:, :, :-2].contiguous())))
+
+    torch.manual_seed(0)
+    module = Causal()
+    module.bn.running_mean.uniform_(-1, 1)
+    assert [op.name for op in woven(module, (2, 9)).ops] == ["conv", "last"]
+
+
+@pytest.mark.parametrize(
+    "module, said",
+    [
+        (nn.Upsample(scale_factor=2, mode="bilinear"), "upsample_bilinear2d"),
+        (nn.Upsample(size=(6, 7)), "upsampling from (3, 4) to (6, 7)"),
+        (nn.ConvTranspose2d(2, 2, 3, 2, dilation=2), "dilation"),
+    ],
+)
+def test_what_is_no_weave_is_refused(module, said):
+    with pytest.raises(UnsupportedLayer) as caught:
+        woven(nn.Sequential(module, nn.Conv2d(2, 3, 1)), (2, 3, 4))
+    assert said in str(caught.value)
+
+
+def test_time_steps_of_a_picture_share_their_weights(tmp_path):
+    """Each step copies its row of pixels; the words are those of one step with a state, about."""
+    packed = pack(read_recipe(write_recipe(tmp_path, "ConvThenGru")), tmp_path / "bundle")
+    copies = [op for op in packed.graph.ops if op.label == "copy"]
+    assert [op.view.shape for op in copies if "part_conv" in op.name] == [(6, 1, 4)] * 8
+    words = next(i.used for i in packed.manifest.images if i.name == "weights")
+    one_step = 3 * (6 * 4 + 10)  # r, z and n of 10 outputs: one word a tap
+    assert words < 3 * one_step
+    assert any(isinstance(d, Loop) for d in packed.descriptors)
+
+
+def test_a_picture_of_one_pixel_is_a_linear_layer_of_its_own():
+    """Not a window of 7 x 7 over a border of zeros, of which each result sees one element."""
+    graph = woven(
+        nn.Sequential(nn.ConvTranspose2d(9, 4, 7), nn.ReLU(), nn.Conv2d(4, 2, 3)), (9, 1, 1)
+    )
+    assert [(op.name, op.weight.shape) for op in graph.ops] == [
+        ("0", (7 * 7 * 4, 9, 1, 1)), ("2", (2, 4, 3, 3)),
+    ]  # fmt: skip
+    make_layout(graph, 4)
+    assert len(graph.ops) == 2  # the convolution reads the results where they lie
+
+
+def test_the_ones_of_a_copy_are_no_part_of_trained_weights(tmp_path):
+    """Else another training, without a word [64], would be another program."""
+    module = nn.Sequential(nn.ConvTranspose2d(1, 1, 4, 2, 1))
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\n"
+        "def build():\n    return nn.Sequential(nn.ConvTranspose2d(1, 1, 4, 2, 1))\n"
+    )
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "inputs.npz", x=rng.normal(size=(20, 1, 3, 3)).astype(np.float32))
+    (tmp_path / "recipe.toml").write_text(
+        '[model]\npython = "model.py:build"\ncheckpoint = "w.pth"\ninputs = "inputs.npz"\n'
+    )
+    programs = []
+    for largest in (1.0, 0.9):
+        with torch.no_grad():
+            module[0].weight.fill_(0.3)
+            module[0].weight[0, 0, 0, 0] = 0.25 * largest
+            module[0].bias.zero_()
+        torch.save(module.state_dict(), tmp_path / "w.pth")
+        pack(read_recipe(tmp_path / "recipe.toml"), tmp_path / "bundle")
+        programs.append((tmp_path / "bundle" / "program.mem").read_text())
+    assert programs[0] == programs[1]
