@@ -29,7 +29,6 @@ from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.hw import sources as hw_sources
-from bramcast.pack.checkpoint import load_module
 from bramcast.pack.image_binary import bin_bytes, sections
 from bramcast.pack.image_c import header_text
 from bramcast.pack.image_coe import coe_text
@@ -39,6 +38,7 @@ from bramcast.pack.image_readmem import mem_text
 from bramcast.pack.images import load_images, write_image_files
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import Core
+from bramcast.pack.model_file import load_module
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import Recipe, read_recipe
 from bramcast.pack.source import read_model

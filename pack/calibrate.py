@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bramcast.pack import execute
-from bramcast.pack.checkpoint import users_code
 from bramcast.pack.errors import InputError, UnsupportedLayer
 from bramcast.pack.fold import known_bounds
 from bramcast.pack.formats import Statistics, best_fraction
 from bramcast.pack.graph import Graph, Op
 from bramcast.pack.inputs import Inputs
+from bramcast.pack.model_file import users_code
 from bramcast.pack.planes import Planes
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp

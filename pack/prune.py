@@ -26,11 +26,11 @@ from bramcast.pack.checkpoint import (
     check_values,
     choose_state,
     fitting_state,
-    load_module,
     plain_state,
     read_states,
 )
 from bramcast.pack.errors import CheckpointError, InputError, RecipeError
+from bramcast.pack.model_file import load_module
 from bramcast.pack.pipeline import Packed, pack, run_integers
 from bramcast.pack.recipe import Recipe, read_recipe
 from bramcast.pack.tensors import RECURRENT, chosen, problem_of

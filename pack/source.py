@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bramcast.pack.checkpoint import load_checkpoint, load_module
+from bramcast.pack.checkpoint import load_checkpoint
 from bramcast.pack.errors import ToolError
 from bramcast.pack.exported import load_exported
+from bramcast.pack.model_file import load_module
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.state_dict_mlp import mlp_of_state_dict
 

@@ -19,12 +19,12 @@ from bramcast.pack.checkpoint import (
     State,
     choose_state,
     fitting_state,
-    load_module,
     plain_state,
     read_states,
 )
 from bramcast.pack.errors import CheckpointError, ToolError
 from bramcast.pack.exported import load_exported
+from bramcast.pack.model_file import load_module
 from bramcast.pack.recipe import Recipe, read_recipe
 
 BUFFERS = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|\w*_mask)$")

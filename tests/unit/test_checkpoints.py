@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils import spectral_norm as old_spectral_norm
 
-from bramcast.pack.checkpoint import load_checkpoint, load_module
+from bramcast.pack.checkpoint import load_checkpoint
 from bramcast.pack.errors import CheckpointError, InputError
+from bramcast.pack.model_file import load_module
 
 
 class Net(nn.Module):

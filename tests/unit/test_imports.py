@@ -13,7 +13,10 @@ ALLOWED = {
     "sim": {"sim", "pack", "golden", "hw"},
     "cli": {"cli", "pack", "golden", "hw", "sim"},
 }
-TORCH = {"pack/checkpoint.py", "pack/capture.py", "pack/execute.py", "pack/calibrate.py",
+TORCH = {"pack/checkpoint.py", "pack/model_file.py", "pack/execute.py", "pack/calibrate.py",
+         "pack/capture.py", "pack/capture_state.py", "pack/capture_moves.py",
+         "pack/capture_linear.py", "pack/capture_elementwise.py", "pack/capture_pools.py",
+         "pack/capture_recurrent.py",
          "pack/onnx_graph.py", "pack/onnx_operators.py", "pack/exported.py",
          "pack/state_dict_mlp.py", "pack/source.py", "pack/traced.py", "pack/straight_through.py",
          "pack/qat.py", "pack/judge.py", "pack/tensors.py", "pack/prune.py"}  # fmt: skip
