@@ -215,7 +215,7 @@ def _print_layers(golden: Path, result: SimResult | FastResult) -> None:
         cycles, macs = sum(one.cycles for one in layers), sum(one.macs for one in layers)
         mismatches = sum(one.mismatches for one in layers)
         busy = macs / result.multipliers / cycles if cycles and macs else None
-        if busy is not None and busy > 1:  # products with zeros that no nest computes
+        if busy is not None and busy > 1:  # the network counts products with a state of zero
             busy = None
         rows.append(
             (

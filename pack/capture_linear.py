@@ -163,7 +163,7 @@ def add_matrix_product(
     if len(lead) == 2:
         height, width = lead
     pixels = view.reshape(height, width, view.shape[-1]).transpose(2, 0, 1)
-    outputs = len(weight)
+    outputs, fan_in = weight.shape
     numbers = add_op(
         state,
         site,
@@ -172,7 +172,7 @@ def add_matrix_product(
             "views": (np.ascontiguousarray(pixels),),
             "weight": weight[:, :, None, None],
             "bias": bias,
-            "macs": outputs * int((pixels != ZERO).sum()),
+            "macs": int(height * width * outputs * fan_in),
         },
         (outputs, height, width),
     )
