@@ -5,6 +5,7 @@ The quantized graph is one of the three executions that must agree. It works lay
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
@@ -25,6 +26,19 @@ class Step:
 
     op: Op
     result: torch.Tensor
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the machine: the same images everywhere. More threads would
+    not be faster on tensors as small as these.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def input_tensor(graph: Graph, samples: NDArray[np.floating]) -> torch.Tensor:
@@ -54,9 +68,7 @@ def resume(
         store: what they read of the results before, by tensor; kept up to date, and what nobody
             reads any more is removed. The tensors themselves are not written.
     """
-    last: dict[int, int] = {}  # the last operation that reads each tensor
-    for number, op in enumerate(graph.ops):
-        last |= dict.fromkeys(graph.operands(op), number)
+    last = graph.last_readers()
     for number, op in enumerate(graph.ops[first:stop], first):
         operands = [take(graph, store, view) for view in op.views]
         result = compute(op, operands)

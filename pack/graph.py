@@ -9,6 +9,7 @@ nothing until an operation reads one.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
+from operator import is_not
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,6 +176,9 @@ class Graph:
     input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     left_out: LeftOut | None = None
     _known: "_Known" = field(default_factory=lambda: _Known(), repr=False, compare=False)
+    _last: tuple[list[Op], dict[int, int]] = field(
+        default_factory=lambda: ([], {}), repr=False, compare=False
+    )
 
     def new_tensor(self, name: str, channels: int, height: int, width: int) -> Tensor:
         """Add a stored tensor whose element numbers follow those of the last one."""
@@ -204,11 +208,31 @@ class Graph:
 
     def consumers(self, tensor: Tensor) -> list[Op]:
         """The operations that read any element of ``tensor``."""
-        return [op for op in self.ops if tensor.index in self.operands(op)]
+        self._firsts()
+        known, index = self._known.operands, tensor.index
+        readers = []
+        for op in self.ops:
+            entry = known.get(id(op))
+            if entry is None or entry[0] is not op:
+                entry = op, self.operands(op)
+            if index in entry[1]:
+                readers.append(op)
+        return readers
+
+    def last_readers(self) -> dict[int, int]:
+        """For each tensor that is read, the number of the last operation that reads it."""
+        ops, last = self._last
+        if len(ops) != len(self.ops) or any(map(is_not, ops, self.ops)):
+            last = {}
+            for number, op in enumerate(self.ops):
+                last |= dict.fromkeys(self.operands(op), number)
+            self._last = (list(self.ops), last)
+        return last
 
     def operands(self, op: Op) -> frozenset[int]:
         """The indices of the tensors that an operation reads."""
-        self._firsts()
+        if len(self._known.firsts) != len(self.tensors) or self._known.tensors is not self.tensors:
+            self._firsts()
         entry = self._known.operands.get(id(op))
         if entry is None or entry[0] is not op:
             indices = frozenset(t.index for view in op.views for t in self.owners(view))

@@ -25,6 +25,7 @@ from bramcast.pack.calibrate import (
 from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
+from bramcast.pack.execute import one_thread
 from bramcast.pack.fold import fold
 from bramcast.pack.formats import (
     Formats,
@@ -125,6 +126,7 @@ class Prepared:
     coarse: bool = False
 
 
+@one_thread()
 def prepare(
     recipe: Recipe,
     progress: Progress = _silent,
@@ -210,6 +212,7 @@ def settle(
     return refine(p.graph, p.inputs, p.planes, weight_bits, choose, progress, wanted, formats_only)
 
 
+@one_thread()
 def pack(
     recipe: Recipe,
     bundle: Path,

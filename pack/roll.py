@@ -70,7 +70,11 @@ def _best(nests: list[Nest]) -> _Stretch | None:
             equal = equal + 1 if i < last and kind[i] == kind[i - length] else 0
             if equal < length:
                 continue
-            found = _grow(nests, kind, i + 1 - 2 * length, length, last)
+            start = i + 1 - 2 * length
+            most = (last - start) // length  # times that fit: does that save more at all?
+            if best is not None and (most - 1) * length - 1 <= best.saved:
+                continue
+            found = _grow(nests, kind, start, length, last)
             if found is not None and (best is None or found.saved > best.saved):
                 best = found
     return best if best is not None and best.saved > 0 else None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bramcast.pack.calibrate import Progress, integer_outputs, real_outputs, right_classes
 from bramcast.pack.errors import InputError, RangeError
+from bramcast.pack.execute import one_thread
 from bramcast.pack.formats import Formats
 from bramcast.pack.graph import FloatArray, Graph, Op
 from bramcast.pack.judge import Judge
@@ -170,6 +171,7 @@ def _log_softmax(logits: FloatArray) -> FloatArray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
+@one_thread()
 def tune(prepared: Prepared, limit: Limit, progress: Progress) -> Tuned:
     """The fewest weight bits that keep a limit.
 

@@ -51,7 +51,7 @@ def originals(tmp_path_factory):
     space: dict = {}
     exec(MODEL, space)
     torch.manual_seed(0)
-    net, x = space["Net"]().eval(), torch.randn(2, 1, 4, 4)
+    net, x = space["Net"]().eval(), torch.randn(16, 1, 4, 4)
     torch.save({"epoch": 1, "state_dict": net.state_dict()}, folder / "weights.pth")
     torch.save(net.state_dict(), folder / "old.pth", _use_new_zipfile_serialization=False)
     torch.save({"0.weight": torch.randn(3, 16), "2.weight": torch.randn(2, 3)}, folder / "mlp.pth")
