@@ -132,9 +132,10 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycl
     manifest = packed.manifest
     frame = manifest.input
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
+    scaled = ", a power of two for each feature" if any(frame.exponents) else ""
     say(
         f"{manifest.name}: {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds, "
-        f"input {frame.format.q}{planes}"
+        f"input {frame.format.q}{planes}{scaled}"
     )
     rows = []
     steps = same_descriptors(packed.descriptors, [nest.layer for nest in manifest.nests])

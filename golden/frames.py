@@ -15,8 +15,9 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
     """Arrays of samples as stream frames.
 
     Floats are quantized to ``frame.format`` (nearest, ties towards +inf, saturated); integers
-    are taken to be in that format already. With two planes a feature becomes two elements: hi =
-    the nearest integer, lo = what is missing in units of lsb * 2**-plane_shift.
+    are taken to be in that format already. Where ``frame.exponents`` are given, feature c of a
+    float is multiplied by 2**exponents[c] first. With two planes a feature becomes two elements:
+    hi = the nearest integer, lo = what is missing in units of lsb * 2**-plane_shift.
 
     Args:
         samples: [n, *frame.shape], float or integer.
@@ -47,7 +48,7 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
                 f"got {whole.min()}..{whole.max()}"
             )
         return whole
-    real = flat.astype(np.float64)
+    real = flat.astype(np.float64) * feature_factors(frame)
     if not np.all(np.isfinite(real)):
         sample = int(np.flatnonzero(~np.all(np.isfinite(real), axis=1))[0])
         raise InputError(f"input sample {sample} has values that are not finite")
@@ -60,6 +61,18 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
     low = np.floor(rest * 2.0**frame.plane_shift + 0.5)
     low = np.clip(low, q.min, q.max).astype(np.int64)
     return np.stack([high, low], axis=2).reshape(len(flat), -1)
+
+
+def feature_factors(frame: Frame) -> NDArray[np.float64]:
+    """What each element of a frame is multiplied by before it is quantized, in stream order.
+
+    >>> from bramcast.pack.manifest import Format
+    >>> feature_factors(Frame([4], [1, 2, 2], [0, 2, 1], Format(8, 7, True), exponents=[0, 3]))
+    array([1., 8., 1., 8.])
+    """
+    pixels = frame.dims[0] * frame.dims[1]
+    exponents = frame.exponents or [0] * frame.dims[2]
+    return np.tile(2.0 ** np.array(exponents), pixels)
 
 
 def output_order(machine: Machine) -> NDArray[np.int64]:

@@ -82,6 +82,8 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
         dims, strides = frame.dims, frame.strides
         if len(dims) != 3 or len(strides) != 3 or frame.planes > 2:
             raise InputError(f"{name}: dims and strides need y, x and c; planes 1 or 2")
+        if frame.exponents and (name == "output" or len(frame.exponents) != dims[2]):
+            raise InputError(f"{name}: exponents: {len(frame.exponents)}, but c has {dims[2]}")
         order = affine(tuple(dims), tuple(strides))
         if order.size * frame.planes != beats or not np.array_equal(
             np.sort(order), np.arange(elements)

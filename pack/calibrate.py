@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int], None]  # what, done, of
 
 def needs_planes(graph: Graph, inputs: Inputs, bits: int) -> bool:
     """Whether one plane of input alone costs the network's output too much."""
-    samples = inputs.calibration[:256].astype(np.float64)
+    samples = graph.framed(inputs.calibration[:256])
     signed = bool(samples.min() < 0)
     fmt = QFormat(bits, best_fraction([samples.ravel()], bits, signed), signed)
     return is_coarse(graph, inputs, lambda values: fmt.real(fmt.quantize(values)))
@@ -45,13 +45,13 @@ def is_coarse(
 
     Compares the real network on rounded and on exact calibration samples.
     """
-    samples = inputs.calibration[:256].astype(np.float64)
     signal = noise = 0.0
     with torch.no_grad():
-        for batch in execute.batches(samples, _batch_size(graph)):
+        for batch in execute.batches(inputs.calibration[:256], _batch_size(graph)):
+            elements = graph.framed(batch)
             exact, rounded = (
-                _last(graph, execute.input_tensor(graph, values))
-                for values in (batch, rounded_to(batch.astype(np.float64)))
+                _last(graph, execute.frame_tensor(graph, values))
+                for values in (elements, rounded_to(elements))
             )
             signal += float((exact**2).sum())
             noise += float(((exact - rounded) ** 2).sum())
@@ -69,17 +69,11 @@ def frame_values(
     """Real samples as the stored input frame [N, C, H, W]; two planes interleaved."""
     if planes is None:
         return execute.input_tensor(graph, samples)
-    hi, lo = planes.split(samples.astype(np.float64))
-    parts = [_ordered(graph, part * planes.fmt.lsb, planes) for part in (hi, lo)]
-    return torch.stack(parts, dim=2).flatten(1, 2)
-
-
-def _ordered(graph: Graph, values: NDArray[np.floating], planes: Planes) -> torch.Tensor:
-    flat = torch.from_numpy(values).reshape(len(values), -1)
-    if graph.input_order.size:
-        flat = flat[:, torch.from_numpy(graph.input_order)]
     t = graph.input
-    return flat.reshape(len(values), t.channels // 2, t.height, t.width)
+    shape = (len(samples), t.channels // 2, t.height, t.width)
+    hi, lo = planes.split(graph.framed(samples))
+    parts = [torch.from_numpy(part * planes.fmt.lsb).reshape(shape) for part in (hi, lo)]
+    return torch.stack(parts, dim=2).flatten(1, 2)
 
 
 def _batch_size(graph: Graph) -> int:

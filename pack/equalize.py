@@ -44,22 +44,13 @@ def equalize(
     for op in graph.ops:
         if _homogeneous(op) and weights.count(op.weight.tobytes()) == 1:
             largest = maxima[op.out.index]
-            if op.out.index not in keep and _absorbed(graph, op.out) and largest.max() > 0:
+            if op.out.index not in keep and can_absorb(graph, op.out) and largest.max() > 0:
                 factors[op.out.index] = _factors(largest, power, largest_factor)
         elif op.kind in _PASSING:
             source = _of_view(graph, op.view, factors)
             if source is not None and (source != 1.0).any():
                 factors[op.out.index] = source
-    result = replace_ops(graph, [_rescaled(graph, op, factors) for op in graph.ops])
-    return result
-
-
-def replace_ops(graph: Graph, ops: list[Op]) -> Graph:
-    """A graph with other operations on the same tensors."""
-    return Graph(
-        graph.name, graph.tensors, ops, graph.output, graph.input_shape, graph.parameters,
-        graph.input_order, graph.left_out, graph._known,
-    )  # fmt: skip
+    return graph.with_ops([rescaled(graph, op, factors) for op in graph.ops])
 
 
 def _homogeneous(op: Op) -> bool:
@@ -70,7 +61,7 @@ def _homogeneous(op: Op) -> bool:
     return op.kind in _LINEAR and not op.exact and not clips and not smooth and not rounds
 
 
-def _absorbed(graph: Graph, tensor: Tensor) -> bool:
+def can_absorb(graph: Graph, tensor: Tensor) -> bool:
     """Whether every reader can divide its weights by the channels' factors."""
     if graph.is_output(tensor):
         return False
@@ -85,7 +76,7 @@ def _absorbed(graph: Graph, tensor: Tensor) -> bool:
             whole &= op.rounds is None
             if not whole or getattr(op, "activation", None) or op.clamp.hi != inf:
                 return False
-            if not _absorbed(graph, op.out):
+            if not can_absorb(graph, op.out):
                 return False
         else:
             return False
@@ -126,7 +117,8 @@ def _of_view(graph: Graph, view: IntArray, factors: Mapping[int, FloatArray]) ->
     return result
 
 
-def _rescaled(graph: Graph, op: Op, factors: Mapping[int, FloatArray]) -> Op:
+def rescaled(graph: Graph, op: Op, factors: Mapping[int, FloatArray]) -> Op:
+    """The operation on channels, by tensor, that are larger by factors."""
     if op.kind not in _LINEAR:
         return op
     weight = op.weight

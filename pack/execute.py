@@ -43,11 +43,13 @@ def one_thread() -> Iterator[None]:
 
 def input_tensor(graph: Graph, samples: NDArray[np.floating]) -> torch.Tensor:
     """Samples [N, *shape] as the input frame [N, C, H, W] in the order of the stored tensor."""
-    flat = torch.from_numpy(np.ascontiguousarray(samples, np.float64)).reshape(len(samples), -1)
-    if graph.input_order.size:
-        flat = flat[:, torch.from_numpy(graph.input_order)]
+    return frame_tensor(graph, graph.framed(samples))
+
+
+def frame_tensor(graph: Graph, elements: NDArray[np.float64]) -> torch.Tensor:
+    """Elements of the stored input [N, C * H * W] as [N, C, H, W]."""
     t = graph.input
-    return flat.reshape(len(samples), t.channels, t.height, t.width)
+    return torch.from_numpy(elements).reshape(len(elements), t.channels, t.height, t.width)
 
 
 def run(graph: Graph, frame: torch.Tensor, compute: Compute) -> Iterator[Step]:

@@ -164,7 +164,8 @@ class Graph:
 
     ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
     (empty: the same), ``output`` is the view of the result in the author's shape, before the
-    softmax that is ``left_out``.
+    softmax that is ``left_out``. Element i of the input is 2**input_exponents[i] times the
+    sample's (empty: the same).
     """
 
     name: str
@@ -175,6 +176,7 @@ class Graph:
     parameters: int = 0
     input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     left_out: LeftOut | None = None
+    input_exponents: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     _known: "_Known" = field(default_factory=lambda: _Known(), repr=False, compare=False)
     _last: tuple[list[Op], dict[int, int]] = field(
         default_factory=lambda: ([], {}), repr=False, compare=False
@@ -190,6 +192,19 @@ class Graph:
     @property
     def input(self) -> Tensor:
         return self.tensors[0]
+
+    def with_ops(self, ops: list[Op]) -> "Graph":
+        """A graph with other operations on the same tensors."""
+        return replace(self, ops=ops)
+
+    def framed(self, samples: NDArray[np.floating]) -> FloatArray:
+        """Samples [N, *input_shape] as the elements of the stored input, float64 [N, C * H * W]."""
+        flat = np.asarray(samples, np.float64).reshape(len(samples), -1)
+        if self.input_order.size:
+            flat = flat[:, self.input_order]
+        if self.input_exponents.size:
+            flat = flat * 2.0**self.input_exponents
+        return np.ascontiguousarray(flat)
 
     def owners(self, view: IntArray) -> list[Tensor]:
         """The tensors that a view reads, in the order of its elements."""

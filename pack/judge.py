@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from bramcast.pack import execute
 from bramcast.pack.calibrate import frame_values, integer_frame
-from bramcast.pack.equalize import replace_ops
 from bramcast.pack.errors import RangeError
 from bramcast.pack.formats import Formats
 from bramcast.pack.graph import FloatArray, Graph, Op
@@ -135,7 +134,7 @@ class Judge:
                 bias = op.bias if op.bias.size else np.zeros(len(error))
                 changed = list(trial.ops)
                 changed[number] = replace(op, bias=bias + error)
-                trial = replace_ops(trial, changed)
+                trial = trial.with_ops(changed)
                 ops = quantize(trial, formats.copy(), bits, trial.ops[-1], known)
             _advance(graph, real, number, number + 1, execute.real_compute)
             _advance(trial, integer, number, number + 1, execute.integer_compute(ops))

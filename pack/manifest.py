@@ -20,6 +20,7 @@ MANIFEST_NAME = "manifest.json"
 _STRICT = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Exponent = Annotated[int, Field(ge=-30, le=30)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -121,6 +122,8 @@ class Frame:
 
     ``planes`` = 2 means that each feature c of the array is sent as two stream channels, 2c (hi)
     and 2c + 1 (lo): hi = round(value / lsb), lo = the rest in lsb * 2**-plane_shift.
+
+    Feature c of each pixel is multiplied by 2**exponents[c] before that (empty: by 1).
     """
 
     shape: list[Positive]
@@ -129,6 +132,7 @@ class Frame:
     format: Format
     planes: Positive = 1
     plane_shift: Count = 0
+    exponents: list[Exponent] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, config=_STRICT)

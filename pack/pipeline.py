@@ -36,6 +36,7 @@ from bramcast.pack.formats import (
 )
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
+from bramcast.pack.input_scales import input_exponents, scale_input
 from bramcast.pack.inputs import Inputs, read_inputs
 from bramcast.pack.layout import make_layout
 from bramcast.pack.lower import Program, link, lower
@@ -161,6 +162,9 @@ def prepare(
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
     accuracy = None if trace else float_accuracy(graph, inputs, progress)
+    given = recipe.quantize.input_exponents
+    if given is not None:
+        graph = scale_input(graph, given, inputs.calibration, str(recipe.path))
     if has_gates(graph):
         known = {op.name for op in graph.ops}
         spread_input(graph, inputs.calibration, largest_values(graph, inputs))
@@ -321,13 +325,14 @@ def _notes(
         )
     fmt = formats.of(graph.input)
     if formats.is_fixed(graph.input) and planes is None:
-        scaled = np.floor(inputs.x.astype(np.float64) / fmt.lsb + 0.5)
+        scaled = np.floor(graph.framed(inputs.x) / fmt.lsb + 0.5)
         cut = int(((scaled < fmt.min) | (scaled > fmt.max)).sum())
         if cut:
             yield f"input: {cut:,} of {scaled.size:,} values of {inputs.path} saturate in {fmt}"
     rounds = any(op.rounds is not None for op in graph.ops)
     some = inputs.calibration[:NOISE_SAMPLES].astype(np.float64)
-    whole = planes is None and bool((fmt.real(fmt.quantize(some)) == some).all())
+    framed = graph.framed(some)
+    whole = planes is None and bool((fmt.real(fmt.quantize(framed)) == framed).all())
     grids = known_grids(graph, fmt.frac if whole else None) if rounds else {}
     real = real_results(graph, some, planes) if rounds else {}
     other: set[int] = set()  # tensors that are not exactly what forward() has
@@ -369,11 +374,15 @@ def _input_note(prepared: Prepared) -> Iterator[str]:
     """What helps where one plane of input is too coarse and two are not possible."""
     section, graph = prepared.recipe.quantize, prepared.graph
     if prepared.coarse:
+        helps = (
+            'set quantize.input_exponents = "auto", which scales each by a power of two'
+            if input_exponents(graph, prepared.inputs.calibration) is not None
+            else "scale them alike, by powers of two in front of the core and in the samples, and "
+            "retrain or divide the first layer's weights"
+        )
         yield (
             f"input: even two planes leave less than {ONE_PLANE_DB:g} dB between the output and "
-            "its error, as features differ too much in size for one format: scale them alike, by "
-            "powers of two in front of the core and in the samples, and retrain or divide the "
-            "first layer's weights"
+            f"its error, as features differ too much in size for one format: {helps}"
         )
     fixed = section.input is not None or section.input_planes != "auto"
     if fixed or section.activation_bits > 8 or prepared.planes is not None or can_split(graph):
@@ -422,7 +431,7 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
         for op in graph.consumers(graph.input)
     ]
     planes = choose_planes(
-        inputs.calibration.astype(np.float64), recipe.quantize.activation_bits, weights
+        graph.framed(inputs.calibration), recipe.quantize.activation_bits, weights
     )
     if wanted == 2:
         return planes
@@ -524,6 +533,7 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
     order = graph.input_order if graph.input_order.size else np.arange(t.elements // count)
     dims = (t.height, t.width, channels)
     stream = order.reshape(channels, t.height, t.width).transpose(1, 2, 0)
+    exponents = graph.input_exponents[:: t.height * t.width]
     return Frame(
         shape=list(graph.input_shape),
         dims=list(dims),
@@ -531,6 +541,7 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
         format=_format(formats.of(t)),
         planes=count,
         plane_shift=planes.shift if planes is not None else 0,
+        exponents=[int(e) for e in exponents],
     )
 
 

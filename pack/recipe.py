@@ -132,6 +132,9 @@ def _wrong(text: str, bits: tuple[int, ...], key: str) -> str | None:
     return f"{text} has {fmt.bits} bits (the sign counts), {key} is {allowed}"
 
 
+_Exponent = Annotated[int, Field(ge=-30, le=30)]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class QuantizeSection:
     """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits).
@@ -139,6 +142,8 @@ class QuantizeSection:
     Attributes:
         input: the input's format by hand: one plane, or with ``input_planes`` = 2 that of each of
             two planes, ``plane_shift`` bits apart.
+        input_exponents: each input feature comes multiplied by its power of two: these, or
+            "auto", those that bring all up to the largest one.
         refine: equalization, formats and biases by the error of the network's output; "auto" where
             it is not small anyway.
         calibration: an activation's format has the least squared error, or its range reaches the
@@ -151,6 +156,7 @@ class QuantizeSection:
     input_planes: Literal[1, 2, "auto"] = "auto"
     input: str | None = None
     plane_shift: int | None = Field(default=None, ge=1, le=7)
+    input_exponents: Literal["auto"] | tuple[_Exponent, ...] | None = None
     refine: bool | Literal["auto"] = "auto"
     calibration: Literal["error", "max", "percentile"] = "error"
     percentile: float | None = Field(default=None, gt=0, le=100)

@@ -51,9 +51,7 @@ def spread_input(graph: Graph, samples: NDArray[np.floating], largest: Mapping[i
         samples: calibration samples [N, ...].
         largest: magnitude of every stored tensor, by index.
     """
-    flat = np.asarray(samples, np.float64).reshape(len(samples), -1)
-    if graph.input_order.size:
-        flat = flat[:, graph.input_order]
+    flat = graph.framed(samples)
     for family in _families([r for op in graph.ops if (r := _reader(graph, op)) is not None]):
         spread = _choose(graph, family, flat, largest)
         _insert(graph, family, spread)

@@ -174,7 +174,10 @@ def _frame(manifest: Manifest) -> str:
     frame = manifest.input
     y, x, c = frame.dims
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
-    return f"{y} x {x} x {c} elements (y, x, c; c fastest) in {frame.format.q}{planes}"
+    scaled = ""
+    if any(frame.exponents):
+        scaled = f", feature c times 2 to the power of {frame.exponents}[c]"
+    return f"{y} x {x} x {c} elements (y, x, c; c fastest) in {frame.format.q}{planes}{scaled}"
 
 
 def _vivado(name: str, names: list[str], top: str, images: list[str]) -> str:

@@ -381,6 +381,8 @@ def _fit(
             reasons.append(f"{name} shape or order {a.shape} -> {b.shape}")
         if (a.planes, a.plane_shift) != (b.planes, b.plane_shift):
             reasons.append(f"{name} planes {a.planes} -> {b.planes}")
+        if a.exponents != b.exponents:
+            reasons.append(f"{name} exponents {a.exponents} -> {b.exponents}")
     if reasons:
         return "repack", reasons
     return "drop-in", ["same program, depths, input and output formats: swap the images"]

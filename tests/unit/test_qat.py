@@ -26,11 +26,12 @@ SIXTEEN = "[quantize]\nactivation_bits = 16\n"
 TENSOR = '[quantize]\nweight_formats = "tensor"\n[core]\ntaps = 4\n'
 
 # What each of them is there for is in its docstring; the others run among the slow tests.
+INPUT_SCALES = '[quantize]\ninput_exponents = "auto"\n'
 FAST = [
     ("Mlp96", TWO_PLANES), ("VggCeil", ""), ("VggCeil", SIXTEEN), ("Averages", TENSOR),
     ("SignedUnsignedAdd", REFINED), ("Grouped", ""), ("Normalised", ""), ("Repeats", ""),
     ("FrameMaximum", TWO_PLANES), ("PerElement", ""), ("SmoothActivations", ""),
-    ("SqueezeExcite", ""), ("HandLstm", ""),
+    ("SqueezeExcite", ""), ("HandLstm", ""), ("Conv1dNet", INPUT_SCALES),
 ]  # fmt: skip
 CALLS = {"python": [], "bramcast": ["-c", "from bramcast.cli import main; main()"]}
 RECURRENT = ["GruNet", "LstmNet", "RnnNet", "HandGru"]
