@@ -1,5 +1,6 @@
 """bramcast regress: is a retrained network a drop-in?"""
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,9 @@ from bramcast.cli.samples import read_samples
 from bramcast.pack.errors import InputError
 from bramcast.pack.manifest import read_manifest
 from bramcast.pack.recipe import RegressSection, read_recipe
+from bramcast.pack.steps import title
 from bramcast.sim.candidates import Outcome, Task, executor, judge, judge_all
-from bramcast.sim.regress import Regression
+from bramcast.sim.regress import LayerRow, Regression
 from bramcast.sim.runner import SIMULATORS
 
 SIM_SAMPLES = 2
@@ -148,13 +150,20 @@ def _print_tables(result: Regression) -> None:
     table("", ("check", "old", "new", "limit", ""), checks, ("old", "new", "limit"))
     say("")
     rows = []
+    groups: dict[int, list[LayerRow]] = {}
     for row in result.layers:
-        moved = row.old_format not in (row.new_format, "-")
+        groups.setdefault(row.group, []).append(row)
+    for same in groups.values():  # of a layer's time steps the worst figures
+        moved = any(row.old_format not in (row.new_format, "-") for row in same)
         rows.append(
             (
-                row.name, row.old_format, f"{row.new_format}{' *' if moved else ''}",
-                _number(row.old_snr), _number(row.new_snr), percent(row.like),
-                percent(row.saturated), _number(row.headroom),
+                title(same[0].name, len(same)), same[0].old_format,
+                f"{same[0].new_format}{' *' if moved else ''}",
+                _number(_least(row.old_snr for row in same)),
+                _number(_least(row.new_snr for row in same)),
+                percent(_least(row.like for row in same)),
+                percent(max(row.saturated for row in same)),
+                _number(min(row.headroom for row in same)),
             )
         )  # fmt: skip
     columns = (
@@ -166,6 +175,10 @@ def _print_tables(result: Regression) -> None:
     images = [(i.name, i.lines, i.changed) for i in result.images]
     table("", ("image", "lines", "changed"), images)
     say("")
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
 def _number(value: float | None) -> str:

@@ -286,7 +286,7 @@ def _evaluate(state: Capture, node: Any) -> Any:
     recurrent = RECURRENT.get(kind)
     if handler is None and recurrent is None:
         hint = HINTS.get(kind, "")
-        raise site.refuse(f"{kind} has no lowering{hint}")
+        raise site.refuse(f"{kind} has no lowering{hint}", listed=not hint)
     schema = [a.name for a in target._schema.arguments]
     named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
     defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}

@@ -77,8 +77,13 @@ class Site:
     label: str
     source: str
 
-    def refuse(self, what: str) -> UnsupportedLayer:
-        return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}; {SUPPORTED}")
+    def refuse(self, what: str, listed: bool = False) -> UnsupportedLayer:
+        """
+        Args:
+            listed: say what is supported, as nothing else helps.
+        """
+        rest = f"; {SUPPORTED}" if listed else ""
+        return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}{rest}")
 
 
 Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]

@@ -7,7 +7,7 @@ worse          a limit of the recipe's [regress] is broken
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,15 @@ import numpy as np
 
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
-from bramcast.pack.descriptor import Nest
+from bramcast.pack.descriptor import Descriptor, Nest, split_program
 from bramcast.pack.image_binary import BIN_NAME
 from bramcast.pack.image_c import HEADER_NAME
 from bramcast.pack.images import load_images
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.manifest import IMAGES, Manifest
 from bramcast.pack.recipe import RegressSection
+from bramcast.pack.steps import same_descriptors
+from bramcast.pack.words import to_uint32
 from bramcast.sim.evaluate import LayerPair, Outputs, layer_pairs, outputs, suspect
 
 Report = Callable[[str, int, int], None]
@@ -84,6 +86,8 @@ class LayerRow:
         like: 0..1, how far the results are the same; None where they can't be compared.
         saturated: share of the new results at an end of the format.
         headroom: bits that the new results leave unused.
+        group: the same number for layers that the same descriptors compute, as a recurrent
+            network's time steps; -1 for the input.
     """
 
     name: str
@@ -94,6 +98,7 @@ class LayerRow:
     like: float | None
     saturated: float
     headroom: float
+    group: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,7 @@ def regress(
     )
     pairs = layer_pairs(*machines, inputs)
     before, after = (_manifest(m) for m in machines)
+    program = split_program(to_uint32(load_images(new, after, True)["program"]))
     fit, reasons = _fit(before, after, machines)
     classes = _classes(inputs, was, now)
     agreement = float((was.classes == now.classes).mean())
@@ -176,7 +182,7 @@ def regress(
         reasons=list(dict.fromkeys(reasons)),
         checks=checks,
         classes=classes,
-        layers=_rows(before, after, pairs),
+        layers=_rows(before, after, program, pairs),
         images=_image_changes(old, new, before, after),
         accuracy_old=was.accuracy,
         accuracy_new=now.accuracy,
@@ -410,13 +416,17 @@ def _program_change(machines: tuple[Machine, Machine]) -> str:
 # --- layers and images -------------------------------------------------------------------------
 
 
-def _rows(before: Manifest, after: Manifest, pairs: list[LayerPair]) -> list[LayerRow]:
+def _rows(
+    before: Manifest, after: Manifest, program: Sequence[Descriptor], pairs: list[LayerPair]
+) -> list[LayerRow]:
+    steps = same_descriptors(program, [nest.layer for nest in after.nests]).values()
+    group = {layer: number for number, layers in enumerate(steps) for layer in layers}
     old = {layer.name: layer for layer in before.layers}
     rows = []
     if before.input.format != after.input.format:
         one, two = (str(frame.format.q) for frame in (before.input, after.input))
         rows.append(LayerRow("input", one, two, None, None, None, 0.0, 0.0))
-    for layer, pair in zip(after.layers, pairs, strict=True):
+    for index, (layer, pair) in enumerate(zip(after.layers, pairs, strict=True)):
         mine = old.get(layer.name)
         rows.append(
             LayerRow(
@@ -428,6 +438,7 @@ def _rows(before: Manifest, after: Manifest, pairs: list[LayerPair]) -> list[Lay
                 None if pair.like is None else pair.like.value,
                 pair.new.saturated,
                 pair.new.headroom,
+                group[index],
             )
         )
     return rows

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -314,3 +315,12 @@ def test_the_mlperf_dscnn_against_its_twin(tmp_path):
     torch.save(state, tmp_path / "damaged.pth")
     task = Task(tmp_path / "old", tmp_path / "damaged.pth", recipe, RegressSection(), recipe)
     assert judge(task).reasons[0].startswith("layer blocks.2.3 ")
+
+
+def test_time_steps_are_one_line_of_the_table(folder, tmp_path):
+    recipe = DIGITS / "gru.toml"
+    pack(read_recipe(recipe), tmp_path / "gru")
+    done = bramcast("regress", tmp_path / "gru", tmp_path / "gru", "--inputs", recipe)
+    names = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    assert "gru.h x 6" in names and "classifier" in names
+    assert not [name for name in names if re.fullmatch(r"gru.h_[3-6]", name)]
