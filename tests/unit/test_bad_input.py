@@ -107,7 +107,11 @@ def test_checkpoint_that_is_no_checkpoint(tmp_path):
 
 
 def test_unsupported_layer_is_refused_by_name_and_line(tmp_path):
-    recipe = custom(tmp_path, forward="self.extra(self.fc(x)) * 2", extra="nn.LayerNorm(4)")
+    recipe = custom(
+        tmp_path,
+        forward="self.extra(self.fc(x)) * 2",
+        extra="nn.LayerNorm(4, elementwise_affine=False)",
+    )
     refused(
         process("pack", recipe, "-o", tmp_path / "b"),
         "model.py:12",
