@@ -4,13 +4,15 @@ import json
 import math
 import struct
 import sys
+import textwrap
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
-from support import DIGITS, MODELS, cli
+from support import DIGITS, MODELS, ROOT, cli
 from torch import nn
 from torch.nn.utils import prune, weight_norm
 
@@ -327,3 +329,16 @@ def test_the_tables_fit_100_columns(capsys):
     _, out, _ = cli(capsys, "inspect", DIGITS / "mlp.toml")
     assert max(len(line.rstrip()) for line in out.splitlines()[:-1]) <= 100
     assert "1.weight" in out and "5,018 parameters" in out
+
+
+def test_the_pages_python_runs(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "inspect.md").read_text().split("## From Python")[1]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "build").mkdir()
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(page), {})
+    out = capsys.readouterr().out
+    assert "1.weight (48, 64) float32" in out and "0.weight" not in out
+    assert np.load("build/first.npy").shape == (4, 64)
+    state = torch.load("build/pruned.pth", weights_only=True)
+    assert (state["1.weight"] == 0).float().mean() >= 0.3
