@@ -15,7 +15,9 @@ module hdl_bench #(
     parameter int WEIGHTS_DEPTH = 1024,
     parameter int BIAS_DEPTH    = 64,
     parameter int TABLE_DEPTH   = 0,
-    parameter int SCRATCH_DEPTH = 1024
+    parameter int SCRATCH_DEPTH = 1024,
+    parameter int NARROW        = 0,
+    parameter int GATES         = 0
 );
 
   localparam int ELEMENTS = 1 << 20;
@@ -77,7 +79,9 @@ module hdl_bench #(
       .WEIGHTS_DEPTH(WEIGHTS_DEPTH),
       .BIAS_DEPTH(BIAS_DEPTH),
       .TABLE_DEPTH(TABLE_DEPTH),
-      .SCRATCH_DEPTH(SCRATCH_DEPTH)
+      .SCRATCH_DEPTH(SCRATCH_DEPTH),
+      .NARROW(NARROW),
+      .GATES(GATES)
   ) u_core (
       .clk(clk),
       .rst(rst),
