@@ -16,31 +16,33 @@ from bramcast.pack.graph import FloatArray, Graph, IntArray
 LARGEST = 30
 
 
-def input_exponents(graph: Graph, samples: NDArray[np.floating]) -> IntArray | None:
+def scalable(graph: Graph) -> bool:
+    """Whether every reader of the input has weights for each feature."""
+    readers = graph.consumers(graph.input)
+    linear = all(op.kind in ("dense", "depthwise") for op in readers)
+    return linear and can_absorb(graph, graph.input)
+
+
+def input_exponents(graph: Graph, samples: NDArray[np.floating]) -> IntArray:
     """Exponents that bring every feature of the samples up to the largest one: int64 [C].
 
     Features that share weights, as those of a recurrent network's time steps, share an exponent.
 
     Args:
+        graph: a scalable one, its input not yet split into planes.
         samples: calibration samples [N, *graph.input_shape].
-
-    Returns:
-        None where a reader of the input has no weights for each feature.
     """
     t = graph.input
-    readers = graph.consumers(t)
-    if not can_absorb(graph, t) or any(op.kind not in ("dense", "depthwise") for op in readers):
-        return None
     frames = np.abs(graph.framed(samples)).reshape(-1, t.channels, t.height * t.width)
     largest: FloatArray = frames.max(axis=(0, 2))
     pixels = t.height * t.width
     together: dict[tuple[bytes, int], set[int]] = {}
-    for op in readers:
+    for op in graph.consumers(t):
+        weight = op.weight.tobytes()
         for row, numbers in enumerate(op.view.reshape(len(op.view), -1)):
             mine = numbers[(numbers >= t.first) & (numbers < t.first + t.elements)]
             if mine.size:
-                key = (op.weight.tobytes(), row)
-                together.setdefault(key, set()).add(int(mine[0] - t.first) // pixels)
+                together.setdefault((weight, row), set()).add(int(mine[0] - t.first) // pixels)
     while True:
         before = largest.copy()
         for channels in together.values():
@@ -66,20 +68,21 @@ def scale_input(
     Raises:
         RecipeError: a reader of the input can't divide its weights, or another number of features.
     """
-    exponents = input_exponents(graph, samples)
     key = f"{place}: quantize.input_exponents"
-    if exponents is None:
+    if not scalable(graph):
         reader = graph.consumers(graph.input)[0]
         raise RecipeError(
             f"{key}: the input is read by layer {reader.name!r} ({reader.label}), and only Linear, "
             "convolutions with features as channels and scales have weights for each feature"
         )
-    if wanted != "auto":
-        if len(wanted) != len(exponents):
-            raise RecipeError(
-                f"{key}: {len(wanted)} numbers, the network has {len(exponents)} input features"
-            )
+    if wanted == "auto":
+        exponents = input_exponents(graph, samples)
+    elif len(wanted) == graph.input.channels:
         exponents = np.array(wanted, np.int64)
+    else:
+        raise RecipeError(
+            f"{key}: {len(wanted)} numbers, the network has {graph.input.channels} input features"
+        )
     if not exponents.any():
         return graph
     factors: dict[int, FloatArray] = {graph.input.index: np.ldexp(1.0, exponents)}

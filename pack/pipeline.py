@@ -36,7 +36,7 @@ from bramcast.pack.formats import (
 )
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
-from bramcast.pack.input_scales import input_exponents, scale_input
+from bramcast.pack.input_scales import scalable, scale_input
 from bramcast.pack.inputs import Inputs, read_inputs
 from bramcast.pack.layout import make_layout
 from bramcast.pack.lower import Program, link, lower
@@ -376,7 +376,7 @@ def _input_note(prepared: Prepared) -> Iterator[str]:
     if prepared.coarse:
         helps = (
             'set quantize.input_exponents = "auto", which scales each by a power of two'
-            if input_exponents(graph, prepared.inputs.calibration) is not None
+            if scalable(graph)
             else "scale them alike, by powers of two in front of the core and in the samples, and "
             "retrain or divide the first layer's weights"
         )
