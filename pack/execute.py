@@ -154,15 +154,19 @@ def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
 def real_sum(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
     """One operation before it is rounded and clamped."""
     weight = torch.from_numpy(op.weight).to(operands[0].dtype)
-    if op.kind == "product":
-        result = products(operands)
-    elif op.kind == "add":
-        result = weight[0] * operands[0] + weight[1] * operands[1]
-    else:
-        result = linear_part(op, operands[0], weight)
+    result = combined(op, operands, weight)
     if op.bias.size:
         result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
     return result
+
+
+def combined(op: Op, operands: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """One operation without bias and activation, of real numbers or of integers."""
+    if op.kind == "product":
+        return products(operands)
+    if op.kind == "add":
+        return weight[0] * operands[0] + weight[1] * operands[1]
+    return linear_part(op, operands[0], weight)
 
 
 def integer_compute(quantized: Mapping[str, QuantizedOp]) -> Compute:
@@ -180,12 +184,7 @@ def accumulated(op: Op, q: QuantizedOp, operands: list[torch.Tensor]) -> torch.T
     carrier = torch.float32 if q.bound + half < 1 << 24 else torch.float64
     weight = torch.from_numpy(q.weight).to(carrier)
     operands = [x.to(carrier) for x in operands]
-    if op.kind == "product":
-        acc = products(operands)
-    elif op.kind == "add":
-        acc = weight[0] * operands[0] + weight[1] * operands[1]
-    else:
-        acc = linear_part(op, operands[0], weight)
+    acc = combined(op, operands, weight)
     return acc + torch.from_numpy(q.bias).to(carrier)[:, None, None] if q.bias.any() else acc
 
 

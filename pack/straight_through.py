@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bramcast.pack.activations import Activation
-from bramcast.pack.execute import Compute, linear_part, looked_up, products
+from bramcast.pack.execute import Compute, combined, looked_up
 from bramcast.pack.graph import Op
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp
@@ -95,12 +95,7 @@ def through_compute(
                 scale = scale / 2.0 ** operand[op.name].frac
                 smooth = real.weight * scale[:, None, None, None]
                 weight = through(smooth.to(carrier), weight)
-        if op.kind == "product":
-            acc = products(operands)
-        elif op.kind == "add":
-            acc = weight[0] * operands[0] + weight[1] * operands[1]
-        else:
-            acc = linear_part(op, operands[0], weight)
+        acc = combined(op, operands, weight)
         clamped = _requantized(acc, bias, q)
         if q.table is None:
             return clamped
