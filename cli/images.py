@@ -10,7 +10,7 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, say, say_json, table
-from bramcast.pack.bundle import replace_file
+from bramcast.pack.bundle import replace_bytes
 from bramcast.pack.errors import InputError
 from bramcast.pack.image_check import check_bundle
 from bramcast.pack.image_formats import (
@@ -195,7 +195,7 @@ def _convert(
     made = [write_checked(bank, fmt, n) for bank in banks]
     paths = [_bank_path(output, k, fmt.suffix) for k in range(len(banks))] if cut else [output]
     for path, content in zip(paths, made, strict=True):
-        replace_file(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        replace_bytes(path, content)
     if json:
         say_json(
             {

@@ -8,7 +8,7 @@ import typer
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import progress, say, say_json
 from bramcast.cli.samples import read_samples
-from bramcast.pack.bundle import replace_file
+from bramcast.pack.bundle import replace_bytes
 from bramcast.pack.errors import InputError
 from bramcast.pack.recipe import RegressSection
 from bramcast.sim.cosim import simulate
@@ -58,7 +58,7 @@ def command(
             limits = RegressSection()
             compared = regress(against, bundle, samples, limits, allow_modified, report=report)
         page = report_html(bundle, samples, simulated, compared, allow_modified, report)
-    replace_file(output, lambda file: file.write(page.encode()))
+    replace_bytes(output, page.encode())
     if json:
         hdl_equal = None if simulated is None else simulated.equal
         verdict = None if compared is None else compared.verdict

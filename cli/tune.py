@@ -7,7 +7,7 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import percent, progress, say, say_json, table
-from bramcast.pack.bundle import replace_file
+from bramcast.pack.bundle import replace_bytes
 from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.recipe import read_recipe
 
@@ -50,7 +50,7 @@ def command(
         tuned = tune(prepare(read, report), Limit(loss, snr), report)
         widths = {layer.name: layer.bits for layer in tuned.layers if not layer.given}
         text = with_widths(read, widths, target)
-        replace_file(target, lambda file: file.write(text.encode()))
+        replace_bytes(target, text.encode())
         if bundle is not None:
             pack(read_recipe(target), bundle, report, lambda folder: output_order(load(folder)))
     scores = list(zip(tuned.reference, tuned.before, tuned.after, strict=True))

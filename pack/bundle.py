@@ -63,6 +63,11 @@ def replace_folder(
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def replace_bytes(target: Path, content: bytes) -> None:
+    """Write a file of known content as a whole or not at all; see ``replace_file``."""
+    replace_file(target, lambda file: file.write(content))
+
+
 def replace_file(target: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file as a whole or not at all.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.bundle import replace_file, replace_folder
+from bramcast.pack.bundle import replace_bytes, replace_folder
 from bramcast.pack.errors import CheckpointError, InputError
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import Recipe
@@ -135,7 +135,7 @@ def export(
         if output.is_dir():
             raise InputError(f"{output}: is a folder; give a file (only several .npy are a folder)")
         content = _content(format, read.path, blocks, parts, style, fmt)
-        replace_file(output, lambda file: file.write(content))
+        replace_bytes(output, content)
     return Exported(
         output,
         format,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bramcast.pack.bundle import replace_file
+from bramcast.pack.bundle import replace_bytes
 from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.inspect import Histogram, Inspection, TensorReport
 
@@ -52,7 +52,7 @@ def draw_histograms(inspection: Inspection, target: Path, log: bool = False) -> 
             title = inspection.path.name + (f", page {number} of {len(pages)}" * (len(pages) > 1))
             picture = _page(page, title, log, target.suffix[1:].lower())
             path = target.with_name(name)
-            replace_file(path, lambda file, picture=picture: file.write(picture))  # type: ignore[misc]
+            replace_bytes(path, picture)
             written.append(path)
     return written
 

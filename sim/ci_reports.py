@@ -5,7 +5,7 @@ from pathlib import Path
 
 from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
-from bramcast.pack.bundle import replace_file
+from bramcast.pack.bundle import replace_bytes, replace_file
 from bramcast.sim.candidates import Outcome
 
 
@@ -55,7 +55,7 @@ def write_markdown(path: Path, outcomes: Sequence[Outcome]) -> None:
         InputError: the file can't be written.
     """
     text = "\n".join(_markdown(outcomes)) + "\n"
-    replace_file(path, lambda file: file.write(text.encode()))
+    replace_bytes(path, text.encode())
 
 
 def _markdown(outcomes: Sequence[Outcome]) -> list[str]:
