@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.cli.output import complain, percent
-from bramcast.golden.frames import feature_factors
-from bramcast.golden.loops import affine
+from bramcast.golden.frames import feature_factors, in_stream_order
 from bramcast.pack.errors import InputError
 from bramcast.pack.inputs import Inputs, read_inputs
 from bramcast.pack.manifest import Frame, read_manifest
@@ -59,8 +58,7 @@ def scale_doubt(x: NDArray[np.floating], frame: Frame) -> str:
     ''
     """
     if frame.exponents:
-        order = affine(tuple(frame.dims), tuple(frame.strides))
-        x = x.reshape(len(x), -1)[:, order] * feature_factors(frame)
+        x = in_stream_order(x, frame) * feature_factors(frame)
     q = frame.format.q
     low, high = q.min * q.lsb, q.max * q.lsb
     outside = float(((x < low - q.lsb) | (x > high + q.lsb)).mean())

@@ -1,5 +1,7 @@
 """Arrays of samples to and from the beats of the streams."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,10 +35,7 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
             f"inputs have shape {list(samples.shape)}, expected "
             f"[samples, {', '.join(str(n) for n in frame.shape)}]"
         )
-    flat = samples.reshape(len(samples), -1)
-    order = affine(tuple(frame.dims), tuple(frame.strides))
-    if order.size != flat.shape[1] or not np.array_equal(order, np.arange(order.size)):
-        flat = flat[:, order]
+    flat = in_stream_order(samples, frame)
     q = frame.format.q
     if not np.issubdtype(flat.dtype, np.floating):
         if frame.planes != 1:
@@ -61,6 +60,15 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
     low = np.floor(rest * 2.0**frame.plane_shift + 0.5)
     low = np.clip(low, q.min, q.max).astype(np.int64)
     return np.stack([high, low], axis=2).reshape(len(flat), -1)
+
+
+def in_stream_order(samples: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    """Features [n, y * x * c] of samples [n, *frame.shape], c fastest."""
+    flat = samples.reshape(len(samples), -1)
+    order = affine(tuple(frame.dims), tuple(frame.strides))
+    if order.size != flat.shape[1] or not np.array_equal(order, np.arange(order.size)):
+        flat = flat[:, order]
+    return flat
 
 
 def feature_factors(frame: Frame) -> NDArray[np.float64]:

@@ -28,6 +28,10 @@ ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input mus
 Progress = Callable[[str, int, int], None]  # what, done, of
 
 
+def silent(what: str, done: int, of: int) -> None:
+    """The progress of what nobody watches."""
+
+
 def needs_planes(graph: Graph, inputs: Inputs, bits: int) -> bool:
     """Whether one plane of input alone costs the network's output too much."""
     samples = graph.framed(inputs.calibration[:256])

@@ -21,6 +21,7 @@ from bramcast.pack.calibrate import (
     layer_noise,
     needs_planes,
     real_results,
+    silent,
 )
 from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
@@ -66,10 +67,6 @@ from bramcast.pack.weave import weave
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
 NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
-
-
-def _silent(what: str, done: int, of: int) -> None:
-    pass
 
 
 @dataclass(slots=True)
@@ -130,7 +127,7 @@ class Prepared:
 @one_thread()
 def prepare(
     recipe: Recipe,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     source: Source | None = None,
     inputs: Inputs | None = None,
     trace: bool = False,
@@ -195,7 +192,7 @@ def prepare(
 def settle(
     prepared: Prepared,
     weight_bits: Mapping[str, int],
-    progress: Progress = _silent,
+    progress: Progress = silent,
     formats_only: bool = False,
 ) -> Refined:
     """Formats, and where the recipe has it so channel scales and biases.
@@ -220,7 +217,7 @@ def settle(
 def pack(
     recipe: Recipe,
     bundle: Path,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     verify: Callable[[Path], object] = lambda folder: None,
 ) -> Packed:
     """Pack a recipe into a bundle folder.

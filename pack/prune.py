@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from bramcast.pack import execute
-from bramcast.pack.bundle import replace_file
-from bramcast.pack.calibrate import Progress, right_classes
+from bramcast.pack.bundle import replace_bytes, replace_file
+from bramcast.pack.calibrate import Progress, right_classes, silent
 from bramcast.pack.checkpoint import (
     State,
     ambiguous,
@@ -103,10 +103,6 @@ class Pruning:
     recipe: Path | None = None
 
 
-def _silent(what: str, done: int, of: int) -> None:
-    pass
-
-
 def prune(
     path: Path,
     output: Path,
@@ -115,7 +111,7 @@ def prune(
     state: str | None = None,
     recipe: Recipe | None = None,
     shrink: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Pruning:
     """Write a state dict with the least weights set to zero; names and dtypes stay.
 
@@ -399,7 +395,7 @@ def _new_recipe(recipe: Recipe, output: Path, shrink: bool, notes: list[str]) ->
             f'checkpoint = "{output.name}"' + (" and shrink = true" if shrink else "")
         )
         return None
-    replace_file(target, lambda file: file.write(text.encode()))
+    replace_bytes(target, text.encode())
     return target
 
 

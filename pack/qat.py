@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from bramcast.pack import execute
-from bramcast.pack.bundle import replace_file
+from bramcast.pack.bundle import replace_bytes, replace_file
 from bramcast.pack.by_hand import is_wide, rules_of
-from bramcast.pack.calibrate import Progress
+from bramcast.pack.calibrate import Progress, silent
 from bramcast.pack.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.formats import Formats
 from bramcast.pack.graph import IntArray, Op
@@ -35,14 +35,10 @@ from bramcast.pack.traced import Source as Computation
 from bramcast.pack.traced import evaluate, leaves, source_of
 
 
-def _silent(what: str, done: int, of: int) -> None:
-    pass
-
-
 def load(
     recipe: Recipe | Path | str,
     weight_bits: Literal[2, 4, 8] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> "Wrapped":
     """``wrap`` for the network and the checkpoint that a recipe names."""
     recipe = _recipe(recipe)
@@ -56,7 +52,7 @@ def wrap(
     recipe: Recipe | Path | str,
     inputs: Inputs | None = None,
     weight_bits: Literal[2, 4, 8] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> "Wrapped":
     """Wrap a trained network so that it computes as the core does.
 
@@ -201,7 +197,7 @@ class Wrapped(nn.Module):
         state = self.module.state_dict()
         replace_file(recipe.file(recipe.model.checkpoint), lambda file: torch.save(state, file))
         text = recipe_text(recipe).encode()
-        replace_file(recipe.path, lambda file: file.write(text))
+        replace_bytes(recipe.path, text)
         return recipe
 
     def _saved_recipe(self, path: Path) -> Recipe:
@@ -241,7 +237,7 @@ class Wrapped(nn.Module):
         """What pack would make of the trained network must be what this module computes with."""
         with _evaluating(self.module):
             source = Source(self.module, self.recipe.model.python or "model")
-            prepared = prepare(recipe, _silent, source, self._prepared.inputs, trace=True)
+            prepared = prepare(recipe, silent, source, self._prepared.inputs, trace=True)
         formats = settle(prepared, prepared.rules.weight_bits, formats_only=True).formats
         graph = prepared.graph
         packed = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
