@@ -7,8 +7,10 @@ from bramcast.pack.words import (
     Words,
     from_axi,
     from_uint32,
+    join_banks,
     pack_bias,
     pack_lanes,
+    split_banks,
     to_axi,
     to_uint32,
     unpack_bias,
@@ -121,3 +123,22 @@ def test_words_check_their_shape():
         Words(4, np.array([[1], [16]], np.uint8))
     with pytest.raises(ValueError, match="don't fit a depth of 1"):
         Words(8, np.zeros((2, 1), np.uint8)).padded(1)
+
+
+def test_a_bit_of_a_bank_above_the_word_is_refused():
+    """Four bits of the last 8-bit bank lie above a word of 36 bits; each is seen, in any line."""
+    banks = split_banks(Words(36, np.zeros((3, 5), np.uint8)), 8)
+    for bit in range(4, 8):
+        stray = [*banks[:4], Words(8, np.array([[0], [1 << bit], [0]], np.uint8))]
+        with pytest.raises(ValueError, match="word 1 has more than 36 bits"):
+            join_banks(stray, 36)
+    joined = join_banks([*banks[:4], Words(8, np.array([[0], [8], [0]], np.uint8))], 36)
+    assert [joined.integer(i) for i in range(3)] == [0, 1 << 35, 0]
+
+
+def test_a_bank_that_the_word_does_not_reach_is_refused_unless_it_is_zero():
+    words = Words(8, np.array([[0x5A]], np.uint8))
+    empty = Words(8, np.zeros((1, 1), np.uint8))
+    assert join_banks([words, empty], 8) == words
+    with pytest.raises(ValueError, match="word 0 has more than 8 bits"):
+        join_banks([words, Words(8, np.array([[1]], np.uint8))], 8)
