@@ -5,12 +5,18 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import networks
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = Path(os.environ.get("BRAMCAST_MODELS", ROOT.parent / "shared" / "models"))
@@ -51,6 +57,35 @@ def write_recipe(folder: Path, name: str, extra: str = "", samples: int = 6, see
         f'inputs = "inputs.npz"\n{extra}'
     )
     return recipe
+
+
+def text_recipe(
+    folder: Path,
+    model: str,
+    x: NDArray[Any],
+    state: Mapping[str, NDArray[Any]],
+    extra: str = "",
+) -> Path:
+    """A recipe for a model's text, which defines ``Net``, with parameters and samples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.py").write_text(model)
+    weights = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in state.items()}
+    torch.save(weights, folder / "weights.pth")
+    np.savez(folder / "inputs.npz", x=x.astype(np.float32))
+    recipe = folder / "recipe.toml"
+    recipe.write_text(
+        '[model]\nname = "net"\npython = "model.py:Net"\ncheckpoint = "weights.pth"\n'
+        f'inputs = "inputs.npz"\n{extra}'
+    )
+    return recipe
+
+
+def golden_arrays(bundle: Path, x: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Golden's results on real samples, as integers and as real numbers."""
+    machine = load(bundle)
+    assert machine.manifest is not None
+    frames = frames_from_arrays(x.astype(np.float32), machine.manifest.input)
+    return arrays_from_beats(machine.run(frames).beats, machine)
 
 
 def model_recipe(folder: Path, name: str, checkpoint: str = "weights.pth", extra: str = "") -> Path:
