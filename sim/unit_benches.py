@@ -27,6 +27,7 @@ from bramcast.pack.descriptor import (
     encode,
     jumps_from_steps,
     split_program,
+    unrolled,
 )
 
 LIMIT = 20_000  # cycles that any wait may take
@@ -849,3 +850,69 @@ async def fetch_delivers_one_descriptor_ahead(dut):
                 assert get(dut, "nest_ready_o") == 1
                 await cycle()
                 assert got == expect(number + 1)
+
+
+@cocotb.test()
+async def fetch_begins_again_at_any_time(dut):
+    """A program with LOOPs: runs that end, and runs that a restart of any kind cuts off anywhere.
+
+    After a restart the descriptors come from the first one on, with all iterations and with bases
+    that have not moved, as if nothing had been before.
+    """
+    rng = seeded_random()
+    words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
+    program = unrolled(split_program(np.array(words, np.uint32)))
+    # Word 31 holds nothing.
+    expected = [[w & 0xFFFFFFFF for w in encode(d)[:-1]] for _, d in program]
+    assert len(expected) > len({i for i, _ in program}), "a program with LOOPs"
+    await start(dut, take_input_i=0, take_nest_i=0, restart_i=0, **NO_HOST)
+    got: list[int] = []
+
+    async def cycle(**inputs: int) -> None:
+        put(dut, **inputs)
+        await RisingEdge(dut.clk)
+        if get(dut, "we_o") and get(dut, "index_o") < DESCRIPTOR_WORDS - 1:
+            got.append(get(dut, "word_o"))
+        for name in inputs:
+            put(dut, **{name: 0})
+
+    async def deliver(number: int) -> None:
+        """Descriptor ``number`` comes; a LOOP's words may come before it."""
+        ready = "nest_ready_o" if number else "input_ready_o"
+        for _ in range(150):
+            if get(dut, ready):
+                break
+            assert get(dut, "error_o") == 0, f"descriptor {number}"
+            await cycle()
+        assert get(dut, ready) == 1, f"descriptor {number} does not come"
+        if number != 1:  # INPUT and the first nest come one after another
+            assert got[-len(expected[number]) :] == expected[number], f"descriptor {number}"
+
+    async def run() -> None:
+        await deliver(0)
+        await deliver(1)
+        assert got[: len(expected[0])] == expected[0]
+        assert got[-len(expected[1]) :] == expected[1]
+        await cycle(take_input_i=1)
+        for number in range(1, len(expected)):
+            await deliver(number) if number > 1 else None
+            for _ in range(rng.choice([0, 0, 3, 40])):
+                await cycle()
+            got.clear()
+            await cycle(take_nest_i=1)
+            await cycle()
+
+    for kind in ["none", *["rst", "restart_i", "host_read_i"] * 6]:
+        if kind != "none":
+            task = cocotb.start_soon(run())
+            for _ in range(rng.randrange(1, 60 * len(expected))):
+                await RisingEdge(dut.clk)
+                if task.done():
+                    break
+            task.cancel()
+            put(dut, take_input_i=0, take_nest_i=0, **{kind: 1})
+            await RisingEdge(dut.clk)
+            put(dut, **{kind: 0})
+            await RisingEdge(dut.clk)
+            got.clear()
+        await run()

@@ -2,11 +2,12 @@
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bramcast.pack.descriptor import Input, Nest, encode_program
+from bramcast.pack.descriptor import Descriptor, Input, Loop, Nest, encode_program
 from bramcast.pack.errors import ToolError
 from bramcast.sim.runner import build, lint, missing, run
 
@@ -58,6 +59,7 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("settings", "settings_hand_over_front_before_back", {"BIAS_BITS": 9, "TABLE_BITS": 2}),
     ("settings", "settings_hand_over_front_before_back", {"BIAS_BITS": 9, "TAIL_BITS": 9}),
     ("fetch", "fetch_delivers_one_descriptor_ahead", {"PROGRAM_DEPTH": 160}),
+    ("fetch", "fetch_begins_again_at_any_time", {"PROGRAM_DEPTH": 320, "GATES": 1}),
 ]
 
 
@@ -97,7 +99,13 @@ def _image(unit: str, parameters: dict[str, int | str], folder: Path) -> Path:
             )
             for last in (False, False, True)
         ]
-        words = encode_program([Input(rng.randint(1, 99), rng.randint(1, 99), 3), *nests])
+        program: list[Descriptor] = [Input(rng.randint(1, 99), rng.randint(1, 99), 3), *nests]
+        if parameters.get("GATES"):
+            moving = replace(nests[0], act_moves=True)
+            both = replace(nests[1], act_moves=True, result_moves=True)
+            loops = [Loop(n, size, rng.randint(-9, 9), 7) for n, size in ((3, 1), (2, 2), (1, 1))]
+            program[1:3] = [loops[0], moving, nests[1], loops[1], both, moving, loops[2], both]
+        words = encode_program(program)
         lines = [f"{int(word):08X}" for word in words]
         lines += ["00000000"] * (int(parameters["PROGRAM_DEPTH"]) - len(lines))
     path = folder / "image.mem"
