@@ -185,6 +185,110 @@ async def lite_answers_every_request_once(dut):
     assert answers == due
 
 
+QUIET = {
+    **dict.fromkeys(("s_axil_awvalid", "s_axil_wvalid", "s_axil_arvalid"), 0),
+    **dict.fromkeys(("s_axil_awaddr", "s_axil_wdata", "s_axil_wstrb", "s_axil_araddr"), 0),
+    **dict.fromkeys(("s_axil_awprot", "s_axil_arprot"), 0),
+    **dict.fromkeys(("s_axil_bready", "s_axil_rready"), 1),
+    **dict.fromkeys(("done_i", "rdata_i", "resp_i"), 0),
+}
+
+
+@cocotb.test()
+async def lite_reads_and_writes_take_turns(dut):
+    """Neither kind waits for more than one request of the other, however steadily that comes."""
+    rng = seeded_random()
+    await start(dut, **QUIET)
+    kinds: list[str] = []  # of the requests that have been answered
+    waits = False  # a request, since the cycle before at least
+
+    async def cycle(offer: str, answer: float) -> None:
+        """Offer writes (W), reads (R) or both; a request is answered by chance."""
+        nonlocal waits
+        write, read = int("W" in offer), int("R" in offer)
+        done = waits and rng.random() < answer
+        put(dut, s_axil_awvalid=write, s_axil_wvalid=write, s_axil_arvalid=read, done_i=int(done))
+        await RisingEdge(dut.clk)
+        if done:
+            kinds.append("W" if get(dut, "write_o") else "R")
+        waits = bool(get(dut, "valid_o")) and not done
+
+    await cycle("", 1.0)
+    for answer in (1.0, 0.2):
+        kinds.clear()
+        for _ in range(400):
+            await cycle("WR", answer)
+        assert len(kinds) > 30
+        assert all(a != b for a, b in itertools.pairwise(kinds)), "".join(kinds)
+        for _ in range(60):
+            await cycle("", 1.0)
+    # Both come in the same cycle, behind one of them alone.
+    for before, first in (("W", "R"), ("R", "W")):
+        for answer in (1.0, 0.2):
+            for offer in (before, "WR"):
+                kinds.clear()
+                await cycle(offer, answer)
+                for _ in range(60):
+                    await cycle("", answer)
+            assert kinds == [first, before], f"behind {before} alone came {kinds}"
+
+
+# What the registers' module sees of a core that is idle, and of a bus without a request.
+IDLE_CORE = {
+    **dict.fromkeys(("begun_i", "busy_i", "done_i", "ready_i", "program_error_i"), 0),
+    **dict.fromkeys(("frame_error_i", "cycles_i", "class_i", "host_data_i"), 0),
+    **dict.fromkeys(("valid_i", "write_i", "address_i", "wdata_i"), 0),
+    "whole_i": 1,
+}
+
+
+@cocotb.test()
+async def a_frame_that_ends_while_done_is_cleared_is_not_lost(dut):
+    """A frame ends in each cycle around the write that clears STATUS.DONE.
+
+    irq_o shows when the bit changes. A frame that ends before the write is cleared with the one
+    before it; one that ends in the cycle of the write, or later, leaves the bit set.
+    """
+    await start(dut, **IDLE_CORE)
+    await play(dut, [{}] * 4, [])
+
+    async def request(write: bool, register: str, data: int = 0, ends: int | None = None) -> int:
+        """A request; a frame ends ``ends`` cycles behind its first one. Returns what is read."""
+        put(dut, valid_i=1, write_i=int(write), address_i=offset(register), wdata_i=data)
+        for now in range(12):
+            put(dut, done_i=int(now == ends))
+            await RisingEdge(dut.clk)
+            if now < 10 and get(dut, "done_o"):
+                assert get(dut, "resp_o") == 0
+                answer = get(dut, "rdata_o")
+                put(dut, valid_i=0)
+            trace.append(int(get(dut, "irq_o")))
+        put(dut, done_i=0)
+        return int(answer)
+
+    done = mask("STATUS", "DONE")
+    frames = 0
+    trace: list[int] = []
+    await request(True, "INTERRUPT", mask("INTERRUPT", "DONE"))
+
+    async def around(ends: int | None) -> bool:
+        """DONE is set, then cleared while another frame ends; whether it is set behind that."""
+        nonlocal frames
+        await request(False, "FRAMES", ends=2)
+        assert await request(False, "STATUS") & done
+        trace.clear()
+        await request(True, "STATUS", done, ends)
+        frames += 1 + (ends is not None)
+        assert await request(False, "FRAMES") == frames
+        return bool(await request(False, "STATUS") & done)
+
+    assert not await around(None)
+    cleared = trace.index(0) - 2  # done_q falls behind the write, irq_o a cycle later
+    assert 0 < cleared < 6
+    for ends in range(8):
+        assert await around(ends) == (ends >= cleared), f"{ends} cycles, the write comes {cleared}"
+
+
 # ---------------------------------------------------------------- the whole core
 
 

@@ -38,6 +38,8 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ),
     ("lite", "lite_answers_every_request_once", {"ADDRESS_BITS": 16}),
     ("lite", "lite_answers_every_request_once", {"ADDRESS_BITS": 32}),
+    ("lite", "lite_reads_and_writes_take_turns", {"ADDRESS_BITS": 16}),
+    ("registers", "a_frame_that_ends_while_done_is_cleared_is_not_lost", {}),
 ]
 
 
