@@ -280,7 +280,10 @@ def layer_noise(
             noise[name] += float(((quantized[name].out.real(integers) - real[name]) ** 2).sum())
     least = 10.0 ** (-EQUAL_DB / 10)
     return {
+        # A result that is zero in both has no signal, and no noise either.
         name: round(10 * log10(max(power, 1e-300) / max(noise[name], power * least, 1e-300)), 2)
+        if noise[name]
+        else EQUAL_DB
         for name, power in signal.items()
     }
 
