@@ -1,0 +1,108 @@
+/* bramcast_driver.h: software's side of a bramcast core behind AXI4-Lite. C99, no malloc.
+ *
+ *   #include "bramcast_driver.h"
+ *   #include "bramcast_images.h"        (written by bramcast pack)
+ *
+ *   static const bramcast_network_t network = BRAMCAST_NETWORK;
+ *   bramcast_t core;
+ *   int status = bramcast_probe_mmio(&core, (volatile void *)0x40000000);
+ *   if (status == BRAMCAST_OK) status = bramcast_load(&core, &network);
+ *   if (status == BRAMCAST_OK) {
+ *     bramcast_start(&core);            (then send a frame on the stream)
+ *     status = bramcast_wait(&core, 1000000);
+ *     ... bramcast_class(&core), bramcast_cycles(&core)
+ *   }
+ *
+ * Functions that return int return BRAMCAST_OK or one of the codes below.
+ */
+#ifndef BRAMCAST_DRIVER_H
+#define BRAMCAST_DRIVER_H
+
+#include <stdint.h>
+
+#include "bramcast_registers.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  BRAMCAST_OK = 0,
+  BRAMCAST_NO_CORE,       /* register ID holds something else: address, clock, reset? */
+  BRAMCAST_OTHER_VERSION, /* another register map, or images of another format */
+  BRAMCAST_OTHER_SHAPE,   /* the network is packed for other parameters */
+  BRAMCAST_TOO_DEEP,      /* the network needs deeper memories */
+  BRAMCAST_BAD_CHECKSUM,  /* the memories hold something else than what was written */
+  BRAMCAST_BAD_PROGRAM,   /* the core met a descriptor that is none */
+  BRAMCAST_TIMEOUT        /* so many polls, and still not done */
+};
+
+/* A 32-bit access at a byte offset from the slave's base address. */
+typedef uint32_t (*bramcast_read_t)(void *context, uint32_t offset);
+typedef void (*bramcast_write_t)(void *context, uint32_t offset, uint32_t value);
+
+/* A core, as bramcast_probe finds it. Images: 0 program, 1 weights, 2 bias, 3 table. */
+typedef struct {
+  bramcast_read_t read;
+  bramcast_write_t write;
+  void *context;
+  uint32_t lanes, taps, rq, data_bits, weight_bits;
+  uint32_t narrow; /* 1: weights of 4 and 2 bits */
+  uint32_t gates;  /* 1: products of two tensors, and LOOP */
+  uint32_t depth[BRAMCAST_IMAGE_COUNT]; /* memory words */
+  uint32_t scratch_depth;
+  uint32_t window_bits;
+} bramcast_t;
+
+typedef struct {
+  const uint32_t *data; /* beats, least significant first: words * beats of them */
+  uint32_t words;       /* memory words */
+  uint32_t beats;       /* 32-bit beats of a word */
+  uint32_t crc32;
+} bramcast_image_t;
+
+/* What bramcast_images.h describes: BRAMCAST_NETWORK initializes it. */
+typedef struct {
+  uint32_t lanes, taps, rq, data_bits, weight_bits;
+  uint32_t narrow; /* 1: weights of 4 and 2 bits */
+  uint32_t gates;  /* 1: products of two tensors, and LOOP */
+  uint32_t scratch_depth;
+  bramcast_image_t image[BRAMCAST_IMAGE_COUNT];
+} bramcast_network_t;
+
+/* Find out what lies behind the two functions, or at a base address. */
+int bramcast_probe(bramcast_t *core, bramcast_read_t read, bramcast_write_t write, void *context);
+int bramcast_probe_mmio(bramcast_t *core, volatile void *base);
+
+/* Reset the core, write a network's images and verify them. */
+int bramcast_load(const bramcast_t *core, const bramcast_network_t *network);
+
+/* Do the memories hold this network? The core must be idle. */
+int bramcast_verify(const bramcast_t *core, const bramcast_network_t *network);
+
+/* One 32-bit beat of an image memory of the idle core. A word's beats are written in order. */
+uint32_t bramcast_read_beat(const bramcast_t *core, unsigned image, uint32_t word, uint32_t beat);
+void bramcast_write_beat(const bramcast_t *core, unsigned image, uint32_t word, uint32_t beat,
+                         uint32_t value);
+
+/* CRC-32 of an image's first words, made by the core. */
+int bramcast_checksum(const bramcast_t *core, unsigned image, uint32_t words, uint32_t *crc32);
+
+void bramcast_reset(const bramcast_t *core); /* a frame in work is lost, the images stay */
+void bramcast_start(const bramcast_t *core); /* take one frame */
+void bramcast_run(const bramcast_t *core);   /* take every frame, until bramcast_stop */
+void bramcast_stop(const bramcast_t *core);  /* take no further frame */
+int bramcast_wait(const bramcast_t *core, uint32_t polls); /* for a frame's last result */
+
+uint32_t bramcast_cycles(const bramcast_t *core); /* of the last completed frame */
+uint32_t bramcast_frames(const bramcast_t *core); /* completed since reset */
+uint32_t bramcast_class(const bramcast_t *core);  /* index of its largest result */
+uint32_t bramcast_errors(const bramcast_t *core); /* bits of ERRORS; clears them */
+
+const char *bramcast_message(int status);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
