@@ -3,17 +3,11 @@
 from math import prod
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bramcast.cli.output import complain, percent
-from bramcast.golden.frames import feature_factors, in_stream_order
+from bramcast.cli.output import complain
 from bramcast.pack.errors import InputError
 from bramcast.pack.inputs import Inputs, read_inputs
-from bramcast.pack.manifest import Frame, read_manifest
-
-MUCH = 0.01  # of the elements saturate: more than what the choice of a format gives up for outliers
-LITTLE = 1 / 16  # of the format's range is all that the samples reach
+from bramcast.pack.manifest import read_manifest
+from bramcast.sim.referee import scale_doubt
 
 
 def read_samples(path: Path, bundle: Path) -> Inputs:
@@ -43,29 +37,3 @@ def read_samples(path: Path, bundle: Path) -> Inputs:
     if doubt:
         complain(f"{inputs.path}: {doubt}: was it preprocessed as the samples of the packing?")
     return inputs
-
-
-def scale_doubt(x: NDArray[np.floating], frame: Frame) -> str:
-    """What is suspicious about the samples' scale in the network's input format; "" if nothing is.
-
-    >>> from bramcast.pack.manifest import Format
-    >>> frame = Frame([4], [1, 1, 4], [0, 0, 1], Format(8, 7, False))
-    >>> scale_doubt(np.array([[0.0, 8.0, 16.0, 1.0]]), frame)
-    '50.00 % of x is outside the input format UQ1.7 (0 to 1.992) and saturates'
-    >>> scale_doubt(np.array([[0.0, 0.01, 0.02, 0.015]]), frame)
-    'x reaches 0.02 only, the input format UQ1.7 1.992'
-    >>> scale_doubt(np.array([[0.0, 1.5, 1.992, 0.015]]), frame)
-    ''
-    """
-    if frame.exponents:
-        x = in_stream_order(x, frame) * feature_factors(frame)
-    q = frame.format.q
-    low, high = q.min * q.lsb, q.max * q.lsb
-    outside = float(((x < low - q.lsb) | (x > high + q.lsb)).mean())
-    if outside > MUCH:
-        reach = f"{low:.4g} to {high:.4g}"
-        return f"{percent(outside)} of x is outside the input format {q} ({reach}) and saturates"
-    peak = float(np.abs(x).max())
-    if 0 < peak < LITTLE * high:
-        return f"x reaches {peak:.4g} only, the input format {q} {high:.4g}"
-    return ""

@@ -8,6 +8,7 @@ UserError                 exit code 2: one line that names the place and the way
 +-- RangeError            numbers that no legal format can hold
 +-- ProgramError          a program that the validator refuses
 +-- ToolError             a simulator that is missing or fails
++-- RefereeError          samples or labels that can't judge a retrained network
 +-- DeviceError           a core on a bus that is absent, built otherwise, or reports an error
 """
 
@@ -42,6 +43,10 @@ class ProgramError(UserError):
 
 class ToolError(UserError):
     """A simulator or compiler is missing or has failed."""
+
+
+class RefereeError(UserError):
+    """Samples or labels don't fit the old bundle, so that they can't judge a new one."""
 
 
 class DeviceError(UserError):

@@ -242,7 +242,8 @@ class RegressSection:
 
     Attributes:
         max_accuracy_loss: points of accuracy against the old bundle.
-        max_class_loss: points that one class may lose.
+        max_doubt: points of accuracy that may be lost for all that the samples can tell.
+        max_class_loss: points that one class may lose; None: 5, unless chance explains them.
         min_agreement: percent of samples with the old bundle's class.
         max_error_growth: percent, of an autoencoder's mean squared error.
         max_saturation: percent of a layer's results at an end of their format.
@@ -251,6 +252,7 @@ class RegressSection:
     """
 
     max_accuracy_loss: float = Field(default=0.5, ge=0)
+    max_doubt: float = Field(default=2.0, ge=0)
     max_class_loss: float | None = Field(default=None, ge=0)
     min_agreement: float | None = Field(default=None, ge=0, le=100)
     max_error_growth: float = Field(default=5.0, ge=0)

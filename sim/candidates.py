@@ -30,6 +30,8 @@ Report = Callable[[str, int, int], None]
 # What is wrong with a retrained network itself, and no mistake in how it is called.
 REFUSED = (CheckpointError, RangeError, UnsupportedLayer, ProgramError)
 
+OLD_FORMATS = "packed with the old bundle's formats and depths"
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -77,8 +79,8 @@ class Outcome:
 def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
     """Pack the candidate if it is a checkpoint, and compare it.
 
-    A checkpoint is calibrated anew. If that gives other formats or depths, so that it is no
-    drop-in, it is packed once more with those of the old bundle, and that counts if it passes.
+    A checkpoint is first packed with the formats and depths of the old bundle, and that counts if
+    it is a drop-in. Else it is calibrated anew, and the better verdict counts, that one in a tie.
 
     Raises:
         UserError: whatever is wrong with the old bundle, the recipe, the inputs or the tools.
@@ -107,23 +109,35 @@ def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
     recipe = with_checkpoint(read_recipe(task.recipe), task.new)
     with _folder(task.keep) as folder:
         target = folder / task.new.stem
-        packed = _packed(recipe, target, report)
-        if isinstance(packed, str):
-            return Outcome(task.new, None, packed)
-        fresh = compared(target)
-        if fresh.verdict == "drop-in":
-            return Outcome(task.new, fresh)
         with tempfile.TemporaryDirectory(prefix=".bramcast-", dir=folder) as other:
-            kept = _with_old_formats(task.old, recipe, Path(other) / "bundle", report, compared)
-            if kept is None:
-                return Outcome(task.new, fresh)
-            replace_folder(target, lambda f: _copy(Path(other) / "bundle", f))
-    accuracy = "" if fresh.accuracy_new is None else f" ({100 * fresh.accuracy_new:.2f} %)"
+            like_old, fresh = Path(other) / "old", Path(other) / "fresh"
+            kept = _with_old_formats(task.old, recipe, like_old, report, compared)
+            if kept is not None and kept.verdict == "drop-in":
+                _keep(like_old, target)
+                return Outcome(task.new, replace(kept, reasons=[*kept.reasons, OLD_FORMATS]))
+            packed = _packed(recipe, fresh, report)
+            if isinstance(packed, str):
+                return Outcome(task.new, None, packed)
+            anew = compared(fresh)
+            if kept is not None and _rank(kept) < _rank(anew):
+                _keep(like_old, target)
+                return Outcome(task.new, replace(kept, reasons=[*kept.reasons, OLD_FORMATS]))
+            _keep(fresh, target)
+    if kept is None:
+        return Outcome(task.new, anew)
+    accuracy = "" if kept.accuracy_new is None else f" ({100 * kept.accuracy_new:.2f} %)"
     note = (
-        "packed with the old bundle's formats and depths: calibrated anew it would be "
-        f"{fresh.verdict}{accuracy}: {fresh.reasons[0]}"
+        f"calibrated anew: with the old bundle's formats and depths it is {kept.verdict}{accuracy}"
     )
-    return Outcome(task.new, replace(kept, reasons=[*kept.reasons, note]))
+    return Outcome(task.new, replace(anew, reasons=[*anew.reasons, note]))
+
+
+def _rank(regression: Regression) -> int:
+    return VERDICTS.index(regression.verdict)
+
+
+def _keep(bundle: Path, target: Path) -> None:
+    replace_folder(target, lambda folder: _copy(bundle, folder))
 
 
 def _with_old_formats(
@@ -133,15 +147,12 @@ def _with_old_formats(
     report: Report,
     compared: Callable[[Path], Regression],
 ) -> Regression | None:
-    """The comparison of a bundle with the old one's formats; None if it is no drop-in either."""
+    """The comparison of a bundle with the old one's formats; None if it can't have them."""
     try:
         packed = _packed(with_formats(recipe, read_manifest(old)), target, report)
     except UserError:  # formats that the new network can't have, or layers that it does not have
         return None
-    if isinstance(packed, str):
-        return None
-    result = compared(target)
-    return result if result.passed and result.verdict == "drop-in" else None
+    return None if isinstance(packed, str) else compared(target)
 
 
 @contextmanager
@@ -243,16 +254,18 @@ def judge_all(tasks: Sequence[Task], executor: Executor, report: Report) -> list
 
 
 def ranking(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Those that pass first, by accuracy (or small error), then by how little must change."""
+    """Those that pass first, then the undecided; by accuracy (or small error), then by changes."""
 
     def key(outcome: Outcome) -> tuple[float, ...]:
         result = outcome.regression
         if result is None:
-            return (2, 0, 0, 0)
+            return (3, 0, 0, 0)
         quality = result.accuracy_new
         if quality is None:
             quality = -result.error_new if result.error_new is not None else result.agreement
-        return (int(not result.passed), -quality, VERDICTS.index(result.verdict), -result.agreement)
+        rank = _rank(result)
+        failed = max(0, rank - VERDICTS.index("resynthesize"))
+        return (failed, -quality, rank, -result.agreement)
 
     return sorted(outcomes, key=key)
 

@@ -35,14 +35,17 @@ def _cases(outcome: Outcome) -> list[TestCase]:
         told = check.reason
         if told and where not in (told, ""):
             told = f"{where}; {told}"
-        cases.append(_case(check.name, outcome.new.name, told, f"{check.old} -> {check.new}"))
+        output, open_ = f"{check.old} -> {check.new}", bool(check.doubt and not told)
+        cases.append(_case(check.name, outcome.new.name, told or check.doubt, output, open_))
     return cases
 
 
-def _case(name: str, suite: str, reason: str, output: str = "") -> TestCase:
+def _case(
+    name: str, suite: str, reason: str, output: str = "", undecided: bool = False
+) -> TestCase:
     case = TestCase(name, classname=f"bramcast.{suite}")
     if reason:
-        case.result = [Failure(reason)]
+        case.result = [Failure(reason, "undecided") if undecided else Failure(reason)]
     if output:
         case.system_out = output
     return case

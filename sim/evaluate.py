@@ -27,11 +27,17 @@ class Outputs:
         accuracy: 0..1; None without labels.
         error: mean squared difference between output and input of a network that reproduces its
             input (an autoencoder); None for others.
+        real: float64 [N, outputs].
+        right: bool [N], which samples get the class of their label; None without accuracy.
+        errors: float64 [N], each sample's part of ``error``.
     """
 
     classes: NDArray[np.int64]
     accuracy: float | None
     error: float | None
+    real: NDArray[np.float64]
+    right: NDArray[np.bool_] | None = None
+    errors: NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True)
@@ -112,12 +118,16 @@ def outputs(machine: Machine, inputs: Inputs, progress: Callable[[int], None]) -
     beats = machine.run(frames, progress=progress).beats
     _, real = arrays_from_beats(beats, machine)
     signed = machine.manifest.output.format.signed
-    right = labelled_accuracy(real, inputs.y, signed)
-    error = None
+    accuracy, classes = labelled_accuracy(real, inputs.y, signed), classes_of(real, signed)
+    flat = real.reshape(len(real), -1).astype(np.float64)
+    right = errors = error = None
+    if accuracy is not None:
+        right = classes == inputs.y
     if inputs.y is None and real[0].size == inputs.x[0].size:
-        flat = inputs.x.reshape(len(inputs.x), -1).astype(np.float64)
-        error = mean_squared_error(real.reshape(flat.shape), flat)
-    return Outputs(classes_of(real, signed), right, error)
+        wanted = inputs.x.reshape(flat.shape).astype(np.float64)
+        error = mean_squared_error(flat, wanted)
+        errors = np.square(flat - wanted).mean(axis=1)
+    return Outputs(classes, accuracy, error, flat, right, errors)
 
 
 def layer_pairs(old: Machine, new: Machine, inputs: Inputs) -> list[LayerPair]:

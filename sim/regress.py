@@ -3,6 +3,7 @@
 drop-in        same program, depths, input and output formats: swap the images
 repack         fits the synthesized core, but the program or an input or output format changed
 resynthesize   does not fit the synthesized core
+undecided      the samples can't tell whether a limit is kept
 worse          a limit of the recipe's [regress] is broken
 """
 
@@ -10,8 +11,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
@@ -24,46 +23,13 @@ from bramcast.pack.manifest import IMAGES, Manifest
 from bramcast.pack.recipe import RegressSection
 from bramcast.pack.steps import same_descriptors
 from bramcast.pack.words import to_uint32
-from bramcast.sim.evaluate import LayerPair, Outputs, layer_pairs, outputs, suspect
+from bramcast.sim.evaluate import LayerPair, layer_pairs, outputs, suspect
+from bramcast.sim.quality import Check, ClassScore, percent, quality
+from bramcast.sim.referee import check_referee
 
 Report = Callable[[str, int, int], None]
-VERDICTS = ("drop-in", "repack", "resynthesize", "worse")  # from best to worst
+VERDICTS = ("drop-in", "repack", "resynthesize", "undecided", "worse")  # from best to worst
 LIKE = 0.9  # a layer that falls below this where the one before does not is named
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the table: a figure of both bundles, and its limit where there is one.
-
-    ``reason`` says what is wrong; empty if nothing is.
-    """
-
-    name: str
-    old: str
-    new: str
-    limit: str = ""
-    reason: str = ""
-
-    @property
-    def state(self) -> str:
-        if self.reason:
-            return "BROKEN"
-        return "ok" if self.limit else ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScore:
-    """Accuracy in one class, 0..1."""
-
-    label: int
-    samples: int
-    old: float
-    new: float
-
-    @property
-    def lost(self) -> float:
-        """Points."""
-        return 100 * (self.old - self.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +72,7 @@ class Regression:
     """The verdict with its reasons.
 
     Accuracies are None without labels, errors (mean squares) where the network does not reproduce
-    its input.
+    its input. ``interval``, ``p_value``, ``samples_needed``: as in ``Quality``.
     """
 
     verdict: str
@@ -120,10 +86,13 @@ class Regression:
     error_old: float | None
     error_new: float | None
     agreement: float
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    samples_needed: int | None = None
 
     @property
     def passed(self) -> bool:
-        return self.verdict != "worse"
+        return self.verdict not in ("undecided", "worse")
 
     @property
     def copy(self) -> list[str]:
@@ -153,42 +122,46 @@ def regress(
 
     Raises:
         UserError: a bundle that can't be read, samples that don't fit.
+        RefereeError: samples or labels by which nothing can be judged.
     """
     machines = load(old, allow_modified), load(new, allow_modified)
     was, now = (
         outputs(machine, inputs, _counting(report, name, len(inputs.x)))
         for name, machine in zip(("old", "new"), machines, strict=True)
     )
-    pairs = layer_pairs(*machines, inputs)
     before, after = (_manifest(m) for m in machines)
+    check_referee(before, inputs, was)
+    pairs = layer_pairs(*machines, inputs)
     program = split_program(to_uint32(load_images(new, after, True)["program"]))
     fit, reasons = _fit(before, after, machines)
-    classes = _classes(inputs, was, now)
-    agreement = float((was.classes == now.classes).mean())
-    checks = [
-        *_quality(limits, before, after, was, now, agreement),
-        *_class_checks(limits, classes),
-        *_noise_checks(limits, before, after, pairs),
-        _fit_check(limits, fit, reasons),
-    ]
+    found = quality(limits, (before, after), inputs, was, now, pairs)
+    checks = [*found.checks, _fit_check(limits, fit, reasons)]
     if simulate is not None:
         wrong = simulate(new)
         checks.append(Check("HDL against golden", "", wrong or "equal", "equal", wrong))
     broken = [check.reason for check in checks if check.reason]
+    doubts = [check.doubt for check in checks if check.doubt]
+    also = reasons if fit != "drop-in" else []
+    verdict = fit
     if broken:
-        reasons = [*_where(pairs, before, after), *broken, *(reasons if fit != "drop-in" else [])]
+        verdict, reasons = "worse", [*_where(pairs, before, after), *broken, *doubts, *also]
+    elif doubts:
+        verdict, reasons = "undecided", [*doubts, *also]
     return Regression(
-        verdict="worse" if broken else fit,
+        verdict=verdict,
         reasons=list(dict.fromkeys(reasons)),
         checks=checks,
-        classes=classes,
+        classes=found.classes,
         layers=_rows(before, after, program, pairs),
         images=_image_changes(old, new, before, after),
         accuracy_old=was.accuracy,
         accuracy_new=now.accuracy,
         error_old=was.error,
         error_new=now.error,
-        agreement=agreement,
+        agreement=float((was.classes == now.classes).mean()),
+        interval=found.interval,
+        p_value=found.p_value,
+        samples_needed=found.needed,
     )
 
 
@@ -199,126 +172,6 @@ def _manifest(machine: Machine) -> Manifest:
 
 def _counting(report: Report, name: str, of: int) -> Callable[[int], None]:
     return lambda done: report(name, done, of)
-
-
-# --- quality -----------------------------------------------------------------------------------
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"
-
-
-def _decibels(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} dB"
-
-
-def _quality(
-    limits: RegressSection,
-    before: Manifest,
-    after: Manifest,
-    old: Outputs,
-    new: Outputs,
-    agreement: float,
-) -> list[Check]:
-    checks = []
-    if old.accuracy is not None and new.accuracy is not None:
-        lost, limit = 100 * (old.accuracy - new.accuracy), limits.max_accuracy_loss
-        reason = (
-            f"accuracy fell by {lost:.2f} points, from {_percent(old.accuracy)} to "
-            f"{_percent(new.accuracy)} (limit {limit:g})"
-        )
-        checks.append(
-            Check(
-                "accuracy", _percent(old.accuracy), _percent(new.accuracy), f"-{limit:g} points",
-                reason if lost > limit + 1e-9 else "",
-            )
-        )  # fmt: skip
-        pair = before.float_accuracy, after.float_accuracy
-        checks.append(Check("float accuracy when packed", *(_percent(a) for a in pair)))
-    if old.error is not None and new.error is not None:
-        grown = 100 * (new.error / old.error - 1) if old.error else 0.0
-        limit = limits.max_error_growth
-        reason = (
-            f"the mean squared error between output and input grew by {grown:.1f} %, from "
-            f"{old.error:.6g} to {new.error:.6g} (limit {limit:g})"
-        )
-        checks.append(
-            Check(
-                "mean squared error", f"{old.error:.6g}", f"{new.error:.6g}", f"+{limit:g} %",
-                reason if grown > limit + 1e-9 else "",
-            )
-        )  # fmt: skip
-    least = limits.min_agreement
-    low = least is not None and 100 * agreement < least - 1e-9
-    reason = f"only {_percent(agreement)} of the samples keep their class (limit {least} %)"
-    limit_text = "" if least is None else f"{least:g} %"
-    if old.error is None:
-        checks.append(
-            Check("same class as old", "", _percent(agreement), limit_text, reason if low else "")
-        )
-    return checks
-
-
-def _classes(inputs: Inputs, old: Outputs, new: Outputs) -> list[ClassScore]:
-    """Every class that has samples; empty without labels."""
-    if inputs.y is None or old.accuracy is None or new.accuracy is None:
-        return []
-    scores = []
-    for label in np.unique(inputs.y):
-        mine = inputs.y == label
-        right = [float((r.classes[mine] == label).mean()) for r in (old, new)]
-        scores.append(ClassScore(int(label), int(mine.sum()), *right))
-    return scores
-
-
-def _class_checks(limits: RegressSection, classes: list[ClassScore]) -> list[Check]:
-    limit = limits.max_class_loss
-    checks = []
-    for score in sorted(classes, key=lambda s: -s.lost):
-        if score.lost <= 0:
-            continue
-        name = f"class {score.label} ({score.samples} samples)"
-        broken = limit is not None and score.lost > limit + 1e-9
-        checks.append(
-            Check(
-                name, _percent(score.old), _percent(score.new),
-                "" if limit is None else f"-{limit:g} points",
-                f"{name} lost {score.lost:.2f} points (limit {limit:g})" if broken else "",
-            )
-        )  # fmt: skip
-    return checks
-
-
-def _noise_checks(
-    limits: RegressSection, before: Manifest, after: Manifest, pairs: list[LayerPair]
-) -> list[Check]:
-    checks = []
-    old, new = before.layers[-1].snr, after.layers[-1].snr
-    if old is not None or new is not None or limits.min_snr is not None:
-        least = limits.min_snr
-        low = least is not None and (new is None or new < least)
-        checks.append(
-            Check(
-                "output against float", _decibels(old), _decibels(new),
-                "" if least is None else f"{least:g} dB",
-                f"the output's signal to noise is {_decibels(new)} (limit {least:g})"
-                if low else "",
-            )
-        )  # fmt: skip
-    worst = max(pairs, key=lambda pair: pair.new.saturated)
-    limit = limits.max_saturation
-    share = worst.new.saturated
-    before_share = max((p.old.saturated for p in pairs if p.old is not None), default=None)
-    broken = limit is not None and 100 * share > limit + 1e-9
-    checks.append(
-        Check(
-            "most saturated layer", _percent(before_share), f"{_percent(share)} ({worst.name})",
-            "" if limit is None else f"{limit:g} %",
-            f"layer {worst.name}: {_percent(share)} of its results saturate (limit {limit:g})"
-            if broken else "",
-        )
-    )  # fmt: skip
-    return checks
 
 
 def _fit_check(limits: RegressSection, fit: str, reasons: list[str]) -> Check:
@@ -339,8 +192,8 @@ def _where(pairs: list[LayerPair], before: Manifest, after: Manifest) -> list[st
         return []
     source = next(layer.source for layer in after.layers if layer.name == pair.name)
     return [
-        f"layer {pair.name} ({source}) changes most: its results are {_percent(pair.like.value)} "
-        f"like the old ones, those before it {_percent(previous)}"
+        f"layer {pair.name} ({source}) changes most: its results are {percent(pair.like.value)} "
+        f"like the old ones, those before it {percent(previous)}"
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support import DIGITS, MODELS, bramcast, model_recipe, need
 
+from bramcast.pack.errors import RefereeError
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import read_manifest
 from bramcast.pack.pipeline import pack
@@ -26,6 +27,7 @@ from bramcast.sim.candidates import (
     with_formats,
 )
 from bramcast.sim.evaluate import LayerPair, Likeness, Range, suspect
+from bramcast.sim.quality import ClassScore, class_checks
 from bramcast.sim.regress import regress
 
 RECIPE = DIGITS / "dscnn.toml"
@@ -120,19 +122,149 @@ def test_damage_is_named_by_its_layer_first(old, damaged, folder):
 
 
 @pytest.mark.parametrize(
-    ("limit", "word"),
+    ("limit", "word", "verdict"),
     [
-        ({"max_accuracy_loss": 0.0}, "accuracy fell"),
-        ({"max_class_loss": 1.0}, "class 5"),
-        ({"min_agreement": 99.0}, "keep their class"),
-        ({"min_snr": 60.0}, "signal to noise"),
+        ({"max_accuracy_loss": 0.0}, "accuracy fell", "undecided"),
+        ({"max_doubt": 0.6}, "can't decide", "undecided"),
+        ({"max_class_loss": 1.0}, "class 5", "undecided"),
+        ({"min_agreement": 99.0}, "keep their class", "undecided"),
+        ({"min_agreement": 99.9}, "keep their class", "worse"),
+        ({"min_snr": 60.0}, "signal to noise", "worse"),
     ],
 )
-def test_each_limit_breaks(old, twin, inputs, limit, word):
+def test_each_limit_breaks(old, twin, inputs, limit, word, verdict):
     assert regress(old, twin, inputs, RegressSection()).passed
     result = regress(old, twin, inputs, RegressSection(**limit))
-    assert result.verdict == "worse"
+    assert result.verdict == verdict and not result.passed
     assert any(word in reason for reason in result.reasons)
+
+
+def only(inputs, chosen):
+    """Some of the samples."""
+    return dataclasses.replace(inputs, x=inputs.x[chosen], y=inputs.y[chosen])
+
+
+def test_one_sample_is_undecided_and_says_how_many_are_needed(old, twin, inputs):
+    result = regress(old, twin, only(inputs, [0]), RegressSection())
+    assert result.verdict == "undecided"
+    # Nothing differs: the interval ends at z * z / (n + z * z), below 2 % from 189 on.
+    assert result.samples_needed == 189
+    assert "about 189 samples" in result.reasons[0]
+    assert result.p_value == 1
+
+
+def test_the_verdict_knows_its_interval(old, twin, inputs, folder):
+    result = regress(old, twin, inputs, RegressSection())
+    was, now = (classes_of(b, folder) == inputs.y for b in (old, twin))
+    lost, won = (was & ~now).sum(), (~was & now).sum()
+    low, high = result.interval
+    assert low < 100 * (lost - won) / len(was) < high < 2
+    done = bramcast("regress", old, twin, "--inputs", RECIPE, "--json")
+    found = json.loads(done.stdout)
+    assert found["verdict"] == "drop-in" and found["interval"] == [low, high]
+    assert found["samples_needed"] is None and found["p_value"] == result.p_value
+
+
+@pytest.fixture(scope="module")
+def random_network(folder):
+    """A bundle with random weights, whose manifest knows its accuracy."""
+    torch.manual_seed(3)
+    recipe = read_recipe(RECIPE)
+    state = torch.load(DIGITS / "dscnn.pth", weights_only=True)
+    for name, tensor in state.items():
+        if name.endswith("weight") and tensor.dim() > 1:
+            tensor.normal_(std=0.3)
+    torch.save(state, folder / "random.pth")
+    model = dataclasses.replace(recipe.model, checkpoint=str(folder / "random.pth"))
+    pack(dataclasses.replace(recipe, model=model), folder / "random")
+    return folder / "random"
+
+
+def test_labels_that_the_old_bundle_does_not_meet_give_no_verdict(old, random_network, inputs):
+    shifted = dataclasses.replace(inputs, y=(inputs.y + 1) % 10)
+    with pytest.raises(RefereeError, match=r"no verdict: .* its manifest says 97.83 %"):
+        regress(old, random_network, shifted, RegressSection())
+    mixed = np.random.default_rng(0).permutation(inputs.y)
+    with pytest.raises(RefereeError, match="no verdict"):
+        regress(old, random_network, dataclasses.replace(inputs, y=mixed), RegressSection())
+
+
+def test_an_old_bundle_that_guesses_is_no_referee(random_network, twin, inputs):
+    with pytest.raises(RefereeError, match="guessing as often"):
+        regress(random_network, twin, inputs, RegressSection())
+
+
+def test_random_weights_are_worse_with_and_without_labels(old, random_network, inputs):
+    assert regress(old, random_network, inputs, RegressSection()).verdict == "worse"
+    bare = dataclasses.replace(inputs, y=None)
+    result = regress(old, random_network, bare, RegressSection())
+    assert result.verdict == "worse" and "another function" in " ".join(result.reasons)
+
+
+def test_without_labels_a_twin_keeps_its_classes(old, twin, inputs):
+    bare = dataclasses.replace(inputs, y=None)
+    assert regress(old, twin, bare, RegressSection()).verdict == "drop-in"
+    one = dataclasses.replace(inputs, x=inputs.x[:1], y=None)
+    assert regress(old, twin, one, RegressSection()).verdict == "undecided"
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_samples_with_another_sign_give_no_verdict(old, twin, inputs, labels):
+    other = dataclasses.replace(inputs, x=-inputs.x, y=inputs.y if labels else None)
+    with pytest.raises(RefereeError, match="no verdict"):
+        regress(old, twin, other, RegressSection())
+
+
+def test_no_verdict_is_exit_code_2_and_one_line(old, twin, inputs, folder):
+    np.savez(folder / "shifted.npz", x=inputs.x, y=(inputs.y + 1) % 10)
+    done = bramcast("regress", old, twin, "--inputs", folder / "shifted.npz")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "shifted.npz: no verdict" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def scored(classes):
+    """Limits' lines for classes of (samples, only old right, only new right)."""
+    scores = [
+        ClassScore(i, n, 1 - won / n, 1 - lost / n, lost, won)
+        for i, (n, lost, won) in enumerate(classes)
+    ]
+    return {
+        check.name.split(" (")[0]: check.state for check in class_checks(RegressSection(), scores)
+    }
+
+
+def test_a_class_of_three_that_is_gone_is_named():
+    harmless = [(66, 1, 1)] * 9
+    assert scored([*harmless, (3, 3, 0)])["class 9"] in ("open", "BROKEN")
+    assert scored([*harmless, (3, 1, 0)])["class 9"] == ""
+    assert scored([*harmless, (60, 40, 0)])["class 9"] == "BROKEN"
+    assert scored([*harmless, (60, 3, 1)])["class 9"] == "ok"
+
+
+@pytest.mark.parametrize("classes", [10, 35])
+def test_many_classes_break_no_limit_by_chance(classes):
+    rng = np.random.default_rng(5)
+    broken = open_ = 0
+    for _ in range(400):
+        # A harmless retraining: 2 % lost, 2 % won; 60 samples each.
+        draws = rng.multinomial(60, [0.02, 0.02, 0.96], size=classes)
+        states = scored([(60, int(b), int(c)) for b, c, _ in draws]).values()
+        broken += "BROKEN" in states
+        open_ += "open" in states
+    assert broken / 400 < 0.05 and open_ / 400 < 0.1
+
+
+def test_reports_know_what_is_undecided(old, twin, inputs, folder):
+    np.savez(folder / "few.npz", x=inputs.x[:20], y=inputs.y[:20])
+    report, page = folder / "few.xml", folder / "few.md"
+    done = bramcast(
+        "regress", old, twin, "--inputs", folder / "few.npz", "--junit", report, "--markdown", page
+    )
+    assert done.returncode == 1 and "\nundecided: 20 samples can't decide" in done.stdout
+    failures = list(ET.parse(report).getroot().iter("failure"))
+    assert failures and {failure.get("type") for failure in failures} == {"undecided"}
+    assert ": undecided" in page.read_text() and "| open |" in page.read_text()
+    assert "Copy:" not in page.read_text()
 
 
 @pytest.fixture
@@ -156,7 +288,7 @@ def test_the_old_formats_make_a_drop_in(old, louder, inputs, folder):
     keep = folder / "old_formats"
     outcome = judge(Task(old, louder, RECIPE, RegressSection(), RECIPE, keep))
     assert outcome.verdict == "drop-in"
-    assert "calibrated anew it would be repack" in outcome.reasons[-1]
+    assert outcome.reasons[-1] == "packed with the old bundle's formats and depths"
     # What is kept is what was judged: the old program, byte for byte, and golden's accuracy.
     assert (keep / "louder" / "program.mem").read_bytes() == (old / "program.mem").read_bytes()
     assert sorted(p.name for p in keep.iterdir()) == ["louder"]
@@ -180,8 +312,8 @@ def test_formats_of_a_bundle_as_a_recipe(old):
 
 
 def test_saturation_has_a_limit(old, twin, inputs, folder):
-    bright = dataclasses.replace(inputs, x=inputs.x * 16)
-    limits = RegressSection(max_accuracy_loss=100, max_saturation=1.0)
+    bright = dataclasses.replace(inputs, x=inputs.x * 1.5)
+    limits = RegressSection(max_accuracy_loss=100, max_saturation=0.1)
     assert regress(old, twin, inputs, limits).passed
     result = regress(old, twin, bright, limits)
     assert any("saturate" in reason for reason in result.reasons)
@@ -271,9 +403,11 @@ def test_the_command_ranks(old, twin):
 
 def test_who_is_refused_comes_last(old, twin, inputs):
     good = Outcome(twin, regress(old, twin, inputs, RegressSection()))
-    broken = Outcome(old, regress(old, twin, inputs, RegressSection(max_accuracy_loss=0)))
+    broken = Outcome(old, regress(old, twin, inputs, RegressSection(min_snr=60)))
+    open_ = Outcome(old, regress(old, twin, only(inputs, slice(20)), RegressSection()))
+    assert (broken.verdict, open_.verdict) == ("worse", "undecided")
     refused = Outcome(old, None, "layer x is NaN")
-    assert ranking([refused, broken, good]) == [good, broken, refused]
+    assert ranking([refused, broken, open_, good]) == [good, open_, broken, refused]
 
 
 def test_saturation_and_headroom_by_hand():
