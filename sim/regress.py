@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
-from bramcast.pack.descriptor import Descriptor, Nest, split_program
+from bramcast.pack.descriptor import Descriptor, Loop, Nest, split_program
 from bramcast.pack.image_binary import BIN_NAME
 from bramcast.pack.image_c import HEADER_NAME
 from bramcast.pack.images import load_images
@@ -133,7 +133,7 @@ def regress(
     check_referee(before, inputs, was)
     pairs = layer_pairs(*machines, inputs)
     program = split_program(to_uint32(load_images(new, after, True)["program"]))
-    fit, reasons = _fit(before, after, machines)
+    fit, reasons = fits(before, after, machines, program)
     found = quality(limits, (before, after), inputs, was, now, pairs)
     checks = [*found.checks, _fit_check(limits, fit, reasons)]
     if simulate is not None:
@@ -203,8 +203,20 @@ DEPTHS = ("program_depth", "weights_depth", "bias_depth", "table_depth", "scratc
 _HARDWARE = ("lanes", "taps", "data_bits", "weight_bits", "rq")
 
 
-def _fit(
-    before: Manifest, after: Manifest, machines: tuple[Machine, Machine]
+def _parts_needed(program: Sequence[Descriptor]) -> dict[str, bool]:
+    """Optional parts of the core that a program uses, whatever its recipe has asked for."""
+    nests = [descriptor for descriptor in program if isinstance(descriptor, Nest)]
+    return {
+        "narrow": any(nest.narrow for nest in nests),
+        "gates": any(nest.product for nest in nests) or any(isinstance(d, Loop) for d in program),
+    }
+
+
+def fits(
+    before: Manifest,
+    after: Manifest,
+    machines: tuple[Machine, Machine],
+    program: Sequence[Descriptor],
 ) -> tuple[str, list[str]]:
     """drop-in, repack or resynthesize, and why."""
     other = [
@@ -214,8 +226,8 @@ def _fit(
     ]
     other += [
         f"core.{name} is needed and the core is built without it"
-        for name in ("narrow", "gates")
-        if getattr(after.core, name) and not getattr(before.core, name)
+        for name, needed in _parts_needed(program).items()
+        if needed and not getattr(before.core, name)
     ]
     needed = _needed(after)
     small = [
@@ -226,7 +238,8 @@ def _fit(
     if other or small:
         return "resynthesize", other + small
     reasons = []
-    if before.core != after.core:
+    # The scratchpad has no image, and what a core can do more changes none.
+    if [before.core.depth(image) for image in IMAGES] != [after.core.depth(i) for i in IMAGES]:
         reasons.append(
             "images are packed for other depths: set the old ones in the recipe's [core]"
         )

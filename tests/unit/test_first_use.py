@@ -78,7 +78,10 @@ def model_recipe(folder, name):
         ("[core]\nlane = 16", "core.lane: unknown key; did you mean 'lanes'?"),
         ("[cores]\nlanes = 16", "cores: unknown key; did you mean 'core'?"),
         ('[quantize.layers."a"]\nweigth_bits = 4', "did you mean 'weight_bits'?"),
-        ("[regress]\nzzz = 1", "unknown key; known are max_accuracy_loss, max_class_loss"),
+        (
+            "[regress]\nzzz = 1",
+            "unknown key; known are max_accuracy_loss, max_doubt, max_class_loss",
+        ),
         ("[core]\nlanes = sixteen", "not TOML"),
     ],
 )

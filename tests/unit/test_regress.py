@@ -11,12 +11,16 @@ import pytest
 import torch
 from support import DIGITS, MODELS, bramcast, model_recipe, need
 
+from bramcast.golden.load import load
+from bramcast.pack.descriptor import split_program
 from bramcast.pack.errors import RefereeError
+from bramcast.pack.images import load_images
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.manifest import read_manifest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import RegressSection, read_recipe
+from bramcast.pack.words import to_uint32
 from bramcast.sim.candidates import (
     Outcome,
     Task,
@@ -28,7 +32,7 @@ from bramcast.sim.candidates import (
 )
 from bramcast.sim.evaluate import LayerPair, Likeness, Range, suspect
 from bramcast.sim.quality import ClassScore, class_checks
-from bramcast.sim.regress import regress
+from bramcast.sim.regress import fits, regress
 
 RECIPE = DIGITS / "dscnn.toml"
 DAMAGED_LAYER = "features.12"
@@ -328,6 +332,33 @@ def test_another_core_needs_synthesis(old, inputs, folder):
     assert result.reasons[0] == "lanes 16 -> 8"
     strict = regress(old, folder / "lanes8", inputs, RegressSection(accept="repack"))
     assert strict.verdict == "worse" and not strict.passed
+
+
+@pytest.mark.parametrize("flag", ["gates", "narrow"])
+def test_what_a_program_does_not_need_does_not_matter(old, inputs, folder, flag):
+    recipe = read_recipe(RECIPE)
+    core = dataclasses.replace(recipe.core, **{flag: True}, scratch_depth=300)
+    with_it = folder / f"with_{flag}"
+    pack(dataclasses.replace(recipe, core=core), with_it)
+    assert getattr(read_manifest(with_it).core, flag) and not getattr(read_manifest(old).core, flag)
+    for one, other in ((old, with_it), (with_it, old)):
+        result = regress(one, other, inputs, RegressSection())
+        assert result.verdict == "drop-in", result.reasons
+
+
+def test_a_program_with_products_needs_a_core_with_gates(tmp_path):
+    recipe = DIGITS / "gru.toml"
+    pack(read_recipe(recipe), tmp_path / "gru")
+    pack(read_recipe(recipe), tmp_path / "plain")
+    path = tmp_path / "plain" / "manifest.json"
+    path.write_text(path.read_text().replace('"gates": true', '"gates": false'))
+    manifest = read_manifest(tmp_path / "gru")
+    assert manifest.core.gates and not read_manifest(tmp_path / "plain").core.gates
+    program = split_program(to_uint32(load_images(tmp_path / "gru", manifest)["program"]))
+    machines = load(tmp_path / "gru"), load(tmp_path / "gru")
+    fit, reasons = fits(read_manifest(tmp_path / "plain"), manifest, machines, program)
+    assert fit == "resynthesize"
+    assert reasons == ["core.gates is needed and the core is built without it"]
 
 
 def test_an_autoencoder_is_judged_by_its_error(tmp_path):
