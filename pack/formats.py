@@ -19,6 +19,7 @@ from bramcast.pack.fold import known_bounds, without_pairs
 from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
 from bramcast.pack.lines import line_table, look_up
 from bramcast.pack.qformat import QFormat
+from bramcast.pack.reads import Reads
 from bramcast.pack.rounding import round_half_up, rounds_to
 
 SAMPLES = 1 << 19  # values of a tensor that are kept for the choice of its format
@@ -113,6 +114,7 @@ class Formats:
     fixed: dict[int, str] = field(default_factory=dict)  # by class: what it was given for
     fixed_sees: set[int] = field(default_factory=set)  # by that class
     rounded: set[int] = field(default_factory=set)  # by class
+    reads: Mapping[str, Reads] = field(default_factory=dict)  # what weights meet, by operation
 
     def copy(self) -> "Formats":
         """Formats that may be changed without these; classes and what is given are the same."""
@@ -195,6 +197,7 @@ def choose_formats(
     bits: int,
     input_format: QFormat | None = None,
     rules: Rules | None = None,
+    reads: Mapping[str, Reads] | None = None,
 ) -> Formats:
     """One format per class of tensors: given, what forward() rounds to, or from the samples.
 
@@ -203,6 +206,7 @@ def choose_formats(
         bits: width of an activation.
         input_format: fixes the input's format (two-plane input, or given by hand).
         rules: what the recipe says; nothing is given by hand if absent.
+        reads: what calibration has seen of what weights meet, by operation.
 
     Raises:
         RecipeError: formats by hand that contradict each other or the network.
@@ -234,7 +238,7 @@ def choose_formats(
                 sees.join([first.setdefault(op.activation, op.out.index), op.out.index])
     for tensor in stored:
         signs.join([tensor.index, same.find(tensor.index)])
-    formats = Formats(bits, same, signs, sees=sees, rules=rules)
+    formats = Formats(bits, same, signs, sees=sees, rules=rules, reads=reads or {})
     if gates:
         formats.power = {t.index: statistics[t.index].power for t in stored}
     for tensor in stored:

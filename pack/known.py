@@ -45,7 +45,8 @@ class Known:
         reads = tuple((formats.of(t), gains.get(t.index)) for t in owners)
         results = () if full else (formats.of(op.out), formats.clamped(op))
         by_hand = formats.rules.weight_fractions.get(op.name)
-        return number, bits, full, reads, results, by_hand
+        seen = formats.reads.get(op.name)
+        return number, bits, full, reads, results, by_hand, -1 if seen is None else seen.number
 
     def get(self, key: Key) -> "QuantizedOp | None":
         return self._made.get(key)

@@ -12,6 +12,7 @@ from bramcast.pack.bundle import replace_folder
 from bramcast.pack.by_hand import Rules, is_wide, rules_of
 from bramcast.pack.calibrate import (
     ONE_PLANE_DB,
+    Calibrated,
     Progress,
     check_against_module,
     float_accuracy,
@@ -30,7 +31,6 @@ from bramcast.pack.execute import one_thread
 from bramcast.pack.fold import fold
 from bramcast.pack.formats import (
     Formats,
-    Statistics,
     choose_formats,
     has_gates,
     split_products,
@@ -206,8 +206,8 @@ def settle(
     """
     p = prepared
 
-    def choose(graph: Graph, statistics: dict[int, Statistics]) -> Formats:
-        return choose_formats(graph, statistics, p.bits, p.input_format, p.rules)
+    def choose(graph: Graph, seen: Calibrated) -> Formats:
+        return choose_formats(graph, seen.tensors, p.bits, p.input_format, p.rules, seen.reads)
 
     wanted = p.recipe.quantize.refine
     return refine(p.graph, p.inputs, p.planes, weight_bits, choose, progress, wanted, formats_only)
@@ -320,6 +320,7 @@ def _notes(
             f"layer {graph.left_out.name!r}: the {graph.left_out.kind} at the end is left out: the "
             "results are its logits, of which the largest stays the largest"
         )
+    yield from _spared_notes(graph, quantized, inputs)
     fmt = formats.of(graph.input)
     if formats.is_fixed(graph.input) and planes is None:
         scaled = np.floor(graph.framed(inputs.x) / fmt.lsb + 0.5)
@@ -365,6 +366,30 @@ def _notes(
                 )
             else:
                 other.discard(op.out.index)
+
+
+def _spared_notes(graph: Graph, quantized: dict[str, QuantizedOp], inputs: Inputs) -> Iterator[str]:
+    """Weights that saturate as their inputs stand still in calibration, and which of those move."""
+    for op in graph.ops:
+        count = quantized[op.name].spared
+        if not count:
+            continue
+        text = (
+            f"layer {op.name!r}: {count:,} of its {op.weight.size:,} weights are far larger than "
+            "the others and saturate, as what they meet hardly moves in the calibration samples"
+        )
+        if graph.operands(op) == {graph.input.index}:
+            seen, tried = graph.framed(inputs.calibration), graph.framed(inputs.x)
+            still = (seen == seen[:1]).all(axis=0)
+            moving = np.flatnonzero(still & (tried != seen[:1]).any(axis=0))
+            text += f"; {int(still.sum()):,} of {still.size:,} input elements never move there"
+            if moving.size:
+                named = ", ".join(str(i) for i in moving[:8]) + (", .." if moving.size > 8 else "")
+                text += (
+                    f", but {moving.size:,} of these (elements {named} of the frame) do in x: give "
+                    "calibration samples in which they move"
+                )
+        yield text
 
 
 def _input_note(prepared: Prepared) -> Iterator[str]:

@@ -29,6 +29,8 @@ BIAS_LIMIT = 1 << 30
 MAX_SHIFT = 31
 MIN_WEIGHT_BITS = 4
 MAX_ADD_SHIFT = 6  # the largest power of two in 8 bits is 64
+SPARED_GAIN = 16.0  # less squared error, by inputs' variance, that weights may saturate for
+FINER = 16  # fraction bits more than the largest weight allows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,7 @@ class QuantizedOp:
             int64 [256, 2]; None without one.
         weight_frac: fraction length of each output channel's weights; empty without weights.
         saturated: weights that their format can't hold.
+        spared: those of them whose inputs hardly move in calibration, so that it costs nothing.
         inexact: weights and biases that their integers are not exactly.
     """
 
@@ -61,6 +64,7 @@ class QuantizedOp:
     weight_frac: tuple[int, ...] = ()
     saturated: int = 0
     inexact: int = 0
+    spared: int = 0
 
 
 def quantize(
@@ -253,21 +257,78 @@ def _weighted(
     real = scaled.reshape(op.weight.shape[0], -1)
     w = QFormat(weight_bits, 0)
     given = formats.rules.weight_fractions.get(op.name)
+    met = _met(graph, formats, op, real, x, gains) if given is None else None
     if wide and op.rounds is None:
-        return _wide(op, real, x, w, given)
+        return _wide(op, real, x, w, given, met)
     out = QFormat(32, op.rounds) if wide and op.rounds is not None else formats.clamped(op)
-    channels = _channels(op, real, x, out, w, given, formats.rules.tensor_weights)
+    channels = _channels(op, real, x, out, w, given, formats.rules.tensor_weights, met)
     lowest = min(c.frac + x.frac for c in channels)
     if lowest < out.frac and wide:
         out = QFormat(32, lowest)
-        channels = _channels(op, real, x, out, w, given, formats.rules.tensor_weights)
+        channels = _channels(op, real, x, out, w, given, formats.rules.tensor_weights, met)
     elif lowest < out.frac:
         formats.lower_clamped(op, lowest, f"adds up multiples of 2**{-lowest} only")
         return None
     weight = np.array([c.weight for c in channels], np.int64).reshape(real.shape)
     bias = np.array([c.bias for c in channels], np.int64)
     fractions = np.array([c.frac for c in channels], np.int64)
-    return _made(op, real, weight, bias, fractions, x, out, w)
+    spared = sum(c.spared for c in channels)
+    return replace(_made(op, real, weight, bias, fractions, x, out, w), spared=spared)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Met:
+    """What calibration has seen of the inputs of each weight, float64 [O, fan-in].
+
+    ``real`` is the mean that the weights should meet, ``held`` the one that the integers do.
+    """
+
+    real: FloatArray
+    held: FloatArray
+    variance: FloatArray
+
+
+def _met(
+    graph: Graph,
+    formats: Formats,
+    op: Op,
+    weight: FloatArray,
+    x: QFormat,
+    gains: dict[int, float],
+) -> _Met | None:
+    """What the weights [O, fan-in] meet; None where they are what forward() or a copy wants, or
+    count in different LSBs."""
+    reads = formats.reads.get(op.name)
+    exact = op.rounds is not None or op.exact or bool(op.copies) or formats.rules.tensor_weights
+    if reads is None or exact or any(formats.of(t) != x for t in graph.owners(op.view)):
+        return None
+    mean, variance = reads.by_tap(op)
+    ones = replace(op, weight=np.ones(op.weight.shape))
+    gain = 1.0 / _without_gain(graph, ones, gains).reshape(weight.shape)
+    met = mean * gain
+    # A constant is stored as the nearest number; of what moves the roundings cancel out.
+    held = np.where(variance == 0, np.asarray(x.real(x.quantize(met))), met)
+    return _Met(met, held, variance * gain**2)
+
+
+def spared_fraction(row: FloatArray, fmt: QFormat, variance: FloatArray) -> int | None:
+    """A finer frac than ``weight_fraction``'s, at which large weights saturate that meet inputs
+    which hardly move; None where the others would not gain much by it.
+
+    Args:
+        row: one output channel's weights.
+        variance: of each weight's input.
+
+    >>> spared_fraction(np.array([0.9, -0.5, 300.0]), QFormat(8, 0), np.array([1.0, 1.0, 0.0]))
+    7
+    >>> spared_fraction(np.array([0.9, -0.5, 0.3]), QFormat(8, 0), np.array([1.0, 2.0, 1.0]))
+    """
+    return _spared_together(row, weight_fraction(row, fmt), fmt, variance)
+
+
+def _moved_bias(bias: float, row: FloatArray, weight: IntArray, frac: int, met: _Met) -> float:
+    """The bias with the mean of what the integer weights lack."""
+    return bias + float((row * met.real - weight * 2.0**-frac * met.held).sum())
 
 
 def _made(
@@ -309,15 +370,22 @@ def _channels(
     w: QFormat,
     given: tuple[int, ...] | None,
     one_fraction: bool,
+    met: _Met | None = None,
 ) -> list["_Channel"]:
     """Integers of all output channels, with the fractions given by hand if there are any."""
     if given is not None:
         rows = zip(real, given, strict=True)
         return [_channel_by_hand(op, c, row, f, x, out, w) for c, (row, f) in enumerate(rows)]
     if not one_fraction:
-        return [
-            _channel(op, c, row, weight_fraction(row, w), x, out, w) for c, row in enumerate(real)
-        ]
+        made = []
+        for c, row in enumerate(real):
+            finer = None if met is None else spared_fraction(row, w, met.variance[c])
+            if met is None or finer is None:
+                made.append(_channel(op, c, row, weight_fraction(row, w), x, out, w))
+            else:
+                mine = _Met(met.real[c], met.held[c], met.variance[c])
+                made.append(_channel(op, c, row, finer, x, out, w, mine))
+        return made
     frac = min(weight_fraction(real.ravel(), w), MAX_SHIFT + out.frac - x.frac)
     while True:
         made = [_channel(op, c, row, frac, x, out, w) for c, row in enumerate(real)]
@@ -404,12 +472,24 @@ class _Channel:
     weight: IntArray
     bias: int
     frac: int
+    spared: int = 0
 
 
 def _channel(
-    op: Op, channel: int, row: FloatArray, frac: int, x: QFormat, out: QFormat, w: QFormat
+    op: Op,
+    channel: int,
+    row: FloatArray,
+    frac: int,
+    x: QFormat,
+    out: QFormat,
+    w: QFormat,
+    met: _Met | None = None,
 ) -> _Channel:
-    """Integers of one output channel; lowers its fraction until every rule holds."""
+    """Integers of one output channel; lowers its fraction until every rule holds.
+
+    Args:
+        met: what its weights meet, where large ones saturate and the bias takes the mean.
+    """
     real_bias = float(op.bias[channel])
     if not row.any():
         frac = out.frac - x.frac  # nothing is multiplied: shift 0, the bias in the result's LSB
@@ -420,7 +500,8 @@ def _channel(
     start = frac
     while True:
         weight = _integers(op, row, QFormat(w.bits, frac))
-        bias = _bias(op, real_bias, frac + x.frac, out)
+        moved = real_bias if met is None else _moved_bias(real_bias, row, weight, frac, met)
+        bias = _bias(op, moved, frac + x.frac, out)
         total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
         if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
             break
@@ -435,7 +516,12 @@ def _channel(
                 f"({real_bias:.6g}) or fan-in leaves fewer than {MIN_WEIGHT_BITS} bits for its "
                 f"weights (largest {np.abs(row).max():.6g}); rescale the layer before packing"
             )
-    return _Channel(weight, bias, frac)
+    return _Channel(weight, bias, frac, 0 if met is None else _spared(row, weight, frac, w))
+
+
+def _spared(row: FloatArray, weight: IntArray, frac: int, w: QFormat) -> int:
+    """How many weights saturate."""
+    return int((np.floor(row * 2.0**frac + 0.5) != weight).sum())
 
 
 def _bias(op: Op, real: float, frac: int, out: QFormat) -> int:
@@ -473,7 +559,12 @@ def _saturated(op: Op, row: FloatArray, bias: float, x: QFormat, out: QFormat) -
 
 
 def _wide(
-    op: Op, real: FloatArray, x: QFormat, w: QFormat, given: tuple[int, ...] | None
+    op: Op,
+    real: FloatArray,
+    x: QFormat,
+    w: QFormat,
+    given: tuple[int, ...] | None,
+    met: _Met | None = None,
 ) -> QuantizedOp:
     """All channels share one fraction length; nothing is shifted."""
     if given is not None:
@@ -486,9 +577,14 @@ def _wide(
         range(first, min(last, first + 4) + 1),
         key=lambda f: squared_error(real, QFormat(w.bits, f)),
     )
+    finer = None if met is None else _spared_together(real, frac, w, met.variance)
+    frac = frac if finer is None else finer
     while True:
         weight = QFormat(w.bits, frac).quantize(real)
-        bias = np.floor(op.bias * 2.0 ** (frac + x.frac) + 0.5)
+        moved = op.bias
+        if met is not None and finer is not None:
+            moved = moved + (real * met.real - weight * 2.0**-frac * met.held).sum(axis=1)
+        bias = np.floor(moved * 2.0 ** (frac + x.frac) + 0.5)
         if np.abs(bias).max(initial=0) < BIAS_LIMIT:
             if _bound(weight, bias.astype(np.int64), x) < ACC_LIMIT:
                 break
@@ -501,7 +597,19 @@ def _wide(
             "weights; rescale the layer before packing"
         )
     out, shared = QFormat(32, frac + x.frac), np.full(len(real), frac, np.int64)
-    return _made(op, real, weight, bias.astype(np.int64), shared, x, out, w)
+    made = _made(op, real, weight, bias.astype(np.int64), shared, x, out, w)
+    return made if finer is None else replace(made, spared=_spared(real, weight, frac, w))
+
+
+def _spared_together(real: FloatArray, usual: int, w: QFormat, variance: FloatArray) -> int | None:
+    """As ``spared_fraction``, one for all channels."""
+
+    def cost(frac: int) -> float:
+        held = QFormat(w.bits, frac)
+        return float(((held.real(held.quantize(real)) - real) ** 2 * variance).sum())
+
+    best = min(range(usual, usual + FINER), key=cost)
+    return best if cost(usual) > SPARED_GAIN * cost(best) else None
 
 
 def _wide_by_hand(

@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.calibrate import Progress, calibrate, channel_maxima
+from bramcast.pack.calibrate import Calibrated, Progress, calibrate, channel_maxima
 from bramcast.pack.equalize import equalize
-from bramcast.pack.formats import Formats, Statistics
+from bramcast.pack.formats import Formats
 from bramcast.pack.graph import Graph
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.judge import PERFECT_DB, Judge
@@ -35,7 +35,7 @@ GOOD_DB = 40.0  # "auto" tries nothing beyond; less is enough where classes are 
 GOOD_CLASSES_DB = 24.5  # beyond it accuracy moves by chance, refined or not
 LEAST_SAMPLES = 16  # fewer say too little about an output
 
-Choose = Callable[[Graph, dict[int, Statistics]], Formats]
+Choose = Callable[[Graph, Calibrated], Formats]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def silent(what: str, done: int, of: int) -> None:
 
 
 def choose(graph, statistics):
-    return choose_formats(graph, statistics, 8)
+    return choose_formats(graph, statistics.tensors, 8, reads=statistics.reads)
 
 
 def formats_of(graph, inputs):
@@ -230,7 +230,7 @@ def test_given_formats_and_their_channels_stay():
     stem = graph.ops[0].out.index
 
     def given(graph, statistics):
-        formats = choose_formats(graph, statistics, 8)
+        formats = choose_formats(graph, statistics.tensors, 8, reads=statistics.reads)
         root = formats.same.find(stem)
         formats.frac[root] -= 2
         formats.fixed[root] = "stem"
