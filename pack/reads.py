@@ -43,8 +43,8 @@ class Reads:
         """Float64 [C].
 
         >>> r = Reads(); r.observe(np.array([[[[2048.0]], [[1.0]]], [[[2048.0]], [[3.0]]]]))
-        >>> r.mean, r.variance
-        (array([2048.,    2.]), array([0., 1.]))
+        >>> r.mean.tolist(), r.variance.tolist()
+        ([2048.0, 2.0], [0.0, 1.0])
         """
         return np.asarray(self.first + self.total / self.count)
 
