@@ -30,6 +30,7 @@ MAX_SHIFT = 31
 MIN_WEIGHT_BITS = 4
 MAX_ADD_SHIFT = 6  # the largest power of two in 8 bits is 64
 SPARED_GAIN = 16.0  # less squared error, by inputs' variance, that weights may saturate for
+SPARED_MORE = 4.0  # where another channel of the layer has won that much
 FINER = 16  # fraction bits more than the largest weight allows
 
 
@@ -311,19 +312,22 @@ def _met(
     return _Met(met, held, variance * gain**2)
 
 
-def spared_fraction(row: FloatArray, fmt: QFormat, variance: FloatArray) -> int | None:
+def spared_fraction(
+    row: FloatArray, fmt: QFormat, variance: FloatArray, gain: float = SPARED_GAIN
+) -> int | None:
     """A finer frac than ``weight_fraction``'s, at which large weights saturate that meet inputs
     which hardly move; None where the others would not gain much by it.
 
     Args:
         row: one output channel's weights.
         variance: of each weight's input.
+        gain: how many times less squared error it must leave.
 
     >>> spared_fraction(np.array([0.9, -0.5, 300.0]), QFormat(8, 0), np.array([1.0, 1.0, 0.0]))
     7
     >>> spared_fraction(np.array([0.9, -0.5, 0.3]), QFormat(8, 0), np.array([1.0, 2.0, 1.0]))
     """
-    return _spared_together(row, weight_fraction(row, fmt), fmt, variance)
+    return _spared_together(row, weight_fraction(row, fmt), fmt, variance, gain)
 
 
 def _moved_bias(bias: float, row: FloatArray, weight: IntArray, frac: int, met: _Met) -> float:
@@ -378,8 +382,12 @@ def _channels(
         return [_channel_by_hand(op, c, row, f, x, out, w) for c, (row, f) in enumerate(rows)]
     if not one_fraction:
         made = []
+        pairs = () if met is None else tuple(zip(real, met.variance, strict=True))
+        stuck = any(spared_fraction(row, w, varies) is not None for row, varies in pairs)
         for c, row in enumerate(real):
-            finer = None if met is None else spared_fraction(row, w, met.variance[c])
+            finer = None
+            if met is not None and stuck:
+                finer = spared_fraction(row, w, met.variance[c], SPARED_MORE)
             if met is None or finer is None:
                 made.append(_channel(op, c, row, weight_fraction(row, w), x, out, w))
             else:
@@ -601,7 +609,9 @@ def _wide(
     return made if finer is None else replace(made, spared=_spared(real, weight, frac, w))
 
 
-def _spared_together(real: FloatArray, usual: int, w: QFormat, variance: FloatArray) -> int | None:
+def _spared_together(
+    real: FloatArray, usual: int, w: QFormat, variance: FloatArray, gain: float = SPARED_GAIN
+) -> int | None:
     """As ``spared_fraction``, one for all channels."""
 
     def cost(frac: int) -> float:
@@ -609,7 +619,7 @@ def _spared_together(real: FloatArray, usual: int, w: QFormat, variance: FloatAr
         return float(((held.real(held.quantize(real)) - real) ** 2 * variance).sum())
 
     best = min(range(usual, usual + FINER), key=cost)
-    return best if cost(usual) > SPARED_GAIN * cost(best) else None
+    return best if cost(usual) > gain * cost(best) else None
 
 
 def _wide_by_hand(
