@@ -5,7 +5,7 @@ Weights get one fraction length per output channel, or per tensor, or what the r
 the accumulator can't wrap.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor, inf
 
@@ -288,6 +288,15 @@ class _Met:
     held: FloatArray
     variance: FloatArray
 
+    def of(self, channel: int) -> "_Met":
+        """That of one output channel, float64 [fan-in]."""
+        return _Met(self.real[channel], self.held[channel], self.variance[channel])
+
+    def lost(self, weight: FloatArray, integers: IntArray, frac: int) -> FloatArray:
+        """The mean of what the integers lack: what a bias must add, by output channel."""
+        lack = weight * self.real - integers * 2.0**-frac * self.held
+        return np.asarray(lack.sum(axis=-1))
+
 
 def _met(
     graph: Graph,
@@ -312,27 +321,34 @@ def _met(
     return _Met(met, held, variance * gain**2)
 
 
-def spared_fraction(
-    row: FloatArray, fmt: QFormat, variance: FloatArray, gain: float = SPARED_GAIN
-) -> int | None:
-    """A finer frac than ``weight_fraction``'s, at which large weights saturate that meet inputs
-    which hardly move; None where the others would not gain much by it.
+def spared_fractions(
+    real: FloatArray, usual: Sequence[int], fmt: QFormat, variance: FloatArray
+) -> list[int | None]:
+    """Finer fractions than the ``usual`` ones, at which large weights saturate that meet inputs
+    which hardly move; None for an output channel whose other weights would not gain much by it.
 
     Args:
-        row: one output channel's weights.
-        variance: of each weight's input.
-        gain: how many times less squared error it must leave.
+        real: weights, float64 [O, fan-in].
+        usual: ``weight_fraction`` of each output channel.
+        variance: of each weight's input, float64 [O, fan-in].
 
-    >>> spared_fraction(np.array([0.9, -0.5, 300.0]), QFormat(8, 0), np.array([1.0, 1.0, 0.0]))
-    7
-    >>> spared_fraction(np.array([0.9, -0.5, 0.3]), QFormat(8, 0), np.array([1.0, 2.0, 1.0]))
+    >>> rows, moves = np.array([[0.9, -0.5, 300.0]]), np.array([[1.0, 1.0, 0.0]])
+    >>> spared_fractions(rows, [-2], QFormat(8, 0), moves)
+    [7]
+    >>> spared_fractions(rows, [-2], QFormat(8, 0), np.ones((1, 3)))
+    [None]
     """
-    return _spared_together(row, weight_fraction(row, fmt), fmt, variance, gain)
-
-
-def _moved_bias(bias: float, row: FloatArray, weight: IntArray, frac: int, met: _Met) -> float:
-    """The bias with the mean of what the integer weights lack."""
-    return bias + float((row * met.real - weight * 2.0**-frac * met.held).sum())
+    errors = []
+    for more in range(FINER):
+        lsb = 2.0 ** -(np.array(usual)[:, None] + more)
+        held = np.clip(np.floor(real / lsb + 0.5), fmt.min, fmt.max) * lsb
+        errors.append(((held - real) ** 2 * variance).sum(axis=1))
+    cost = np.array(errors)
+    best, least = cost.argmin(axis=0), cost.min(axis=0)
+    wanted = SPARED_MORE if (cost[0] > SPARED_GAIN * least).any() else SPARED_GAIN
+    gains = (cost[0] > wanted * least).tolist()
+    steps = zip(usual, best.tolist(), gains, strict=True)
+    return [int(frac) + more if gain else None for frac, more, gain in steps]
 
 
 def _made(
@@ -381,19 +397,17 @@ def _channels(
         rows = zip(real, given, strict=True)
         return [_channel_by_hand(op, c, row, f, x, out, w) for c, (row, f) in enumerate(rows)]
     if not one_fraction:
-        made = []
-        pairs = () if met is None else tuple(zip(real, met.variance, strict=True))
-        stuck = any(spared_fraction(row, w, varies) is not None for row, varies in pairs)
-        for c, row in enumerate(real):
-            finer = None
-            if met is not None and stuck:
-                finer = spared_fraction(row, w, met.variance[c], SPARED_MORE)
-            if met is None or finer is None:
-                made.append(_channel(op, c, row, weight_fraction(row, w), x, out, w))
-            else:
-                mine = _Met(met.real[c], met.held[c], met.variance[c])
-                made.append(_channel(op, c, row, finer, x, out, w, mine))
-        return made
+        usual = [weight_fraction(row, w) for row in real]
+        if met is None:
+            return [_channel(op, c, row, usual[c], x, out, w) for c, row in enumerate(real)]
+        return [
+            _channel(op, c, row, usual[c], x, out, w)
+            if frac is None
+            else _channel(op, c, row, frac, x, out, w, met.of(c))
+            for c, (row, frac) in enumerate(
+                zip(real, spared_fractions(real, usual, w, met.variance), strict=True)
+            )
+        ]
     frac = min(weight_fraction(real.ravel(), w), MAX_SHIFT + out.frac - x.frac)
     while True:
         made = [_channel(op, c, row, frac, x, out, w) for c, row in enumerate(real)]
@@ -508,7 +522,7 @@ def _channel(
     start = frac
     while True:
         weight = _integers(op, row, QFormat(w.bits, frac))
-        moved = real_bias if met is None else _moved_bias(real_bias, row, weight, frac, met)
+        moved = real_bias if met is None else real_bias + float(met.lost(row, weight, frac))
         bias = _bias(op, moved, frac + x.frac, out)
         total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
         if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
@@ -524,10 +538,10 @@ def _channel(
                 f"({real_bias:.6g}) or fan-in leaves fewer than {MIN_WEIGHT_BITS} bits for its "
                 f"weights (largest {np.abs(row).max():.6g}); rescale the layer before packing"
             )
-    return _Channel(weight, bias, frac, 0 if met is None else _spared(row, weight, frac, w))
+    return _Channel(weight, bias, frac, 0 if met is None else _spared(row, weight, frac))
 
 
-def _spared(row: FloatArray, weight: IntArray, frac: int, w: QFormat) -> int:
+def _spared(row: FloatArray, weight: IntArray, frac: int) -> int:
     """How many weights saturate."""
     return int((np.floor(row * 2.0**frac + 0.5) != weight).sum())
 
@@ -585,13 +599,13 @@ def _wide(
         range(first, min(last, first + 4) + 1),
         key=lambda f: squared_error(real, QFormat(w.bits, f)),
     )
-    finer = None if met is None else _spared_together(real, frac, w, met.variance)
-    frac = frac if finer is None else finer
+    if met is not None:
+        flat = real.reshape(1, -1), met.variance.reshape(1, -1)
+        (finer,) = spared_fractions(flat[0], [frac], w, flat[1])
+        frac, met = (frac, None) if finer is None else (finer, met)
     while True:
         weight = QFormat(w.bits, frac).quantize(real)
-        moved = op.bias
-        if met is not None and finer is not None:
-            moved = moved + (real * met.real - weight * 2.0**-frac * met.held).sum(axis=1)
+        moved = op.bias if met is None else op.bias + met.lost(real, weight, frac)
         bias = np.floor(moved * 2.0 ** (frac + x.frac) + 0.5)
         if np.abs(bias).max(initial=0) < BIAS_LIMIT:
             if _bound(weight, bias.astype(np.int64), x) < ACC_LIMIT:
@@ -606,20 +620,7 @@ def _wide(
         )
     out, shared = QFormat(32, frac + x.frac), np.full(len(real), frac, np.int64)
     made = _made(op, real, weight, bias.astype(np.int64), shared, x, out, w)
-    return made if finer is None else replace(made, spared=_spared(real, weight, frac, w))
-
-
-def _spared_together(
-    real: FloatArray, usual: int, w: QFormat, variance: FloatArray, gain: float = SPARED_GAIN
-) -> int | None:
-    """As ``spared_fraction``, one for all channels."""
-
-    def cost(frac: int) -> float:
-        held = QFormat(w.bits, frac)
-        return float(((held.real(held.quantize(real)) - real) ** 2 * variance).sum())
-
-    best = min(range(usual, usual + FINER), key=cost)
-    return best if cost(usual) > gain * cost(best) else None
+    return made if met is None else replace(made, spared=_spared(real, weight, frac))
 
 
 def _wide_by_hand(

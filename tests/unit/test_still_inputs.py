@@ -12,7 +12,7 @@ from torch import nn
 
 from bramcast.pack.graph import Op, Tensor, Window
 from bramcast.pack.qformat import QFormat
-from bramcast.pack.quantize import spared_fraction
+from bramcast.pack.quantize import spared_fractions
 from bramcast.pack.reads import Reads
 
 MODEL = """from torch import nn
@@ -82,9 +82,10 @@ def test_an_input_that_moves_in_x_only_is_named_and_keeps_a_weight(tmp_path):
 
 def test_a_weight_saturates_only_where_the_others_gain_by_it():
     fmt = QFormat(8, 0)
-    row = np.array([0.9, -0.5, 300.0])
-    assert spared_fraction(row, fmt, np.array([1.0, 1.0, 0.0])) == 7
-    assert spared_fraction(row, fmt, np.array([1.0, 1.0, 1.0])) is None
+    row = np.array([[0.9, -0.5, 300.0]])
+    # 300 * 2**-1 is more than 127, 300 * 2**-2 is not: the usual fraction is -2.
+    assert spared_fractions(row, [-2], fmt, np.array([[1.0, 1.0, 0.0]])) == [7]
+    assert spared_fractions(row, [-2], fmt, np.array([[1.0, 1.0, 1.0]])) == [None]
 
 
 def test_the_padding_of_a_constant_counts_as_movement():
