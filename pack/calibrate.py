@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from math import log10
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -174,7 +175,7 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
     error = error_of(exact)
     if not error <= MODULE_TOLERANCE * largest:
         # float32 itself may be the one that is off: large offsets that a normalisation takes away.
-        precise = _in_float64(module, samples)
+        precise = _in_float64(module, samples, inputs.path)
         if precise is not None and precise.shape == exact.shape:
             if error_of(precise) <= MODULE_TOLERANCE * largest:
                 return
@@ -190,11 +191,13 @@ def _only_result(answer: object) -> NDArray[np.float64]:
     return np.asarray(result.double().numpy())
 
 
-def _in_float64(module: nn.Module, samples: NDArray[np.floating]) -> NDArray[np.float64] | None:
+def _in_float64(
+    module: nn.Module, samples: NDArray[np.floating], path: Path
+) -> NDArray[np.float64] | None:
     """The module's answer with float64 throughout; None where its code insists on float32."""
     try:
         precise = deepcopy(module).double()
-        with torch.no_grad():
+        with torch.no_grad(), users_code(path):
             return _only_result(precise(torch.from_numpy(samples.astype(np.float64))))
     except Exception:  # the user's code may raise whatever it likes: then float32 decides
         return None
