@@ -132,8 +132,11 @@ def rescaled(graph: Graph, op: Op, factors: Mapping[int, FloatArray]) -> Op:
         else:
             multiplier = len(weight) // len(reads)
             weight = weight / np.repeat(reads, multiplier)[:, None, None, None]
-    bias = op.bias
+    bias, taps = op.bias, op.tap_bias
     if op.out.index in factors:
         mine = factors[op.out.index]
         weight, bias = weight * mine[:, None, None, None], bias * mine
-    return op if weight is op.weight and bias is op.bias else replace(op, weight=weight, bias=bias)
+        taps = taps * mine[:, None, None] if taps.size else taps
+    if weight is op.weight and bias is op.bias:
+        return op
+    return replace(op, weight=weight, bias=bias, tap_bias=taps)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from bramcast.pack.border import Bands
 from bramcast.pack.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
 from bramcast.pack.quantize import QuantizedOp
 
@@ -157,6 +158,10 @@ def real_sum(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
     result = combined(op, operands, weight)
     if op.bias.size:
         result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
+    if op.tap_bias.size:
+        bands = Bands.of(op)
+        border = bands.picture(bands.totals(op.tap_bias))
+        result = result + torch.from_numpy(border).to(result.dtype)
     return result
 
 
@@ -185,6 +190,8 @@ def accumulated(op: Op, q: QuantizedOp, operands: list[torch.Tensor]) -> torch.T
     weight = torch.from_numpy(q.weight).to(carrier)
     operands = [x.to(carrier) for x in operands]
     acc = combined(op, operands, weight)
+    if q.border.size:
+        acc = acc + torch.from_numpy(Bands.of(op).picture(q.border)).to(carrier)
     return acc + torch.from_numpy(q.bias).to(carrier)[:, None, None] if q.bias.any() else acc
 
 

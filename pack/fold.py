@@ -10,6 +10,7 @@ import numpy as np
 
 from bramcast.pack.activations import Activation, Function
 from bramcast.pack.errors import UnsupportedLayer
+from bramcast.pack.forward import fold_forward
 from bramcast.pack.graph import (
     NO_CLAMP,
     ZERO,
@@ -44,8 +45,7 @@ def fold(graph: Graph) -> Graph:
     while _fold_back(graph) or _split_by_use(graph):
         pass
     settle_rounding(graph)
-    while _fold_forward(graph):
-        pass
+    fold_forward(graph)
     while left := [op for op in graph.ops if op.kind in POINTWISE]:
         _make_depthwise(graph, left[0])
     _join_products(graph)
@@ -231,8 +231,8 @@ def _times(source: Op, scale: Op) -> Op | None:
     rounds = scale.rounds is not None or source.rounds is not None
     if source.kind in ("add", "avgpool") and rounds:
         return _rounded_sum(source, scale)
-    if source.kind not in ("dense", "depthwise"):
-        return None
+    if source.kind not in ("dense", "depthwise") or source.tap_bias.size:
+        return None  # padding's share comes last of all
     rows = weight.reshape(source.out.channels, -1), bias.reshape(source.out.channels, -1)
     if any((r != r[:, :1]).any() for r in rows):
         return None
@@ -338,6 +338,7 @@ def _split(graph: Graph, op: Op, edges: list[int]) -> None:
             out=out,
             weight=op.weight[first:end],
             bias=op.bias[first:end],
+            tap_bias=op.tap_bias[first:end] if op.tap_bias.size else op.tap_bias,
             macs=op.macs * (end - first) // op.out.channels,
             twins=tuple(f"{twin} part {number}" for twin in op.twins),
         )
@@ -443,60 +444,6 @@ def without_pairs(graph: Graph, op: Op) -> None:
     )
     at = graph.ops.index(op)
     graph.ops[at : at + 1] = [*parts, total]
-
-
-def _fold_forward(graph: Graph) -> bool:
-    """A scale that nothing before it can take goes into the one dense layer behind it.
-
-    Never into a layer whose padding would have to become something else than zero.
-    """
-    for scale in graph.ops:
-        if scale.kind != "scale" or scale.clamp != NO_CLAMP or graph.is_output(scale.out):
-            continue
-        if scale.activation is not None or scale.rounds is not None:
-            continue
-        readers = graph.consumers(scale.out)
-        if len(readers) != 1 or readers[0].kind not in ("dense", "depthwise"):
-            continue
-        reader = readers[0]
-        if graph.owners(reader.view) != [scale.out]:
-            continue
-        padded = any(reader.window.padding) or bool((reader.view == ZERO).any())
-        if padded and scale.bias.any():
-            continue
-        merged = _absorbing(reader, scale)
-        if merged is None:
-            continue
-        graph.ops = [merged if o is reader else o for o in graph.ops]
-        graph.remove(scale)
-        graph.substitute(scale.out, scale.view.ravel())
-        return True
-    return False
-
-
-def _absorbing(reader: Op, scale: Op) -> Op | None:
-    view = reader.view.reshape(reader.view.shape[0], -1)
-    filled = view != ZERO
-    local = np.where(filled, view - scale.out.first, 0)
-    first = local[np.arange(len(local)), filled.argmax(axis=1)]
-    per_channel = [values.ravel()[first] for values in (scale.weight, scale.bias)]
-    if not filled.any(axis=1).all():
-        return None
-    for values, one in zip((scale.weight, scale.bias), per_channel, strict=True):
-        if ((values.ravel()[local] != one[:, None]) & filled).any():
-            return None
-    if reader.kind == "depthwise":
-        multiplier = reader.weight.shape[0] // len(per_channel[0])
-        factors = [np.repeat(p, multiplier)[:, None] for p in per_channel]
-    else:
-        outputs, fan_in = reader.weight.shape[:2]
-        of_output = np.arange(outputs) // (outputs // reader.groups)
-        index = of_output[:, None] * fan_in + np.arange(fan_in)[None, :]
-        factors = [p[index] for p in per_channel]
-    added = (reader.weight * factors[1][:, :, None, None]).sum(axis=(1, 2, 3))
-    return replace(
-        reader, weight=reader.weight * factors[0][:, :, None, None], bias=reader.bias + added
-    )
 
 
 def _make_depthwise(graph: Graph, op: Op) -> None:

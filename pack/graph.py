@@ -95,6 +95,9 @@ class Op:
             channel c * m + j, avgpool [1, OY, OX] (the reciprocal divisors), add [operands]
             (+1 or -1); empty for maxpool and product.
         bias: float64 [O].
+        tap_bias: of a dense or depthwise operation, what each tap that meets an element, not
+            padding, adds beside the bias: float64 [O, KY, KX] (empty: nothing). The view has no
+            border of zeros then; padding is the window's.
         activation: functions behind the clamp, which become a table.
         rounds: forward() rounds what is before the clamp to multiples of 2**-rounds, ties towards
             +inf (None: it does not); the clamp's limits are such multiples, too.
@@ -126,6 +129,7 @@ class Op:
     twins: tuple[str, ...] = ()
     copies: tuple[int, ...] = ()
     rounds: int | None = None
+    tap_bias: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def view(self) -> IntArray:

@@ -64,5 +64,6 @@ def _content(op: Op, owners: list[Tensor]) -> Key:
     )
     return (
         op.kind, op.weight.shape, op.weight.tobytes(), op.bias.tobytes(), op.groups, op.copies,
+        op.tap_bias.tobytes(), op.view.shape[1:] if op.tap_bias.size else (),
         op.clamp, op.activation, op.rounds, op.exact, op.out.channels, op.window, channels,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.border import Bands
 from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.errors import UnsupportedLayer
 from bramcast.pack.formats import Formats
@@ -230,25 +231,32 @@ def _dense(
             # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
             place_ = layout.placements[op.out.index]
             groups = (place_.span - int(place_.position[channels[0]])) // lanes
+        biases = _biases(op, q)
         for dense in walks:
             table = np.zeros((dense.walk.taps * taps, groups * lanes), np.int64)
             _meet(table[:, : len(channels)], dense, weight)
             words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
             _, _, _, ky, kx, ci = dense.walk.counts
-            _finish(
-                layout,
-                program,
-                op,
-                q,
-                dense.walk,
-                groups,
-                (dense.walk.taps, 0, 0, kx * ci, ci, 1),
-                store_steps(program.weights, words.reshape(-1, taps * lanes), q.weight_bits),
-                _padded(channels, groups * lanes),
-                unsigned=unsigned,
-                wide=wide,
-                lanewise=False,
-            )
+            base = store_steps(program.weights, words.reshape(-1, taps * lanes), q.weight_bits)
+            for part in biases:
+                walk = part.cut(dense.walk)
+                if walk is None:
+                    continue
+                _finish(
+                    layout,
+                    program,
+                    op,
+                    q,
+                    walk,
+                    groups,
+                    (dense.walk.taps, 0, 0, kx * ci, ci, 1),
+                    base,
+                    _padded(channels, groups * lanes),
+                    part.bias,
+                    unsigned=unsigned,
+                    wide=wide,
+                    lanewise=False,
+                )
 
 
 def _meet(table: IntArray, dense: DenseWalk, weight: IntArray) -> None:
@@ -316,6 +324,7 @@ def _lanewise(
                 weight_steps,
                 base,
                 channels,
+                q.bias,
                 unsigned=unsigned,
                 wide=wide,
                 lanewise=True,
@@ -329,20 +338,24 @@ def _lanewise(
         channels = np.full(groups * size, -1, np.int64)
         channels[rank * size + lane] = np.arange(len(offsets)) * multiplier + copy
         base, weight_steps = _lanewise_weights(program, op, q, channels)
-        _finish(
-            layout,
-            program,
-            op,
-            q,
-            walk,
-            groups,
-            weight_steps,
-            base,
-            channels,
-            unsigned=unsigned,
-            wide=wide,
-            lanewise=True,
-        )
+        for part in _biases(op, q):
+            mine = part.cut(walk)
+            assert mine is not None, "a lane-wise nest makes every result"
+            _finish(
+                layout,
+                program,
+                op,
+                q,
+                mine,
+                groups,
+                weight_steps,
+                base,
+                channels,
+                part.bias,
+                unsigned=unsigned,
+                wide=wide,
+                lanewise=True,
+            )
 
 
 def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
@@ -375,6 +388,34 @@ def _lanewise_weights(
     return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
 
 
+# --- along the border --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Results that have the same bias, int64 [C]: rows and columns from the first to the end."""
+
+    bias: IntArray
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def cut(self, walk: Walk) -> Walk | None:
+        """Those of a nest's results that lie here, None if there are none."""
+        return walk.cut(self.rows, self.columns)
+
+
+def _biases(op: Op, q: QuantizedOp) -> list[_Part]:
+    """All results with one bias, or one part for each pair of bands that have others."""
+    if not q.border.size:
+        return [_Part(q.bias, (0, op.out.height), (0, op.out.width))]
+    bands = Bands.of(op)
+    return [
+        _Part(q.bias + q.border[:, i, j], (row.first, row.end), (column.first, column.end))
+        for i, row in enumerate(bands.rows)
+        for j, column in enumerate(bands.columns)
+    ]
+
+
 # --- common ------------------------------------------------------------------------------------
 
 
@@ -394,6 +435,7 @@ def _finish(
     weight_steps: tuple[int, ...],
     weight_base: int,
     channels: IntArray,
+    bias: IntArray,
     *,
     unsigned: bool,
     wide: bool,
@@ -406,7 +448,7 @@ def _finish(
     valid = channels >= 0
     tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
-    entries[valid, 0], entries[valid, 1] = q.bias[channels[valid]], q.shift[channels[valid]]
+    entries[valid, 0], entries[valid, 1] = bias[channels[valid]], q.shift[channels[valid]]
     if op.kind in ("add", "maxpool", "avgpool", "product"):
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)

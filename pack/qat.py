@@ -111,7 +111,7 @@ def _equal(a: QuantizedOp, b: QuantizedOp) -> bool:
     """Whether two operations have the same integers."""
     none = np.zeros(0, np.int64)
     mine, other = (
-        (q.weight, q.bias, q.shift, none if q.table is None else q.table) for q in (a, b)
+        (q.weight, q.bias, q.border, q.shift, none if q.table is None else q.table) for q in (a, b)
     )
     same = all(np.array_equal(x, y) for x, y in zip(mine, other, strict=True))
     return same and (a.lo, a.hi, a.out) == (b.lo, b.hi, b.out)
@@ -151,7 +151,7 @@ class Wrapped(nn.Module):
         self._prepared = prepared
         self._formats = formats
         self._traces = [_own_arrays(prepared, number) for number in range(len(prepared.graph.ops))]
-        self._traces = [t for t in self._traces if t.weight is not None or t.bias is not None]
+        self._traces = [t for t in self._traces if t.computations]
         found = {name for t in self._traces for c in t.computations for name in leaves(c)}
         self.untrained = tuple(
             name
@@ -182,6 +182,9 @@ class Wrapped(nn.Module):
 
     def save(self, path: Path | str) -> Recipe:
         """Write the network's state dict (``path`` with the suffix .pth) and a recipe for it.
+
+        What weights meet on average, which some biases take, is measured anew; from then on this
+        module computes with it.
 
         The recipe gives every format by hand, so that ``bramcast pack`` makes the integers that
         this module computes with; that is tried before anything is written.
@@ -241,6 +244,8 @@ class Wrapped(nn.Module):
         formats = settle(prepared, prepared.rules.weight_bits, formats_only=True).formats
         graph = prepared.graph
         packed = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
+        # What weights meet is another thing after the training.
+        self._formats = replace(self._formats, reads=formats.reads)
         mine = self._quantized().ops
         if [*mine] != [*packed] or not all(_equal(mine[name], packed[name]) for name in mine):
             raise UnsupportedLayer(
@@ -311,7 +316,10 @@ class Wrapped(nn.Module):
         for trace in self._traces:
             weight = next(values) if trace.weight is not None else None
             bias = next(values) if trace.bias is not None else None
-            for array, value in ((trace.op.weight, weight), (trace.op.bias, bias)):
+            taps = next(values) if trace.tap_bias is not None else None
+            for array, value in (
+                (trace.op.weight, weight), (trace.op.bias, bias), (trace.op.tap_bias, taps),
+            ):  # fmt: skip
                 if value is not None:
                     if not bool(torch.isfinite(value).all()):
                         raise RangeError(
@@ -319,7 +327,7 @@ class Wrapped(nn.Module):
                             "or infinite: lower the learning rate"
                         )
                     array[...] = value.detach().numpy()
-            live[trace.op.name] = Live(weight, bias)
+            live[trace.op.name] = Live(weight, bias, taps)
         return live
 
 
@@ -330,10 +338,11 @@ class _Trace:
     op: Op
     weight: Computation | None
     bias: Computation | None
+    tap_bias: Computation | None
 
     @property
     def computations(self) -> list[Computation]:
-        return [c for c in (self.weight, self.bias) if c is not None]
+        return [c for c in (self.weight, self.bias, self.tap_bias) if c is not None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -352,10 +361,11 @@ def _own_arrays(prepared: Prepared, number: int) -> _Trace:
     graph = prepared.graph
     op = graph.ops[number]
     able = op.kind in ("dense", "depthwise")
-    trace = (source_of(op.weight), source_of(op.bias)) if able else (None, None)
-    own = replace(op, weight=np.array(op.weight), bias=np.array(op.bias))
+    arrays = (op.weight, op.bias, op.tap_bias)
+    weight, bias, taps = (np.array(a) for a in arrays)
+    own = replace(op, weight=weight, bias=bias, tap_bias=taps)
     graph.ops[number] = own
-    return _Trace(own, *trace)
+    return _Trace(own, *(source_of(a) if able else None for a in arrays))
 
 
 def _names(module: nn.Module, parameter: nn.Parameter) -> set[str]:

@@ -6,11 +6,12 @@ the accumulator can't wrap.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import floor, inf
 
 import numpy as np
 
+from bramcast.pack.border import Bands
 from bramcast.pack.errors import RangeError
 from bramcast.pack.formats import (
     Formats,
@@ -41,6 +42,8 @@ class QuantizedOp:
     Attributes:
         weight: int64, shape of Op.weight.
         bias, shift: int64 [C].
+        border: what results along the border have beside the bias, int64 [C, bands of rows, bands
+            of columns] (``Bands``); empty where every result has the same.
         lo, hi: clamp of the requantized value.
         out: the result's format (32 bits if wide).
         bound: largest possible |accumulator + bias|, over all channels.
@@ -66,6 +69,7 @@ class QuantizedOp:
     saturated: int = 0
     inexact: int = 0
     spared: int = 0
+    border: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def quantize(
@@ -137,7 +141,7 @@ def _share_steps(
         for op in dense:
             columns = _columns_of(op, whole)
             mine = made[op.name]
-            if columns is None or not np.array_equal(op.bias, whole.bias):
+            if columns is None or not np.array_equal(op.bias, whole.bias) or op.tap_bias.size:
                 continue
             fractions = {formats.of(t).frac for o in (op, whole) for t in graph.owners(o.view)}
             same = (mine.lo, mine.hi, mine.out, mine.weight_bits) == (
@@ -274,7 +278,17 @@ def _weighted(
     bias = np.array([c.bias for c in channels], np.int64)
     fractions = np.array([c.frac for c in channels], np.int64)
     spared = sum(c.spared for c in channels)
-    return replace(_made(op, real, weight, bias, fractions, x, out, w), spared=spared)
+    made = _made(op, real, weight, bias, fractions, x, out, w)
+    return replace(_with_border(made, [c.border for c in channels]), spared=spared)
+
+
+def _with_border(made: QuantizedOp, borders: Sequence[IntArray]) -> QuantizedOp:
+    """The operation with what its channels add along the border, int64 [rows, columns] each."""
+    border = np.array(borders, np.int64)
+    if border.shape[1:] == (1, 1):
+        return made
+    largest = np.abs(made.bias[:, None, None] + border).max(axis=(1, 2)) - np.abs(made.bias)
+    return replace(made, border=border, bound=made.bound + max(0, int(largest.max())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,9 +307,8 @@ class _Met:
         return _Met(self.real[channel], self.held[channel], self.variance[channel])
 
     def lost(self, weight: FloatArray, integers: IntArray, frac: int) -> FloatArray:
-        """The mean of what the integers lack: what a bias must add, by output channel."""
-        lack = weight * self.real - integers * 2.0**-frac * self.held
-        return np.asarray(lack.sum(axis=-1))
+        """The mean of what the integers lack: what a bias must add for each weight."""
+        return np.asarray(weight * self.real - integers * 2.0**-frac * self.held)
 
 
 def _met(
@@ -400,14 +413,15 @@ def _channels(
         usual = [weight_fraction(row, w) for row in real]
         if met is None:
             return [_channel(op, c, row, usual[c], x, out, w) for c, row in enumerate(real)]
-        return [
-            _channel(op, c, row, usual[c], x, out, w)
-            if frac is None
-            else _channel(op, c, row, frac, x, out, w, met.of(c))
-            for c, (row, frac) in enumerate(
-                zip(real, spared_fractions(real, usual, w, met.variance), strict=True)
-            )
-        ]
+        made = []
+        for c, frac in enumerate(spared_fractions(real, usual, w, met.variance)):
+            if frac is not None:
+                made.append(_channel(op, c, real[c], frac, x, out, w, met.of(c)))
+            else:  # a folded offset: the mean of what it meets is far from zero
+                mean = met.of(c) if op.tap_bias.size else None
+                channel = _channel(op, c, real[c], usual[c], x, out, w, mean)
+                made.append(replace(channel, spared=0))
+        return made
     frac = min(weight_fraction(real.ravel(), w), MAX_SHIFT + out.frac - x.frac)
     while True:
         made = [_channel(op, c, row, frac, x, out, w) for c, row in enumerate(real)]
@@ -433,19 +447,20 @@ def _channel_by_hand(
             f"at most {MAX_SHIFT + out.frac - x.frac} fraction bits (input {x}, result {out})"
         )
     weight = fmt.quantize(row)
-    bias = _bias(op, float(op.bias[channel]), frac + x.frac, out)
-    if abs(bias) >= BIAS_LIMIT:
+    biases = _biases(op, _sums(op, channel), frac + x.frac, out)
+    largest = int(np.abs(biases).max())
+    if largest >= BIAS_LIMIT:
         raise RangeError(
-            f"{where} make the bias {op.bias[channel]:.6g} {bias}, it must be below 2**30: give "
+            f"{where} make the bias {op.bias[channel]:.6g} {largest}, it must be below 2**30: give "
             "fewer fraction bits"
         )
-    total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
+    total = int(np.abs(weight).sum()) * x.magnitude + largest
     if total >= ACC_LIMIT:
         raise RangeError(
             f"{where} can add up to {total}, the accumulator holds less than 2**31: give fewer "
             "fraction bits"
         )
-    return _Channel(weight, bias, frac)
+    return _Channel.of(weight, biases, frac)
 
 
 def multiplied_weight(
@@ -491,10 +506,19 @@ def _bound(weight: IntArray, bias: IntArray, x: QFormat) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
+    """Integers of one output channel; ``border`` is int64 [rows, columns], beside the bias."""
+
     weight: IntArray
     bias: int
     frac: int
+    border: IntArray
     spared: int = 0
+
+    @classmethod
+    def of(cls, weight: IntArray, biases: IntArray, frac: int, spared: int = 0) -> "_Channel":
+        """From the biases of all pairs of bands, of which the middle one is the channel's."""
+        bias = int(biases[biases.shape[0] // 2, biases.shape[1] // 2])
+        return cls(weight, bias, frac, biases - bias, spared)
 
 
 def _channel(
@@ -512,20 +536,25 @@ def _channel(
     Args:
         met: what its weights meet, where large ones saturate and the bias takes the mean.
     """
-    real_bias = float(op.bias[channel])
+    real_bias = _sums(op, channel)
     if not row.any():
         frac = out.frac - x.frac  # nothing is multiplied: shift 0, the bias in the result's LSB
     frac = min(frac, MAX_SHIFT + out.frac - x.frac)
     constant = _saturated(op, row, real_bias, x, out)
     if constant is not None:
-        return _Channel(np.zeros(row.size, np.int64), constant, out.frac - x.frac)
+        return _Channel.of(
+            np.zeros(row.size, np.int64), np.full(real_bias.shape, constant), out.frac - x.frac
+        )
     start = frac
     while True:
         weight = _integers(op, row, QFormat(w.bits, frac))
-        moved = real_bias if met is None else real_bias + float(met.lost(row, weight, frac))
-        bias = _bias(op, moved, frac + x.frac, out)
-        total = int(np.abs(weight).sum()) * x.magnitude + abs(bias)
-        if abs(bias) < BIAS_LIMIT and total < ACC_LIMIT:
+        moved = real_bias
+        if met is not None:
+            moved = _sums(op, channel, met.lost(row, weight, frac))
+        biases = _biases(op, moved, frac + x.frac, out)
+        largest = int(np.abs(biases).max())
+        total = int(np.abs(weight).sum()) * x.magnitude + largest
+        if largest < BIAS_LIMIT and total < ACC_LIMIT:
             break
         frac -= 1
     least = min(MIN_WEIGHT_BITS, w.bits)
@@ -535,10 +564,12 @@ def _channel(
         if lost > 0.5 * out.lsb * 2.0 ** (out.bits - 8):
             raise RangeError(
                 f"{op.source}: layer {op.name!r}, output channel {channel}: its bias "
-                f"({real_bias:.6g}) or fan-in leaves fewer than {MIN_WEIGHT_BITS} bits for its "
-                f"weights (largest {np.abs(row).max():.6g}); rescale the layer before packing"
+                f"({np.abs(real_bias).max():.6g}) or fan-in leaves fewer than {MIN_WEIGHT_BITS} "
+                f"bits for its weights (largest {np.abs(row).max():.6g}); rescale the layer before "
+                "packing"
             )
-    return _Channel(weight, bias, frac, 0 if met is None else _spared(row, weight, frac))
+    spared = 0 if met is None else _spared(row, weight, frac)
+    return _Channel.of(weight, biases, frac, spared)
 
 
 def _spared(row: FloatArray, weight: IntArray, frac: int) -> int:
@@ -546,14 +577,31 @@ def _spared(row: FloatArray, weight: IntArray, frac: int) -> int:
     return int((np.floor(row * 2.0**frac + 0.5) != weight).sum())
 
 
-def _bias(op: Op, real: float, frac: int, out: QFormat) -> int:
-    """A bias in the accumulator's LSB, 2**-frac.
+def _sums(op: Op, channel: int, lost: FloatArray | None = None) -> FloatArray:
+    """One channel's real biases, float64 [rows, columns]; 1 by 1 where all results have the same.
+
+    Args:
+        lost: what they must make up for, for each weight.
+    """
+    bias = float(op.bias[channel])
+    if not op.tap_bias.size:
+        return np.full((1, 1), bias if lost is None else bias + float(lost.sum()))
+    taps = op.tap_bias[channel]
+    if lost is not None:
+        taps = taps + lost.reshape(-1, *taps.shape).sum(axis=0)
+    return bias + Bands.of(op).totals(taps)
+
+
+def _biases(op: Op, real: FloatArray, frac: int, out: QFormat) -> IntArray:
+    """Biases in the accumulator's LSB, 2**-frac.
 
     Where forward() rounds, and bits are dropped, what lies below that LSB never counts:
     floor((acc + b + half) / 2**shift) is the same for b and floor(b).
     """
     exact = real * 2.0**frac
-    return floor(exact) if op.rounds is not None and frac > out.frac else floor(exact + 0.5)
+    half = 0.0 if op.rounds is not None and frac > out.frac else 0.5
+    limit = float(1 << 62)  # far beyond what a bias may be
+    return np.clip(np.floor(exact + half), -limit, limit).astype(np.int64)
 
 
 def _integers(op: Op, row: FloatArray, fmt: QFormat) -> IntArray:
@@ -569,13 +617,14 @@ def _integers(op: Op, row: FloatArray, fmt: QFormat) -> IntArray:
     return np.clip(weight, fmt.min, fmt.max)
 
 
-def _saturated(op: Op, row: FloatArray, bias: float, x: QFormat, out: QFormat) -> int | None:
+def _saturated(op: Op, row: FloatArray, bias: FloatArray, x: QFormat, out: QFormat) -> int | None:
     """The bias (in the result's LSB) of a channel that its clamp holds at one end for any input."""
     lo, hi = _limits(op, out)
     reach = float(np.abs(row).sum()) * x.magnitude * x.lsb
-    if (bias + reach) * 2.0**out.frac < lo - 1 and abs(bias) > reach:
+    least, most = float(bias.min()), float(bias.max())
+    if (most + reach) * 2.0**out.frac < lo - 1 and abs(most) > reach:
         return lo
-    if (bias - reach) * 2.0**out.frac > hi + 1 and abs(bias) > reach:
+    if (least - reach) * 2.0**out.frac > hi + 1 and abs(least) > reach:
         return hi
     return None
 
@@ -605,7 +654,7 @@ def _wide(
         frac, met = (frac, None) if finer is None else (finer, met)
     while True:
         weight = QFormat(w.bits, frac).quantize(real)
-        moved = op.bias if met is None else op.bias + met.lost(real, weight, frac)
+        moved = op.bias if met is None else op.bias + met.lost(real, weight, frac).sum(axis=-1)
         bias = np.floor(moved * 2.0 ** (frac + x.frac) + 0.5)
         if np.abs(bias).max(initial=0) < BIAS_LIMIT:
             if _bound(weight, bias.astype(np.int64), x) < ACC_LIMIT:
@@ -649,7 +698,7 @@ def _unbiased(
     """Every channel has the same shift, and a bias only where forward() rounds with one."""
     bias = np.zeros(op.out.channels, np.int64)
     if op.bias.size:
-        bias[:] = [_bias(op, float(b), out.frac + shift, out) for b in op.bias]
+        bias[:] = _biases(op, op.bias, out.frac + shift, out)
         bound += int(np.abs(bias).max())
         if bound >= ACC_LIMIT or np.abs(bias).max() >= BIAS_LIMIT:
             raise RangeError(

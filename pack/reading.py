@@ -6,7 +6,7 @@ with weights of its own.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd
 
 import numpy as np
@@ -292,6 +292,32 @@ class Walk:
     @property
     def taps(self) -> int:
         return self.counts[3] * self.counts[4] * self.counts[5]
+
+    def cut(self, rows: tuple[int, int], columns: tuple[int, int]) -> "Walk | None":
+        """The part of the walk that makes these results of the layer, None if it makes none.
+
+        Args:
+            rows, columns: the first one and the end.
+        """
+        walk = self
+        for axis, (first, end) in enumerate((rows, columns)):
+            loop, name = 1 + axis, "yx"[axis]
+            origin, stride = walk.origin[axis], walk.stride[axis]
+            start = max(0, -(-(first - origin) // stride))
+            stop = min(walk.counts[loop], -(-(end - origin) // stride))
+            if start >= stop:
+                return None
+            counts, moved = list(walk.counts), list(walk.origin)
+            counts[loop], moved[axis] = stop - start, origin + start * stride
+            coordinates = dict(walk.coordinates)
+            if coordinates:
+                step = coordinates[f"{name}_step_o{name}"]
+                coordinates[f"{name}_start"] += start * step
+            walk = replace(
+                walk, base=walk.base + start * walk.steps[loop], counts=tuple(counts),
+                coordinates=coordinates, origin=(moved[0], moved[1]),
+            )  # fmt: skip
+        return walk
 
     @property
     def cycles(self) -> int:

@@ -10,6 +10,7 @@ from itertools import count
 
 import numpy as np
 
+from bramcast.pack.border import taps_met
 from bramcast.pack.graph import FloatArray, Op
 
 _NUMBERS = count()
@@ -57,13 +58,20 @@ class Reads:
     def by_tap(self, op: Op) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of what each weight meets, zeros of the padding counted in.
 
+        Where the biases know the padding (``Op.tap_bias``) the mean is that of the elements alone,
+        and the variance counts as often as a tap meets one.
+
         Returns:
             Both float64 [O, fan-in], as the rows of ``op.weight``.
         """
         share = _shares(op)
-        mean = self.mean[:, None, None] * share
-        squares = (self.variance + self.mean**2)[:, None, None] * share
-        variance = np.where(share == 1.0, self.variance[:, None, None], squares - mean**2)
+        if op.tap_bias.size:
+            mean = np.broadcast_to(self.mean[:, None, None], (len(self.mean), *share.shape))
+            variance = self.variance[:, None, None] * share
+        else:
+            mean = self.mean[:, None, None] * share
+            squares = (self.variance + self.mean**2)[:, None, None] * share
+            variance = np.where(share == 1.0, self.variance[:, None, None], squares - mean**2)
         outputs = len(op.weight)
         if op.kind == "depthwise":
             index = np.arange(outputs)[:, None] // (outputs // len(mean))
@@ -76,13 +84,8 @@ class Reads:
 
 def _shares(op: Op) -> FloatArray:
     """In which share of the results each tap meets an element, not padding: float64 [KY, KX]."""
-    window = op.window
-    top, left, bottom, right = window.padding
-    axes = []
-    for axis, before, after in ((0, top, bottom), (1, left, right)):
-        size = op.view.shape[1 + axis]
-        kernel, stride, dilation = window.kernel[axis], window.stride[axis], window.dilation[axis]
-        out = (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
-        place = np.arange(out) * stride + np.arange(kernel)[:, None] * dilation - before
-        axes.append(((place >= 0) & (place < size)).mean(axis=1))
-    return np.asarray(axes[0][:, None] * axes[1][None, :])
+    top, left, bottom, right = op.window.padding
+    height, width = op.view.shape[1:]
+    rows = taps_met(height, top, bottom, op.window, 0).mean(axis=0)
+    columns = taps_met(width, left, right, op.window, 1).mean(axis=0)
+    return np.asarray(rows[:, None] * columns[None, :])

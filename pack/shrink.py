@@ -121,6 +121,8 @@ def _constant_results(op: Op, seen: list[FloatArray]) -> FloatArray:
         index = _inputs_of(op)
         open_inputs = (used & ~known[index]).any(axis=1)
         total = (factor * np.where(known, x, 0.0)[index]).sum(axis=1) + op.bias
+        if op.tap_bias.any():  # not the same along the border
+            open_inputs = open_inputs | op.tap_bias.any(axis=(1, 2))
         return np.where(open_inputs, np.nan, total)
     if op.kind == "maxpool":
         return x.copy()  # its padding is no value
@@ -277,6 +279,7 @@ def _smaller(op: Op, plan: _Plan, seen: FloatArray) -> Op:
     if len(plan.outputs) == op.out.channels and len(plan.inputs) == len(op.view):
         return op
     bias = op.bias[plan.outputs] if op.bias.size else op.bias
+    op = replace(op, tap_bias=op.tap_bias[plan.outputs] if op.tap_bias.size else op.tap_bias)
     if op.kind == "depthwise":
         weight = op.weight[plan.outputs]
         return replace(op, weight=weight, bias=bias, macs=_part(op.macs, weight, op.weight))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bramcast.pack.activations import Activation
+from bramcast.pack.border import Bands
 from bramcast.pack.execute import Compute, combined, looked_up
 from bramcast.pack.graph import Op
 from bramcast.pack.qformat import QFormat
@@ -50,11 +51,12 @@ class Live:
     """An operation's real weights and biases with their gradients, float64.
 
     ``weight`` [.. as Op.weight] counts what pack multiplies into the weights before it rounds them
-    (gains of pools); None for a constant, as that of a copy.
+    (gains of pools), ``tap_bias`` is as Op.tap_bias; None for a constant, as that of a copy.
     """
 
     weight: torch.Tensor | None
     bias: torch.Tensor | None
+    tap_bias: torch.Tensor | None = None
 
 
 def quantized_input(real: torch.Tensor, fmt: QFormat) -> torch.Tensor:
@@ -83,14 +85,18 @@ def through_compute(
         carrier = torch.float32 if q.bound < 1 << 24 else torch.float64
         operands = [x.to(carrier) for x in operands]
         weight = torch.from_numpy(q.weight).to(carrier)
-        bias = torch.from_numpy(q.bias).double()
+        bias = torch.from_numpy(q.bias).double()[:, None, None]
+        bands = Bands.of(op) if q.border.size else None
+        if bands is not None:
+            bias = bias + torch.from_numpy(bands.picture(q.border)).double()
         if op.name in live:
             # The accumulator's LSB in each channel is 2**-(shift + frac of what leaves).
             fraction = q.shift + seen[op.name].frac
             scale = torch.from_numpy(np.exp2(fraction.astype(np.float64)))
             real = live[op.name]
-            if real.bias is not None:
-                bias = through(real.bias * scale, bias)
+            smooth = _real_bias(op, real)
+            if smooth is not None:
+                bias = through(smooth * scale[:, None, None], bias)
             if real.weight is not None:
                 scale = scale / 2.0 ** operand[op.name].frac
                 smooth = real.weight * scale[:, None, None, None]
@@ -104,6 +110,18 @@ def through_compute(
     return compute
 
 
+def _real_bias(op: Op, live: Live) -> torch.Tensor | None:
+    """What is added to each result, float64 [C, 1, 1] or [C, OY, OX]; None for constants."""
+    if live.bias is None and live.tap_bias is None:
+        return None
+    bias = torch.from_numpy(op.bias) if live.bias is None else live.bias
+    if not op.tap_bias.size:
+        return bias[:, None, None]
+    taps = torch.from_numpy(op.tap_bias) if live.tap_bias is None else live.tap_bias
+    rows, columns = (torch.from_numpy(met) for met in Bands.of(op).met)
+    return bias[:, None, None] + rows @ taps @ columns.T
+
+
 def _requantized(acc: torch.Tensor, bias: torch.Tensor, q: QuantizedOp) -> torch.Tensor:
     """clamp((acc + bias + half) >> shift, lo, hi), where nothing is shifted without half."""
     half = np.where(q.shift > 0, 0.5, 0.0)
@@ -113,7 +131,7 @@ def _requantized(acc: torch.Tensor, bias: torch.Tensor, q: QuantizedOp) -> torch
     def channels(values: torch.Tensor) -> torch.Tensor:
         return values.to(carrier)[:, None, None]
 
-    total = acc.to(carrier) + channels(bias)
+    total = acc.to(carrier) + bias.to(carrier)
     scaled = total * channels(torch.from_numpy(np.exp2(-q.shift.astype(np.float64))))
     exact = torch.floor(scaled.detach() + channels(torch.from_numpy(half))).clamp(q.lo, q.hi)
     result = through(scaled.clamp(q.lo, q.hi), exact)

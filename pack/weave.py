@@ -126,6 +126,7 @@ def _split(graph: Graph, tensor: Tensor) -> bool:
         numbers[chosen] = out.ids
         made = replace(
             op, name=name, out=out, weight=op.weight[chosen], bias=op.bias[chosen],
+            tap_bias=op.tap_bias[chosen] if op.tap_bias.size else op.tap_bias,
             macs=op.macs // len(channels), layer=op.layer or op.name,
             twins=tuple(f"{twin} phase {number}" for twin in op.twins),
         )  # fmt: skip
@@ -189,10 +190,10 @@ def _trimmed(op: Op) -> Op:
     ]
     padding = (max(0, above), max(0, before), max(0, below), max(0, behind))
     weight: FloatArray = op.weight[:, :, top:bottom, left:right]
+    taps = op.tap_bias[:, top:bottom, left:right] if op.tap_bias.size else op.tap_bias
     kernel = (bottom - top, right - left)
-    return replace(
-        op, views=(view,), weight=weight, window=Window(kernel, (1, 1), window.dilation, padding)
-    )
+    smaller = Window(kernel, (1, 1), window.dilation, padding)
+    return replace(op, views=(view,), weight=weight, tap_bias=taps, window=smaller)
 
 
 # --- elements that are repeated ----------------------------------------------------------------

@@ -176,6 +176,31 @@ class Normalised(nn.Module):
         return F.relu(self.b(self.bn2(x) * self.scale))
 
 
+class NormBehind(nn.Module):
+    """BatchNorm behind ReLU and adds, read by padded convolutions of all kinds, pools and adds."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 9, 3, padding=1)
+        self.strided = nn.Conv2d(9, 12, 3, stride=2, padding=1)
+        self.tall = nn.Conv2d(12, 12, (3, 1), padding=(2, 0), dilation=(2, 1), groups=3)
+        self.depthwise = nn.Conv2d(12, 24, (1, 3), padding=(0, 1), groups=12)
+        self.point = nn.Conv2d(24, 12, 1)
+        self.joined = nn.Conv2d(24, 7, 2, padding=(1, 0))
+        self.fc = nn.Linear(7, 5)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(c, affine=c != 12) for c in (9, 12, 12, 24, 12)])
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        x = F.avg_pool2d(self.norms[0](x), 3, 2, padding=1, count_include_pad=False)
+        x = self.norms[1](F.relu(self.strided(x)))
+        y = self.norms[2](F.relu(self.tall(x)) + x)
+        z = self.norms[3](F.relu(self.depthwise(y)))
+        z = self.norms[4](F.relu(self.point(z)))
+        x = F.relu(self.joined(torch.cat([z, y], 1)))
+        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
 class Slices(nn.Module):
     """Channel slices that start inside a word, a channel shuffle, zero-padded channels."""
 
@@ -911,6 +936,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "Grouped": (4, 9, 7),
     "Conv1dNet": (6, 21),
     "Normalised": (3, 8, 8),
+    "NormBehind": (3, 19, 14),
     "Slices": (2, 6, 6),
     "FullyConvolutional": (1, 7, 12),
     "AddLast": (10,),
@@ -978,8 +1004,9 @@ def build(name: str, seed: int = 0) -> nn.Module:
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             layer.running_mean.uniform_(-0.5, 0.5)
             layer.running_var.uniform_(0.3, 2.0)
-            nn.init.uniform_(layer.weight, -1.5, 1.5)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
+            if layer.affine:
+                nn.init.uniform_(layer.weight, -1.5, 1.5)
+                nn.init.uniform_(layer.bias, -0.5, 0.5)
     if name == "DeadChannels":
         with torch.no_grad():
             module.bn.weight[:4] = torch.tensor([0.0, 1e-30, 1e-12, 1e-6])

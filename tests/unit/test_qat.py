@@ -31,7 +31,7 @@ FAST = [
     ("Mlp96", TWO_PLANES), ("VggCeil", ""), ("VggCeil", SIXTEEN), ("Averages", TENSOR),
     ("SignedUnsignedAdd", REFINED), ("Grouped", ""), ("Normalised", ""), ("Repeats", ""),
     ("FrameMaximum", TWO_PLANES), ("PerElement", ""), ("SmoothActivations", ""),
-    ("SqueezeExcite", ""), ("HandLstm", ""), ("Conv1dNet", INPUT_SCALES),
+    ("SqueezeExcite", ""), ("HandLstm", ""), ("Conv1dNet", INPUT_SCALES), ("NormBehind", ""),
 ]  # fmt: skip
 CALLS = {"python": [], "bramcast": ["-c", "from bramcast.cli import main; main()"]}
 RECURRENT = ["GruNet", "LstmNet", "RnnNet", "HandGru"]
