@@ -518,7 +518,7 @@ def _strides(graph: Graph, layout: Layout, op: Op) -> tuple[int, list[tuple[int,
     places = [layout.placements[t.index] for t in graph.owners(op.view)]
     pitch, row_pitch = places[0].pitch, places[0].row_pitch
     if taps == 1:
-        return 0, [(), (pitch,)] if len(places) == 1 else [()]
+        return (places[0].base, [(), (pitch,)]) if len(places) == 1 else (0, [()])
     if len({(p.pitch, p.row_pitch) for p in places}) > 1:
         return 0, [()]
     choices = ((), (pitch,), (row_pitch,), (row_pitch, pitch))

@@ -4,7 +4,7 @@ import networks
 import numpy as np
 import pytest
 import torch
-from support import MODELS, model_recipe, write_recipe
+from support import MODELS, model_recipe, text_recipe, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
@@ -219,3 +219,31 @@ def test_an_input_that_needs_more_bits_and_cant_have_them_is_named(tmp_path):
             assert not notes
     (note,) = notes
     assert note.startswith("input: ") and "activation_bits = 16" in note
+
+
+BESIDE = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv1d(2, 6, 1, groups=2), nn.Linear(30, 4), nn.Linear(34, 3)
+
+    def forward(self, x):
+        x = self.a(x).flatten(1)
+        return self.c(torch.cat([self.b(x), x], 1))
+"""
+
+
+def test_a_linear_layer_reads_nothing_of_its_results_beside_its_operand(tmp_path):
+    """Its operand starts behind them, in no whole number of its pixels."""
+    rng = np.random.default_rng(0)
+    shapes = {"a.weight": (6, 1, 1), "a.bias": (6,), "b.weight": (4, 30), "b.bias": (4,),
+              "c.weight": (3, 34), "c.bias": (3,)}  # fmt: skip
+    state = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    recipe = text_recipe(
+        tmp_path, BESIDE, rng.normal(size=(20, 2, 5)), state, "[core]\nlanes = 8\n"
+    )
+    packed = pack(read_recipe(recipe), tmp_path / "b")
+    assert compare_with_graph(packed, tmp_path / "b", silent).mismatches == 0
