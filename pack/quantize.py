@@ -32,6 +32,7 @@ MIN_WEIGHT_BITS = 4
 MAX_ADD_SHIFT = 6  # the largest power of two in 8 bits is 64
 SPARED_GAIN = 16.0  # less squared error, by inputs' variance, that weights may saturate for
 SPARED_MORE = 4.0  # where another channel of the layer has won that much
+LEAST_FRACTION = -128  # a float32 is below 2**128
 FINER = 16  # fraction bits more than the largest weight allows
 
 
@@ -88,11 +89,12 @@ def quantize(
 
     Raises:
         RangeError: a channel for which no legal weight format is left; names layer and channel.
+            Or a layer that needs coarser results than what it reads, and both have one format.
     """
     for _ in range(64 * len(graph.ops) + 64):
+        lowered: Op | None = None
         gains = pooling_gains(graph, formats)
         result: dict[str, QuantizedOp] = {}
-        changed = False
         for op in graph.ops:
             builder = _BUILDERS[op.kind]
             # A last table gives results of DATA_BITS.
@@ -112,17 +114,24 @@ def quantize(
                 continue
             made = builder(graph, formats, op, bits, full, gains)
             if made is None:
-                changed = True
+                lowered = op
                 break
             if bound is not None:
                 made = replace(made, bound=bound)
             result[op.name] = _with_table(formats, op, made)
             if known is not None:
                 known.add(key, result[op.name])
-        if not changed:
+        if lowered is None:
             _share_steps(graph, formats, result, known)
             return result
-    raise AssertionError("formats do not settle")
+        if formats.clamped(lowered).frac < LEAST_FRACTION:
+            break
+    assert lowered is not None
+    raise RangeError(
+        f"{lowered.source}: layer {lowered.name!r}: its weights are too large for results that "
+        "have the same format as what they are made of, as a concat, maximum or the like joins "
+        "both: scale its weights and bias down by a power of two, and up where its results are read"
+    )
 
 
 def _share_steps(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support import golden_arrays, text_recipe
 
+from bramcast.pack.errors import RangeError
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe
 
@@ -95,3 +96,32 @@ def test_the_layer_behind_an_average_pool_makes_up_for_its_reciprocal(reader, wi
     assert abs(factor - 1) < 0.001
     exact = WINDOWS[window]
     assert abs(round(exact) / exact - 1) > 0.004  # there is something to make up for
+
+
+# --- results in the format of what they are made of --------------------------------------------
+
+JOINED = """
+import torch
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.c(torch.cat([self.b({inner}), x], 1))
+"""
+
+
+@pytest.mark.parametrize("inner", ["x", "self.a(x)"])
+def test_weights_too_large_for_a_shared_format_are_refused(inner, tmp_path):
+    """The coarser the results, the coarser what they are made of: there is no end to it."""
+    x = np.random.default_rng(0).integers(-100, 100, (20, 4))
+    state = {f"{n}.weight": np.full((4, 4), 300) for n in "ab"} | {"c.weight": np.ones((2, 8))}
+    state |= {"a.bias": np.zeros(4), "b.bias": np.zeros(4), "c.bias": np.zeros(2)}
+    recipe = text_recipe(tmp_path, HEAD + JOINED.format(inner=inner), x, state)
+    with pytest.raises(
+        RangeError, match="layer '[ab]': its weights are too large.* joins both: scale"
+    ):
+        pack(read_recipe(recipe), tmp_path / "b")
