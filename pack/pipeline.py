@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle import replace_folder
-from bramcast.pack.by_hand import Rules, is_wide, rules_of
+from bramcast.pack.by_hand import Rules, rules_of
 from bramcast.pack.calibrate import (
     ONE_PLANE_DB,
     Calibrated,
@@ -21,12 +21,12 @@ from bramcast.pack.calibrate import (
     largest_values,
     layer_noise,
     needs_planes,
-    real_results,
     silent,
 )
 from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
+from bramcast.pack.exact import exactness_notes
 from bramcast.pack.execute import one_thread
 from bramcast.pack.fold import fold
 from bramcast.pack.formats import (
@@ -59,7 +59,6 @@ from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.refine import Refined, refine
 from bramcast.pack.roll import roll
-from bramcast.pack.rounding import known_grids, rounds_to
 from bramcast.pack.shrink import Removed, shrink
 from bramcast.pack.source import Source, read_model
 from bramcast.pack.spread import spread_input
@@ -265,7 +264,7 @@ def pack(
         ),
         inputs=inputs,
         notes=(
-            *_notes(graph, formats, quantized, planes, inputs),
+            *_notes(prepared.graph, graph, formats, quantized, planes, inputs),
             *_input_note(prepared),
             *_calibration_note(prepared),
         ),
@@ -308,13 +307,14 @@ def _input_format(recipe: Recipe, inputs: Inputs, planes: Planes | None) -> QFor
 
 
 def _notes(
+    asked: Graph,
     graph: Graph,
     formats: Formats,
     quantized: dict[str, QuantizedOp],
     planes: Planes | None,
     inputs: Inputs,
 ) -> Iterator[str]:
-    """What is left out, what hand-given formats cut off, and where forward() rounds otherwise."""
+    """What is left out, what hand-given formats cut off, and where integers are not ``asked``'s."""
     if graph.left_out is not None:
         yield (
             f"layer {graph.left_out.name!r}: the {graph.left_out.kind} at the end is left out: the "
@@ -327,13 +327,6 @@ def _notes(
         cut = int(((scaled < fmt.min) | (scaled > fmt.max)).sum())
         if cut:
             yield f"input: {cut:,} of {scaled.size:,} values of {inputs.path} saturate in {fmt}"
-    rounds = any(op.rounds is not None for op in graph.ops)
-    some = inputs.calibration[:NOISE_SAMPLES].astype(np.float64)
-    framed = graph.framed(some)
-    whole = planes is None and bool((fmt.real(fmt.quantize(framed)) == framed).all())
-    grids = known_grids(graph, fmt.frac if whole else None) if rounds else {}
-    real = real_results(graph, some, planes) if rounds else {}
-    other: set[int] = set()  # tensors that are not exactly what forward() has
     for op in graph.ops:
         q = quantized[op.name]
         if op.name in formats.rules.weight_fractions and q.saturated:
@@ -341,31 +334,8 @@ def _notes(
                 f"layer {op.name!r}: {q.saturated:,} of {q.weight.size:,} weights saturate in the "
                 "format given by hand"
             )
-        if not rounds:
-            continue
-        follows = bool(other.intersection(graph.operands(op)))
-        other.add(op.out.index)
-        if q.inexact and (op.rounds is not None or is_wide(graph, op)):
-            yield (
-                f"layer {op.name!r}: {q.inexact:,} of its weights and biases have no exact "
-                "integers, so results can differ from what forward() rounds"
-            )
-        elif op.rounds is not None and q.table is None and q.out.frac < op.rounds and q.shift.any():
-            yield (
-                f"layer {op.name!r}: forward() rounds its results to {rounds_to(op)}, but {q.out} "
-                "is what reaches them all: clamp them, or give output by hand"
-            )
-        elif q.table is None and (op.out.index in grids or is_wide(graph, op)) and not follows:
-            values = real[op.name]
-            lost = int((q.out.real(q.out.quantize(values)) != values).sum())
-            if lost:
-                yield (
-                    f"layer {op.name!r}: {lost:,} of {values.size:,} results on calibration "
-                    f"samples lie outside or between the numbers of {q.out}, so they differ from "
-                    "forward()'s"
-                )
-            else:
-                other.discard(op.out.index)
+    some = inputs.calibration[:NOISE_SAMPLES]
+    yield from exactness_notes(asked, graph, formats, quantized, planes, some)
 
 
 def _spared_notes(graph: Graph, quantized: dict[str, QuantizedOp], inputs: Inputs) -> Iterator[str]:

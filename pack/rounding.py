@@ -64,13 +64,9 @@ def uniform(scale: Op) -> tuple[float, float] | None:
     return float(factor), float(offset)
 
 
-def known_grids(graph: Graph, of_input: int | None = None) -> dict[int, int]:
-    """Tensors whose values are multiples of 2**-g whatever the input is, by index.
-
-    Args:
-        of_input: g of the input, where that is known.
-    """
-    grids = {} if of_input is None else {graph.input.index: of_input}
+def known_grids(graph: Graph) -> dict[int, int]:
+    """Tensors whose values are multiples of 2**-g whatever the input is, by index."""
+    grids: dict[int, int] = {}
     for op in graph.ops:
         found = _grid(graph, op, grids)
         if found is not None:

@@ -1,5 +1,6 @@
 """Networks that round for themselves are met exactly, and what can't be is refused or said."""
 
+import re
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from bramcast.golden.load import load
 from bramcast.pack.errors import RecipeError, UnsupportedLayer
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
+from bramcast.pack.qformat import parse_format
 from bramcast.pack.recipe import read_recipe
 from bramcast.sim.agree import compare_with_graph
 from bramcast.sim.cosim import simulate
@@ -329,6 +331,56 @@ def test_a_sum_that_8_bits_can_not_hold_is_said(tmp_path):
     packed = packed_forward(tmp_path, forward, WHOLE)
     (note,) = packed.notes
     assert "'add'" in note and "of 512 results" in note
+
+
+def test_integers_that_the_input_can_not_hold_are_said(tmp_path):
+    """8 bits hold every second integer up to 254."""
+    rng = np.random.default_rng(6)
+    x = rng.integers(-127, 128, (32, 16)) * 2
+    x[:, 3] += 1
+    forward = "return self.fc(torch.clamp(torch.floor(x / 4), -128, 127))"
+    packed = packed_forward(tmp_path, forward, x)
+    assert packed.notes[0] == (
+        "input: 32 of 512 values of calibration samples lie outside or between the numbers of "
+        "Q8.-1, so results can differ from forward()'s"
+    )
+
+
+PLAIN_INTEGERS = "return self.fc(F.relu(self.wide(x))[:, :16])"
+LAYERS = "self.wide, self.fc = nn.Linear(16, {0}), nn.Linear({0}, 3, bias=False)"
+
+
+@pytest.mark.parametrize("scale", [1, 2.0**-9], ids=["integers", "fractions"])
+def test_integers_that_nobody_rounds_and_8_bits_can_not_hold_are_said(scale, tmp_path):
+    rng = np.random.default_rng(7)
+    p = {"wide.weight": rng.integers(-2, 3, (16, 16)), "wide.bias": rng.integers(-9, 9, 16) * scale,
+         "fc.weight": rng.integers(-128, 128, (3, 16))}  # fmt: skip
+    model = model_of(PLAIN_INTEGERS, LAYERS.format(16))
+    recipe = write(tmp_path, model, WHOLE * scale, p)
+    (note,) = packed_and_checked(recipe, tmp_path / "b").notes
+    real = np.maximum((WHOLE * scale) @ p["wide.weight"].T + p["wide.bias"], 0)
+    fmt = parse_format(re.search("U?Q[-.0-9]+", note)[0])
+    held = np.minimum(np.floor(real / fmt.lsb + 0.5), fmt.max) * fmt.lsb
+    assert note.startswith(f"layer 'wide': {(held != real).sum()} of 512 results on calibration")
+    assert "is met exactly if it rounds and clamps" in note
+
+
+def test_integers_that_8_bits_hold_need_no_rounding(tmp_path):
+    rng = np.random.default_rng(8)
+    p = {"wide.weight": rng.integers(-1, 2, (16, 16)), "wide.bias": rng.integers(-3, 3, 16),
+         "fc.weight": rng.integers(-128, 128, (3, 16))}  # fmt: skip
+    x = rng.integers(-7, 8, (32, 16))
+    recipe = write(tmp_path, model_of(PLAIN_INTEGERS, LAYERS.format(16)), x, p)
+    packed = packed_and_checked(recipe, tmp_path / "b")
+    want = np.maximum(x @ p["wide.weight"].T + p["wide.bias"], 0) @ p["fc.weight"].T
+    np.testing.assert_array_equal(golden(tmp_path / "b", x)[1], want)
+    assert packed.notes == ()
+
+
+def test_weights_of_more_than_8_bits_are_said_without_any_rounding(tmp_path):
+    packed = packed_forward(tmp_path, "return self.fc(x) * 5", WHOLE)
+    (note,) = packed.notes
+    assert re.match(r"layer 'fc': \d+ of its weights and biases have no exact integers", note)
 
 
 @pytest.mark.parametrize(
