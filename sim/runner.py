@@ -3,7 +3,8 @@
 Everything that differs between simulators or cocotb versions is in this file. A compiled simulator
 is kept in a cache folder (environment BRAMCAST_CACHE, default ~/.cache/bramcast) under a hash of
 what goes into it: sources, top, hardware parameters, simulator and its version, arguments. Images
-are no part of it: the memories read them at run time, so new weights need no compilation.
+are no part of it: the memories read them at run time, so new weights need no compilation. Objects
+of Verilator's own runtime lie beside them, so that another core compiles in a fifth of the time.
 """
 
 import hashlib
@@ -11,8 +12,10 @@ import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,9 +145,19 @@ def _tool_environment(simulator: str) -> dict[str, str]:
         flags = os.environ.get("MAKEFLAGS", "")
         if _PCH_FLAG not in flags:
             wanted["MAKEFLAGS"] = f"{flags} {_PCH_FLAG}".strip()
-        if shutil.which("ccache") and "OBJCACHE" not in os.environ:
-            wanted["OBJCACHE"] = "ccache"
+        if "OBJCACHE" not in os.environ:
+            wanted["OBJCACHE"] = "ccache" if shutil.which("ccache") else _keeping_objects()
     return wanted
+
+
+def _keeping_objects() -> str:
+    """What Verilator's makefile writes in front of a compiler call, so that ``objects.py`` runs it.
+
+    It keeps the runtime's objects in the cache folder: make and the shell both read this text.
+    """
+    script = Path(__file__).with_name("objects.py")
+    words = (sys.executable, "-I", "-S", script, cache_folder().absolute())
+    return shlex.join(map(str, words)).replace("$", "$$")
 
 
 def verilator_environment() -> dict[str, str]:
