@@ -132,7 +132,8 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycl
     manifest = packed.manifest
     frame = manifest.input
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
-    scaled = ", a power of two for each feature" if any(frame.exponents) else ""
+    scaled = ", less an offset for each feature" if frame.offsets else ""
+    scaled += ", a power of two for each feature" if any(frame.exponents) else ""
     say(
         f"{manifest.name}: {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds, "
         f"input {frame.format.q}{planes}{scaled}"

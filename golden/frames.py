@@ -17,9 +17,9 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
     """Arrays of samples as stream frames.
 
     Floats are quantized to ``frame.format`` (nearest, ties towards +inf, saturated); integers
-    are taken to be in that format already. Where ``frame.exponents`` are given, feature c of a
-    float is multiplied by 2**exponents[c] first. With two planes a feature becomes two elements:
-    hi = the nearest integer, lo = what is missing in units of lsb * 2**-plane_shift.
+    are taken to be in that format already. Floats are those of ``sent_values``. With two planes a
+    feature becomes two elements: hi = the nearest integer, lo = what is missing in units of
+    lsb * 2**-plane_shift.
 
     Args:
         samples: [n, *frame.shape], float or integer.
@@ -47,7 +47,7 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
                 f"got {whole.min()}..{whole.max()}"
             )
         return whole
-    real = flat.astype(np.float64) * feature_factors(frame)
+    real = _as_sent(flat, frame)
     if not np.all(np.isfinite(real)):
         sample = int(np.flatnonzero(~np.all(np.isfinite(real), axis=1))[0])
         raise InputError(f"input sample {sample} has values that are not finite")
@@ -71,16 +71,35 @@ def in_stream_order(samples: NDArray[Any], frame: Frame) -> NDArray[Any]:
     return flat
 
 
-def feature_factors(frame: Frame) -> NDArray[np.float64]:
-    """What each element of a frame is multiplied by before it is quantized, in stream order.
+def sent_values(samples: NDArray[np.floating], frame: Frame) -> NDArray[np.float64]:
+    """The real numbers that a frame stands for, in stream order, before they are quantized.
+
+    Feature c of each pixel is (feature - offsets[c]) * 2**exponents[c], in float64: only the
+    difference may round.
+
+    Args:
+        samples: [n, *frame.shape].
+
+    Returns:
+        float64 [n, y * x * c].
 
     >>> from bramcast.pack.manifest import Format
-    >>> feature_factors(Frame([4], [1, 2, 2], [0, 2, 1], Format(8, 7, True), exponents=[0, 3]))
-    array([1., 8., 1., 8.])
+    >>> q = Format(8, 7, True)
+    >>> frame = Frame([4], [1, 2, 2], [0, 2, 1], q, exponents=[0, 3], offsets=[300.0, 0.0])
+    >>> sent_values(np.array([[300.5, 0.25, 299.0, -1.0]]), frame)
+    array([[ 0.5,  2. , -1. , -8. ]])
     """
-    pixels = frame.dims[0] * frame.dims[1]
-    exponents = frame.exponents or [0] * frame.dims[2]
-    return np.tile(2.0 ** np.array(exponents), pixels)
+    return _as_sent(in_stream_order(samples, frame), frame)
+
+
+def _as_sent(flat: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
+    """The same of features that are in stream order already."""
+    pixels, real = frame.dims[0] * frame.dims[1], flat.astype(np.float64)
+    if frame.offsets:
+        real = real - np.tile(np.array(frame.offsets), pixels)
+    if frame.exponents:
+        real = real * np.tile(2.0 ** np.array(frame.exponents), pixels)
+    return real
 
 
 def output_order(machine: Machine) -> NDArray[np.int64]:

@@ -82,8 +82,10 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
         dims, strides = frame.dims, frame.strides
         if len(dims) != 3 or len(strides) != 3 or frame.planes > 2:
             raise InputError(f"{name}: dims and strides need y, x and c; planes 1 or 2")
-        if frame.exponents and (name == "output" or len(frame.exponents) != dims[2]):
-            raise InputError(f"{name}: exponents: {len(frame.exponents)}, but c has {dims[2]}")
+        for key in ("exponents", "offsets"):
+            numbers = getattr(frame, key)
+            if numbers and (name == "output" or len(numbers) != dims[2]):
+                raise InputError(f"{name}: {key}: {len(numbers)}, but c has {dims[2]}")
         order = affine(tuple(dims), tuple(strides))
         if order.size * frame.planes != beats or not np.array_equal(
             np.sort(order), np.arange(elements)

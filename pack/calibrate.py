@@ -66,6 +66,42 @@ def is_coarse(
     return bool(noise > signal * 10.0 ** (-ONE_PLANE_DB / 10))
 
 
+def varying_db(
+    graph: Graph,
+    inputs: Inputs,
+    offsets: NDArray[np.float64],
+    bits: int,
+    shift: int | None,
+    fmt: QFormat | None,
+) -> float:
+    """What rounding the input leaves of what varies between samples in the output, decibels.
+
+    Args:
+        offsets: what is subtracted from the frame's elements before they are rounded, [C * H * W].
+        shift: how many bits two planes are apart; None for one.
+        fmt: the input's format, the best one if None.
+    """
+    samples = inputs.calibration[:64]
+    frames = graph.framed(samples) - offsets
+    if fmt is None:
+        signed = shift is not None or bool(frames.min() < 0)
+        fmt = QFormat(bits, best_fraction([frames.ravel()], bits, signed), signed)
+    planes = None if shift is None else Planes(fmt, shift)
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(frames), _batch_size(graph)):
+            values = frames[start : start + _batch_size(graph)]
+            few = planes.real(*planes.split(values)) if planes else fmt.real(fmt.quantize(values))
+            both = [_last(graph, execute.frame_tensor(graph, v + offsets)) for v in (values, few)]
+            parts.append([result.numpy() for result in both])
+    exact, rounded = (np.concatenate(results) for results in zip(*parts, strict=True))
+    signal = float(((exact - exact.mean(axis=0)) ** 2).sum())
+    noise = float(((exact - rounded) ** 2).sum())
+    if not noise or not signal:  # a constant output has nothing to lose
+        return EQUAL_DB
+    return 10 * log10(signal / noise)
+
+
 def _last(graph: Graph, frame: torch.Tensor) -> torch.Tensor:
     *_, step = execute.run(graph, frame, execute.real_compute)
     return step.result
@@ -133,7 +169,8 @@ def calibrate(
             progress("calibrating", done, len(samples))
     if planes is None:  # the sign is that of all samples, so that none is cut off
         seen = statistics[graph.input.index]
-        seen.low = min(seen.low, float(inputs.x.min()))
+        lowest = graph.framed(inputs.x) if graph.input_offsets.size else inputs.x
+        seen.low = min(seen.low, float(lowest.min()))
     return Calibrated(statistics, reads)
 
 

@@ -168,8 +168,8 @@ class Graph:
 
     ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
     (empty: the same), ``output`` is the view of the result in the author's shape, before the
-    softmax that is ``left_out``. Element i of the input is 2**input_exponents[i] times the
-    sample's (empty: the same).
+    softmax that is ``left_out``. Element i of the input is the sample's minus input_offsets[i],
+    times 2**input_exponents[i] (empty: the same).
     """
 
     name: str
@@ -181,6 +181,7 @@ class Graph:
     input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     left_out: LeftOut | None = None
     input_exponents: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    input_offsets: FloatArray = field(default_factory=lambda: np.zeros(0))
     _known: "_Known" = field(default_factory=lambda: _Known(), repr=False, compare=False)
     _last: tuple[list[Op], dict[int, int]] = field(
         default_factory=lambda: ([], {}), repr=False, compare=False
@@ -206,6 +207,8 @@ class Graph:
         flat = np.asarray(samples, np.float64).reshape(len(samples), -1)
         if self.input_order.size:
             flat = flat[:, self.input_order]
+        if self.input_offsets.size:
+            flat = flat - self.input_offsets
         if self.input_exponents.size:
             flat = flat * 2.0**self.input_exponents
         return np.ascontiguousarray(flat)

@@ -23,6 +23,25 @@ def scalable(graph: Graph) -> bool:
     return linear and can_absorb(graph, graph.input)
 
 
+def shared_features(graph: Graph) -> list[list[int]]:
+    """The input's features in groups: those that share weights are in one, directly or not."""
+    t = graph.input
+    pixels = t.height * t.width
+    together: dict[tuple[bytes, int], set[int]] = {}
+    for op in graph.consumers(t):
+        weight = op.weight.tobytes()
+        for row, numbers in enumerate(op.view.reshape(len(op.view), -1)):
+            mine = numbers[(numbers >= t.first) & (numbers < t.first + t.elements)]
+            if mine.size:
+                together.setdefault((weight, row), set()).add(int(mine[0] - t.first) // pixels)
+    groups = [{feature} for feature in range(t.channels)]
+    for features in together.values():
+        joined = set().union(*(groups[feature] for feature in features))
+        for feature in joined:
+            groups[feature] = joined
+    return [sorted(group) for first, group in enumerate(groups) if min(group) == first]
+
+
 def input_exponents(graph: Graph, samples: NDArray[np.floating]) -> IntArray:
     """Exponents that bring every feature of the samples up to the largest one: int64 [C].
 
@@ -35,21 +54,8 @@ def input_exponents(graph: Graph, samples: NDArray[np.floating]) -> IntArray:
     t = graph.input
     frames = np.abs(graph.framed(samples)).reshape(-1, t.channels, t.height * t.width)
     largest: FloatArray = frames.max(axis=(0, 2))
-    pixels = t.height * t.width
-    together: dict[tuple[bytes, int], set[int]] = {}
-    for op in graph.consumers(t):
-        weight = op.weight.tobytes()
-        for row, numbers in enumerate(op.view.reshape(len(op.view), -1)):
-            mine = numbers[(numbers >= t.first) & (numbers < t.first + t.elements)]
-            if mine.size:
-                together.setdefault((weight, row), set()).add(int(mine[0] - t.first) // pixels)
-    while True:
-        before = largest.copy()
-        for channels in together.values():
-            index = list(channels)
-            largest[index] = largest[index].max()
-        if np.array_equal(before, largest):
-            break
+    for features in shared_features(graph):
+        largest[features] = largest[features].max()
     top = float(largest.max())
     alive = largest > 0
     ratio = np.where(alive, top / np.where(alive, largest, 1.0), 1.0)

@@ -21,6 +21,7 @@ _STRICT = ConfigDict(extra="forbid")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Exponent = Annotated[int, Field(ge=-30, le=30)]
+Offset = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -123,7 +124,8 @@ class Frame:
     ``planes`` = 2 means that each feature c of the array is sent as two stream channels, 2c (hi)
     and 2c + 1 (lo): hi = round(value / lsb), lo = the rest in lsb * 2**-plane_shift.
 
-    Feature c of each pixel is multiplied by 2**exponents[c] before that (empty: by 1).
+    Before that ``offsets[c]`` is subtracted from feature c of each pixel (empty: nothing), and then
+    it is multiplied by 2**exponents[c] (empty: by 1), both in float64.
     """
 
     shape: list[Positive]
@@ -133,6 +135,7 @@ class Frame:
     planes: Positive = 1
     plane_shift: Count = 0
     exponents: list[Exponent] = Field(default_factory=list)
+    offsets: list[Offset] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, config=_STRICT)

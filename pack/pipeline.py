@@ -22,6 +22,7 @@ from bramcast.pack.calibrate import (
     layer_noise,
     needs_planes,
     silent,
+    varying_db,
 )
 from bramcast.pack.capture import capture
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
@@ -37,6 +38,7 @@ from bramcast.pack.formats import (
 )
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
+from bramcast.pack.input_offsets import Drift, drift, offset_input, offsets_note
 from bramcast.pack.input_scales import scalable, scale_input
 from bramcast.pack.inputs import Inputs, read_inputs
 from bramcast.pack.layout import make_layout
@@ -65,6 +67,7 @@ from bramcast.pack.spread import spread_input
 from bramcast.pack.weave import weave
 from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
 
+WORTH_DB = 3.0  # what an offset must win to be named
 NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
 
 
@@ -108,6 +111,7 @@ class Prepared:
         input_format: the input's, where it is not chosen with the others.
         accuracy: of the float network, None without labels.
         coarse: two planes of input alone leave too much noise.
+        far: a note about features that lie far from zero.
     """
 
     recipe: Recipe
@@ -121,6 +125,7 @@ class Prepared:
     accuracy: float | None
     removed: tuple[Removed, ...] = ()
     coarse: bool = False
+    far: str | None = None
 
 
 @one_thread()
@@ -158,6 +163,10 @@ def prepare(
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
     accuracy = None if trace else float_accuracy(graph, inputs, progress)
+    offsets = recipe.quantize.input_offsets
+    if offsets is not None:
+        graph = offset_input(graph, offsets, inputs.calibration, str(recipe.path))
+    seen = None if trace else drift(graph, inputs.calibration)
     given = recipe.quantize.input_exponents
     if given is not None:
         graph = scale_input(graph, given, inputs.calibration, str(recipe.path))
@@ -176,16 +185,18 @@ def prepare(
     coarse = planes is not None and is_coarse(
         graph, inputs, lambda values: planes.real(*planes.split(values))
     )
+    far = _offsets_note(recipe, graph, inputs, planes, seen) if seen else None
     if planes is not None:
         split_input(graph, planes.shift)
     if recipe.quantize.activation_bits > 8:
         split_products(graph)
     layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
-    rules, fixed = rules_of(recipe, graph), _input_format(recipe, inputs, planes)
+    rules, fixed = rules_of(recipe, graph), _input_format(recipe, graph, inputs, planes)
     bits = recipe.quantize.activation_bits
     return Prepared(
-        recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy, tuple(removed), coarse
-    )
+        recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy, tuple(removed), coarse,
+        far,
+    )  # fmt: skip
 
 
 def settle(
@@ -266,6 +277,7 @@ def pack(
         notes=(
             *_notes(prepared.graph, graph, formats, quantized, planes, inputs),
             *_input_note(prepared),
+            *([prepared.far] if prepared.far else []),
             *_calibration_note(prepared),
         ),
         removed=prepared.removed,
@@ -287,7 +299,9 @@ def pack(
 # --- calibration -------------------------------------------------------------------------------
 
 
-def _input_format(recipe: Recipe, inputs: Inputs, planes: Planes | None) -> QFormat | None:
+def _input_format(
+    recipe: Recipe, graph: Graph, inputs: Inputs, planes: Planes | None
+) -> QFormat | None:
     """The input's format where it is not chosen with the others.
 
     Raises:
@@ -297,7 +311,7 @@ def _input_format(recipe: Recipe, inputs: Inputs, planes: Planes | None) -> QFor
     if planes is not None or given is None:
         return None if planes is None else planes.fmt
     fmt = parse_format(given)
-    lowest = min(float(inputs.x.min()), float(inputs.calibration.min()))
+    lowest = min(float(graph.framed(some).min()) for some in (inputs.x, inputs.calibration))
     if not fmt.signed and lowest < 0:
         raise RecipeError(
             f"{recipe.path}: quantize.input: {fmt}, but samples of {inputs.path} go down to "
@@ -385,6 +399,28 @@ def _input_note(prepared: Prepared) -> Iterator[str]:
             "error, and only an input that Linear or ungrouped convolutions read can be sent as "
             "two planes: set quantize.activation_bits = 16, or scale the features alike"
         )
+
+
+def _offsets_note(
+    recipe: Recipe, graph: Graph, inputs: Inputs, planes: Planes | None, seen: Drift
+) -> str | None:
+    """What helps where features lie so far from zero that the output suffers."""
+    if not seen.wanted.any():
+        return None
+    section = recipe.quantize
+    fmt = parse_format(section.input) if section.input and planes is None else None
+    shift = None if planes is None else planes.shift
+    now = varying_db(graph, inputs, np.zeros(1), section.activation_bits, shift, fmt)
+    if now >= ONE_PLANE_DB:
+        return None
+    wanted = np.repeat(seen.wanted, graph.input.height * graph.input.width)
+    if graph.input_exponents.size:
+        wanted = np.ldexp(wanted, graph.input_exponents)
+    then = varying_db(graph, inputs, wanted, section.activation_bits, shift, None)
+    if then < now + WORTH_DB:
+        return None
+    scales = then < ONE_PLANE_DB and section.input_exponents is None and scalable(graph)
+    return offsets_note(seen, now, then, scales)
 
 
 def _calibration_note(prepared: Prepared) -> Iterator[str]:
@@ -526,6 +562,7 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
     dims = (t.height, t.width, channels)
     stream = order.reshape(channels, t.height, t.width).transpose(1, 2, 0)
     exponents = graph.input_exponents[:: t.height * t.width]
+    offsets = graph.input_offsets[:: t.height * t.width]
     return Frame(
         shape=list(graph.input_shape),
         dims=list(dims),
@@ -534,6 +571,7 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
         planes=count,
         plane_shift=planes.shift if planes is not None else 0,
         exponents=[int(e) for e in exponents],
+        offsets=[float(o) for o in offsets],
     )
 
 

@@ -271,6 +271,8 @@ class Wrapped(nn.Module):
         flat = x.double().reshape(len(x), -1)
         if graph.input_order.size:
             flat = flat[:, torch.from_numpy(graph.input_order)]
+        if graph.input_offsets.size:
+            flat = flat - torch.from_numpy(graph.input_offsets)
         if graph.input_exponents.size:
             flat = flat * torch.from_numpy(2.0**graph.input_exponents)
         coarse = quantized_input(flat, fmt)

@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import fields
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -135,6 +136,19 @@ def _wrong(text: str, bits: tuple[int, ...], key: str) -> str | None:
 _Exponent = Annotated[int, Field(ge=-30, le=30)]
 
 
+def _numbers(value: Any) -> Any:
+    """Offsets as a recipe may give them."""
+    one = isinstance(value, (int, float))
+    numbers = [value] if one else value if isinstance(value, (list, tuple)) else []
+    good = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers)
+    if value is None or value == "auto" or (numbers and good and all(map(isfinite, numbers))):
+        return value
+    raise ValueError('"auto", a finite number, or a list with one for each input feature')
+
+
+_Offsets = Annotated[Literal["auto"] | float | tuple[float, ...] | None, BeforeValidator(_numbers)]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class QuantizeSection:
     """[quantize]: ``input_planes`` 2 sends every input feature as two elements (more bits).
@@ -142,6 +156,8 @@ class QuantizeSection:
     Attributes:
         input: the input's format by hand: one plane, or with ``input_planes`` = 2 that of each of
             two planes, ``plane_shift`` bits apart.
+        input_offsets: each input feature comes less a number, before ``input_exponents``: one for
+            all, these, or "auto", the middle of each where that is far from zero.
         input_exponents: each input feature comes multiplied by its power of two: these, or
             "auto", those that bring all up to the largest one.
         refine: equalization, formats and biases by the error of the network's output; "auto" where
@@ -157,6 +173,7 @@ class QuantizeSection:
     input: str | None = None
     plane_shift: int | None = Field(default=None, ge=1, le=7)
     input_exponents: Literal["auto"] | tuple[_Exponent, ...] | None = None
+    input_offsets: _Offsets = None
     refine: bool | Literal["auto"] = "auto"
     calibration: Literal["error", "max", "percentile"] = "error"
     percentile: float | None = Field(default=None, gt=0, le=100)

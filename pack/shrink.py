@@ -270,7 +270,7 @@ def _rebuilt(
         ops.append(replace(made, views=views, out=tensors[op.out.index]))
     return Graph(
         graph.name, tensors, ops, moved(graph.output), graph.input_shape, graph.parameters,
-        graph.input_order, graph.left_out, graph.input_exponents,
+        graph.input_order, graph.left_out, graph.input_exponents, graph.input_offsets,
     )  # fmt: skip
 
 

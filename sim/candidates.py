@@ -208,6 +208,7 @@ def with_formats(recipe: Recipe, manifest: Manifest) -> Recipe:
         input_planes=1 if frame.planes == 1 else 2,
         plane_shift=frame.plane_shift if frame.planes > 1 else None,
         input_exponents=tuple(frame.exponents) or None,
+        input_offsets=tuple(frame.offsets) or None,
         layers=layers,
     )
     depths = {name: getattr(core, name) for name in DEPTHS}

@@ -174,9 +174,10 @@ def _frame(manifest: Manifest) -> str:
     frame = manifest.input
     y, x, c = frame.dims
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
-    scaled = ""
+    steps = [f"minus {frame.offsets}[c]"] if frame.offsets else []
     if any(frame.exponents):
-        scaled = f", feature c times 2 to the power of {frame.exponents}[c]"
+        steps.append(f"times 2 to the power of {frame.exponents}[c]")
+    scaled = f", feature c {', then '.join(steps)}" if steps else ""
     return f"{y} x {x} x {c} elements (y, x, c; c fastest) in {frame.format.q}{planes}{scaled}"
 
 

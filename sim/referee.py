@@ -4,7 +4,7 @@ bundle: then any new one would pass."""
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import feature_factors, in_stream_order
+from bramcast.golden.frames import sent_values
 from bramcast.golden.paired import at_least, at_most
 from bramcast.pack.errors import RefereeError
 from bramcast.pack.inputs import Inputs
@@ -87,8 +87,8 @@ def scale_doubt(x: NDArray[np.floating], frame: Frame) -> str:
     >>> scale_doubt(np.array([[0.0, 1.5, 1.992, 0.015]]), frame)
     ''
     """
-    if frame.exponents:
-        x = in_stream_order(x, frame) * feature_factors(frame)
+    if frame.exponents or frame.offsets:
+        x = sent_values(x, frame)
     q = frame.format.q
     low, high = q.min * q.lsb, q.max * q.lsb
     outside = float(((x < low - q.lsb) | (x > high + q.lsb)).mean())

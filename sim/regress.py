@@ -255,6 +255,8 @@ def fits(
             reasons.append(f"{name} planes {a.planes} -> {b.planes}")
         if a.exponents != b.exponents:
             reasons.append(f"{name} exponents {a.exponents} -> {b.exponents}")
+        if a.offsets != b.offsets:
+            reasons.append(f"{name} offsets {a.offsets} -> {b.offsets}")
     if reasons:
         return "repack", reasons
     return "drop-in", ["same program, depths, input and output formats: swap the images"]

@@ -1,6 +1,7 @@
 """Whole networks on the HDL core: every element of every layer equals golden, twice simulated."""
 
 import networks
+import numpy as np
 import pytest
 import torch
 from support import COMMON_CORE, DIGITS, common_core, model_recipe, need, write_recipe
@@ -43,6 +44,20 @@ def test_four_lanes_of_sixteen_bits_equal_golden(name, simulator, tmp_path):
     need(simulator)
     extra = COMMON_CORE.format(lanes=4) + "[quantize]\nactivation_bits = 16\n"
     check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", simulator, 2)
+
+
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("planes", [1, 2])
+def test_frames_less_an_offset_equal_golden(planes, simulator, tmp_path):
+    need(simulator)
+    extra = common_core("Mlp96", 16)
+    extra += f'[quantize]\ninput_offsets = "auto"\ninput_planes = {planes}\n'
+    recipe = write_recipe(tmp_path, "Mlp96", extra, samples=32)
+    x = np.load(tmp_path / "inputs.npz")["x"]
+    np.savez(tmp_path / "inputs.npz", x=x + np.float32(300.0) * (np.arange(96) % 3))
+    check(recipe, tmp_path / "bundle", simulator, 3)
+    frame = load(tmp_path / "bundle").manifest.input
+    assert frame.planes == planes and all(frame.offsets[1::3]) and not any(frame.offsets[::3])
 
 
 @pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=pytest.mark.slow), "verilator"])

@@ -27,11 +27,13 @@ TENSOR = '[quantize]\nweight_formats = "tensor"\n[core]\ntaps = 4\n'
 
 # What each of them is there for is in its docstring; the others run among the slow tests.
 INPUT_SCALES = '[quantize]\ninput_exponents = "auto"\n'
+OFFSETS = "[quantize]\ninput_offsets = 0.75\ninput_planes = 2\n"
 FAST = [
     ("Mlp96", TWO_PLANES), ("VggCeil", ""), ("VggCeil", SIXTEEN), ("Averages", TENSOR),
     ("SignedUnsignedAdd", REFINED), ("Grouped", ""), ("Normalised", ""), ("Repeats", ""),
     ("FrameMaximum", TWO_PLANES), ("PerElement", ""), ("SmoothActivations", ""),
     ("SqueezeExcite", ""), ("HandLstm", ""), ("Conv1dNet", INPUT_SCALES), ("NormBehind", ""),
+    ("Mlp96", OFFSETS),
 ]  # fmt: skip
 CALLS = {"python": [], "bramcast": ["-c", "from bramcast.cli import main; main()"]}
 RECURRENT = ["GruNet", "LstmNet", "RnnNet", "HandGru"]
