@@ -152,11 +152,19 @@ def _share_steps(
             mine = made[op.name]
             if columns is None or not np.array_equal(op.bias, whole.bias) or op.tap_bias.size:
                 continue
-            fractions = {formats.of(t).frac for o in (op, whole) for t in graph.owners(o.view)}
+            # What it reads must count in the same LSB there; that of the state may differ, as the
+            # weights make up for it.
+            used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
+            fractions = [
+                [formats.of(graph.owners(view[i : i + 1])[0]).frac for i in rows]
+                for view, rows in (
+                    (op.view, used), (whole.view, range(columns.start, columns.stop)),
+                )
+            ]  # fmt: skip
             same = (mine.lo, mine.hi, mine.out, mine.weight_bits) == (
                 of.lo, of.hi, of.out, of.weight_bits
             )  # fmt: skip
-            if len(fractions) > 1 or not same:
+            if fractions[0] != fractions[1] or not same:
                 continue
             key = ("shared", op.name, id(mine), id(of))
             shared = known.get(key) if known is not None else None
