@@ -36,19 +36,24 @@ LARGEST_COORDINATE = (1 << 15) - 1
 
 
 class Blocks:
-    """Blocks of rows of one image; equal blocks are stored once."""
+    """Blocks of rows of one image; equal blocks of one owner are stored once.
+
+    What is equal by chance is not: after the next training it would need more words.
+    """
 
     def __init__(self) -> None:
         self.rows: list[IntArray] = []
+        self.owners: list[str] = []
         self.words = 0
-        self.known: dict[bytes, int] = {}
+        self.known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
 
-    def add(self, rows: IntArray) -> int:
+    def add(self, rows: IntArray, owner: str) -> int:
         """Append rows (int64 [n, k]) and return the first one's number."""
-        key = rows.tobytes() + str(rows.shape).encode()
+        key = owner, rows.shape, rows.tobytes()
         if key not in self.known:
             self.known[key] = self.words
             self.rows.append(rows)
+            self.owners.append(owner)
             self.words += len(rows)
         return self.known[key]
 
@@ -57,19 +62,78 @@ class Blocks:
         return np.concatenate(self.rows) if self.rows else np.zeros((0, columns), np.int64)
 
 
-def store_steps(weights: Blocks, rows: IntArray, bits: int) -> int:
+ANY = "any: "  # before a kind of operation, all of which share what is equal
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who may share an operation's words: equal ones of one owner are stored once.
+
+    ``weights`` and ``bias`` are of all channels; each part of them has an owner of its own.
+    """
+
+    weights: str
+    bias: str
+    table: str
+
+    def part(self, name: str, channels: IntArray) -> str:
+        """The owner of what the given channels need."""
+        return name if name.startswith(ANY) else f"{name} {channels.tolist()}"
+
+
+def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
+    """The owners of every operation's words, by its name.
+
+    They follow from the network's structure alone, so that no training changes how many words are
+    stored: weights belong to the operations that have the same parameters; biases, tables and the
+    powers of two of an add to those that also have their formats in common, as time steps do.
+    What pools and copies multiply by depends on their shape only.
+    """
+    same, sees = formats.same, formats.sees
+    found: dict[str, Owner] = {}
+    firsts: list[Op] = []
+    alike: dict[tuple[object, ...], str] = {}
+    for op in graph.ops:
+        parameters = op.name
+        if op.weight.any():
+            equal = (o.name for o in firsts if _same_parameters(o, op))
+            parameters = next(equal, op.name)
+        if parameters == op.name:
+            firsts.append(op)
+        operands = tuple(tuple(same.find(t.index) for t in graph.owners(v)) for v in op.views)
+        seen = None if op.activation is None else sees.find(op.out.index)
+        results = same.find(op.out.index), seen
+        mine = (op.kind, operands, *results, op.clamp, op.bias.tobytes())
+        bias = alike.setdefault((parameters, *mine), op.name) if op.weight.any() else op.name
+        if not op.weight.size:
+            bias = alike.setdefault(mine, op.name)
+        table = alike.setdefault((op.activation, *results), op.name)
+        weights = bias if op.kind == "add" else parameters
+        if op.exact or op.kind == "maxpool":
+            bias = f"{ANY}{op.kind}"
+        if op.exact or op.kind == "avgpool":
+            weights = f"{ANY}{op.kind}"
+        found[op.name] = Owner(weights, bias, table)
+    return found
+
+
+def _same_parameters(a: Op, b: Op) -> bool:
+    return a.kind == b.kind and a.groups == b.groups and np.array_equal(a.weight, b.weight)
+
+
+def store_steps(weights: Blocks, rows: IntArray, bits: int, owner: str) -> int:
     """Append one row of weights for each step, int64 [steps, n], and return the first step.
 
     Narrow weights share words: a lane's first step lies in its lowest bits.
     """
     per_word = 8 // bits
     if per_word == 1:
-        return weights.add(rows)
+        return weights.add(rows, owner)
     filled = np.zeros((-(-len(rows) // per_word) * per_word, rows.shape[1]), np.int64)
     filled[: len(rows)] = rows & ((1 << bits) - 1)
     shifts = np.arange(per_word)[:, None] * bits
     raw = (filled.reshape(-1, per_word, rows.shape[1]) << shifts).sum(axis=1)
-    return weights.add(raw - ((raw >> 7) << 8)) * per_word
+    return weights.add(raw - ((raw >> 7) << 8), owner) * per_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +160,7 @@ class Program:
 
     word: int
     rq: int
+    owners: dict[str, Owner] = field(default_factory=dict)
     nests: list[LoweredNest] = field(default_factory=list)
     weights: Blocks = field(default_factory=Blocks)
     biases: Blocks = field(default_factory=Blocks)  # rows (bias, shift) of RQ entries, flattened
@@ -106,7 +171,7 @@ def lower(
     graph: Graph, layout: Layout, formats: Formats, quantized: dict[str, QuantizedOp], rq: int
 ) -> Program:
     """Every operation as nests, in order of execution."""
-    program = Program(layout.word, rq)
+    program = Program(layout.word, rq, owners_of(graph, formats))
     for op in graph.ops:
         q = quantized[op.name]
         signed = [formats.of(graph.owners(view)[0]).signed for view in op.views]
@@ -129,7 +194,8 @@ def share_parts(program: Program) -> None:
 
     So the first step of a recurrent layer, which has no state, reads the words of the others.
     """
-    blocks = program.weights.rows
+    blocks, owners = program.weights.rows, program.weights.owners
+    twins: dict[int, set[str]] = {}  # of a block: what its results are in any time step
     starts = np.concatenate([[0], np.cumsum([len(rows) for rows in blocks])])
     number = {int(start): i for i, start in enumerate(starts[:-1])}
     groups: dict[int, int] = {}  # of a block that is read group by group, step by step
@@ -141,17 +207,19 @@ def share_parts(program: Program) -> None:
         assert index is not None, "weights are read from a block's beginning"
         whole = _steps(nest) * nest.counts[0] == len(blocks[index])
         # The ones of a copy may be found among any weights, but not after the next training.
-        copy = lowered.op is not None and lowered.op.exact
+        copy = lowered.op.exact
         plain = whole and not (nest.lanewise or nest.narrow or copy)
         if not plain or groups.get(index, nest.counts[0]) != nest.counts[0]:
             groups[index] = 0
         else:
             groups[index] = nest.counts[0]
+            twins.setdefault(index, set()).update(lowered.op.twins)
     home: dict[int, tuple[int, int]] = {}  # block: the one it is a part of, and from which step
     order = sorted((i for i in groups if groups[i]), key=lambda i: -len(blocks[i]))
     for place_, small in enumerate(order):
         for large in order[:place_]:
-            if large not in home and groups[large] == groups[small]:
+            related = bool(twins[large] & twins[small]) and groups[large] == groups[small]
+            if related and large not in home:
                 at = _inside(blocks[small], blocks[large], groups[small])
                 if at is not None:
                     home[small] = (large, at)
@@ -173,7 +241,7 @@ def share_parts(program: Program) -> None:
         program.nests[n] = replace(lowered, nest=moved)
     program.weights = Blocks()
     for i in kept:
-        program.weights.add(blocks[i])
+        program.weights.add(blocks[i], owners[i])
 
 
 def _weightless(nest: Nest) -> bool:
@@ -232,12 +300,18 @@ def _dense(
             place_ = layout.placements[op.out.index]
             groups = (place_.span - int(place_.position[channels[0]])) // lanes
         biases = _biases(op, q)
+        owner = program.owners[op.name]
         for dense in walks:
             table = np.zeros((dense.walk.taps * taps, groups * lanes), np.int64)
             _meet(table[:, : len(channels)], dense, weight)
             words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
             _, _, _, ky, kx, ci = dense.walk.counts
-            base = store_steps(program.weights, words.reshape(-1, taps * lanes), q.weight_bits)
+            base = store_steps(
+                program.weights,
+                words.reshape(-1, taps * lanes),
+                q.weight_bits,
+                owner.part(owner.weights, channels),
+            )
             for part in biases:
                 walk = part.cut(dense.walk)
                 if walk is None:
@@ -368,23 +442,24 @@ def _lanewise_weights(
 ) -> tuple[int, tuple[int, int, int, int, int, int]]:
     """Words of a lane-wise nest: (first word, weight steps)."""
     size = program.word
+    owner = program.owners[op.name].part(program.owners[op.name].weights, channels)
     if op.kind in ("maxpool", "product"):
         return 0, (0,) * 6
     if op.kind == "add":
         rows = np.repeat(q.weight[:, None], size, axis=1)
-        return program.weights.add(rows), (0, 0, 0, 1, 0, 0)
+        return program.weights.add(rows, owner), (0, 0, 0, 1, 0, 0)
     if op.kind == "avgpool":
         values = q.weight.ravel()
         varies = bool((values != values[0]).any())
         rows = np.repeat((values if varies else values[:1])[:, None], size, axis=1)
         steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
-        return program.weights.add(rows), steps
+        return program.weights.add(rows, owner), steps
     kernel = op.weight.shape[2] * op.weight.shape[3]
     table = np.zeros((len(channels), kernel), np.int64)
     valid = channels >= 0
     table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
     words = table.reshape(-1, size, kernel).transpose(0, 2, 1).reshape(-1, size)
-    base = store_steps(program.weights, words, q.weight_bits)
+    base = store_steps(program.weights, words, q.weight_bits, owner)
     return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
 
 
@@ -453,11 +528,14 @@ def _finish(
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
     per_group = size // program.rq
-    uniform = bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
+    # Trained biases of two groups are never taken for the same, not even if they are.
+    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise")
+    uniform = alike and bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
     stored = rows[:per_group] if uniform and groups > 1 else rows
     if groups == 1:  # no further than the sub-words that are written
         stored = rows[: round_up(tail, lanes) // program.rq]
-    bias_base = program.biases.add(stored)
+    owner = program.owners[op.name]
+    bias_base = program.biases.add(stored, owner.part(owner.bias, channels))
     bias_step = per_group if not uniform else 0
     place_ = layout.placements[op.out.index]
     first = int(place_.base + place_.position[channels[valid][0]])
@@ -522,7 +600,7 @@ def _finish(
         nest = replace(nest, product=True, factor_unsigned=factors)
     if q.table is not None:
         entries = (q.table & ((1 << q.out.bits) - 1)).reshape(256, -1)
-        table = program.tables.add(entries) // 256
+        table = program.tables.add(entries, owner.table) // 256
         unsigned = wide and not q.out.signed
         nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
     program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))

@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import networks
 import numpy as np
 import pytest
+from support import write_recipe
 
 from bramcast.pack.descriptor import Nest
-from bramcast.pack.lower import LoweredNest, Program, share_parts
+from bramcast.pack.graph import Op, Tensor
+from bramcast.pack.lower import Blocks, LoweredNest, Program, share_parts
+from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize import _columns_of
+from bramcast.pack.recipe import read_recipe
 
 
 def nest(groups, taps, base, **fields):
@@ -18,14 +23,17 @@ def nest(groups, taps, base, **fields):
     return replace(made, **fields)
 
 
+STEP = Op("dense", "step", "Linear", "model.py", (), Tensor(0, "out", 1, 1, 1, 0), twins=("h",))
+
+
 def program(*blocks, **fields):
     """Blocks [groups, taps, 2], each with a nest; ``fields`` for the first nest."""
     made = Program(2, 1)
     for number, block in enumerate(blocks):
         groups, taps, _ = block.shape
-        base = made.weights.add(block.reshape(-1, 2))
+        base = made.weights.add(block.reshape(-1, 2), f"step {number}")
         got = nest(groups, taps, base, **(fields if number == 0 else {}))
-        made.nests.append(LoweredNest(None, None, got, 0, None))
+        made.nests.append(LoweredNest(STEP, None, got, 0, None))
     return made
 
 
@@ -97,3 +105,27 @@ def test_columns_are_found_where_the_other_step_has_them():
     assert _columns_of(_Dense([[2, 3, 99], [6, 7, 99]], [9, 8, -1]), whole) == slice(1, 3)
     assert _columns_of(_Dense([[2, 3], [6, 8]], [9, 8]), whole) is None
     assert _columns_of(whole, whole) is None
+
+
+NETWORKS = [name for name in networks.SHAPES if name not in ("GruNet", "LstmNet", "HandGru")]
+
+
+def needed(folder, name, taps, seed):
+    extra = f"[core]\nlanes = 8\ntaps = {taps}\n[quantize]\ninput_planes = 1\n"
+    recipe = write_recipe(folder / f"recipe{seed}", name, extra, 20, seed)
+    manifest = pack(read_recipe(recipe), folder / f"bundle{seed}").manifest
+    return {i.name: i.used for i in manifest.images} | {"scratch": manifest.scratch_words}
+
+
+@pytest.mark.parametrize("taps", [1, 4])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_memories_do_not_depend_on_what_was_trained(name, taps, tmp_path):
+    first, second = (needed(tmp_path, name, taps, seed) for seed in (0, 1))
+    assert first == second
+
+
+def test_equal_rows_of_two_owners_are_stored_twice():
+    blocks = Blocks()
+    rows = np.arange(6).reshape(3, 2)
+    assert [blocks.add(rows, owner) for owner in ("a", "b", "a")] == [0, 3, 0]
+    assert blocks.words == 6
