@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bramcast.pack import execute
 from bramcast.pack.calibrate import frame_values, integer_frame
 from bramcast.pack.errors import RangeError
-from bramcast.pack.formats import Formats
+from bramcast.pack.formats import Formats, twins_of
 from bramcast.pack.graph import FloatArray, Graph, Op
 from bramcast.pack.known import Known
 from bramcast.pack.planes import Planes
@@ -103,7 +103,8 @@ class Judge:
         """A graph whose biases make up for each channel's mean error, layer by layer.
 
         The error is that of the sums before clamp and table, which is where a bias is added. Layers
-        that share weights share their biases, too, and stay as they are.
+        that share weights, also a part of them as a first time step does, share their biases, too,
+        and stay as they are.
 
         Args:
             formats: with the input's format of the accepted candidate.
@@ -119,11 +120,12 @@ class Judge:
         ]
         integer: list[Store] = [{graph.input.index: frame} for frame in self._frames]
         weights = [op.weight.tobytes() for op in graph.ops]
+        steps = {op.name for ops in twins_of(graph) for op in ops}
         wide = graph.ops[-1] if graph.ops[-1].activation is None else None
         known, trial = self._known.fork(), graph
         ops = quantize(graph, formats.copy(), bits, graph.ops[-1], known)
         for number, op in enumerate(graph.ops):
-            shared = weights.count(weights[number]) > 1
+            shared = weights.count(weights[number]) > 1 or op.name in steps
             if op.kind in ("dense", "depthwise") and not (
                 op.exact or shared or op.rounds is not None
             ):
