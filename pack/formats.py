@@ -232,6 +232,7 @@ def choose_formats(
     sees = Classes(len(graph.tensors))
     for ops in twins_of(graph):
         same.join(op.out.index for op in ops)
+        _join_factors(graph, same, [op for op in ops if op.kind == "product"])
         first: dict[Activation, int] = {}
         for op in ops:
             if op.activation is not None:
@@ -263,6 +264,19 @@ def choose_formats(
             formats.frac[root] = _calibrated([s.values for s in seen], bits, signed, rules)
     _choose_seen(graph, formats, statistics)
     return formats
+
+
+def _join_factors(graph: Graph, same: Classes, products: list[Op]) -> None:
+    """A state has one format in all time steps, also the one that a first step without a state
+    makes in its own way: then the steps behind it are all alike."""
+    factors: dict[tuple[int, int], list[int]] = {}
+    for op in products:
+        for place, view in enumerate(op.views):
+            owners = graph.owners(view)
+            if len(owners) == 1 and graph.producer(owners[0]) is not None:
+                factors.setdefault((len(op.views), place), []).append(owners[0].index)
+    for indices in factors.values():
+        same.join(indices)
 
 
 def _fix(graph: Graph, formats: Formats, input_format: QFormat | None) -> None:
