@@ -172,7 +172,10 @@ def prepare(
         graph = scale_input(graph, given, inputs.calibration, str(recipe.path))
     if has_gates(graph):
         known = {op.name for op in graph.ops}
-        spread_input(graph, inputs.calibration, largest_values(graph, inputs))
+        layers = recipe.quantize.layers.items()
+        copies = {name: section.copies for name, section in layers if section.copies is not None}
+        largest = largest_values(graph, inputs)
+        spread_input(graph, inputs.calibration, largest, copies, str(recipe.path))
         added = next((op for op in graph.ops if op.name not in known), None)
         if trace and added is not None:
             cell = graph.consumers(added.out)[0]

@@ -84,6 +84,7 @@ class LayerSection:
         weight_frac: instead of it, the weights' fraction length, or one for each output channel.
         output: the result's format.
         table_input: the format of what a smooth activation's table sees.
+        copies: how many elements a recurrent cell reads in place of its input's features.
     """
 
     weight_bits: Literal[2, 4, 8] | None = None
@@ -91,6 +92,7 @@ class LayerSection:
     weight_frac: int | tuple[int, ...] | None = None
     output: str | None = None
     table_input: str | None = None
+    copies: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def bits(self) -> int:

@@ -196,7 +196,10 @@ def with_formats(recipe: Recipe, manifest: Manifest) -> Recipe:
     for layer in manifest.layers:
         if layer.format.bits == frame.format.bits:  # not the last one at full width
             given = layers.get(layer.name, LayerSection())
-            layers[layer.name] = replace(given, output=str(layer.format.q))
+            # Copies of an input's features for a recurrent cell: as many as there were.
+            spread = layer.op == "scale" and layer.reads == [-1] and layer.name.endswith(".input")
+            copies = layer.shape[2] if spread else given.copies
+            layers[layer.name] = replace(given, output=str(layer.format.q), copies=copies)
     last = manifest.layers[-1]
     read = {manifest.layers[i].format.frac if i >= 0 else frame.format.frac for i in last.reads}
     if last.name not in layers and last.macs and len(read) == 1:

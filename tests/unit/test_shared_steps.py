@@ -8,11 +8,13 @@ import pytest
 from support import write_recipe
 
 from bramcast.pack.descriptor import Nest
+from bramcast.pack.errors import RecipeError
 from bramcast.pack.graph import Op, Tensor
 from bramcast.pack.lower import Blocks, LoweredNest, Program, share_parts
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize import _columns_of
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe import LayerSection, read_recipe
+from bramcast.sim.candidates import with_formats
 
 
 def nest(groups, taps, base, **fields):
@@ -107,21 +109,47 @@ def test_columns_are_found_where_the_other_step_has_them():
     assert _columns_of(whole, whole) is None
 
 
-NETWORKS = [name for name in networks.SHAPES if name not in ("GruNet", "LstmNet", "HandGru")]
-
-
-def needed(folder, name, taps, seed):
+def packed(folder, name, taps, seed, like=None):
     extra = f"[core]\nlanes = 8\ntaps = {taps}\n[quantize]\ninput_planes = 1\n"
-    recipe = write_recipe(folder / f"recipe{seed}", name, extra, 20, seed)
-    manifest = pack(read_recipe(recipe), folder / f"bundle{seed}").manifest
+    recipe = read_recipe(write_recipe(folder / f"recipe{seed}", name, extra, 20, seed))
+    if like is not None:  # a recurrent cell reads as many copies of the input as before
+        layers = with_formats(recipe, like).quantize.layers
+        copies = {n: LayerSection(copies=s.copies) for n, s in layers.items() if s.copies}
+        recipe = replace(recipe, quantize=replace(recipe.quantize, layers=copies))
+    return pack(recipe, folder / f"bundle{seed}").manifest
+
+
+def needed(manifest):
     return {i.name: i.used for i in manifest.images} | {"scratch": manifest.scratch_words}
 
 
 @pytest.mark.parametrize("taps", [1, 4])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", networks.SHAPES)
 def test_memories_do_not_depend_on_what_was_trained(name, taps, tmp_path):
-    first, second = (needed(tmp_path, name, taps, seed) for seed in (0, 1))
-    assert first == second
+    first = packed(tmp_path, name, taps, 0)
+    assert needed(packed(tmp_path, name, taps, 1, first)) == needed(first)
+
+
+def test_a_state_has_one_format_in_all_steps(tmp_path):
+    # The first step makes it without the gate that forgets.
+    layers = {layer.name: layer for layer in packed(tmp_path, "HandLstm", 1, 1).layers}
+    assert layers["mul"].op != layers["add_5"].op
+    assert layers["mul"].format == layers["add_5"].format == layers["add_8"].format
+
+
+@pytest.mark.parametrize(
+    ("name", "copies", "says"),
+    [
+        ("gru.l0.r.input", 6, "the cell reads 7 features: give one for each at least"),
+        ("gru.input", 14, "no recurrent cell's input has that name"),
+    ],
+)
+def test_copies_that_cannot_be_name_the_layer(name, copies, says, tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path, "GruNet", "[quantize]\ninput_planes = 1\n", 20))
+    layers = {name: LayerSection(copies=copies)}
+    recipe = replace(recipe, quantize=replace(recipe.quantize, layers=layers))
+    with pytest.raises(RecipeError, match=f'layers."{name}".copies.*{says}'):
+        pack(recipe, tmp_path / "bundle")
 
 
 def test_equal_rows_of_two_owners_are_stored_twice():
