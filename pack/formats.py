@@ -218,12 +218,13 @@ def choose_formats(
     positive = {graph.input.index: statistics[graph.input.index].low >= 0}
     bounds = known_bounds(graph)
     gates = has_gates(graph)
-    apart = gates and bits == 8  # 16 bits can spare a few, 8-bit weights can't
+    # 16 bits of data can spare a few, and so can't weights of fewer than 8 bits.
+    apart = {n for n in _joining(graph) if bits == 8 and rules.weight_bits.get(n, 8) == 8}
     for op in graph.ops:
         positive[op.out.index] = never_negative(graph, op, positive, bounds)
         for view in op.views:
             # Weights make up for different formats where cells join states and inputs.
-            if not (apart and op.kind == "dense" and op.groups == 1 and not op.exact):
+            if op.name not in apart:
                 same.join(t.index for t in graph.owners(view))
         if (op.kind == "maxpool" and op.activation is None) or op.exact:
             same.join([op.out.index, *(t.index for v in op.views for t in graph.owners(v))])
@@ -353,6 +354,27 @@ def _calibrated(values: list[FloatArray], bits: int, signed: bool, rules: Rules)
 def has_gates(graph: Graph) -> bool:
     """Whether there are recurrent cells: products of two tensors, or time steps."""
     return any(op.kind == "product" for op in graph.ops) or bool(twins_of(graph))
+
+
+def _joining(graph: Graph) -> set[str]:
+    """Dense operations in which a cell joins states and inputs: they read what an earlier time
+    step of theirs has led to, or make the factor of a product."""
+    number: dict[str, int] = {}
+    for family, ops in enumerate(twins_of(graph)):
+        for op in ops:
+            number[op.name] = number.get(op.name, 0) | 1 << family
+    factors = {t for op in graph.ops if op.kind == "product" for t in graph.operands(op)}
+    found: set[str] = set()
+    past: dict[int, int] = {}  # by tensor: the families of time steps that have led to it
+    for op in graph.ops:
+        before, mine = 0, number.get(op.name, 0)
+        for index in graph.operands(op):
+            before |= past.get(index, 0)
+        past[op.out.index] = before | mine
+        if op.kind == "dense" and op.groups == 1 and not op.exact:
+            if before & mine or op.out.index in factors:
+                found.add(op.name)
+    return found
 
 
 def _one_sign(op: Op) -> list[tuple[IntArray, ...]]:

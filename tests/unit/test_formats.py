@@ -6,10 +6,11 @@ import networks
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, bramcast, write_recipe
+from support import DIGITS, bramcast, text_recipe, write_recipe
 
 from bramcast.golden.load import load
 from bramcast.pack.errors import RangeError, RecipeError, UserError
+from bramcast.pack.formats import _joining
 from bramcast.pack.pipeline import pack
 from bramcast.pack.qformat import QFormat, parse_format
 from bramcast.pack.recipe import read_recipe
@@ -345,3 +346,49 @@ def test_the_examples_have_nothing_to_say(tmp_path):
     packed = pack(read_recipe(DIGITS / "mlp.toml"), tmp_path / "b")
     assert packed.notes == ()
     assert issubclass(RecipeError, UserError)
+
+
+GATE_ELSEWHERE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.small, self.large = nn.Linear(8, 6, bias=False), nn.Linear(8, 6, bias=False)
+        self.behind, self.gate = nn.Linear(12, 8, bias=False), nn.Linear(8, 8, bias=False)
+        self.out = nn.Linear(8, 3, bias=False)
+
+    def forward(self, x):
+        both = torch.cat([torch.relu(self.small(x)), torch.relu(self.large(x))], 1)
+        return self.out(torch.relu(self.behind(both)) * torch.sigmoid(self.gate(x)))
+"""
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_a_gate_elsewhere_leaves_the_formats_of_a_concat_alone(bits, tmp_path):
+    rng = np.random.default_rng(3)
+    state = {
+        "small.weight": rng.normal(size=(6, 8)) / 8,
+        "large.weight": rng.normal(size=(6, 8)) * 4,
+        "behind.weight": rng.integers(-1, 2, (8, 12)).astype(float),
+        "gate.weight": rng.normal(size=(8, 8)) / 3,
+        "out.weight": rng.normal(size=(3, 8)),
+    }
+    x = rng.normal(size=(64, 8))
+    plain = f'[quantize]\nrefine = false\n[quantize.layers."behind"]\nweight_bits = {bits}\n'
+    recipe = text_recipe(tmp_path, GATE_ELSEWHERE, x, state, plain)
+    packed = pack(read_recipe(recipe), tmp_path / "b")
+    fmt = {layer.name: layer.format for layer in packed.manifest.layers}
+    # Weights of 8 bits that make a factor can make up for another format, those of 2 bits can't.
+    assert (fmt["small"] == fmt["large"]) == (bits == 2)
+    assert packed.manifest.core.gates
+
+
+def test_cells_alone_join_states_and_inputs(tmp_path):
+    packed = pack(recipe_of(tmp_path, "HandGru", "input_planes = 1"), tmp_path / "b")
+    joins = {name.split(".")[0].split("_")[0] for name in _joining(packed.graph)}
+    assert joins == {"gates", "candidate"}
+    packed = pack(recipe_of(tmp_path / "c", "GruNet", "input_planes = 1"), tmp_path / "d")
+    assert "fc" in {op.name for op in packed.graph.ops if len(packed.graph.owners(op.view)) > 1}
+    assert "fc" not in _joining(packed.graph) and "gru.l1.r_2" in _joining(packed.graph)
