@@ -191,7 +191,8 @@ def _followed(source: Op, op: Op) -> Op | None:
     if op.activation is not None:
         first = merged.activation
         merged = replace(merged, activation=first.then(op.activation) if first else op.activation)
-    return replace(merged, twins=(*merged.twins, *op.twins))
+    passed = len(merged.twins) + op.passed
+    return replace(merged, twins=(*merged.twins, *op.twins), passed=passed)
 
 
 def _uniform(scale: Op) -> Function | None:

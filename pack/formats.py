@@ -12,11 +12,11 @@ from math import floor, inf, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.activations import Activation
+from bramcast.pack.activations import Activation, Function
 from bramcast.pack.by_hand import Rules, is_wide
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
 from bramcast.pack.fold import known_bounds, without_pairs
-from bramcast.pack.graph import FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.graph import Clamp, FloatArray, Graph, IntArray, Op, Tensor
 from bramcast.pack.lines import line_table, look_up
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.reads import Reads
@@ -231,13 +231,15 @@ def choose_formats(
         for together in _one_sign(op):
             signs.join(t.index for view in together for t in graph.owners(view))
     sees = Classes(len(graph.tensors))
-    for ops in twins_of(graph):
+    for ops in twins_of(graph, passed=False):
         same.join(op.out.index for op in ops)
         _join_factors(graph, same, [op for op in ops if op.kind == "product"])
-        first: dict[Activation, int] = {}
+    for ops in twins_of(graph):
+        first: dict[tuple[Function, Clamp], int] = {}
         for op in ops:
             if op.activation is not None:
-                sees.join([first.setdefault(op.activation, op.out.index), op.out.index])
+                key = op.activation.functions[0], op.clamp
+                sees.join([first.setdefault(key, op.out.index), op.out.index])
     for tensor in stored:
         signs.join([tensor.index, same.find(tensor.index)])
     formats = Formats(bits, same, signs, sees=sees, rules=rules, reads=reads or {})
@@ -406,11 +408,15 @@ def _sign_factors(graph: Graph, formats: Formats) -> None:
             formats.signed[other] = True
 
 
-def twins_of(graph: Graph) -> list[list[Op]]:
-    """Operations that do the same in different time steps."""
+def twins_of(graph: Graph, passed: bool = True) -> list[list[Op]]:
+    """Operations that do the same in different time steps.
+
+    Args:
+        passed: also those that do so only up to something that follows in one of them.
+    """
     found: dict[str, list[Op]] = {}
     for op in graph.ops:
-        for twin in op.twins:
+        for twin in op.twins if passed else op.twins[op.passed :]:
             found.setdefault(twin, []).append(op)
     return [ops for ops in found.values() if len(ops) > 1]
 
@@ -434,26 +440,29 @@ def _choose_seen(graph: Graph, formats: Formats, statistics: Mapping[int, Statis
             (formats.sees_frac[root],) = by_hand
             formats.fixed_sees.add(root)
             continue
-        activation, out = ops[0].activation, formats.of(ops[0].out)
-        assert activation is not None
         rng = np.random.default_rng(0)
         each = max(64, SEEN_SAMPLES // len(ops))
-        seen = [statistics[op.before].values for op in ops]
-        values = np.concatenate([rng.choice(v, min(each, v.size), replace=False) for v in seen])
-        values = np.concatenate([values, *(v[-2:] for v in seen)])
-        probe = QFormat(formats.bits, 0, ops[0].clamp.lo < 0)
-        start = finest_fraction(max(float(np.abs(values).max()), 2.0**-16), probe.max)
-        exact = activation.apply(values)
+        drawn: dict[tuple[Activation, QFormat], list[FloatArray]] = {}
+        for op in ops:
+            assert op.activation is not None
+            values = statistics[op.before].values
+            some = rng.choice(values, min(each, values.size), replace=False)
+            drawn.setdefault((op.activation, formats.of(op.out)), []).extend([some, values[-2:]])
+        tables = [(act, out, np.concatenate(values)) for (act, out), values in drawn.items()]
+        signed = ops[0].clamp.lo < 0
+        largest = max(float(np.abs(values).max()) for _, _, values in tables)
+        start = finest_fraction(max(largest, 2.0**-16), QFormat(formats.bits, 0, signed).max)
+        errors = [_seen_error(tables, QFormat(formats.bits, start + i, signed)) for i in range(8)]
+        formats.sees_frac[root] = start + int(np.argmin(errors))
 
-        def error(
-            frac: int, exact: FloatArray = exact, values: FloatArray = values,
-            activation: Activation = activation, out: QFormat = out, signed: bool = probe.signed,
-        ) -> float:  # fmt: skip
-            fmt = QFormat(formats.bits, frac, signed)
-            got = look_up(activation_table(activation, fmt, out), fmt.quantize(values))
-            return float(((out.real(got) - exact) ** 2).sum())
 
-        formats.sees_frac[root] = min(range(start, start + 8), key=error)
+def _seen_error(tables: list[tuple[Activation, QFormat, FloatArray]], fmt: QFormat) -> float:
+    """Squared error of activations' results, each with their format, that see values in ``fmt``."""
+    total = 0.0
+    for activation, out, values in tables:
+        got = look_up(activation_table(activation, fmt, out), fmt.quantize(values))
+        total += float(((out.real(got) - activation.apply(values)) ** 2).sum())
+    return total
 
 
 def activation_table(activation: Activation, seen: QFormat, out: QFormat) -> IntArray:

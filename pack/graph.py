@@ -104,6 +104,8 @@ class Op:
         layer: name of the first operation with the same weights; the same as ``name`` for most.
         twins: what the result is in each time step of an unrolled loop; results that share a name
             here share their format.
+        passed: how many of the ``twins`` are what it was before something followed, as a table or
+            a scale: such results are no tensors, but those that share a name share their weights.
         copies: which input feature each input channel of a dense operation is a copy of, -1 for
             none (empty: no copies); the sum of a feature's weights is what counts.
         exact: a copy that must keep the operand's format.
@@ -127,6 +129,7 @@ class Op:
     activation: Activation | None = None
     layer: str = ""
     twins: tuple[str, ...] = ()
+    passed: int = 0
     copies: tuple[int, ...] = ()
     rounds: int | None = None
     tap_bias: FloatArray = field(default_factory=lambda: np.zeros(0))

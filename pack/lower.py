@@ -17,7 +17,7 @@ from bramcast.pack.errors import UnsupportedLayer
 from bramcast.pack.formats import Formats
 from bramcast.pack.graph import Graph, IntArray, Op
 from bramcast.pack.plan import Lifetime, place
-from bramcast.pack.quantize import QuantizedOp
+from bramcast.pack.quantize import QuantizedOp, parts_of
 from bramcast.pack.reading import (
     LARGEST_COUNT,
     DenseWalk,
@@ -114,7 +114,22 @@ def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
         if op.exact or op.kind == "avgpool":
             weights = f"{ANY}{op.kind}"
         found[op.name] = Owner(weights, bias, table)
+    for part in parts_of(graph):  # ``quantize`` gives them the others' integers
+        tables = {o.activation is not None for o in (part.op, part.whole)}
+        of = sees if tables == {True} else same
+        pairs = [(of, part.op.out, part.whole.out), *((same, a, b) for a, b in part.read)]
+        if len(tables) == 1 and all(c.find(a.index) == c.find(b.index) for c, a, b in pairs):
+            shared = found[part.whole.name].bias
+            found[part.op.name] = replace(found[part.op.name], bias=shared)
     return found
+
+
+def _scales(op: Op) -> bool:
+    """Whether an operation does the same to all channels, as 1 - z and tables by themselves do."""
+    if op.kind != "depthwise" or op.weight[0].size > 1:
+        return False
+    one = bool((op.weight == op.weight.flat[0]).all() and (op.bias == op.bias.flat[0]).all())
+    return one and bool(op.weight.flat[0])
 
 
 def _same_parameters(a: Op, b: Op) -> bool:
@@ -524,12 +539,12 @@ def _finish(
     tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
     entries[valid, 0], entries[valid, 1] = bias[channels[valid]], q.shift[channels[valid]]
-    if op.kind in ("add", "maxpool", "avgpool", "product"):
+    if op.kind in ("add", "maxpool", "avgpool", "product") or _scales(op):
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
     per_group = size // program.rq
     # Trained biases of two groups are never taken for the same, not even if they are.
-    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise")
+    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise") or _scales(op)
     uniform = alike and bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
     stored = rows[:per_group] if uniform and groups > 1 else rows
     if groups == 1:  # no further than the sub-words that are written

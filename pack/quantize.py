@@ -140,42 +140,83 @@ def _share_steps(
     """Give a time step that reads a part of what the others read, as the first one, their integers.
 
     Without a state its channels might take other formats, and its weights would be stored again.
+    Its result may have another format, as what follows may differ: its shifts make up for that.
     """
+    for part in parts_of(graph):
+        op, whole = part.op, part.whole
+        mine, of = made[op.name], made[whole.name]
+        # What it reads must count in the same LSB there; that of the state may differ, as the
+        # weights make up for it.
+        same = all(formats.of(a).frac == formats.of(b).frac for a, b in part.read)
+        wide = 32 in (mine.out.bits, of.out.bits) and mine.out != of.out
+        if not same or mine.weight_bits != of.weight_bits or wide:
+            continue
+        finer = formats.clamped(op).frac - formats.clamped(whole).frac
+        key = ("shared", op.name, id(mine), id(of))
+        shared = known.get(key) if known is not None else None
+        if shared is None:
+            weight = np.zeros(op.weight.shape, np.int64)
+            weight[:, part.used] = of.weight[:, part.columns]
+            shared = _moved(mine, of, weight, 0 if mine.out.bits == 32 else finer)
+            if shared is None:
+                continue
+            if known is not None:
+                known.add(key, shared)
+        made[op.name] = shared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A time step ``op`` that multiplies its ``used`` inputs by ``columns`` of the weights of the
+    ``whole``, which reads more, with the same biases; ``read``: the tensors of these, side by side.
+    """
+
+    op: Op
+    whole: Op
+    used: IntArray
+    columns: slice
+    read: tuple[tuple[Tensor, Tensor], ...]
+
+
+def parts_of(graph: Graph) -> list[Part]:
+    """All time steps that are a part of others, as the first ones, which have no state."""
+    found: dict[str, Part] = {}
     for ops in twins_of(graph):
         dense = [op for op in ops if op.kind == "dense" and op.groups == 1]
         if not dense:
             continue
         whole = max(dense, key=lambda op: op.weight.shape[1])
-        of = made[whole.name]
         for op in dense:
-            columns = _columns_of(op, whole)
-            mine = made[op.name]
+            columns = None if op is whole else _columns_of(op, whole)
             if columns is None or not np.array_equal(op.bias, whole.bias) or op.tap_bias.size:
                 continue
-            # What it reads must count in the same LSB there; that of the state may differ, as the
-            # weights make up for it.
             used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
-            fractions = [
-                [formats.of(graph.owners(view[i : i + 1])[0]).frac for i in rows]
-                for view, rows in (
-                    (op.view, used), (whole.view, range(columns.start, columns.stop)),
-                )
-            ]  # fmt: skip
-            same = (mine.lo, mine.hi, mine.out, mine.weight_bits) == (
-                of.lo, of.hi, of.out, of.weight_bits
-            )  # fmt: skip
-            if fractions[0] != fractions[1] or not same:
-                continue
-            key = ("shared", op.name, id(mine), id(of))
-            shared = known.get(key) if known is not None else None
-            if shared is None:
-                weight = np.zeros(op.weight.shape, np.int64)
-                used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
-                weight[:, used] = of.weight[:, columns]
-                shared = replace(mine, weight=weight, bias=of.bias, shift=of.shift, bound=of.bound)
-                if known is not None:
-                    known.add(key, shared)
-            made[op.name] = shared
+            read = {
+                (graph.owners(op.view[i : i + 1])[0], graph.owners(whole.view[j : j + 1])[0])
+                for i, j in zip(used, range(columns.start, columns.stop), strict=True)
+            }
+            found[op.name] = Part(op, whole, used, columns, tuple(read))
+    return list(found.values())
+
+
+def _moved(mine: QuantizedOp, of: QuantizedOp, weight: IntArray, finer: int) -> QuantizedOp | None:
+    """An operation with the weights of another one's columns, whose clamp's result is ``finer`` by
+    so many bits; None if its shifts can't be."""
+    bias, shift = of.bias, of.shift - finer
+    if finer:
+        # Channels without weights, whose bias counts in the result's LSB.
+        still = ~of.weight.reshape(len(weight), -1).any(axis=1)
+        if mine.weight.reshape(len(weight), -1)[still].any():
+            return None
+        bias, shift = np.where(still, mine.bias, bias), np.where(still, mine.shift, shift)
+    if shift.min() < 0 or shift.max() > MAX_SHIFT:
+        return None
+    moved = shift - mine.shift
+    fractions = tuple((np.array(mine.weight_frac) + moved).tolist())
+    return replace(
+        mine, weight=weight, bias=bias, shift=shift, bound=max(mine.bound, of.bound),
+        weight_frac=fractions,
+    )  # fmt: skip
 
 
 def _columns_of(op: Op, whole: Op) -> slice | None:
