@@ -83,32 +83,40 @@ def absorbed(graph: Graph, reader: Op, scale: Op) -> Op | None:
     """
     if reader.kind not in LINEAR or reader.exact:
         return None
-    view = reader.view
     moves = bool(np.asarray(scale.bias).any())
-    border = (0, 0, 0, 0)
-    if moves:
-        view, border = strip_zeros(view)
+    view = strip_zeros(reader.view)[0] if moves else reader.view
     channels = _channels(scale, view, zeros=not moves)
     if channels is None:
         return None
-    gain, offset = (_of_reader(reader, values) for values in channels)
-    weight = reader.weight * gain
-    plain = replace(reader, weight=weight, views=(_seen_through(scale, reader.view),))
-    if not moves:
-        return plain
-    added = (reader.weight * offset).sum(axis=1)
-    top, left, bottom, right = reader.window.padding
+    gain, offset = channels
+    made = lifted(graph, reader, offset) if moves else reader
+    if made is None:
+        return None
+    weight = reader.weight * _of_reader(reader, gain)
+    return replace(made, weight=weight, views=(_seen_through(scale, made.view),))
+
+
+def lifted(graph: Graph, op: Op, offset: FloatArray) -> Op | None:
+    """A dense or depthwise operation that adds what its view's channels have too little.
+
+    None where it can't: there would be too many nests, or results on the stream out of order.
+
+    Args:
+        offset: float64 [C], of every element but padding and a border of zeros.
+    """
+    view, border = strip_zeros(op.view)
+    added = (op.weight * _of_reader(op, offset)).sum(axis=1)
+    top, left, bottom, right = op.window.padding
     padding = top + border[0], left + border[1], bottom + border[2], right + border[3]
-    if not any(padding) and not reader.tap_bias.size:
-        return replace(plain, bias=reader.bias + added.sum(axis=(1, 2)))
+    if not any(padding) and not op.tap_bias.size:
+        return replace(op, bias=op.bias + added.sum(axis=(1, 2)))
     made = replace(
-        plain,
-        views=(_seen_through(scale, view),),
-        window=replace(reader.window, padding=padding),
-        tap_bias=reader.tap_bias + added if reader.tap_bias.size else added,
+        op,
+        views=(view,),
+        window=replace(op.window, padding=padding),
+        tap_bias=op.tap_bias + added if op.tap_bias.size else added,
     )
-    # Results that leave on the stream come from one nest, in order.
-    whole = reader.rounds is not None or graph.is_output(reader.out)
+    whole = op.rounds is not None or graph.is_output(op.out)
     return None if whole or Bands.of(made).count > MOST_PARTS else made
 
 

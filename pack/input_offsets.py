@@ -6,13 +6,14 @@ readings around its middle use all steps of the format.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.errors import RecipeError
-from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op
+from bramcast.pack.forward import lifted
+from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, strip_zeros
 from bramcast.pack.input_scales import shared_features
 
 SAMPLES = 256  # of calibration, which tell where a feature lies
@@ -30,7 +31,7 @@ class Obstacle:
 
     Attributes:
         features: numbers of the input's channels, ascending.
-        pads: it pads with zeros, and would have to with what the offset leaves of them.
+        pads: it pads with zeros, which an offset moves, in a way that its biases can't make up for.
     """
 
     op: Op
@@ -40,7 +41,10 @@ class Obstacle:
     def __str__(self) -> str:
         what = f"layer {self.op.name!r} ({self.op.label})"
         if self.pads:
-            return f"{what} pads with zeros, which an offset would move"
+            return (
+                f"{what} pads with zeros, which an offset would move, and has no biases for its "
+                "border: its results leave on the stream, or its window is too large"
+            )
         return (
             f"{what} has no bias for each feature: only Linear, convolutions with features as "
             "channels and scales have"
@@ -123,15 +127,19 @@ def find_obstacle(graph: Graph, offsets: FloatArray) -> Obstacle | None:
             lacks = _lacking(graph, view, offsets)
             flat = lacks.reshape(len(view), -1)
             bad = flat.any(axis=1)
-            pads = bool(any(op.window.padding))
-            if op.kind in _LINEAR and not op.exact and not pads:
-                bad = (flat != flat[:, :1]).any(axis=1)
-                pads = bool((view[bad] == ZERO).any())
+            pads = False
+            if op.kind in _LINEAR and not op.exact and bad.any():
+                inner = strip_zeros(view)[0]
+                flat = _lacking(graph, inner, offsets).reshape(len(inner), -1)
+                uneven = (flat != flat[:, :1]).any(axis=1)
+                pads = bool((inner[uneven] == ZERO).any())
+                if not uneven.any():
+                    pads = lifted(graph, op, flat[:, 0]) is None
+                bad = uneven if uneven.any() else bad & pads
             if bad.any():
                 channels = _channels(graph, view[bad])
                 moved = channels[offsets[channels] != 0.0]
-                linear = op.kind in _LINEAR and not op.exact
-                return Obstacle(op, tuple(moved.tolist()), pads and linear)
+                return Obstacle(op, tuple(moved.tolist()), pads)
     return None
 
 
@@ -151,19 +159,14 @@ def _lacking(graph: Graph, view: IntArray, offsets: FloatArray) -> FloatArray:
 
 
 def absorbed(graph: Graph, op: Op, offsets: FloatArray) -> Op:
-    """The operation whose bias has what the input's channels lack, [C]; there is no obstacle."""
+    """The operation whose biases have what the input's channels lack, [C]; there is no obstacle."""
     if op.kind not in _LINEAR or graph.input.index not in graph.operands(op):
         return op
-    lacks = _lacking(graph, op.view, offsets).reshape(len(op.view), -1)[:, 0]
-    if not lacks.any():
-        return op
-    outputs, fan_in = op.weight.shape[:2]
-    if op.kind == "dense":
-        by_output = lacks.reshape(op.groups, fan_in)[np.arange(outputs) * op.groups // outputs]
-    else:
-        by_output = np.repeat(lacks, outputs // len(lacks))[:, None]
-    added = (op.weight * by_output[:, :, None, None]).sum(axis=(1, 2, 3))
-    return replace(op, bias=op.bias + added)
+    inner = strip_zeros(op.view)[0]
+    lacks = _lacking(graph, inner, offsets).reshape(len(inner), -1)[:, 0]
+    made = lifted(graph, op, lacks) if lacks.any() else op
+    assert made is not None, "there is no obstacle"
+    return made
 
 
 def offset_input(

@@ -341,7 +341,7 @@ def _dense(
                     (dense.walk.taps, 0, 0, kx * ci, ci, 1),
                     base,
                     _padded(channels, groups * lanes),
-                    part.bias,
+                    part,
                     unsigned=unsigned,
                     wide=wide,
                     lanewise=False,
@@ -413,7 +413,7 @@ def _lanewise(
                 weight_steps,
                 base,
                 channels,
-                q.bias,
+                _whole(op, q),
                 unsigned=unsigned,
                 wide=wide,
                 lanewise=True,
@@ -440,7 +440,7 @@ def _lanewise(
                 weight_steps,
                 base,
                 channels,
-                part.bias,
+                part,
                 unsigned=unsigned,
                 wide=wide,
                 lanewise=True,
@@ -483,24 +483,37 @@ def _lanewise_weights(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Results that have the same bias, int64 [C]: rows and columns from the first to the end."""
+    """Results that have the same bias, int64 [C]: rows and columns from the first to the end.
+
+    ``name`` tells parts of one operation apart.
+    """
 
     bias: IntArray
     rows: tuple[int, int]
     columns: tuple[int, int]
+    name: str = ""
 
     def cut(self, walk: Walk) -> Walk | None:
         """Those of a nest's results that lie here, None if there are none."""
         return walk.cut(self.rows, self.columns)
 
 
+def _whole(op: Op, q: QuantizedOp) -> _Part:
+    return _Part(q.bias, (0, op.out.height), (0, op.out.width))
+
+
 def _biases(op: Op, q: QuantizedOp) -> list[_Part]:
     """All results with one bias, or one part for each pair of bands that have others."""
     if not q.border.size:
-        return [_Part(q.bias, (0, op.out.height), (0, op.out.width))]
+        return [_whole(op, q)]
     bands = Bands.of(op)
     return [
-        _Part(q.bias + q.border[:, i, j], (row.first, row.end), (column.first, column.end))
+        _Part(
+            q.bias + q.border[:, i, j],
+            (row.first, row.end),
+            (column.first, column.end),
+            f" rows {row.first} columns {column.first}",
+        )
         for i, row in enumerate(bands.rows)
         for j, column in enumerate(bands.columns)
     ]
@@ -525,7 +538,7 @@ def _finish(
     weight_steps: tuple[int, ...],
     weight_base: int,
     channels: IntArray,
-    bias: IntArray,
+    part: _Part,
     *,
     unsigned: bool,
     wide: bool,
@@ -538,7 +551,7 @@ def _finish(
     valid = channels >= 0
     tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
-    entries[valid, 0], entries[valid, 1] = bias[channels[valid]], q.shift[channels[valid]]
+    entries[valid, 0], entries[valid, 1] = part.bias[channels[valid]], q.shift[channels[valid]]
     if op.kind in ("add", "maxpool", "avgpool", "product") or _scales(op):
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
@@ -550,7 +563,7 @@ def _finish(
     if groups == 1:  # no further than the sub-words that are written
         stored = rows[: round_up(tail, lanes) // program.rq]
     owner = program.owners[op.name]
-    bias_base = program.biases.add(stored, owner.part(owner.bias, channels))
+    bias_base = program.biases.add(stored, owner.part(owner.bias, channels) + part.name)
     bias_step = per_group if not uniform else 0
     place_ = layout.placements[op.out.index]
     first = int(place_.base + place_.position[channels[valid][0]])

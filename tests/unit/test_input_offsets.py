@@ -297,13 +297,30 @@ ZEROS_BEHIND = PADDED.replace("nn.Conv1d(3, 4, 3, padding=1)",
 POOLED = PADDED.replace("nn.Conv1d(3, 4, 3, padding=1)", "nn.MaxPool1d(1), nn.Conv1d(3, 4, 1)")
 LEAVES = MIXED.replace("self.c(self.b(torch.cat([x, self.a(x)], 2)).flatten(1))",
                        "torch.cat([x, self.a(x)], 1)")  # fmt: skip
+STREAMED = PADDED.replace(", nn.Flatten(), nn.Linear(32, 2)", "")
 STUCK = {
     "mixed": (MIXED, r"'b' \(Conv1d\) has no bias for each feature"),
-    "padded": (PADDED, r"'0' \(Conv1d\) pads with zeros"),
-    "zeros": (ZEROS_BEHIND, r"'1' \(Conv1d\) pads with zeros"),
+    "streamed": (STREAMED, r"'0' \(Conv1d\) pads with zeros"),
     "leaves": (LEAVES, r"'output' \(gather\) has no bias for each feature"),
     "pooled": (POOLED, r"'0' \(MaxPool1d\) has no bias for each feature"),
 }
+
+
+@pytest.mark.parametrize("text", [PADDED, ZEROS_BEHIND], ids=["padded", "zeros"])
+def test_along_a_border_of_zeros_the_biases_are_others(text, tmp_path):
+    x = np.array([[200.0], [0.0], [90.0]]) + np.random.default_rng(0).normal(size=(64, 3, 8))
+    text = text.replace("__init__(nn.", "__init__(nn.BatchNorm1d(3), nn.")
+
+    def trained(state):
+        state["0.running_mean"] += np.array([200.0, 0.0, 90.0])
+
+    one = "[quantize]\ninput_planes = 1\n"
+    plain = centred_db(model(tmp_path / "a", text, x, one, trained))
+    given = one + "input_offsets = [200, 0, 90]\n"
+    assert plain + 20 < centred_db(model(tmp_path / "b", text, x, given, trained))
+    packed = packed_in(model(tmp_path / "c", text, x, AUTO, trained))
+    assert packed.manifest.input.offsets == [200, 0, 90]
+    assert packed.graph.ops[0].tap_bias.size
 
 
 @pytest.mark.parametrize("kind", STUCK)
