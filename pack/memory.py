@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.descriptor import Input, Nest
-from bramcast.pack.devices import Family, Part
+from bramcast.pack.devices import FAMILIES, Family, Part
 from bramcast.pack.manifest import IMAGES, Core, Manifest
 from bramcast.pack.mix import Mix, best_mix, lut_mix
 
@@ -247,6 +247,40 @@ def _used_table(manifest: Manifest | None, core: Core) -> int:
 
 def _address_bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
+
+
+MEMORIES = {
+    "program": "program", "weights": "weights", "bias": "bias", "table": "table",
+    "scratch": "scratchpad",
+}  # fmt: skip
+
+
+def free_depth(core: Core, name: str) -> int:
+    """Words that one of the core's ``MEMORIES`` can have for free: same primitives and address.
+
+    That is so in AMD's 7-series, UltraScale and UltraScale+, whose block RAMs have the same shapes;
+    a smaller RAM of another family may take one more.
+    """
+    memory = next((m for m in core_memories(core) if m.name == MEMORIES[name]), None)
+    if memory is None:  # no tables
+        return 0
+    step = {"program": 32, "table": 256}.get(name, 1)
+    family = FAMILIES["7series"]
+
+    def cost(depth: int) -> tuple[int, int, int]:
+        mix = best_mix(family, memory.width, depth)
+        return mix.units, mix.luts, mix.mux_luts
+
+    most = cost(memory.depth)
+    found = memory.depth
+    limit = 1 << (found - 1).bit_length()
+    rows = max(step, 32 if found < 1024 else 512)
+    while found < limit:
+        words = min((found // rows + 1) * rows, limit)
+        if any(a > b for a, b in zip(cost(words), most, strict=True)):
+            break
+        found = words
+    return found
 
 
 # --- where it lies -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ from bramcast.pack.manifest import (
     NestInfo,
     manifest_json,
 )
+from bramcast.pack.memory import MEMORIES, free_depth
 from bramcast.pack.planes import Planes, can_split, choose_planes, split_input
 from bramcast.pack.qformat import QFormat, parse_format
 from bramcast.pack.quantize import QuantizedOp, quantize
@@ -491,8 +493,8 @@ def _core(
 ) -> Core:
     section = recipe.core
 
-    def depth(name: str, needed: int, given: int | None, what: str) -> int:
-        if given is None:
+    def depth(name: str, needed: int, given: int | Literal["auto"] | None, what: str) -> int:
+        if given is None or given == "auto":
             return max(2, needed)
         if given < needed:
             raise RangeError(
@@ -500,7 +502,8 @@ def _core(
             )
         return given
 
-    return Core(
+    auto = [n for n in MEMORIES if getattr(section, f"{n}_depth") == "auto"]
+    core = Core(
         lanes=section.lanes,
         taps=section.taps,
         data_bits=recipe.quantize.activation_bits,
@@ -511,11 +514,15 @@ def _core(
         bias_depth=depth("bias", used["bias"], section.bias_depth, "bias words"),
         table_depth=depth("table", used["table"], section.table_depth, "table words")
         if "table" in used
-        else section.table_depth or 0,
+        else section.table_depth
+        if isinstance(section.table_depth, int)
+        else 0,
         scratch_depth=depth("scratch", scratch, section.scratch_depth, "scratchpad words"),
         narrow=_narrow(recipe),
         gates=_gates(recipe, descriptors),
     )
+    free: dict[str, Any] = {f"{name}_depth": free_depth(core, name) for name in auto}
+    return replace(core, **free)
 
 
 def _gates(recipe: Recipe, descriptors: list[Descriptor]) -> bool:

@@ -5,11 +5,10 @@ from dataclasses import fields
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -203,27 +202,24 @@ class QuantizeSection:
         return None
 
 
-def _needed(value: Any) -> Any:
-    return None if value == "auto" else value
-
-
-Depth = Annotated[int | None, BeforeValidator(_needed)]
+Auto = Literal["auto"] | None
 
 
 @dataclass(frozen=True, config=_STRICT)
 class CoreSection:
-    """[core]: what the core is synthesized with. Depths: absent or "auto" is what is needed."""
+    """[core]: what the core is synthesized with. Depths: absent is what is needed; "auto" is that
+    and what the block RAMs give for free."""
 
     lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
     taps: Literal[1, 2, 4, 8] = 1
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
     narrow: bool | None = None
     gates: bool | None = None
-    program_depth: Depth = Field(default=None, ge=64, le=1 << 24, multiple_of=32)
-    weights_depth: Depth = Field(default=None, ge=1, le=1 << 24)
-    bias_depth: Depth = Field(default=None, ge=1, le=1 << 24)
-    table_depth: Depth = Field(default=None, ge=0, le=1 << 24, multiple_of=256)
-    scratch_depth: Depth = Field(default=None, ge=1, le=1 << 24)
+    program_depth: Annotated[int, Field(ge=64, le=1 << 24, multiple_of=32)] | Auto = None
+    weights_depth: Annotated[int, Field(ge=1, le=1 << 24)] | Auto = None
+    bias_depth: Annotated[int, Field(ge=1, le=1 << 24)] | Auto = None
+    table_depth: Annotated[int, Field(ge=0, le=1 << 24, multiple_of=256)] | Auto = None
+    scratch_depth: Annotated[int, Field(ge=1, le=1 << 24)] | Auto = None
 
     @property
     def drain(self) -> int:
@@ -353,7 +349,7 @@ def read_recipe(path: Path) -> Recipe:
         recipe = _ADAPTER.validate_python({**data, "path": path})
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"] if part != "constrained-int")
         message = first["msg"]
         if first["type"] == "missing":
             message += f"; a recipe needs [model] with inputs and {SOURCES}"

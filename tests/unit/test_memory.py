@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bramcast.cli.app import app
 from bramcast.golden.load import load
 from bramcast.pack.devices import FAMILIES, PARTS, Block, Family, LutRam, find_part, plain_family
-from bramcast.pack.errors import InputError
+from bramcast.pack.errors import InputError, RecipeError
 from bramcast.pack.manifest import Core
 from bramcast.pack.memory import core_memories, place_bundle, weight_use
 from bramcast.pack.mix import best_mix, lut_mix
@@ -366,14 +366,25 @@ def test_every_family_is_placed_and_listed(bundle):
         assert all(note in done.stdout for note in family.notes)
 
 
-def test_auto_is_the_depth_that_is_needed(tmp_path):
-    auto = "".join(f'{m}_depth = "auto"\n' for m in ("weights", "bias", "scratch", "program"))
-    cores = []
-    for name, extra in (("absent", ""), ("auto", f"[core]\n{auto}")):
-        recipe = write_recipe(tmp_path / name, "Mlp96", extra)
-        cores.append(pack(read_recipe(recipe), tmp_path / name / "bundle").manifest.core)
-    assert cores[0] == cores[1]
-    assert cores[0].weights_depth == 1024
+@pytest.mark.parametrize("name", ["Mlp96", "GruNet"])
+def test_auto_is_what_the_block_rams_give_for_free(name, tmp_path):
+    names = ("weights", "bias", "scratch", "program", "table")
+    auto = "".join(f'{m}_depth = "auto"\n' for m in names)
+    made = []
+    for folder, extra in (("absent", ""), ("auto", f"[core]\n{auto}")):
+        recipe = write_recipe(tmp_path / folder, name, extra)
+        made.append(pack(read_recipe(recipe), tmp_path / folder / "bundle").manifest)
+    needed, free = ({m: getattr(manifest.core, f"{m}_depth") for m in names} for manifest in made)
+    assert needed["weights"] == max(2, made[0].image("weights").used)
+    assert all(free[m] >= needed[m] for m in names) and free != needed
+    assert [i.used for i in made[0].images] == [i.used for i in made[1].images]
+    for before, after in zip(*(core_memories(m.core) for m in made), strict=True):
+        if before.block:
+            mixes = [best_mix(SEVEN, m.width, m.depth) for m in (before, after)]
+            assert mixes[1].units <= mixes[0].units and mixes[1].luts <= mixes[0].luts
+            assert (after.depth - 1).bit_length() == (before.depth - 1).bit_length()
+    if name == "Mlp96":  # 1,024 is full: a row more takes another address bit
+        assert free["weights"] == needed["weights"] == 1024
 
 
 @pytest.mark.slow
@@ -398,3 +409,10 @@ def test_lut_ram_is_cut_by_its_rows():
     ram = LutRam("X", 2, 16, ((4, 16), (2, 32)), 64)
     assert ram.cost(4, 32) == 4  # two cells of 2 x 32
     assert ram.cost(4, 40) == 6  # and one of 4 x 16
+
+
+@pytest.mark.parametrize("given", ["-3", '"all"', "1.5"])
+def test_a_wrong_depth_is_named_by_its_key(given, tmp_path):
+    recipe = write_recipe(tmp_path, "Mlp96", f"[core]\nweights_depth = {given}\n")
+    with pytest.raises(RecipeError, match=r"recipe.toml: core.weights_depth: Input should be"):
+        read_recipe(recipe)
