@@ -1,10 +1,12 @@
 """bramcast pack: checkpoint and recipe -> bundle."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
 from bramcast.pack.descriptor import Nest, unrolled
@@ -55,6 +57,7 @@ def command(
             agreement = compare_with_graph(packed, output, report)
     cycles = predict(machines[-1].program, machines[-1].core).total
     manifest = packed.manifest
+    assert manifest.judgement is not None
     nests = [d for _, d in unrolled(packed.descriptors) if isinstance(d, Nest)]
     of_layer: dict[int, list[Nest]] = {}
     for nest, info in zip(nests, manifest.nests, strict=True):
@@ -97,6 +100,7 @@ def command(
                 "scratch_words": manifest.scratch_words,
                 "core": {name: getattr(manifest.core, name) for name in _CORE_KEYS},
                 "float_accuracy": manifest.float_accuracy,
+                "judgement": asdict(manifest.judgement),
                 "notes": list(packed.notes),
                 "channels_removed": sum(r.channels for r in packed.removed),
                 "accuracy": None if agreement is None else agreement.accuracy,
@@ -164,7 +168,12 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycl
     if packed.removed:
         count = sum(r.channels for r in packed.removed)
         say(f"shrink: {count:,} channels that compute nothing are left out")
-    right = manifest.float_accuracy
-    known = "" if right is None else f"; accuracy of the float network {percent(right)}"
+    judgement, right = manifest.judgement, manifest.float_accuracy
+    assert judgement is not None
+    for line in judgement_lines(manifest, judgement):
+        say(line)
+    known, every = "", len(packed.inputs.x)
+    if right is not None and judgement.samples < every:
+        known = f"; accuracy of the float network on all {every:,} samples {percent(right)}"
     say(f"{cycles:,} cycles a frame (predicted){known}")
     say(f"written to {output}")

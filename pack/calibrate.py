@@ -2,7 +2,7 @@
 and the quantized graph. Imports torch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from math import log10
@@ -19,6 +19,7 @@ from bramcast.pack.fold import known_bounds
 from bramcast.pack.formats import Statistics, best_fraction
 from bramcast.pack.graph import Graph, Op
 from bramcast.pack.inputs import Inputs
+from bramcast.pack.judgement import EQUAL_DB, classes_of, varying
 from bramcast.pack.model_file import users_code
 from bramcast.pack.planes import Planes
 from bramcast.pack.qformat import QFormat
@@ -26,7 +27,8 @@ from bramcast.pack.quantize import QuantizedOp
 from bramcast.pack.reads import Reads
 
 MODULE_TOLERANCE = 1e-3  # of the largest output; the model runs in float32
-EQUAL_DB = 150.0  # nothing is nearer than that
+PRECISE_SAMPLES = 8  # on which float32 is compared with float64
+COARSE = 1e-9  # of the outputs' variance: a larger error of float32 would be seen
 ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
 
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -240,6 +242,12 @@ def _in_float64(
         return None
 
 
+def class_middle(graph: Graph) -> float:
+    """What a single output of class 1 is above: 0, or 0.5 where it can't be negative (sigmoid)."""
+    bounds = known_bounds(graph).get(graph.ops[-1].out.index, (-np.inf, np.inf))
+    return 0.5 if max(bounds[0], graph.ops[-1].clamp.lo) >= 0 else 0.0
+
+
 def right_classes(graph: Graph, outputs: NDArray[np.floating], labels: NDArray[np.integer]) -> int:
     """How many samples have their label: that of the largest output, the lowest index of a tie.
 
@@ -248,34 +256,72 @@ def right_classes(graph: Graph, outputs: NDArray[np.floating], labels: NDArray[n
     Args:
         outputs: real numbers [N, ...].
     """
-    flat = outputs.reshape(len(outputs), -1)
-    if flat.shape[1] > 1:
-        return int((flat.argmax(axis=1) == labels).sum())
-    bounds = known_bounds(graph).get(graph.ops[-1].out.index, (-np.inf, np.inf))
-    middle = 0.5 if max(bounds[0], graph.ops[-1].clamp.lo) >= 0 else 0.0
-    return int(((flat[:, 0] > middle) == labels).sum())
+    return int((classes_of(outputs, class_middle(graph)) == labels).sum())
 
 
-def float_accuracy(graph: Graph, inputs: Inputs, progress: Progress) -> float | None:
-    """The real network's share of right classes; None without labels, and for a single output
-    with others than 0 and 1."""
-    classes = max(2, graph.output.size)
-    if inputs.y is None or (graph.output.size == 1 and inputs.y.max() > 1):
-        return None
-    if inputs.y.min() < 0 or inputs.y.max() >= classes:
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatRun:
+    """What the float network gives.
+
+    Attributes:
+        accuracy: its share of right classes among all samples; None without labels, and for a
+            single output with others than 0 and 1.
+        chosen: int64 [n], the samples by which the packed network is judged, by number.
+        outputs: float64 [n, elements], its results on these in the author's order.
+    """
+
+    accuracy: float | None
+    chosen: NDArray[np.int64]
+    outputs: NDArray[np.float64]
+
+
+def float_run(
+    graph: Graph, inputs: Inputs, chosen: NDArray[np.int64], progress: Progress
+) -> FloatRun:
+    """Run the float network on every sample that has a label, and on those of ``chosen``.
+
+    In float32, which is fast; where that is too coarse for the outputs, those of ``chosen`` are
+    those of float64.
+
+    Raises:
+        InputError: labels that the network can't give.
+    """
+    classes, y = max(2, graph.output.size), inputs.y
+    if y is not None and graph.output.size == 1 and y.max() > 1:
+        y = None
+    if y is not None and (y.min() < 0 or y.max() >= classes):
         raise InputError(
-            f"{inputs.path}: y has labels {inputs.y.min()}..{inputs.y.max()}, the network has "
+            f"{inputs.path}: y has labels {y.min()}..{y.max()}, the network has "
             f"{classes} outputs (labels 0..{classes - 1})"
         )
+    wanted = np.zeros(len(inputs.x), np.bool_)
+    wanted[chosen] = True
+    samples = inputs.x if y is not None else inputs.x[chosen]
     right = done = 0
+    parts = []
+    for out in _outputs(graph, samples, torch.float32):
+        if y is not None:
+            right += right_classes(graph, out, y[done : done + len(out)])
+            out = out[wanted[done : done + len(out)]]
+            done += _batch_size(graph)
+            progress("float accuracy", min(done, len(samples)), len(samples))
+        parts.append(out)
+    outputs = np.concatenate(parts)
+    few = np.concatenate(list(_outputs(graph, inputs.x[chosen[:PRECISE_SAMPLES]], torch.float64)))
+    signal, error = varying(few), ((few - outputs[: len(few)]) ** 2).sum(axis=1).mean()
+    if error > COARSE * (signal or (few**2).sum(axis=1).mean()):
+        outputs = np.concatenate(list(_outputs(graph, inputs.x[chosen], torch.float64)))
+    return FloatRun(None if y is None else right / len(inputs.x), chosen, outputs)
+
+
+def _outputs(
+    graph: Graph, samples: NDArray[np.floating], dtype: torch.dtype
+) -> Iterator[NDArray[np.float64]]:
+    """The real network's results on batches, in the author's order, float64 [n, elements]."""
     with torch.no_grad():
-        for batch in execute.batches(inputs.x, _batch_size(graph)):
-            frame = execute.input_tensor(graph, batch).float()
-            out = execute.output_array(graph, _last(graph, frame))
-            right += right_classes(graph, out, inputs.y[done : done + len(batch)])
-            done += len(batch)
-            progress("float accuracy", done, len(inputs.x))
-    return right / len(inputs.x)
+        for batch in execute.batches(samples, _batch_size(graph)):
+            out = _last(graph, execute.input_tensor(graph, batch).to(dtype))
+            yield execute.output_array(graph, out.double()).reshape(len(batch), -1)
 
 
 def integer_frame(

@@ -161,7 +161,9 @@ class LayerInfo:
     ``shape`` is (y, x, c) of the result, ``macs`` the multiply-adds that the network counts
     (Conv and Linear only), ``source`` the file and line in the model. ``snr`` is the signal to
     noise of the quantized results against the real ones on calibration samples, decibels.
-    ``reads`` are the layers whose results it reads, by index; -1 is the input.
+    ``reads`` are the layers whose results it reads, by index; -1 is the input. ``varying`` is the
+    same for what varies between samples, ``share`` how much of the output's error its own rounding
+    brings, 0..1.
     """
 
     name: str
@@ -172,6 +174,45 @@ class LayerInfo:
     source: str
     snr: float | None = None
     reads: list[Annotated[int, Field(ge=-1)]] = Field(default_factory=list)
+    varying: float | None = None
+    share: float = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BrokenLimit:
+    """A limit that the packed network does not keep: ``key`` of the recipe's [pack].
+
+    ``limit`` and ``value`` are decibels, percent or points. ``given``: the recipe has it; else it
+    is what networks usually keep.
+    """
+
+    key: str
+    limit: float
+    value: float
+    given: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Judgement:
+    """How near the packed network comes to the float one on ``samples`` of the recipe's ``x``.
+
+    ``snr``: signal to noise of the output in decibels, the signal being what varies between
+    samples, so null where nothing does. ``agreement``: share of samples with the same class, where
+    the output can be classes. ``accuracy`` and ``float_accuracy`` are of these samples.
+    ``error_growth``: percent by which an autoencoder's squared error against its input is larger.
+    ``worst_layer`` is the layer whose rounding brings most of the output's error, ``input_share``
+    the share of the input's rounding.
+    """
+
+    samples: Positive
+    snr: float | None = None
+    agreement: float | None = None
+    accuracy: float | None = None
+    float_accuracy: float | None = None
+    error_growth: float | None = None
+    worst_layer: str | None = None
+    input_share: float = 0.0
+    broken: list[BrokenLimit] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -196,6 +237,7 @@ class Manifest:
     macs: Count
     scratch_words: Positive
     float_accuracy: float | None = None
+    judgement: Judgement | None = None
 
     def image(self, name: str) -> ImageInfo:
         """The entry of one image, e.g. ``weights``."""

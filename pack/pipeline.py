@@ -9,14 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.against_float import Judged, judge, judged_samples
 from bramcast.pack.bundle import replace_folder
 from bramcast.pack.by_hand import Rules, rules_of
 from bramcast.pack.calibrate import (
     ONE_PLANE_DB,
     Calibrated,
+    FloatRun,
     Progress,
     check_against_module,
-    float_accuracy,
+    float_run,
     integer_results,
     is_coarse,
     largest_values,
@@ -111,7 +113,7 @@ class Prepared:
         rules: what the recipe says about formats.
         bits: width of an activation.
         input_format: the input's, where it is not chosen with the others.
-        accuracy: of the float network, None without labels.
+        floats: what the float network gives; None where it was not asked.
         coarse: two planes of input alone leave too much noise.
         far: a note about features that lie far from zero.
     """
@@ -124,7 +126,7 @@ class Prepared:
     rules: Rules
     bits: int
     input_format: QFormat | None
-    accuracy: float | None
+    floats: FloatRun | None
     removed: tuple[Removed, ...] = ()
     coarse: bool = False
     far: str | None = None
@@ -142,7 +144,7 @@ def prepare(
 
     Args:
         source, inputs: the network and its samples; those that the recipe names if absent.
-        trace: as ``capture`` takes it; the float network's accuracy is then not measured.
+        trace: as ``capture`` takes it; the float network is then not run on the samples.
 
     Raises:
         UserError: whatever is wrong with recipe, model, checkpoint or inputs.
@@ -164,7 +166,8 @@ def prepare(
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
-    accuracy = None if trace else float_accuracy(graph, inputs, progress)
+    chosen = judged_samples(graph, inputs)
+    floats = None if trace else float_run(graph, inputs, chosen, progress)
     offsets = recipe.quantize.input_offsets
     if offsets is not None:
         graph = offset_input(graph, offsets, inputs.calibration, str(recipe.path))
@@ -199,7 +202,7 @@ def prepare(
     rules, fixed = rules_of(recipe, graph), _input_format(recipe, graph, inputs, planes)
     bits = recipe.quantize.activation_bits
     return Prepared(
-        recipe, graph, inputs, planes, layout, rules, bits, fixed, accuracy, tuple(removed), coarse,
+        recipe, graph, inputs, planes, layout, rules, bits, fixed, floats, tuple(removed), coarse,
         far,
     )  # fmt: skip
 
@@ -249,8 +252,15 @@ def pack(
     graph, formats = refined.graph, refined.formats
     quantized = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
     noise = layer_noise(
-        graph, quantized, formats.of(graph.input), planes, inputs.calibration[:NOISE_SAMPLES]
+        refined.exact,
+        quantized,
+        formats.of(graph.input),
+        planes,
+        inputs.calibration[:NOISE_SAMPLES],
     )
+    floats = prepared.floats
+    assert floats is not None
+    judged = judge(refined.exact, quantized, formats.of(graph.input), planes, inputs, floats)
     program = lower(graph, layout, formats, quantized, recipe.core.drain)
     descriptors, scratch = link(graph, layout, program)
     if _gates(recipe, descriptors):
@@ -276,7 +286,8 @@ def pack(
             planes,
             core,
             scratch,
-            prepared.accuracy,
+            floats.accuracy,
+            judged,
         ),
         inputs=inputs,
         notes=(
@@ -611,6 +622,7 @@ def _manifest(
     core: Core,
     scratch: int,
     accuracy: float | None,
+    judged: Judged,
 ) -> Manifest:
     index = {op.name: i for i, op in enumerate(graph.ops)}
     writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
@@ -624,6 +636,8 @@ def _manifest(
             source=op.source,
             snr=noise[op.name],
             reads=sorted(writer[t] for t in graph.operands(op)),
+            varying=judged.blame.varying[op.name],
+            share=judged.blame.share(judged.blame.layers[op.name]),
         )
         for op in graph.ops
     ]
@@ -645,4 +659,5 @@ def _manifest(
         macs=sum(op.macs for op in graph.ops),
         scratch_words=scratch,
         float_accuracy=accuracy,
+        judgement=judged.judgement,
     )

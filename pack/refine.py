@@ -41,9 +41,13 @@ Choose = Callable[[Graph, Calibrated], Formats]
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """A network with the same real results, its formats, and how near the quantized graph comes
-    to it at the output, in decibels, before and after (0 where nothing was measured)."""
+    """A network, its formats, and how near the quantized graph comes to it at the output, in
+    decibels, before and after (0 where nothing was measured).
 
+    ``exact`` has the same real results as ever; in ``graph`` biases may make up for rounding.
+    """
+
+    exact: Graph
     graph: Graph
     formats: Formats
     before_db: float
@@ -76,14 +80,14 @@ def refine(
     formats = choose(graph, calibrate(graph, inputs, planes, progress))
     given = formats.rules.by_hand or bool(formats.rounded)
     if wanted is False or (wanted == "auto" and given) or len(inputs.calibration) < LEAST_SAMPLES:
-        return Refined(graph, formats, 0.0, 0.0)
+        return Refined(graph, graph, formats, 0.0, 0.0)
     quantize(graph, formats.copy(), weight_bits, graph.ops[-1])  # what is wrong shows here
     judge = Judge(graph, _some(inputs.calibration, SAMPLES), planes, weight_bits)
     before = best = judge.accept(graph, formats)
     classes = inputs.y is not None and graph.output.size > 1
     enough = GOOD_CLASSES_DB if classes else GOOD_DB
     if before >= (enough if wanted == "auto" else PERFECT_DB):
-        return Refined(graph, formats, before, before)
+        return Refined(graph, graph, formats, before, before)
     start, chosen_formats = graph, formats
     keep = frozenset(t.index for t in graph.tensors if formats.same.find(t.index) in formats.fixed)
     maxima = channel_maxima(graph, _some(inputs.calibration, MAXIMA_SAMPLES), planes)
@@ -102,7 +106,7 @@ def refine(
     formats, best = _other_fractions(graph, chosen_formats, judge, best, progress)
     if not formats_only:
         graph, best = _corrected(plain, graph, formats, judge, best)
-    return Refined(graph, formats, before, best)
+    return Refined(plain, graph, formats, before, best)
 
 
 def _some(samples: NDArray[np.floating], count: int) -> NDArray[np.floating]:

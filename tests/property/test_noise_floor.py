@@ -5,7 +5,7 @@ import pytest
 import torch
 from support import text_recipe, write_recipe
 
-from bramcast.pack.calibrate import EQUAL_DB
+from bramcast.pack.judgement import EQUAL_DB
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe
 

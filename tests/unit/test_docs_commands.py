@@ -74,7 +74,17 @@ def test_every_key_of_the_manifest_is_explained():
     from bramcast.pack import manifest
 
     text = (ROOT / "docs" / "manifest.md").read_text()
-    for kind in ("Manifest", "Core", "ImageInfo", "Frame", "Format", "LayerInfo", "NestInfo"):
+    for kind in (
+        "Manifest",
+        "Core",
+        "ImageInfo",
+        "Frame",
+        "Format",
+        "LayerInfo",
+        "NestInfo",
+        "Judgement",
+        "BrokenLimit",
+    ):
         for field in fields(getattr(manifest, kind)):
             assert f"`{field.name}`" in text, f"{kind}.{field.name}"
 

@@ -19,7 +19,8 @@ TORCH = {"pack/checkpoint.py", "pack/model_file.py", "pack/execute.py", "pack/ca
          "pack/capture_recurrent.py",
          "pack/onnx_graph.py", "pack/onnx_operators.py", "pack/exported.py",
          "pack/state_dict_mlp.py", "pack/source.py", "pack/traced.py", "pack/straight_through.py",
-         "pack/qat.py", "pack/judge.py", "pack/tensors.py", "pack/prune.py"}  # fmt: skip
+         "pack/qat.py", "pack/blame.py", "pack/judge.py", "pack/tensors.py",
+         "pack/prune.py"}  # fmt: skip
 FILES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))
 
 

@@ -1,0 +1,44 @@
+"""What is said of a packed network beside the float one."""
+
+from bramcast.cli.output import percent
+from bramcast.pack.judgement import EQUAL_DB
+from bramcast.pack.manifest import Judgement, Manifest
+
+
+def judgement_lines(manifest: Manifest, judgement: Judgement) -> list[str]:
+    """How near it comes, and whose rounding the rest is."""
+    share = {layer.name: layer.share for layer in manifest.layers}
+    lines = [
+        f"beside the float network, {samples(judgement.samples)}: "
+        + likeness(judgement.snr, judgement.agreement)
+    ]
+    if judgement.accuracy is not None:
+        lines[0] += (
+            f", accuracy {percent(judgement.accuracy)} (float {percent(judgement.float_accuracy)})"
+        )
+    if judgement.error_growth is not None:
+        lines[0] += f", squared error against the input {judgement.error_growth:+.2f} %"
+    if judgement.worst_layer is not None:
+        worst = judgement.worst_layer
+        lines.append(
+            f"of the output's error {100 * share[worst]:.0f} % is layer {worst!r}, "
+            f"{100 * judgement.input_share:.0f} % the rounding of the input"
+        )
+    return lines
+
+
+def likeness(snr: float | None, agreement: float | None) -> str:
+    """Signal to noise, and where there are classes how many are the same."""
+    noise = "the outputs do not vary between them"
+    if snr is not None:
+        noise = f"{snr:.1f} dB of what varies between them" if snr < EQUAL_DB else "equal outputs"
+    return noise if agreement is None else f"{noise}, same class {percent(agreement)}"
+
+
+def samples(count: int) -> str:
+    """A number of samples.
+
+    >>> samples(1), samples(1200)
+    ('1 sample', '1,200 samples')
+    """
+    return "1 sample" if count == 1 else f"{count:,} samples"
