@@ -2,15 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bramcast.cli.advised import print_trials, tried
 from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
 from bramcast.pack.descriptor import Nest, unrolled
-from bramcast.pack.errors import ToolError
+from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import read_recipe
 from bramcast.pack.steps import same_descriptors, title
@@ -21,14 +23,25 @@ if TYPE_CHECKING:
 
 def command(
     recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Bundle folder to write.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Bundle folder to write.")
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Compare golden with the quantized graph on every input."),
     ] = False,
+    advise: Annotated[
+        bool,
+        typer.Option("--advise", help="Try what may lose less, a table; -o is not needed then."),
+    ] = False,
     json: Json = False,
 ) -> int:
     """Read the checkpoint, fold, quantize, lay out and write the images."""
+    if output is None:
+        if not advise:
+            raise InputError("-o is missing: give the bundle folder to write, or --advise")
+        with TemporaryDirectory() as folder:
+            return command(recipe, Path(folder) / "bundle", check, True, json)
     read = read_recipe(recipe)
     try:
         from bramcast.pack.pipeline import Packed, pack
@@ -55,6 +68,7 @@ def command(
             from bramcast.sim.agree import compare_with_graph
 
             agreement = compare_with_graph(packed, output, report)
+        trials = tried(packed, output, report) if advise else None
     cycles = predict(machines[-1].program, machines[-1].core).total
     manifest = packed.manifest
     assert manifest.judgement is not None
@@ -102,6 +116,7 @@ def command(
                 "float_accuracy": manifest.float_accuracy,
                 "judgement": asdict(manifest.judgement),
                 "notes": list(packed.notes),
+                "advice": None if trials is None else [asdict(trial) for trial in trials],
                 "channels_removed": sum(r.channels for r in packed.removed),
                 "accuracy": None if agreement is None else agreement.accuracy,
                 "golden_equals_graph": None if agreement is None else agreement.mismatches == 0,
@@ -113,12 +128,14 @@ def command(
             say(agreement.text)
             if agreement.accuracy is not None:
                 say(f"accuracy of golden {percent(agreement.accuracy)}")
+        if trials is not None:
+            print_trials(trials)
     for note in packed.notes:
         complain(note)
     if agreement is not None and agreement.mismatches:
         complain("golden and the quantized graph differ: this is a defect of bramcast")
         return 1
-    return 0
+    return 1 if any(broken.given for broken in manifest.judgement.broken) else 0
 
 
 _CORE_KEYS = (

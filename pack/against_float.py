@@ -10,7 +10,7 @@ from bramcast.pack.blame import Blame, blame
 from bramcast.pack.calibrate import FloatRun, class_middle, integer_outputs
 from bramcast.pack.graph import FloatArray, Graph, IntArray
 from bramcast.pack.inputs import Inputs
-from bramcast.pack.judgement import Moments, classes_of, is_class_vector
+from bramcast.pack.judgement import Moments, classes_of, has_classes
 from bramcast.pack.manifest import Judgement
 from bramcast.pack.planes import Planes
 from bramcast.pack.qformat import QFormat
@@ -23,10 +23,12 @@ MOST_RESULTS = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The judgement, and whose rounding the error is."""
+    """The judgement, whose rounding the error is, and of how many samples only the float network
+    has the label, and only the packed one."""
 
     judgement: Judgement
     blame: Blame
+    pairs: tuple[int, int]
 
 
 def judged_samples(graph: Graph, inputs: Inputs) -> IntArray:
@@ -63,16 +65,18 @@ def judge(
     if floats.accuracy is None:
         labels = None
     agreement = accuracy = of_float = None
-    if labels is not None or is_class_vector(graph.output.shape):
+    pairs = 0, 0
+    if has_classes(graph.output.shape, graph.input_shape, labels is not None):
         middle = class_middle(graph)
         mine, real = classes_of(got, middle), classes_of(exact, middle)
         agreement = float((mine == real).mean())
         if labels is not None:
             accuracy, of_float = float((mine == labels).mean()), float((real == labels).mean())
+            apart = mine != real
+            pairs = int((apart & (real == labels)).sum()), int((apart & (mine == labels)).sum())
     growth = None
     if inputs.y is None and graph.output.size > 1 and graph.output.shape == graph.input_shape:
         growth = _growth(samples.reshape(len(samples), -1).astype(np.float64), exact, got)
-        agreement = None
     return Judged(
         Judgement(
             samples=len(samples),
@@ -85,6 +89,7 @@ def judge(
             input_share=shares.share(shares.input),
         ),
         shares,
+        pairs,
     )
 
 

@@ -88,6 +88,15 @@ def is_class_vector(shape: Sequence[int]) -> bool:
     return prod(shape) > 1 and sum(length > 1 for length in shape) == 1
 
 
+def has_classes(shape: Sequence[int], input_shape: Sequence[int], labels: bool) -> bool:
+    """Whether results stand for classes: with labels, or a vector that is no copy of the input.
+
+    >>> has_classes([1], [8], True), has_classes([8], [8], False), has_classes([3], [8], False)
+    (True, False, True)
+    """
+    return labels or (is_class_vector(shape) and tuple(shape) != tuple(input_shape))
+
+
 def classes_of(outputs: NDArray[np.floating], middle: float) -> IntArray:
     """The largest output's number, the lowest of a tie; of a single one class 1 is above a middle.
 

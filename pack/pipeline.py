@@ -42,9 +42,10 @@ from bramcast.pack.formats import (
 from bramcast.pack.graph import Graph, IntArray
 from bramcast.pack.images import write_image_files
 from bramcast.pack.input_offsets import Drift, drift, offset_input, offsets_note
-from bramcast.pack.input_scales import scalable, scale_input
+from bramcast.pack.input_scales import input_exponents, scalable, scale_input
 from bramcast.pack.inputs import Inputs, read_inputs
 from bramcast.pack.layout import make_layout
+from bramcast.pack.limits import broken_text, check_limits, within_limits
 from bramcast.pack.lower import Program, link, lower
 from bramcast.pack.manifest import (
     FORMAT,
@@ -64,6 +65,7 @@ from bramcast.pack.quantize import QuantizedOp, quantize
 from bramcast.pack.reading import Layout
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.refine import Refined, refine
+from bramcast.pack.remedies import Remedy, Situation, advice, remedies
 from bramcast.pack.roll import roll
 from bramcast.pack.shrink import Removed, shrink
 from bramcast.pack.source import Source, read_model
@@ -79,7 +81,8 @@ NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
 class Packed:
     """Everything that is known after packing; the bundle holds what the core needs of it.
 
-    ``notes`` are sentences about numbers that a person should know of.
+    ``notes`` are sentences about numbers that a person should know of, ``remedies`` what the
+    recipe could say to lose less.
     """
 
     recipe: Recipe
@@ -94,6 +97,7 @@ class Packed:
     inputs: Inputs
     notes: tuple[str, ...] = ()
     removed: tuple[Removed, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
 
 
 def run_integers(packed: Packed, samples: NDArray[np.floating]) -> dict[str, IntArray]:
@@ -116,6 +120,7 @@ class Prepared:
         floats: what the float network gives; None where it was not asked.
         coarse: two planes of input alone leave too much noise.
         far: a note about features that lie far from zero.
+        scales: powers of two would bring the input's features nearer to each other.
     """
 
     recipe: Recipe
@@ -130,6 +135,7 @@ class Prepared:
     removed: tuple[Removed, ...] = ()
     coarse: bool = False
     far: str | None = None
+    scales: bool = False
 
 
 @one_thread()
@@ -173,6 +179,8 @@ def prepare(
         graph = offset_input(graph, offsets, inputs.calibration, str(recipe.path))
     seen = None if trace else drift(graph, inputs.calibration)
     given = recipe.quantize.input_exponents
+    scales = given is None and scalable(graph)
+    scales = scales and bool(input_exponents(graph, inputs.calibration).any())
     if given is not None:
         graph = scale_input(graph, given, inputs.calibration, str(recipe.path))
     if has_gates(graph):
@@ -203,7 +211,7 @@ def prepare(
     bits = recipe.quantize.activation_bits
     return Prepared(
         recipe, graph, inputs, planes, layout, rules, bits, fixed, floats, tuple(removed), coarse,
-        far,
+        far, scales,
     )  # fmt: skip
 
 
@@ -248,6 +256,9 @@ def pack(
     """
     prepared = prepare(recipe, progress)
     inputs, layout, planes = prepared.inputs, prepared.layout, prepared.planes
+    floats = prepared.floats
+    assert floats is not None
+    check_limits(recipe, prepared.graph, inputs, floats)
     refined = settle(prepared, prepared.rules.weight_bits, progress)
     graph, formats = refined.graph, refined.formats
     quantized = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
@@ -258,10 +269,14 @@ def pack(
         planes,
         inputs.calibration[:NOISE_SAMPLES],
     )
-    floats = prepared.floats
-    assert floats is not None
     judged = judge(refined.exact, quantized, formats.of(graph.input), planes, inputs, floats)
+    judged = within_limits(recipe, judged)
     program = lower(graph, layout, formats, quantized, recipe.core.drain)
+    situation = Situation(
+        recipe, graph, inputs, judged, planes is not None, prepared.scales, refined.tried,
+        program.nests,
+    )  # fmt: skip
+    helps = remedies(situation)
     descriptors, scratch = link(graph, layout, program)
     if _gates(recipe, descriptors):
         descriptors = roll(descriptors)
@@ -295,7 +310,10 @@ def pack(
             *_input_note(prepared),
             *([prepared.far] if prepared.far else []),
             *_calibration_note(prepared),
+            *(broken_text(broken) for broken in judged.judgement.broken),
+            *advice(situation, helps),
         ),
+        remedies=tuple(helps),
         removed=prepared.removed,
     )
 

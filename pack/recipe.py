@@ -277,6 +277,21 @@ class RegressSection:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class PackSection:
+    """[pack]: limits that the packed network must keep beside the float one.
+
+    Attributes:
+        min_snr: decibels of what varies between samples at the output.
+        min_agreement: percent of samples with the float network's class.
+        max_accuracy_loss: points of accuracy.
+    """
+
+    min_snr: float | None = Field(default=None, ge=0, le=150)
+    min_agreement: float | None = Field(default=None, ge=0, le=100)
+    max_accuracy_loss: float | None = Field(default=None, ge=0, le=100)
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """A whole recipe; paths are relative to ``path``'s folder."""
 
@@ -285,6 +300,7 @@ class Recipe:
     core: CoreSection = Field(default_factory=CoreSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
     regress: RegressSection = Field(default_factory=RegressSection)
+    pack: PackSection = Field(default_factory=PackSection)
     path: Path = Path("recipe.toml")
 
     @property
@@ -306,11 +322,11 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
     >>> _unknown_key(("model", "checkpont"))[:39]
     "unknown key; did you mean 'checkpoint'?"
     >>> _unknown_key(("lanes",))
-    'unknown key; known are model, quantize, core, images, regress'
+    'unknown key; known are model, quantize, core, images, regress, pack'
     """
     sections: dict[str, type] = {
         "model": ModelSection, "quantize": QuantizeSection, "core": CoreSection,
-        "images": ImagesSection, "regress": RegressSection,
+        "images": ImagesSection, "regress": RegressSection, "pack": PackSection,
     }  # fmt: skip
     known = list(sections)
     if len(place) == 2 and place[0] in sections:

@@ -11,6 +11,7 @@ from bramcast.pack.recipe import (
     ImagesSection,
     LayerSection,
     ModelSection,
+    PackSection,
     QuantizeSection,
     Recipe,
     RegressSection,
@@ -22,6 +23,7 @@ _SECTIONS: tuple[tuple[str, Any], ...] = (
     ("core", CoreSection()),
     ("images", ImagesSection()),
     ("regress", RegressSection()),
+    ("pack", PackSection()),
 )
 
 

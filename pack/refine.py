@@ -45,6 +45,7 @@ class Refined:
     decibels, before and after (0 where nothing was measured).
 
     ``exact`` has the same real results as ever; in ``graph`` biases may make up for rounding.
+    ``tried``: others were tried.
     """
 
     exact: Graph
@@ -52,6 +53,7 @@ class Refined:
     formats: Formats
     before_db: float
     after_db: float
+    tried: bool = False
 
 
 def refine(
@@ -106,7 +108,7 @@ def refine(
     formats, best = _other_fractions(graph, chosen_formats, judge, best, progress)
     if not formats_only:
         graph, best = _corrected(plain, graph, formats, judge, best)
-    return Refined(plain, graph, formats, before, best)
+    return Refined(plain, graph, formats, before, best, True)
 
 
 def _some(samples: NDArray[np.floating], count: int) -> NDArray[np.floating]:

@@ -1,6 +1,7 @@
 """Every pack is judged against the float network, on what varies between samples."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -172,3 +173,152 @@ def test_refined_biases_are_no_error(tmp_path):
     assert packed.inputs.x.shape[1:] == SHAPES["Averages"]
     snr = packed.manifest.judgement.snr
     assert packed.manifest.layers[-1].varying == pytest.approx(snr, abs=2.0)
+
+
+# --- limits and remedies
+
+
+SNR = "dB of signal to noise on what varies between samples"
+
+
+def test_a_good_network_gets_no_note(tmp_path):
+    recipe, _ = sensors(tmp_path, 0.0, labels=True)
+    done, said = packed_json(recipe, tmp_path)
+    assert (done.returncode, done.stderr, said["notes"]) == (0, "", [])
+    assert said["judgement"]["broken"] == []
+
+
+def test_a_network_whose_answers_are_noise_is_told_and_what_may_help(tmp_path):
+    recipe, _ = sensors(tmp_path, 300.0, "[quantize]\ninput_planes = 1\n", labels=True)
+    done, said = packed_json(recipe, tmp_path)
+    assert done.returncode == 0
+    assert f"{SNR} (usual: 15 dB; pack.min_snr is a limit)" in done.stderr
+    # 12 outputs on 16 lanes: a tap and a weight word for each of six features.
+    assert "what may help: quantize.input_planes = 2 (about 6 cycles and 6 words" in done.stderr
+    broken = {limit["key"]: limit for limit in said["judgement"]["broken"]}
+    assert broken["min_snr"]["limit"] == 15.0 and not broken["min_snr"]["given"]
+    assert broken["min_snr"]["value"] == said["judgement"]["snr"]
+    assert broken["max_accuracy_loss"]["limit"] == 1.0
+    assert broken["min_agreement"]["limit"] == 90.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept", "says"),
+    [
+        ("min_snr = 60", "min_snr = 20", f"the output has 3[0-9].[0-9] {SNR}$"),
+        ("min_agreement = 100", "min_agreement = 95", "9[0-9].[0-9]{2} % of the samples keep"),
+        ("max_accuracy_loss = 0", "max_accuracy_loss = 3", "is [0-2].[0-9]{2} points below the"),
+    ],
+)
+def test_a_given_limit_that_is_broken_is_exit_code_1_and_marks_the_bundle(
+    tmp_path, limit, kept, says
+):
+    recipe, _ = sensors(tmp_path, 0.0, f"[pack]\n{limit}\n", labels=True, samples=2000)
+    done, _ = packed_json(recipe, tmp_path)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[0]
+    assert f"pack.{limit} is broken" in line and re.search(says, line)
+    key, value = limit.split(" = ")
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    (broken,) = manifest["judgement"]["broken"]
+    assert (broken["key"], broken["limit"], broken["given"]) == (key, float(value), True)
+    assert bramcast("golden", tmp_path / "b", "--inputs", recipe).returncode == 0
+    recipe.write_text(recipe.read_text().replace(limit, kept))
+    done, said = packed_json(recipe, tmp_path)
+    assert (done.returncode, done.stderr, said["judgement"]["broken"]) == (0, "", [])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('min_snr = "high"', "pack.min_snr: "),
+        ("min_agreement = 101", "pack.min_agreement: "),
+        ("max_accuracy_loss = -1", "pack.max_accuracy_loss: "),
+        ("min_snr = nan", "pack.min_snr: "),
+        ("min_snir = 20", "pack.min_snir: unknown key; did you mean 'min_snr'?"),
+        ("max_accuracy_loss = 1", "pack.max_accuracy_loss: needs labels y"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_by_its_key(tmp_path, line, says):
+    recipe, _ = sensors(tmp_path, 0.0, f"[pack]\n{line}\n")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "recipe.toml: " + says in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_limit_that_the_samples_cannot_judge_is_refused(tmp_path):
+    recipe, _ = sensors(tmp_path, 0.0, "[pack]\nmin_snr = 20\n", samples=1)
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
+    assert (
+        done.returncode == 2 and "pack.min_snr: the float network's outputs do not" in done.stderr
+    )
+
+
+UNEVEN = np.array([1.0, 1 / 128, 1 / 128])
+
+
+def uneven(folder, extra=""):
+    """Features of very different sizes, which the weights make up for."""
+    model = "from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+    model += "        super().__init__(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(64, 3)) * UNEVEN
+    state = {
+        "0.weight": rng.normal(size=(8, 3)) / UNEVEN, "0.bias": rng.normal(size=8) / 4,
+        "2.weight": rng.normal(size=(2, 8)), "2.bias": np.zeros(2),
+    }  # fmt: skip
+    return text_recipe(folder, model, x, state, extra)
+
+
+def test_the_inputs_remedy_is_named_with_its_line(tmp_path):
+    done, said = packed_json(uneven(tmp_path, "[quantize]\ninput_planes = 1\n"), tmp_path)
+    assert done.returncode == 0
+    assert "input: its rounding leaves layer '0' " in done.stderr
+    assert 'what may help: quantize.input_exponents = "auto" (no cycles, no words' in done.stderr
+    # The line that was named, written into the recipe: nothing is left to say.
+    taken = '[quantize]\ninput_planes = 1\ninput_exponents = "auto"\n'
+    done, better = packed_json(uneven(tmp_path, taken), tmp_path)
+    assert better["notes"] == []
+    assert better["judgement"]["snr"] > said["judgement"]["snr"] + 15
+
+
+def test_a_narrow_layer_is_named_with_its_line(tmp_path):
+    recipe = write_recipe(tmp_path, "Mlp96", '[quantize.layers."4"]\nweight_bits = 2\n', samples=40)
+    done, said = packed_json(recipe, tmp_path)
+    assert said["judgement"]["worst_layer"] == "4"
+    # 12 outputs of 64 inputs on 16 lanes: 64 steps, of which a word holds four.
+    line = 'what may help: quantize.layers."4".weight_bits = 8 (no cycles, about 48 words'
+    assert line in done.stderr
+
+
+def test_advise_tries_every_remedy_and_prints_a_table(tmp_path):
+    recipe = uneven(tmp_path, "[quantize]\ninput_planes = 1\n")
+    done = bramcast("pack", recipe, "--advise")
+    assert done.returncode == 0
+    rows = done.stdout.splitlines()
+    start = next(i for i, row in enumerate(rows) if row.startswith("recipe "))
+    assert [re.split("  +", row)[0] for row in rows[start + 1 :]] == [
+        "as it is",
+        'quantize.input_exponents = "auto"',
+        "quantize.input_planes = 2",
+        "quantize.activation_bits = 16",
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "inputs.npz", "model.py", "recipe.toml", "weights.pth"
+    ]  # fmt: skip
+    # What the table says is what packing with the line gives.
+    _, said = packed_json(recipe, tmp_path, "--advise")
+    for trial in said["advice"][1:]:
+        key = trial["line"].removeprefix("quantize.")
+        kept = "" if key.startswith("input_planes") else "input_planes = 1\n"
+        folder = tmp_path / key.split(" ")[0]
+        _, alone = packed_json(uneven(folder, f"[quantize]\n{kept}{key}\n"), folder)
+        assert trial["judgement"] == alone["judgement"] and trial["cycles"] == alone["cycles"]
+        used = {image["name"]: image["used"] for image in alone["images"]}
+        assert trial["words"] == used | {"scratch": alone["scratch_words"]}
+
+
+def test_pack_without_a_place_for_the_bundle_is_refused(tmp_path):
+    done = bramcast("pack", uneven(tmp_path))
+    assert done.returncode == 2 and "-o is missing" in done.stderr
