@@ -1,19 +1,23 @@
 """bramcast golden: integer inference from a bundle's images."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from bramcast.cli.judged import beside_line
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json
 from bramcast.cli.samples import read_samples
+from bramcast.golden.beside_float import beside_float
 from bramcast.golden.cycles import predict
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle import replace_file
+from bramcast.pack.float_results import read_float_results
 
 
 def command(
@@ -35,14 +39,25 @@ def command(
     integers, real = arrays_from_beats(results.beats, machine)
     if output is not None:
         replace_file(output, lambda file: np.savez(file, out_int=integers, out=real))
+    floats = read_float_results(bundle, machine.manifest)
     right = labelled_accuracy(real, samples.y, machine.manifest.output.format.signed)
+    beside = beside_float(floats, machine.manifest, samples.x, real, right is not None)
     cycles = predict(machine.program, machine.core).total
     if json:
-        say_json({"samples": len(frames), "accuracy": right, "cycles": cycles})
+        say_json(
+            {
+                "samples": len(frames),
+                "accuracy": right,
+                "cycles": cycles,
+                "beside_float": None if beside is None else asdict(beside),
+            }
+        )
         return 0
     say(f"{machine.manifest.name}: {len(frames)} samples, {cycles:,} cycles each (predicted)")
     if right is not None:
         say(f"accuracy {percent(right)}, float {percent(machine.manifest.float_accuracy)}")
+    if beside is not None:
+        say(beside_line(beside, len(frames)))
     if output is not None:
         say(f"results written to {output}")
     return 0

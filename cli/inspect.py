@@ -1,5 +1,6 @@
 """bramcast inspect: what is in a checkpoint."""
 
+from dataclasses import asdict
 from itertools import compress
 from math import ceil, inf, log1p
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import Filter, Json, ModelName, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import complain, say, say_json, table
 from bramcast.pack.errors import InputError
+from bramcast.pack.limits import broken_text
+from bramcast.pack.manifest import MANIFEST_NAME, read_manifest
 from bramcast.pack.recipe import read_recipe
 
 if TYPE_CHECKING:  # it needs torch
@@ -23,7 +27,7 @@ BINS = 64  # characters of a line
 
 def command(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Checkpoint, .safetensors, .onnx, .pt2 or recipe.")
+        Path, typer.Argument(help="Checkpoint, .safetensors, .onnx, .pt2, recipe or bundle.")
     ],
     picture: Annotated[
         Path | None, typer.Argument(help="With --histogram: .png, .svg or .pdf to draw.")
@@ -42,6 +46,8 @@ def command(
     json: Json = False,
 ) -> int:
     """Every parameter: name, shape, range, statistics, proposed Q format, damage."""
+    if (checkpoint / MANIFEST_NAME).is_file():
+        return _bundle(checkpoint, json)
     if picture is not None and not histogram:
         raise InputError(f"{picture}: a second file is where --histogram draws; add --histogram")
     if picture is not None and checkpoint.suffix.lower() in (".png", ".svg", ".pdf"):
@@ -66,6 +72,25 @@ def command(
     _summary(found)
     for file in files:
         say(f"histograms drawn to {file}")
+    return 0
+
+
+def _bundle(bundle: Path, json: bool) -> int:
+    """What packing said of a bundle: the judgement, the limits that are broken."""
+    manifest = read_manifest(bundle)
+    judgement = manifest.judgement
+    if json:
+        judged = None if judgement is None else asdict(judgement)
+        say_json({"path": str(bundle), "name": manifest.name, "judgement": judged})
+        return 0
+    say(f"{bundle}: a bundle of {manifest.name}, packed by bramcast {manifest.bramcast}")
+    if judgement is None:
+        say("it was not judged against the float network: pack it again")
+        return 0
+    for line in judgement_lines(manifest, judgement):
+        say(line)
+    for broken in judgement.broken:
+        complain(broken_text(broken))
     return 0
 
 

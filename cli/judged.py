@@ -1,6 +1,7 @@
 """What is said of a packed network beside the float one."""
 
 from bramcast.cli.output import percent
+from bramcast.golden.beside_float import BesideFloat
 from bramcast.pack.judgement import EQUAL_DB
 from bramcast.pack.manifest import Judgement, Manifest
 
@@ -27,11 +28,21 @@ def judgement_lines(manifest: Manifest, judgement: Judgement) -> list[str]:
     return lines
 
 
+def beside_line(beside: BesideFloat, count: int) -> str:
+    """The judgement repeated on those of ``count`` samples whose float results are known.
+
+    >>> beside_line(BesideFloat(2, 30.0, 0.5), 4)
+    'beside the float network, 2 of 4 samples: 30.0 dB of what varies, same class 50.00 %'
+    """
+    known = samples(count) if beside.samples == count else f"{beside.samples:,} of {samples(count)}"
+    return f"beside the float network, {known}: {likeness(beside.snr, beside.agreement)}"
+
+
 def likeness(snr: float | None, agreement: float | None) -> str:
     """Signal to noise, and where there are classes how many are the same."""
-    noise = "the outputs do not vary between them"
+    noise = "the outputs do not vary"
     if snr is not None:
-        noise = f"{snr:.1f} dB of what varies between them" if snr < EQUAL_DB else "equal outputs"
+        noise = f"{snr:.1f} dB of what varies" if snr < EQUAL_DB else "equal outputs"
     return noise if agreement is None else f"{noise}, same class {percent(agreement)}"
 
 

@@ -1,17 +1,26 @@
 """bramcast sim: the HDL against golden, bit for bit, every layer."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
+from bramcast.cli.judged import beside_line
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
+from bramcast.golden.beside_float import BesideFloat, beside_float
+from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.descriptor import split_program
 from bramcast.pack.errors import InputError
+from bramcast.pack.float_results import read_float_results
 from bramcast.pack.images import load_images
+from bramcast.pack.inputs import Inputs
 from bramcast.pack.manifest import read_manifest
 from bramcast.pack.steps import same_descriptors, title
 from bramcast.pack.words import to_uint32
@@ -83,6 +92,9 @@ def command(
             report=report,
         )
     changed = _changed(bundle, against)
+    beside = None
+    if result.equal and against is None:  # the HDL's results are golden's
+        beside = _beside(bundle, read, result.samples, None, allow_modified)
     if json:
         say_json(
             {
@@ -90,10 +102,13 @@ def command(
                 "simulator": result.simulator,
                 "changed_lines": changed,
                 "seed": result.seed,
+                "beside_float": None if beside is None else asdict(beside),
             }
         )
     else:
         _print(against or bundle, result, changed)
+        if beside is not None:
+            say(beside_line(beside, result.samples))
     return 0 if result.equal else 1
 
 
@@ -123,11 +138,13 @@ def _fast(
     labels = None if read.y is None else read.y[:samples]
     right = labelled_accuracy(fmt.real(result.integers), labels, fmt.signed)
     changed = _changed(bundle, against)
+    beside = _beside(bundle, read, result.samples, result.integers, allow_modified)
     if json:
         say_json(
             {
                 **_verdict(result),
                 "simulator": "verilator",
+                "beside_float": None if beside is None else asdict(beside),
                 "changed_lines": changed,
                 "all_layers": result.all_layers,
                 "cycles_as_predicted": not result.wrong_cycles,
@@ -139,11 +156,40 @@ def _fast(
         )
     else:
         _print_fast(bundle, against or bundle, result, right, changed)
+        if beside is not None:
+            say(beside_line(beside, result.samples))
     return 0 if result.equal and not result.wrong_cycles else 1
 
 
 def _changed(bundle: Path, against: Path | None) -> list[str]:
     return [] if against is None else changed_lines(bundle, against, read_manifest(bundle).core)
+
+
+def _beside(
+    bundle: Path,
+    read: Inputs,
+    count: int,
+    integers: NDArray[np.int64] | None,
+    allow_modified: bool,
+) -> BesideFloat | None:
+    """The first samples' results beside the float network's, where the bundle knows these.
+
+    Args:
+        integers: the results; None: those of golden.
+    """
+    manifest = read_manifest(bundle)
+    floats, x = read_float_results(bundle, manifest), read.x[:count]
+    if floats is None or not floats.known(x)[0].size:
+        return None
+    if integers is None:
+        machine = load(bundle, allow_modified)
+        beats = machine.run(frames_from_arrays(x, manifest.input)).beats
+        integers = arrays_from_beats(beats, machine)[0]
+    fmt = manifest.output.format.q
+    real = fmt.real(integers)
+    labels = None if read.y is None else read.y[:count]
+    classes = labelled_accuracy(real, labels, fmt.signed) is not None
+    return beside_float(floats, manifest, x, real, classes)
 
 
 def _verdict(result: SimResult | FastResult) -> dict[str, object]:

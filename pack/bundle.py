@@ -14,7 +14,7 @@ from bramcast.pack.image_formats import TABLE
 _SUFFIXES = "|".join(re.escape(f.suffix) for f in TABLE if f.in_bundle)
 BUNDLE_FILE = re.compile(
     rf"(program|weights|bias|table)(_bank\d+)?({_SUFFIXES})"
-    r"|images\.bin|bramcast_\w+\.[ch]|manifest\.json"
+    r"|images\.bin|bramcast_\w+\.[ch]|manifest\.json|float_results\.npz"
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bramcast.pack.errors import InputError
+from bramcast.pack.float_results import FLOAT_RESULTS_NAME
 from bramcast.pack.image_binary import BIN_NAME, Section, sections, split_bin
 from bramcast.pack.image_c import HEADER_NAME, c_array
 from bramcast.pack.image_formats import check_written, format_of_file
@@ -45,7 +46,8 @@ def check_bundle(bundle: Path, manifest: Manifest) -> list[FileState]:
     The words that others are compared with come from the first file that is as it was packed.
 
     Returns:
-        One entry for each file and image, then the C driver, then files that nobody listed.
+        One entry for each file and image, then the C driver, the float network's results, and
+        files that nobody listed.
 
     Raises:
         InputError: the manifest does not describe its core's images.
@@ -65,7 +67,10 @@ def check_bundle(bundle: Path, manifest: Manifest) -> list[FileState]:
     for info in manifest.images:
         for file in DRIVER_NAMES:
             if file in info.files:
-                states.append(_driver_state(bundle, file, info.files[file]))
+                states.append(_plain_state(bundle, file, "c", info.files[file]))
+    if manifest.float_results is not None and (bundle / FLOAT_RESULTS_NAME).exists():
+        listed.add(FLOAT_RESULTS_NAME)
+        states.append(_plain_state(bundle, FLOAT_RESULTS_NAME, "npz", manifest.float_results))
     for path in sorted(bundle.iterdir()):
         if path.name not in listed:
             states.append(FileState("", path.name, "", False, "is not in the manifest"))
@@ -169,9 +174,9 @@ def _state(info: ImageInfo, file: str, found: _Found, reference: Words | None) -
     return state(True, f"{len(words):,} words of {words.bits} bits")
 
 
-def _driver_state(bundle: Path, file: str, recorded: str) -> FileState:
+def _plain_state(bundle: Path, file: str, format: str, recorded: str) -> FileState:
     try:
         same = sha256(read_source(bundle / file).raw) == recorded
     except InputError as error:
-        return FileState("", file, "c", False, str(error))
-    return FileState("", file, "c", same, _AS_PACKED if same else _CHANGED)
+        return FileState("", file, format, False, str(error))
+    return FileState("", file, format, same, _AS_PACKED if same else _CHANGED)

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from math import sqrt
+from typing import TYPE_CHECKING
 
-from bramcast.pack.against_float import Judged
-from bramcast.pack.calibrate import FloatRun
 from bramcast.pack.errors import RecipeError
 from bramcast.pack.graph import Graph
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.judgement import has_classes, varying
 from bramcast.pack.manifest import BrokenLimit, Judgement
 from bramcast.pack.recipe import Recipe
+
+if TYPE_CHECKING:  # they need torch
+    from bramcast.pack.against_float import Judged
+    from bramcast.pack.calibrate import FloatRun
 
 # Where the recipe gives no limit. What is below is told, and no error.
 USUAL_DB = 15.0
@@ -27,7 +30,7 @@ _TEXT = {
 _UNITS = {"min_snr": "dB", "min_agreement": "%", "max_accuracy_loss": "points"}
 
 
-def check_limits(recipe: Recipe, graph: Graph, inputs: Inputs, floats: FloatRun) -> None:
+def check_limits(recipe: Recipe, graph: Graph, inputs: Inputs, floats: "FloatRun") -> None:
     """Whether the samples can judge by the limits that the recipe gives.
 
     Raises:
@@ -48,7 +51,7 @@ def check_limits(recipe: Recipe, graph: Graph, inputs: Inputs, floats: FloatRun)
         )
 
 
-def within_limits(recipe: Recipe, judged: Judged) -> Judged:
+def within_limits(recipe: Recipe, judged: "Judged") -> "Judged":
     """The judgement with the limits that it does not keep."""
     broken = broken_limits(recipe, judged.judgement, judged.pairs)
     return replace(judged, judgement=replace(judged.judgement, broken=broken))

@@ -221,7 +221,8 @@ class Manifest:
 
     ``nests[i]`` belongs to descriptor i + 1 of the program (descriptor 0 is the input frame).
     ``output.dims``/``strides`` place results in the output array as for a Frame; results leave
-    nest by nest (those marked stream), group by group, y, x, then lane.
+    nest by nest (those marked stream), group by group, y, x, then lane. ``float_results`` is the
+    SHA-256 of the file of pack/float_results.py.
     """
 
     format: int
@@ -238,6 +239,7 @@ class Manifest:
     scratch_words: Positive
     float_accuracy: float | None = None
     judgement: Judgement | None = None
+    float_results: str | None = None
 
     def image(self, name: str) -> ImageInfo:
         """The entry of one image, e.g. ``weights``."""

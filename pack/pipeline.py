@@ -32,6 +32,7 @@ from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
 from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
 from bramcast.pack.exact import exactness_notes
 from bramcast.pack.execute import one_thread
+from bramcast.pack.float_results import FLOAT_RESULTS_NAME, float_results_bytes
 from bramcast.pack.fold import fold
 from bramcast.pack.formats import (
     Formats,
@@ -57,6 +58,7 @@ from bramcast.pack.manifest import (
     Manifest,
     NestInfo,
     manifest_json,
+    sha256,
 )
 from bramcast.pack.memory import MEMORIES, free_depth
 from bramcast.pack.planes import Planes, can_split, choose_planes, split_input
@@ -322,7 +324,9 @@ def pack(
         infos = write_image_files(
             folder, images, core, wanted.formats, wanted.bank_bits, wanted.pad_depth
         )
-        packed.manifest = replace(packed.manifest, images=infos)
+        results = float_results_bytes(inputs.x[floats.chosen], floats.outputs)
+        (folder / FLOAT_RESULTS_NAME).write_bytes(results)
+        packed.manifest = replace(packed.manifest, images=infos, float_results=sha256(results))
         (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
         verify(folder)
 
