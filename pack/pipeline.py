@@ -123,6 +123,7 @@ class Prepared:
         coarse: two planes of input alone leave too much noise.
         far: a note about features that lie far from zero.
         scales: powers of two would bring the input's features nearer to each other.
+        offsets: subtracting constants would bring some of them nearer to zero.
     """
 
     recipe: Recipe
@@ -138,6 +139,7 @@ class Prepared:
     coarse: bool = False
     far: str | None = None
     scales: bool = False
+    offsets: bool = False
 
 
 @one_thread()
@@ -213,7 +215,7 @@ def prepare(
     bits = recipe.quantize.activation_bits
     return Prepared(
         recipe, graph, inputs, planes, layout, rules, bits, fixed, floats, tuple(removed), coarse,
-        far, scales,
+        far, scales, seen is not None and offsets is None and bool(seen.able.any()),
     )  # fmt: skip
 
 
@@ -275,8 +277,8 @@ def pack(
     judged = within_limits(recipe, judged)
     program = lower(graph, layout, formats, quantized, recipe.core.drain)
     situation = Situation(
-        recipe, graph, inputs, judged, planes is not None, prepared.scales, refined.tried,
-        program.nests,
+        recipe, graph, inputs, judged, planes is not None, prepared.scales, prepared.offsets,
+        refined.tried, program.nests,
     )  # fmt: skip
     helps = remedies(situation)
     descriptors, scratch = link(graph, layout, program)

@@ -60,6 +60,7 @@ class Situation:
         judged: how it did.
         two_planes: the input is sent as two planes.
         scales: each input feature can be multiplied by a power of two, and it would change some.
+        offsets: input features stay far from zero, and the network can take that as a constant.
         refined: formats were chosen by the output's error already.
         nests: the program's.
     """
@@ -70,6 +71,7 @@ class Situation:
     judged: Judged
     two_planes: bool
     scales: bool
+    offsets: bool
     refined: bool
     nests: Sequence[LoweredNest]
 
@@ -82,7 +84,14 @@ def remedies(now: Situation) -> list[Remedy]:
 
 def _every(now: Situation) -> Iterator[Remedy]:
     section, graph = now.recipe.quantize, now.graph
-    # A constant for each feature that is taken away before the rounding belongs here, too.
+    if now.offsets:
+        yield Remedy(
+            'quantize.input_offsets = "auto"',
+            f"{_free(graph)}, but for the border of a layer that pads; whoever sends the samples "
+            "subtracts",
+            {"input_offsets": "auto"},
+            of_input=True,
+        )
     if now.scales:
         yield Remedy(
             'quantize.input_exponents = "auto"',

@@ -23,6 +23,7 @@ FLOORS: dict[str, tuple[int, int]] = {
     "Grouped": (34, 43),
     "Conv1dNet": (29, 53),
     "Normalised": (31, 44),
+    "NormBehind": (28, 52),
     "Slices": (33, 39),
     "FullyConvolutional": (38, 39),
     "AddLast": (34, 35),
