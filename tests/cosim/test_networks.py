@@ -35,7 +35,7 @@ def check(recipe, bundle, simulator, samples):
 def test_every_layer_equals_golden(name, simulator, tmp_path):
     need(simulator)
     recipe = write_recipe(tmp_path, name, common_core(name, 16))
-    check(recipe, tmp_path / "bundle", simulator, 3 if simulator == "verilator" else 2)
+    check(recipe, tmp_path / "bundle", simulator, 3 if simulator == "verilator" else 1)
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
@@ -218,5 +218,7 @@ def test_narrow_weights_equal_golden_in_as_many_cycles(name, simulator, tmp_path
     extra = COMMON_CORE.format(lanes=16)
     narrow = write_recipe(tmp_path / "a", name, extra + narrow_layers(name))
     full = write_recipe(tmp_path / "b", name, extra + "narrow = true\n")
-    results = [check(r, tmp_path / r.parent.name / "bundle", simulator, 2) for r in (narrow, full)]
-    assert results[0].comparison.cycles == results[1].comparison.cycles
+    result = check(narrow, tmp_path / "a" / "bundle", simulator, 2)
+    pack(read_recipe(full), tmp_path / "b" / "bundle")
+    machine = load(tmp_path / "b" / "bundle")  # its cycles are those of the HDL in all tests above
+    assert result.comparison.cycles == predict(machine.program, machine.core).total
