@@ -16,7 +16,7 @@ BUNDLE := build/bundles/$(NAME)
 export BRAMCAST_CACHE ?= $(CURDIR)/build/cache
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test test-slow lint cosim bench accuracy synth formal clean
+.PHONY: help setup sim test test-slow test-ci lint cosim bench accuracy synth formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ test: setup build/ns/bramcast ## the tests, without the slow ones
 
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+test-ci: setup build/ns/bramcast $(VENV)/.synth ## what CI runs: the tests, and of the slow ones those that nothing else covers
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow or ci"
 
 cosim: setup ## only the tests that run a simulator
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "cosim and not slow"

@@ -28,7 +28,7 @@ INDUCTION = {"requantize": 6}  # cycles; 3 where HELP speaks of all registers
 SEARCH = 24  # cycles within which counterexamples and cover statements must be found
 TIMEOUT = 300  # seconds
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 # Module, parameters, macro. Small ones: the pointers of a FIFO go round soon.
 PROVEN: list[tuple[str, dict[str, int], str]] = [

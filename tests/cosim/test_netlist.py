@@ -15,7 +15,7 @@ from support import need
 from bramcast.hw import sources
 from bramcast.sim.runner import Outcome, build, run
 
-pytestmark = [pytest.mark.cosim, pytest.mark.slow]
+pytestmark = [pytest.mark.cosim, pytest.mark.slow, pytest.mark.ci]
 
 SYNTH = {
     "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",

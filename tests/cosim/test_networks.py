@@ -91,7 +91,7 @@ def test_networks_without_their_dead_channels_equal_golden(name, simulator, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lanes", [1, 2, 8, 32, 64])
+@pytest.mark.parametrize("lanes", [1, 2, 8, 32, pytest.param(64, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("name", ["Mlp96", "VggCeil", "Averages", "Grouped", "UnalignedConcat"])
 def test_every_number_of_lanes_equals_golden(name, lanes, tmp_path):
     need("verilator")
@@ -121,7 +121,10 @@ def test_more_taps_equal_golden_on_icarus(name, lanes, taps, bits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lanes, taps", [(1, 2), (1, 8), (4, 4), (16, 2), (16, 8), (64, 4)])
+@pytest.mark.parametrize(
+    "lanes, taps",
+    [(1, 2), (1, 8), (4, 4), (16, 2), pytest.param(16, 8, marks=pytest.mark.ci), (64, 4)],
+)
 @pytest.mark.parametrize("name", ["Mlp96", "VggCeil", "Averages", "Grouped", "UnalignedConcat"])
 def test_every_number_of_taps_equals_golden(name, lanes, taps, tmp_path):
     need("verilator")
@@ -151,7 +154,10 @@ REAL = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.ci] * (name == "kws_dscnn_mlperf")) for name in REAL],
+)
 def test_real_network_equals_golden_and_keeps_the_multipliers_busy(name, simulator, tmp_path):
     need(simulator)
     recipe = model_recipe(tmp_path, name, extra="[quantize]\ninput_planes = 1\n")

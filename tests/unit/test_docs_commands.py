@@ -50,6 +50,7 @@ def run(line):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.cosim
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if any(commands(p))], ids=lambda p: p.relative_to(ROOT).as_posix()

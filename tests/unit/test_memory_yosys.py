@@ -17,7 +17,7 @@ from bramcast.pack.manifest import Core
 from bramcast.pack.memory import core_memories
 from bramcast.pack.mix import best_mix
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 
 def yosys(folder, script):

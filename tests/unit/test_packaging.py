@@ -28,6 +28,7 @@ def test_every_folder_is_a_typed_package():
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_the_wheel_holds_every_source_file(tmp_path):
     # From a copy: setuptools puts files of earlier builds into the wheel if it finds a build/lib.
     copy = tmp_path / "copy"
