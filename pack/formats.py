@@ -360,12 +360,14 @@ def has_gates(graph: Graph) -> bool:
 
 def _joining(graph: Graph) -> set[str]:
     """Dense operations in which a cell joins states and inputs: they read what an earlier time
-    step of theirs has led to, or make the factor of a product."""
+    step of theirs has led to, or read a product, or make the factor of one."""
     number: dict[str, int] = {}
     for family, ops in enumerate(twins_of(graph)):
         for op in ops:
             number[op.name] = number.get(op.name, 0) | 1 << family
-    factors = {t for op in graph.ops if op.kind == "product" for t in graph.operands(op)}
+    products = [op for op in graph.ops if op.kind == "product"]
+    factors = {t for op in products for t in graph.operands(op)}
+    results = {op.out.index for op in products}
     found: set[str] = set()
     past: dict[int, int] = {}  # by tensor: the families of time steps that have led to it
     for op in graph.ops:
@@ -373,8 +375,9 @@ def _joining(graph: Graph) -> set[str]:
         for index in graph.operands(op):
             before |= past.get(index, 0)
         past[op.out.index] = before | mine
-        if op.kind == "dense" and op.groups == 1 and not op.exact:
-            if before & mine or op.out.index in factors:
+        reads = graph.operands(op)
+        if op.kind == "dense" and op.groups == 1 and not op.exact and len(reads) > 1:
+            if before & mine or op.out.index in factors or results & reads:
                 found.add(op.name)
     return found
 
