@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import DIGITS, ROOT, bramcast
+from support import DIGITS, ROOT, bramcast, need
 
 BUNDLES = ROOT / "tests" / "data" / "bundles"
 NAMES = ("digits_mlp", "digits_dscnn", "digits_gru")
@@ -27,3 +27,13 @@ def test_regress_reads_it(name: str):
     done = bramcast("regress", BUNDLES / name, BUNDLES / name, "--inputs", inputs, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "drop-in"
+
+
+@pytest.mark.cosim
+@pytest.mark.parametrize("name", NAMES)
+def test_the_core_of_today_computes_it(name: str):
+    need("icarus")
+    call = ["--inputs", DIGITS / "inputs.npz", "--samples", 1, "--simulator", "icarus", "--json"]
+    done = bramcast("sim", BUNDLES / name, *call)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["equal"] is True
