@@ -112,7 +112,10 @@ def _gradients(
             (last * signs).sum(), [store[index] for index in wanted], allow_unused=True
         )
     gradients = {index: torch.zeros_like(tensor) for index, tensor in store.items()}
-    gradients |= {i: g for i, g in zip(wanted, found, strict=True) if g is not None}
+    # A function without a slope somewhere, a root at zero, has no share there.
+    gradients |= {
+        i: g.nan_to_num(0, 0, 0) for i, g in zip(wanted, found, strict=True) if g is not None
+    }
     return store, gradients
 
 

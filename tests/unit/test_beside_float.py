@@ -98,6 +98,9 @@ def test_float_results_that_were_changed_are_refused_and_absent_ones_are_not_mis
     done = bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
     assert "float_results.npz: differs from what was packed" in done.stderr
+    with np.load(bundle / "float_results.npz") as file:  # a good file, but another
+        np.savez(path, sha256=file["sha256"], results=file["results"] + np.float32(1))
+    assert bramcast("golden", copy, "--inputs", DIGITS / "inputs.npz").returncode == 2
     done = bramcast("images", copy)
     assert done.returncode == 1 and "float_results.npz" in done.stdout
     path.unlink()
