@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
@@ -564,3 +565,26 @@ def test_the_project_for_vendors_says_what_the_sender_does(tmp_path):
     assert done.returncode == 0, done.stderr
     said = "feature c minus [300.0, -40.0, 0.0][c], then times 2 to the power of [0, 1, 0][c]"
     assert any(said in p.read_text(errors="replace") for p in (tmp_path / "hdl").iterdir())
+
+
+@pytest.mark.parametrize("source", ["onnx", "exported"])
+def test_other_sources_give_the_same_images(source, tmp_path):
+    recipe = sensors(tmp_path, AUTO)
+    wanted = files(recipe)
+    module = read_model(read_recipe(recipe), (8,)).module
+    x = torch.zeros(2, 8)
+    if source == "onnx":
+        training = torch.onnx.TrainingMode.PRESERVE  # BatchNorm stays
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module, (x,), str(tmp_path / "net.onnx"), dynamo=False,
+                              opset_version=13, training=training)  # fmt: skip
+        line = 'onnx = "net.onnx"'
+    else:
+        torch.export.save(torch.export.export(module, (x,)), tmp_path / "net.pt2")
+        line = 'exported = "net.pt2"'
+    rows = recipe.read_text().splitlines()
+    kept = [row for row in rows if not row.startswith(("python", "checkpoint"))]
+    recipe.write_text("\n".join([kept[0], line, *kept[1:]]) + "\n")
+    assert files(recipe) == wanted
+    assert read_manifest(tmp_path / "bundle").input.offsets == [300.0] * 8
