@@ -47,14 +47,16 @@ def test_four_lanes_of_sixteen_bits_equal_golden(name, simulator, tmp_path):
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("planes", [1, 2])
-def test_frames_less_an_offset_equal_golden(planes, simulator, tmp_path):
+@pytest.mark.parametrize("name, planes", [("Mlp96", 1), ("Mlp96", 2), ("VggCeil", 1)])
+def test_frames_less_an_offset_equal_golden(name, planes, simulator, tmp_path):
+    """The first layer of VggCeil pads: its biases are others along the border."""
     need(simulator)
-    extra = common_core("Mlp96", 16)
+    extra = common_core(name, 16)
     extra += f'[quantize]\ninput_offsets = "auto"\ninput_planes = {planes}\n'
-    recipe = write_recipe(tmp_path, "Mlp96", extra, samples=32)
+    recipe = write_recipe(tmp_path, name, extra, samples=32)
     x = np.load(tmp_path / "inputs.npz")["x"]
-    np.savez(tmp_path / "inputs.npz", x=x + np.float32(300.0) * (np.arange(96) % 3))
+    features = np.arange(x.shape[1]).reshape(-1, *[1] * (x.ndim - 2)) % 3
+    np.savez(tmp_path / "inputs.npz", x=x + np.float32(300.0) * features)
     check(recipe, tmp_path / "bundle", simulator, 3)
     frame = load(tmp_path / "bundle").manifest.input
     assert frame.planes == planes and all(frame.offsets[1::3]) and not any(frame.offsets[::3])

@@ -118,6 +118,33 @@ def test_a_linear_layer_is_exact_by_hand(bits, fmt, tmp_path):
     assert got.tolist() == ((NEAR + MOVES) @ WEIGHT.T + BIAS).tolist()
 
 
+PICTURE = """
+from torch import nn
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 3, 1, bias=False))
+"""
+
+
+def test_a_padded_layer_is_exact_at_its_border(tmp_path):
+    rng = np.random.default_rng(0)
+    near = np.array([20.0, -7.0])[:, None, None]
+    x = near + rng.integers(-30, 31, size=(16, 2, 5, 4)) / 16
+    state = {
+        "0.weight": rng.integers(-4, 5, size=(3, 2, 3, 3)) / 4,
+        "0.bias": np.array([1.0, -2.0, 0.5]),
+        "1.weight": np.eye(3)[:, :, None, None],
+    }
+    extra = (
+        '[quantize]\nactivation_bits = 16\ninput = "Q3.12"\ninput_offsets = [20, -7]\n'
+        '[quantize.layers]\n"0" = { output = "Q9.6" }\n'
+    )
+    recipe = text_recipe(tmp_path, PICTURE, x, state, extra)
+    packed_in(recipe)
+    got = golden_arrays(tmp_path / "bundle", x)[1]
+    assert np.array_equal(got, real_answers(recipe, x))  # all are multiples of 1 / 64 below 512
+
+
 def test_one_number_stands_for_all_features(tmp_path):
     one = linear(tmp_path / "a", "[quantize]\ninput_offsets = 300\n", np.full(3, 300.0))
     each = linear(tmp_path / "b", "[quantize]\ninput_offsets = [300, 300, 300]\n", np.full(3, 300))
@@ -229,6 +256,10 @@ def test_sensors_with_more_bits(extra, tmp_path):
 
 
 FIRST = {
+    "padded": "nn.Conv1d(4, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)",
+    "padded grouped": "nn.Conv1d(4, 6, 5, 2, 2, groups=2), nn.Flatten(), nn.Linear(24, 3)",
+    "padded depthwise": "nn.Conv1d(4, 8, 3, 1, 2, 2, groups=4), nn.Flatten(), nn.Linear(64, 3)",
+    "causal": "nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(4, 6, 3), nn.Flatten(), nn.Linear(48, 3)",
     "grouped": "nn.Conv1d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(36, 3)",
     "depthwise": "nn.Conv1d(4, 8, 3, stride=2, groups=4), nn.Flatten(), nn.Linear(24, 3)",
     "flattened": "nn.Flatten(), nn.Linear(32, 3)",
@@ -251,6 +282,12 @@ def test_first_layers_of_all_kinds_take_them(first, tmp_path):
     real = real_answers(tmp_path / "recipe.toml", packed.inputs.x)
     got = golden_arrays(tmp_path / "bundle", packed.inputs.x)[1]
     assert np.abs(got - real).max() < 0.01 * np.abs(real).max()
+    if "groups" in FIRST[first] or first == "smooth":
+        return  # no two planes
+    recipe = model(tmp_path, text, x, f"[quantize]\ninput_planes = 2\ninput_offsets = {given}\n")
+    packed_in(recipe)
+    got = golden_arrays(tmp_path / "bundle", packed.inputs.x)[1]
+    assert np.abs(got - real).max() < 0.03 * np.abs(real).max()
 
 
 def test_several_readers_and_a_concat_of_channels(tmp_path):
@@ -298,10 +335,12 @@ ZEROS_BEHIND = PADDED.replace("nn.Conv1d(3, 4, 3, padding=1)",
 POOLED = PADDED.replace("nn.Conv1d(3, 4, 3, padding=1)", "nn.MaxPool1d(1), nn.Conv1d(3, 4, 1)")
 LEAVES = MIXED.replace("self.c(self.b(torch.cat([x, self.a(x)], 2)).flatten(1))",
                        "torch.cat([x, self.a(x)], 1)")  # fmt: skip
+CAUSAL_LAST = ZEROS_BEHIND.replace(", nn.Flatten(), nn.Linear(32, 2)", "")
 STREAMED = PADDED.replace(", nn.Flatten(), nn.Linear(32, 2)", "")
 STUCK = {
     "mixed": (MIXED, r"'b' \(Conv1d\) has no bias for each feature"),
     "streamed": (STREAMED, r"'0' \(Conv1d\) pads with zeros"),
+    "causal, streamed": (CAUSAL_LAST, r"'1' \(Conv1d\) pads with zeros"),
     "leaves": (LEAVES, r"'output' \(gather\) has no bias for each feature"),
     "pooled": (POOLED, r"'0' \(MaxPool1d\) has no bias for each feature"),
 }

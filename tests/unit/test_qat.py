@@ -33,7 +33,7 @@ FAST = [
     ("SignedUnsignedAdd", REFINED), ("Grouped", ""), ("Normalised", ""), ("Repeats", ""),
     ("FrameMaximum", TWO_PLANES), ("PerElement", ""), ("SmoothActivations", ""),
     ("SqueezeExcite", ""), ("HandLstm", ""), ("Conv1dNet", INPUT_SCALES), ("NormBehind", ""),
-    ("Mlp96", OFFSETS),
+    ("Mlp96", OFFSETS), ("VggCeil", OFFSETS),
 ]  # fmt: skip
 CALLS = {"python": [], "bramcast": ["-c", "from bramcast.cli import main; main()"]}
 RECURRENT = ["GruNet", "LstmNet", "RnnNet", "HandGru"]
