@@ -1,10 +1,10 @@
 """Rescales the channels of activations so that each fills its grid: cross-layer equalization.
 
 A format is a power of two and one for a whole tensor; a channel that stays small uses few of its
-steps. ReLU and linear layers are positively homogeneous: a channel may be multiplied by any
-positive factor where it is computed if every reader divides its weights by it (Nagel et al.,
-"Data-Free Quantization Through Weight Equalization and Bias Correction", 2019). The real network
-stays what it is.
+steps. ReLU, leaky ReLU and linear layers are positively homogeneous: a channel may be multiplied by
+any positive factor where it is computed if every reader divides its weights by it (Nagel et al.,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", 2019). Tensors that are
+added up are scaled alike. The real network stays what it is.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from math import ceil, inf, log2
 
 import numpy as np
 
+from bramcast.pack.formats import Classes
 from bramcast.pack.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
 
 _LINEAR = ("dense", "depthwise")
@@ -41,11 +42,23 @@ def equalize(
     """
     factors: dict[int, FloatArray] = {}  # by tensor
     weights = [op.weight.tobytes() for op in graph.ops if op.kind in _LINEAR]
+    joined = _streams(graph)
+    spoilt = {graph.input.index, *keep}  # tensors that stay as they are, and so do their streams
     for op in graph.ops:
-        if _homogeneous(op) and weights.count(op.weight.tobytes()) == 1:
-            largest = maxima[op.out.index]
-            if op.out.index not in keep and can_absorb(graph, op.out) and largest.max() > 0:
-                factors[op.out.index] = _factors(largest, power, largest_factor)
+        makes = _homogeneous(op) and weights.count(op.weight.tobytes()) == 1
+        if not (makes or _sums(graph, op)) or not can_absorb(graph, op.out, sums=True):
+            spoilt.add(op.out.index)
+    still = {joined.find(index) for index in spoilt}
+    largest: dict[int, FloatArray] = {}  # by stream
+    for op in graph.ops:
+        root = joined.find(op.out.index)
+        if root not in still:
+            here = maxima[op.out.index]
+            largest[root] = np.maximum(largest.get(root, here), here)
+    for op in graph.ops:
+        root = joined.find(op.out.index)
+        if root in largest and largest[root].max() > 0:
+            factors[op.out.index] = _factors(largest[root], power, largest_factor)
         elif op.kind in _PASSING:
             source = _of_view(graph, op.view, factors)
             if source is not None and (source != 1.0).any():
@@ -55,14 +68,42 @@ def equalize(
 
 def _homogeneous(op: Op) -> bool:
     """Whether a channel of the result may be scaled where it is computed."""
+    return op.kind in _LINEAR and not op.exact and _scales_along(op)
+
+
+def _scales_along(op: Op) -> bool:
+    """Whether what follows the sum only scales where that does."""
     clips = op.clamp.hi != inf or op.clamp.lo not in (0.0, -inf)
-    smooth = getattr(op, "activation", None) is not None
-    rounds = op.rounds is not None
-    return op.kind in _LINEAR and not op.exact and not clips and not smooth and not rounds
+    functions = () if op.activation is None else op.activation.functions
+    smooth = any(f.name != "leaky_relu" for f in functions)
+    return not clips and not smooth and op.rounds is None
 
 
-def can_absorb(graph: Graph, tensor: Tensor) -> bool:
-    """Whether every reader can divide its weights by the channels' factors."""
+def _sums(graph: Graph, op: Op) -> bool:
+    """Whether an operation adds whole tensors, channel by channel: a residual stream."""
+    if op.kind != "add" or op.bias.any() or not _scales_along(op):
+        return False
+    owners = [graph.owners(view) for view in op.views]
+    if any(len(tensors) != 1 for tensors in owners):
+        return False
+    return all(np.array_equal(t.ids, view) for (t,), view in zip(owners, op.views, strict=True))
+
+
+def _streams(graph: Graph) -> Classes:
+    """Tensors whose channels are added up, which are scaled alike or not at all."""
+    joined = Classes(len(graph.tensors))
+    for op in graph.ops:
+        if op.kind == "add":
+            joined.join([op.out.index, *graph.operands(op)])
+    return joined
+
+
+def can_absorb(graph: Graph, tensor: Tensor, sums: bool = False) -> bool:
+    """Whether every reader can divide its weights by the channels' factors.
+
+    Args:
+        sums: adding whole tensors is no obstacle, as the other one is scaled alike.
+    """
     if graph.is_output(tensor):
         return False
     for op in graph.consumers(tensor):
@@ -76,8 +117,10 @@ def can_absorb(graph: Graph, tensor: Tensor) -> bool:
             whole &= op.rounds is None
             if not whole or getattr(op, "activation", None) or op.clamp.hi != inf:
                 return False
-            if not can_absorb(graph, op.out):
+            if not can_absorb(graph, op.out, sums):
                 return False
+        elif sums and _sums(graph, op):
+            continue  # its result is of the same stream
         else:
             return False
     return True
@@ -98,7 +141,7 @@ def _one_channel_each(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
 def _factors(largest: FloatArray, power: float, largest_factor: float) -> FloatArray:
     top = 2.0 ** ceil(log2(float(largest.max()))) * 255 / 256
     top = max(top, float(largest.max()))
-    alive = largest > float(largest.max()) * 1e-6
+    alive = largest > float(largest.max()) * 1e-9
     wanted = np.where(alive, top / np.where(alive, largest, 1.0), 1.0)
     return np.asarray(np.clip(wanted, 1.0, largest_factor) ** power)
 

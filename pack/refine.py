@@ -27,7 +27,8 @@ from bramcast.pack.quantize import quantize
 
 SAMPLES = 128  # that the quantized graph runs on for each trial
 MAXIMA_SAMPLES = 256
-EQUALIZATIONS = ((0.5, 16.0), (1.0, 16.0), (1.0, 256.0))  # power and largest factor
+# Power and largest factor; the last is for gains that a layer undoes which the one before made.
+EQUALIZATIONS = ((0.5, 16.0), (1.0, 16.0), (1.0, 256.0), (1.0, 2.0**24))
 EQUALIZE_GAIN_DB = 1.0  # an equalization must win so much
 MEANS_GAIN_DB = 3.0  # biases are corrected before, too, where the means are what is wrong
 STEP_GAIN_DB = 0.05  # another fraction length, or other biases
@@ -95,10 +96,14 @@ def refine(
     maxima = channel_maxima(graph, _some(inputs.calibration, MAXIMA_SAMPLES), planes)
     # Formats by hand suit the weights as they are.
     equalizations = () if formats.rules.by_hand or formats_only else EQUALIZATIONS
+    tried = start
     for power, largest in equalizations:
         trial = equalize(start, maxima, power, largest, keep)
-        if all(a is b for a, b in zip(trial.ops, start.ops, strict=True)):
+        if _alike(trial, start):
             break
+        if _alike(trial, tried):  # no channel needs a larger factor
+            continue
+        tried = trial
         chosen = choose(trial, calibrate(trial, inputs, planes, progress))
         if judge.of(trial, chosen) > max(best, before + EQUALIZE_GAIN_DB):
             graph, chosen_formats, best = trial, chosen, judge.accept(trial, chosen)
@@ -109,6 +114,11 @@ def refine(
     if not formats_only:
         graph, best = _corrected(plain, graph, formats, judge, best)
     return Refined(plain, graph, formats, before, best, True)
+
+
+def _alike(a: Graph, b: Graph) -> bool:
+    pairs = zip(a.ops, b.ops, strict=True)
+    return all(x is y or np.array_equal(x.weight, y.weight) for x, y in pairs)
 
 
 def _some(samples: NDArray[np.floating], count: int) -> NDArray[np.floating]:

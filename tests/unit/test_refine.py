@@ -17,7 +17,7 @@ from bramcast.pack.calibrate import (
     real_results,
 )
 from bramcast.pack.capture import capture
-from bramcast.pack.equalize import equalize
+from bramcast.pack.equalize import can_absorb, equalize
 from bramcast.pack.fold import fold
 from bramcast.pack.formats import choose_formats
 from bramcast.pack.inputs import Inputs
@@ -79,6 +79,28 @@ class Uneven(nn.Module):
         return self.fc(nn.functional.max_pool2d(self.pointwise(x).relu(), 2).flatten(1))
 
 
+class Stream(nn.Module):
+    """A residual stream, and a leaky ReLU behind it, whose channels differ by factors up to 2**26."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.up, self.down = nn.Linear(16, 12), nn.Linear(12, 20), nn.Linear(20, 12)
+        self.mix, self.fc = nn.Linear(12, 12), nn.Linear(12, 5)
+        factor = 2.0 ** (torch.arange(12) % 14 * 2 + 1).float()
+        with torch.no_grad():
+            for layer, by in ((self.stem, factor), (self.down, factor), (self.mix, factor.flip(0))):
+                layer.weight *= by[:, None]
+                layer.bias *= by
+            self.up.weight /= factor
+            self.mix.weight /= factor
+            self.fc.weight /= factor.flip(0)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.down(self.up(x).relu())
+        return self.fc(nn.functional.leaky_relu(self.mix(x), 0.25))
+
+
 @pytest.mark.parametrize("power", [0.5, 1.0])
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_equalization_keeps_the_real_results(name, power):
@@ -112,6 +134,35 @@ def test_uneven_channels_are_won_back():
     assert refined.after_db > refined.before_db + 6
     held_out = inputs_of((1, 6, 6), 20, seed=7).x
     assert np.allclose(output(refined.graph, held_out), output(graph, held_out), atol=0.05)
+
+
+def test_gains_along_a_residual_stream_are_won_back():
+    torch.manual_seed(1)
+    graph = graph_of(Stream(), (16,))
+    make_layout(graph, 16)
+    refined = refine(graph, inputs_of((16,), 40), None, {}, choose, silent)
+    assert refined.before_db < 10 and refined.after_db > 30
+    held_out = inputs_of((16,), 20, seed=7).x
+    assert np.allclose(output(refined.graph, held_out), output(graph, held_out), atol=0.05)
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.fc = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(x + self.two(self.one(x)))
+
+
+def test_what_is_added_to_the_input_is_not_scaled():
+    graph, x = graph_of(Residual(), (6,)), inputs_of((6,)).x
+    assert not can_absorb(graph, graph.input)
+    scaled = equalize(graph, channel_maxima(graph, x, None), 1.0)
+    changed = [a.name for a, b in zip(graph.ops, scaled.ops, strict=True) if a is not b]
+    assert changed == ["one", "two"]  # "two" reads what "one" writes; its results stay
+    two = [op for op in scaled.ops if op.name == "two"]
+    assert np.array_equal(two[0].bias, graph.ops[1].bias)
 
 
 @pytest.mark.parametrize("name", ["VggCeil", "SignedUnsignedAdd", "Averages", "UnalignedConcat"])
