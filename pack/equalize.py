@@ -68,7 +68,7 @@ def equalize(
 
 def _homogeneous(op: Op) -> bool:
     """Whether a channel of the result may be scaled where it is computed."""
-    return op.kind in _LINEAR and not op.exact and _scales_along(op)
+    return op.kind in _LINEAR and not op.exact and not op.uniform and _scales_along(op)
 
 
 def _scales_along(op: Op) -> bool:
@@ -107,6 +107,8 @@ def can_absorb(graph: Graph, tensor: Tensor, sums: bool = False) -> bool:
     if graph.is_output(tensor):
         return False
     for op in graph.consumers(tensor):
+        if op.uniform:  # and stays so, whatever the weights are
+            return False
         if op.kind in _LINEAR and not op.exact:
             if not all(_one_channel_each(graph, tensor, view) for view in op.views):
                 return False

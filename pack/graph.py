@@ -139,6 +139,16 @@ class Op:
         return self.views[0]
 
     @property
+    def uniform(self) -> bool:
+        """Whether it does the same to all channels, as 1 - z and tables by themselves do."""
+        if self.kind != "depthwise" or len(self.weight) == 1 or self.weight[0].size > 1:
+            return False
+        if self.tap_bias.size:
+            return False
+        pairs = (self.weight, self.bias)
+        return bool(self.weight.flat[0]) and all(bool((v == v.flat[0]).all()) for v in pairs)
+
+    @property
     def before(self) -> int:
         """The number that stands for what the activation sees, where tensors go by index."""
         return -1 - self.out.index

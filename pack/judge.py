@@ -104,7 +104,7 @@ class Judge:
 
         The error is that of the sums before clamp and table, which is where a bias is added. Layers
         that share weights, also a part of them as a first time step does, share their biases, too,
-        and stay as they are.
+        and stay as they are, as do those that do the same to all channels.
 
         Args:
             formats: with the input's format of the accepted candidate.
@@ -125,7 +125,7 @@ class Judge:
         known, trial = self._known.fork(), graph
         ops = quantize(graph, formats.copy(), bits, graph.ops[-1], known)
         for number, op in enumerate(graph.ops):
-            shared = weights.count(weights[number]) > 1 or op.name in steps
+            shared = weights.count(weights[number]) > 1 or op.name in steps or op.uniform
             if op.kind in ("dense", "depthwise") and not (
                 op.exact or shared or op.rounds is not None
             ):

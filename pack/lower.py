@@ -124,14 +124,6 @@ def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
     return found
 
 
-def _scales(op: Op) -> bool:
-    """Whether an operation does the same to all channels, as 1 - z and tables by themselves do."""
-    if op.kind != "depthwise" or op.weight[0].size > 1:
-        return False
-    one = bool((op.weight == op.weight.flat[0]).all() and (op.bias == op.bias.flat[0]).all())
-    return one and bool(op.weight.flat[0])
-
-
 def _same_parameters(a: Op, b: Op) -> bool:
     return a.kind == b.kind and a.groups == b.groups and np.array_equal(a.weight, b.weight)
 
@@ -552,12 +544,12 @@ def _finish(
     tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
     entries[valid, 0], entries[valid, 1] = part.bias[channels[valid]], q.shift[channels[valid]]
-    if op.kind in ("add", "maxpool", "avgpool", "product") or _scales(op):
+    if op.kind in ("add", "maxpool", "avgpool", "product") or op.uniform:
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
     per_group = size // program.rq
     # Trained biases of two groups are never taken for the same, not even if they are.
-    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise") or _scales(op)
+    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise") or op.uniform
     uniform = alike and bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
     stored = rows[:per_group] if uniform and groups > 1 else rows
     if groups == 1:  # no further than the sub-words that are written

@@ -80,7 +80,7 @@ class Uneven(nn.Module):
 
 
 class Stream(nn.Module):
-    """A residual stream, and a leaky ReLU behind it, whose channels differ by factors up to 2**26."""
+    """A residual stream, and a leaky ReLU behind it, whose channels differ by up to 2**26."""
 
     def __init__(self):
         super().__init__()
