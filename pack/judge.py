@@ -97,6 +97,14 @@ class Judge:
         noise = float(((b - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30)
         return min(PERFECT_DB, -10.0 * float(np.log10(max(noise, 1e-30))))
 
+    @property
+    def constant(self) -> float:
+        """By how many decibels the output's signal is less where each element's mean over the
+        samples does not count, at most 0."""
+        exact = np.concatenate(self._exact)
+        power, moving = float((exact**2).mean()), float(exact.var(axis=0).mean())
+        return 10.0 * float(np.log10(max(moving, 1e-12 * power, 1e-30) / max(power, 1e-30)))
+
     def corrected(
         self, graph: Graph, formats: Formats, weight_bits: Mapping[str, int] | None = None
     ) -> Graph:
