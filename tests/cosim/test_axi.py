@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axi_support import code_block, dscnn_and_mlp, recipe_with, two_with_tables
+from cosim.test_units import runs
 from support import ROOT, need, write_recipe
 
 from bramcast.golden.cycles import predict
@@ -47,8 +48,7 @@ def _name(unit: object) -> str | None:
     return "_".join(f"{k}{v}" for k, v in unit.items()) if isinstance(unit, dict) else None
 
 
-@pytest.mark.parametrize("unit, bench, parameters", UNITS, ids=_name)
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("simulator, unit, bench, parameters", runs(UNITS))
 def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_path):
     need(simulator)
     top = f"bramcast_{unit}"

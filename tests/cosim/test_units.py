@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from bramcast.pack.descriptor import Descriptor, Input, Loop, Nest, encode_program
 from bramcast.pack.errors import ToolError
@@ -122,8 +123,21 @@ def _need(simulator: str) -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("unit, bench, parameters", UNITS, ids=_name)
-@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+def runs(units: list[tuple[str, str, dict[str, int | str]]]) -> list[ParameterSet]:
+    """Every row on Icarus, and on Verilator, which compiles each, only a bench's first one; the
+    others there are slow."""
+    found, seen = [], set()
+    for unit, bench, parameters in units:
+        name = "-".join(filter(None, (unit, bench, _name(parameters))))
+        marks = [pytest.mark.slow] if bench in seen else []
+        for simulator, mine in (("icarus", []), ("verilator", marks)):
+            case = (simulator, unit, bench, parameters)
+            found.append(pytest.param(*case, id=f"{simulator}-{name}", marks=mine))
+        seen.add(bench)
+    return found
+
+
+@pytest.mark.parametrize("simulator, unit, bench, parameters", runs(UNITS))
 def test_module_matches_its_golden_twin(
     simulator: str, unit: str, bench: str, parameters: dict[str, int | str], tmp_path: Path
 ) -> None:
