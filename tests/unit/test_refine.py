@@ -331,29 +331,3 @@ def test_auto_counts_what_varies_of_values():
     make_layout(graph, 16)
     refined = refine(graph, inputs_of((1, 6, 6)), None, {}, choose, silent)
     assert refined.before_db > 40 and refined.tried
-
-
-class FarMeans(nn.Module):
-    """Averages of large maps: what the roundings of weights add to a mean is all their error."""
-
-    def __init__(self):
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(1 if i == 0 else 8, 8, 3) for i in range(3))
-        self.fc = nn.Linear(8, 4)
-
-    def forward(self, x):
-        for conv in self.convs:
-            x = conv(x).relu() + 1.0
-        return self.fc(x.mean((2, 3)))
-
-
-def test_biases_are_corrected_before_formats_are_judged_where_means_are_what_is_wrong(monkeypatch):
-    torch.manual_seed(0)
-    graph = graph_of(FarMeans(), (1, 14, 14))
-    make_layout(graph, 16)
-    inputs = inputs_of((1, 14, 14))
-    with_it = refine(graph, inputs, None, {}, choose, silent, True)
-    monkeypatch.setattr("bramcast.pack.refine.MEANS_GAIN_DB", float("inf"))
-    without = refine(graph, inputs, None, {}, choose, silent, True)
-    print(with_it.before_db, without.after_db, with_it.after_db)
-    assert with_it.after_db > without.after_db
