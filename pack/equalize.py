@@ -26,6 +26,7 @@ def equalize(
     power: float,
     largest_factor: float = 16.0,
     keep: frozenset[int] = frozenset(),
+    sums: bool = True,
 ) -> Graph:
     """The same network with rescaled channels.
 
@@ -36,6 +37,7 @@ def equalize(
             powers of two), 0 does nothing.
         largest_factor: a channel that would need more is left smaller.
         keep: tensors whose channels stay as they are.
+        sums: also those that are added up.
 
     Returns:
         A graph whose operations have other weights and biases, and the same results.
@@ -46,7 +48,8 @@ def equalize(
     spoilt = {graph.input.index, *keep}  # tensors that stay as they are, and so do their streams
     for op in graph.ops:
         makes = _homogeneous(op) and weights.count(op.weight.tobytes()) == 1
-        if not (makes or _sums(graph, op)) or not can_absorb(graph, op.out, sums=True):
+        adds = sums and _sums(graph, op)
+        if not (makes or adds) or not can_absorb(graph, op.out, sums):
             spoilt.add(op.out.index)
     still = {joined.find(index) for index in spoilt}
     largest: dict[int, FloatArray] = {}  # by stream
