@@ -210,7 +210,7 @@ DEAD = (
 def test_a_dead_channel_behind_a_residual_add_costs_nothing(tmp_path):
     scope = {}
     exec(compile(DEAD, "model.py", "exec"), scope)  # as a user's file
-    torch.manual_seed(3)
+    torch.manual_seed(4)
     module = scope["Net"]()
     x = np.random.default_rng(3).normal(size=(64, 1, 12, 10)).astype(np.float32)
     with torch.no_grad():
@@ -230,7 +230,7 @@ def test_a_dead_channel_behind_a_residual_add_costs_nothing(tmp_path):
     _, real = golden_arrays(tmp_path / "b", x)
     moves = exact - exact.mean(axis=0)
     decibels = 10 * np.log10((moves**2).sum() / ((real - exact) ** 2).sum())
-    assert decibels > 25  # 23.4 with a nest for each normalisation
+    assert decibels > 26  # 20.4 with a nest for each normalisation
 
 
 def test_the_example_has_no_border(tmp_path):
