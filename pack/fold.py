@@ -5,6 +5,7 @@ After ``fold`` every operation is dense, depthwise, avgpool, maxpool, add or pro
 """
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from bramcast.pack.forward import fold_forward
 from bramcast.pack.graph import (
     NO_CLAMP,
     ZERO,
+    Clamp,
     FloatArray,
     Graph,
     IntArray,
@@ -212,9 +214,15 @@ def _scaled(source: Op, scale: Op) -> Op | None:
             functions += (Function("round", (2.0**scale.rounds,)),)
         return replace(source, activation=source.activation.then(Activation(functions)))
     if source.clamp != NO_CLAMP and source.rounds is None and scale.rounds is None:
-        return None
+        return _times(source, scale) if _passes(source.clamp, scale) else None
     linear = _times(source, scale)
     return None if linear is None else scaled_around_rounding(source, scale, linear)
+
+
+def _passes(clamp: Clamp, scale: Op) -> bool:
+    """Whether a scale may as well stand before a clamp: positive gains before a ReLU."""
+    along = clamp.hi == inf and clamp.lo in (0.0, -inf)
+    return along and bool((scale.weight > 0).all()) and not scale.bias.any()
 
 
 def _times(source: Op, scale: Op) -> Op | None:

@@ -213,4 +213,5 @@ def test_a_network_of_floats_is_told_nothing_of_integers(name, whole, tmp_path):
         shape = (24, *networks.SHAPES[name])
         x = np.random.default_rng(1).integers(0, 256, shape).astype(np.float32)
         np.savez(tmp_path / "inputs.npz", x=x)
-    assert pack(read_recipe(recipe), tmp_path / "b").notes == ()
+    notes = pack(read_recipe(recipe), tmp_path / "b").notes
+    assert not [n for n in notes if "integers" in n or "forward()" in n]

@@ -108,6 +108,25 @@ def test_results_that_leave_on_the_stream_stay_one_nest():
     assert "norm" in ops and not ops["reader"].tap_bias.size
 
 
+class Gained(nn.Module):
+    """A gain behind a ReLU, in front of a concat."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 5, 3, padding=1), nn.Conv2d(2, 3, 1)
+        self.c = nn.Conv2d(8, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.c(torch.cat([F.relu(self.a(x)), 12 * F.relu(self.b(x))], 1))
+
+
+def test_a_positive_gain_goes_back_through_a_relu_and_leaves_the_reader_alone():
+    module = Gained()
+    ops = folded(module, (2, 6, 5))
+    assert [*ops] == ["a", "b", "c"]
+    np.testing.assert_array_equal(ops["c"].weight, module.c.weight.detach().double().numpy())
+
+
 class Stream(nn.Module):
     """A normalised stream that a convolution and an add read."""
 
@@ -147,9 +166,10 @@ def test_parts_of_a_concat_stay_of_their_size():
     assert "norm" not in ops and ops["last"].tap_bias.size
     gains = module.norm.weight / (module.norm.running_var + 1e-5).sqrt()
     size = np.abs(ops["second"].weight).max() / float(module.second.weight.detach().abs().max())
-    # A power of two, so that with it the gains lie around 1.
-    assert float(np.log2(size)).is_integer()
-    assert 0.25 < float(gains.detach().median()) * 1e-3 / size < 4.0
+    # The 1e-3 goes back through the ReLU, and a power of two so that the gains lie around 1.
+    step = np.log2(size / 1e-3)
+    assert abs(step - round(step)) < 1e-6
+    assert 0.25 < float(gains.detach().median()) / 2**step < 4.0
 
 
 def biases_by_hand(x):
