@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Packs networks, proves them on the HDL, runs the tests. `make` lists the targets.
 
 MODEL   ?= examples/digits/dscnn.toml

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy with 8 bits beside ONNX Runtime's: ``python bench/accuracy.py``; see docs/accuracy.md.
 
 Each network is packed as its recipe says, without retraining, and golden runs every sample. The

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bare_loop: the Verilated core and nothing else: the clock toggles, eval() is called. bench/speed.py.
 //
 // The input stream offers a constant, the output stream is always taken, so the core runs one frame

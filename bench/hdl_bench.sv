@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // hdl_bench: frames through the core, in SystemVerilog alone; what bench/speed.py measures cocotb against.
 //
 // Golden twin: none. Both streams run at full speed. +frames=FILE holds one element per line in hex;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures speed as ratios within one run: ``python bench/speed.py``; docs/speed.md explains them.
 
 Ours and theirs are measured in turn, REPEAT times; the table shows the medians.

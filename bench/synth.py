@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthesizes the core with Yosys and nextpnr: ``make synth``.
 
 Xilinx 7-series: resources (Yosys). Lattice ECP5-85k, speed grade 6: resources and, after place and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often `bramcast regress` gives each verdict where only a part of the test samples is at hand.
 
     python bench/verdicts.py OLD NEW INPUTS [--draws 1000]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast pack --advise: what each remedy gives, as a table."""
 
 from pathlib import Path

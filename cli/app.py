@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ``bramcast`` program: its verbs and their exit codes.
 
 0: all is well. 1: a mismatch or a regression. 2: wrong input.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast export: tensors of a checkpoint as text, CSV, numpy, C or .wts."""
 
 from pathlib import Path

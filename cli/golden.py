@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast golden: integer inference from a bundle's images."""
 
 from dataclasses import asdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast hdl: the core's sources, images and a top for a vendor's tool."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast images: reads, checks, converts and compares image files, also those of other tools."""
 
 import zlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast inspect: what is in a checkpoint."""
 
 from dataclasses import asdict

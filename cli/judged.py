@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is said of a packed network beside the float one."""
 
 from bramcast.cli.output import percent

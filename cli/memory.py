@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast memory: how the core's memories lie in a device."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the user sees: tables on standard output, progress and errors on standard error."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast pack: checkpoint and recipe -> bundle."""
 
 from dataclasses import asdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast prune: small weights or channels become zero for good."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast regress: is a retrained network a drop-in?"""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast report: one HTML page about a bundle."""
 
 from pathlib import Path

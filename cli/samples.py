@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples that a bundle's network takes, and what looks wrong with them."""
 
 from math import prod

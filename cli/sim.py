@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast sim: the HDL against golden, bit for bit, every layer."""
 
 from dataclasses import asdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast tune: the fewest weight bits that keep a limit."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arithmetic of the core in numpy, bit for bit; docs/arithmetic.md is the contract."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The judgement of packing repeated: results of the images beside the float network's."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of some samples that run side by side."""
 
 from collections.abc import Callable

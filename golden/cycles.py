@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long the core takes, from the program and the core's parameters alone.
 
 The cycle model of docs/core.md: one tap a cycle; a pixel's last tap waits while the capture

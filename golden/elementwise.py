@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nests without weights: the highest of some elements, sums of products of two."""
 
 from collections.abc import Iterator

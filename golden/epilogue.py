@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of a nest: requantize, table, tail, and where the results go."""
 
 from collections.abc import Iterator

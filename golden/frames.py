@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays of samples to and from the beats of the streams."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a nest's results divide into groups and sub-words; docs/format.md is the contract."""
 
 from dataclasses import dataclass

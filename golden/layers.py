@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden's result words as the layers' arrays that the network's author knows."""
 
 from collections.abc import Iterator

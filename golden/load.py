@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bundle on disk becomes a machine, if its images, program and manifest fit each other."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nested loops as flat arrays."""
 
 from collections.abc import Iterator

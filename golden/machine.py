@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machine that executes a bundle: what the core computes, from the images alone.
 
 ``bramcast.golden.load`` reads a bundle and prepares every nest once; ``Machine.run`` executes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a machine reads: the images as arrays, and how many samples it takes at once."""
 
 from dataclasses import dataclass

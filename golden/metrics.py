@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good results are: accuracy with labels, error against real-valued references."""
 
 import numpy as np

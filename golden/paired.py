@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics of two networks on the same samples: how sure is it that one is worse?
 
 Everything is about *pairs*: of n samples, ``lost`` were right with the old network and are wrong

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dense and lane-wise nests as exact matrix products of rows of the scratchpad."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much the machine takes at once; results don't depend on it."""
 
 CHUNK_BYTES = 1 << 22  # scratchpads of one chunk of samples

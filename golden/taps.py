@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a nest reads: addresses and masks of its taps."""
 
 import numpy as np

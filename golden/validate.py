@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a program legal? The rules of docs/format.md, checked before golden and before the HDL.
 
 A legal program computes the same in both: no address leaves its memory, nothing is read before it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_address: one address stream: a register, an adder and a table of jumps.
 //
 // Golden twin: steps_from_jumps() in pack/descriptor.py. Entry 0 of the table is the base, entry l is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_assemble: builds sub-words from chunks of RQ results, or units from single input elements.
 //
 // Golden twin: docs/format.md: lane 0 in the least significant bits, unused lanes zero. The first

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_axi: the core with an AXI4-Lite slave: control, status, and run-time loading of the images.
 //
 // Golden twin: pack/registers.py has the register map; docs/axi.md explains it, docs/core.md the streams.

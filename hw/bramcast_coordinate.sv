@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_coordinate: one coordinate of the taps (y or x) and whether it lies inside the limit.
 //
 // Golden twin: docs/format.md, NEST: y = y_start + oy*y_step_oy + ky*y_step_ky, 0 <= y < y_limit.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_core: runs the loop nests of a program image on frames from a stream.
 //
 // Golden twin: docs/format.md says what is computed, docs/core.md in which cycle.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_crc: CRC-32 (IEEE 802.3, zlib.crc32) of bytes, one per cycle.
 //
 // Golden twin: zlib.crc32. start_i begins a new sum, byte_i counts in every cycle with valid_i; crc_o

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_drain: walks over a pixel's lanes, RQ per cycle, and reads their biases.
 //
 // Golden twin: docs/format.md, NEST: bias word bias_base + g*bias_step + lane / RQ. A chunk is RQ

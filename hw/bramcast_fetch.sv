@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_fetch: reads the program's descriptors, one word per cycle, one descriptor ahead.
 //
 // Golden twin: split_program() in pack/descriptor.py. The order is INPUT, first nest, ..., last nest,

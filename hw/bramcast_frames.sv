@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_frames: takes frames while the core computes; a FIFO of scratchpad words lies between.
 //
 // Golden twin: docs/format.md, INPUT, as in bramcast_input, which takes the elements. Units wait in a FIFO

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_image: an image memory: the core reads it, the host writes it and reads it back.
 //
 // Golden twin: to_axi() in pack/words.py: a word is BEATS beats of 32 bits, least significant first.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_input: takes one frame from the input stream, element by element.
 //
 // Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in element `lead` of a

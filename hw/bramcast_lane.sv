@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_lane: one output: multiplier, accumulator, maximum and the registers that the results wait in.
 //
 // Golden twin: docs/format.md, NEST: acc += element * weight, or acc = max(acc, element); with GATES also

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_lite: an AXI4-Lite slave that turns the five channels into one request at a time.
 //
 // Golden twin: AMBA AXI4-Lite. Address and data of a write may come in any order; reads and writes

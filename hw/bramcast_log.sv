@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_log: writes every result and the times of the nests into a text file; simulation only.
 //
 // Golden twin: docs/core.md, "Log". Without +log=FILE it does nothing. Every line is

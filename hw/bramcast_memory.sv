@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_memory: one block RAM with a write port and a read port.
 //
 // Golden twin: an array. The word at raddr_i stands in word_o two clock edges later: one edge in the

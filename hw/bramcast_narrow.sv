@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_narrow: weights of 4 or 2 bits: several steps of a nest share a weight word.
 //
 // Golden twin: Memories.steps() in golden/memories.py. Step s lies in word s >> narrow_i; a lane's weight has

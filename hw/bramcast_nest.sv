@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_nest: the six nested loops of a layer; says what happens in each cycle.
 //
 // Golden twin: docs/format.md, NEST: `for g, oy, ox: for ky, kx, ci`. One tap per cycle, with no

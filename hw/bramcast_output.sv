@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_output: sends chunks of RQ results as single beats; a FIFO of chunks lies between.
 //
 // Golden twin: docs/format.md, NEST, stream: the valid lanes leave one by one, lane 0 first; TLAST on

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_pace: says when a pixel's last tap has to wait.
 //
 // Golden twin: docs/core.md, "Cycle model". Two reasons:

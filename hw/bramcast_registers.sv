@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_registers: the registers behind the AXI4-Lite slave and the windows onto the image memories.
 //
 // Golden twin: pack/registers.py has the map, docs/axi.md explains it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_requantize: add the bias, round, shift and clamp one accumulator per cycle.
 //
 // Golden twin: requantize() in golden/arith.py; change both together. Ties round towards +inf. The

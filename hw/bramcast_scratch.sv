@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_scratch: the scratchpad: TAPS banks side by side, one sub-word of LANES elements each.
 //
 // Golden twin: docs/format.md, "Words of the scratchpad". A word is read whole; word_o follows raddr_i by

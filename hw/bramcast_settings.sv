@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_settings: the fields of a nest's descriptor that are not in the jump tables, held three times:
 // as the fetcher delivers them, for the front of the pipeline, and for its back.
 //

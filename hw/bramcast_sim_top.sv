@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_sim_top: the core with its clock and reset; simulation only.
 //
 // Golden twin: none. The clock runs in HDL, so that a test bench may sleep while the core works: it is

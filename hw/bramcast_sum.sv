@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_sum: adds the TAPS partial sums of a lane, or lets one of them through.
 //
 // Golden twin: docs/format.md, NEST: the sum over t < TAPS. Terms whose use_i is low count as 0. Sums

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_table: looks RQ clamped values up in an activation table; one copy of the table each.
 //
 // Golden twin: docs/format.md, NEST. The host (bramcast_image) writes all copies and reads the first one.

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """checkpoint -> graph -> folded -> quantized -> descriptors and words -> bundle."""

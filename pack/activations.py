@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Smooth activations: functions of one number, which the core looks up in a table of 256 entries.
 
 The same formulas serve numpy (tables, choice of formats) and torch (the real network); both know

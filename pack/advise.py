@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tries each remedy: the network packed with one more line in its recipe, to a temporary place."""
 
 import tempfile

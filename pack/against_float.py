@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Judges a packed network against the float one: the quantized graph, which golden equals bit for
 bit, on the recipe's samples. Imports torch.
 """

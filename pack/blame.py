@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose rounding the output's error is: each layer's share of it, and the input's.
 
 A layer's own signal to noise does not say so: a gate that hardly moves has a bad one and does no

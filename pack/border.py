@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a window meets padding: results that meet the same taps have the same bias.
 
 A constant that every element of a channel has (a normalisation's offset, folded into the layer that

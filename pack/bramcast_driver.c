@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bramcast_driver.c: see bramcast_driver.h; the register map stands in docs/axi.md. */
 #include "bramcast_driver.h"
 

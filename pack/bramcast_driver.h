@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bramcast_driver.h: software's side of a bramcast core behind AXI4-Lite. C99, no malloc.
  *
  *   #include "bramcast_driver.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the recipe says about formats, for the operations of a graph."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the captured network on samples: statistics for the formats, the float network's accuracy,
 and the quantized graph. Imports torch.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Captures a PyTorch network with torch.export and turns it into a Graph. Imports torch.
 
 Data movement (reshape, permute, slice, concat, zero padding ...) is not interpreted: the very ATen

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales, sums, products, clamps and functions of elements as Ops. Imports torch."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions, matrix products and BatchNorm as Ops. Imports torch."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that move elements: run by torch itself, on the elements' numbers. Imports torch."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GRU, LSTM, RNN and their cells as the Ops of their time steps. Imports torch."""
 
 from collections.abc import Callable

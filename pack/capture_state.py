@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a capture knows, and what every operator needs to add an Op. Imports torch."""
 
 from collections.abc import Callable

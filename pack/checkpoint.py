@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a checkpoint and puts it into the model that the recipe names. Imports torch."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program image: one descriptor of 32 words for the input frame and one for each loop nest.
 
 This file is the only home of the field layout. ``hw/bramcast_pkg.sv`` and the C header are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which memory primitives an FPGA family has, and how many of them a part has.
 
 Shapes are those in which a primitive has one read port and one write port of the same width, as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives a core over AXI4-Lite: load a bundle, start, wait, read; docs/axi.md has the registers.
 
 Needs no simulator and no particular board: a bus is any object with ``read(offset)`` and

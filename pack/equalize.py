@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rescales the channels of activations so that each fills its grid: cross-layer equalization.
 
 A format is a power of two and one for a whole tensor; a channel that stays small uses few of its

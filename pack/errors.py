@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can go wrong because of the input, and how it is said.
 
 UserError                 exit code 2: one line that names the place and the way out

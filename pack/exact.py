@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of integers: whether the images compute exactly what forward() does.
 
 Such a network rounds for itself, or its samples and weights are integers of a few bits (times

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a Graph with torch: in real numbers for calibration, in integers as the quantized graph.
 
 The quantized graph is one of the three executions that must agree. It works layer by layer on

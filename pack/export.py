@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes tensors of a network's file as text, CSV, numpy arrays, a C header or TensorRT's .wts.
 
 Nothing is abbreviated, and without a given precision a number is the shortest decimal that reads

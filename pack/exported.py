@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a network that torch.export.save wrote (.pt2). Imports torch.
 
 torch.export.load unpickles, evaluates expressions and resolves any name of torch that a file asks

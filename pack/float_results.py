@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The float network's results in a bundle, so that golden and sim can repeat the judgement.
 
 float_results.npz holds a SHA-256 for each judged sample, never the sample, and what the float

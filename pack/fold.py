@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folds what costs nothing into what computes: BatchNorm and constants into weights, activations
 into clamps and tables, and gives the input and the output their final shape.
 

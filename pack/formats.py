@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chooses the activations' formats: one for each tensor, or for each class that must share one.
 
 A format comes from the recipe, from forward() where that rounds (see rounding.py), or from the

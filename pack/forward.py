@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folds scales forwards: what nothing before a normalisation can take, the layers behind it do.
 
 A BatchNorm behind a ReLU or a residual add is a gain and an offset for each channel. The layers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network between capture and layout: operations on stored tensors, read through views.
 
 Every element of every stored tensor has a number of its own. A *view* is an int64 array of such

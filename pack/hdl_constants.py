@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """hw/bramcast_pkg.sv: the descriptor's fields and the register map for the SystemVerilog core.
 
 ``python -m bramcast.pack.hdl_constants > hw/bramcast_pkg.sv`` writes it; a test compares the file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images as bytes: raw binary, NumPy's .npz, and images.bin with all images of a bundle."""
 
 import io

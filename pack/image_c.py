@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images as C99: bramcast_images.h of a bundle, and one image as a header of its own."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks a bundle: files against the manifest, all files of an image against each other."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images for Vivado's Block Memory Generator: .coe (UG896).
 
 ``keyword = value ;`` twice, the vector last. What follows a semicolon in its line is a comment.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The formats of image files: one table for the recipe, the command line and the documentation."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images with a header of ``#Key=value`` lines: Lattice .mem and Gowin .mi.
 
 Both know three forms: a word a line in binary or hexadecimal digits, or ``address: word word ..``.

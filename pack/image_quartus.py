@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images for Quartus: .mif, and .hex with word addresses.
 
 Quartus' .hex looks like Intel HEX, but its addresses count memory words: tools that know the usual

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images for $readmemh and $readmemb: Vivado, Radiant, Efinity, Achronix, Yosys, every simulator.
 
 Grammar: IEEE 1800-2017, 21.4. An address ``@`` counts words of the array, in hexadecimal. What

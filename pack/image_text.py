@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Digits of memory words as text: what all image writers and readers are made of.
 
 Writing and reading work on whole arrays; only the search for an offending line looks at single

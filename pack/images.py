@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bundle's image files: written from words, loaded into words."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A number that is subtracted from each input feature: what varies gets the format, not its middle.
 
 A feature that is sent less an offset lacks what weight times offset gave: a constant, which the

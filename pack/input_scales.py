@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A power of two for each input feature: features of any size share one format.
 
 A feature that is sent 2**e times as large is multiplied by 2**-e times its weights: the real

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the samples of an .npz file: x, and where present y (labels), x_cal (calibration samples)
 and y_cal (their labels).
 """

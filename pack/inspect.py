@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in a network's file: ranges, statistics, formats that fit, damage.
 
 Statistics are of the finite values; NaN and infinite ones are counted and named. Formats are those

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures how near a quantized graph's output comes to the real one, for many candidates.
 
 Candidates differ little, so what they share is computed once: integers of operations in equal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Remembers the integers of operations for callers that quantize one network many times."""
 
 from typing import TYPE_CHECKING

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides how each tensor lies in words: which lane a channel has, which tensors share pixels.
 
 Addresses here are relative to *buffers*; the planner places those in the scratchpad. Where an

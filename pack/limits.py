@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits on what packing may lose: those of the recipe's [pack], and what networks usually keep."""
 
 from dataclasses import replace

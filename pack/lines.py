@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activation tables for 16-bit data: 256 straight lines, one for each upper byte of what is seen.
 
 An entry is a start and a slope; a value v = 256 * i + rest lies on line i:

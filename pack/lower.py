@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lowers operations to loop nests over buffers, and lays their weights and biases into words.
 
 The table of design is followed literally: each layer type is a nest with its own counts and

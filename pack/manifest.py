@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """manifest.json: names, shapes and formats for people and tools. The arithmetic is in the images.
 
 The only home of JSON in bramcast. Reading is strict: an unknown or missing key, a wrong type or a

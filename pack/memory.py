@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the core's memories lie in a device: which primitives they take and how full those are.
 
 The core's memories are simple dual-port RAMs (``hw/bramcast_memory.sv``: one write port, one read

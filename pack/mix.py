@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Covers a memory of some width and depth with the cheapest mix of a family's shapes.
 
 A memory is a rectangle, width x depth. It is covered by one block, or cut in two: side by side (the

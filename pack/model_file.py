@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The author's model.py: called, never trusted to be silent. Imports torch."""
 
 import importlib.util

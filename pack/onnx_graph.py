@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads an ONNX file as a module of torch functions that torch.export can capture. Imports torch.
 
 Each node of the file becomes one call of a torch function, so that folding, planes and layout are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX operators on data as calls of torch functions, for torch.export. Imports torch."""
 
 import operator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the histograms of an inspection with matplotlib (extra ``plot``)."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole road from a recipe to a bundle."""
 
 from collections.abc import Callable, Iterator, Mapping

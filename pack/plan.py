@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Places buffers in the scratchpad by their lifetimes."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two-plane input: each feature comes as a coarse and a fine element, worth about 11 bits."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Magnitude pruning made permanent: a new state dict with zeros. Imports torch.
 
 Single weights, or whole output channels, which ``[model] shrink`` then leaves out of the images.

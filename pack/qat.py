@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Retraining with the core's own arithmetic (quantization-aware training). Imports torch.
 
 ``wrap`` makes a module whose forward pass computes what the core will compute, bit for bit, and

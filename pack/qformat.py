@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixed-point formats: how an integer stands for a real value."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns real weights into integers.
 
 Weights get one fraction length per output channel, or per tensor, or what the recipe gives.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How nests read tensors where they lie: placements, views as regular walks, dense nests' loops.
 
 A dense tap reads TAPS neighbours, aligned, here called a *block*. Where the pixels of a layer start

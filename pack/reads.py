@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What calibration has seen of the inputs that an operation's weights meet.
 
 The rounding error of a weight costs what its input makes of it: the mean of input times error is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recipe: a TOML file beside the model that says what to pack and for which core."""
 
 import tomllib

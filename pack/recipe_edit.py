@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a changed copy of a recipe that keeps its author's text."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recipe as TOML: what ``read_recipe`` reads back as the same recipe."""
 
 import json

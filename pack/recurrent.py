@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GRU, LSTM and RNN layers as the operations of their time steps.
 
 Every step is made of the same operations in the same order; the first one, whose state is zero,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chooses by the error of the network's output: channel scales, formats and biases.
 
 ``choose_formats`` looks at each tensor alone. What counts is the output, so here the quantized

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The AXI4-Lite register map of hw/bramcast_axi.sv: the only home of its numbers.
 
 ``hw/bramcast_pkg.sv`` (bramcast.pack.hdl_constants), ``pack/bramcast_registers.h`` (``python -m

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may help a network that lost too much: lines for its recipe, and what they cost.
 
 Named are those that go at the cause: at the input's rounding, or at a layer's. A remedy is a line

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rolls equal stretches of a program up into LOOPs: the time steps of a recurrent network.
 
 Steps that were unrolled over time become nests that differ in their bases only. Where such a

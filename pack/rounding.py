@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks that round for themselves: floor(x + 0.5) in forward() is the core's requantize.
 
 An Op with ``rounds`` = g gives integer multiples of 2**-g, ties towards +inf as in the core, so

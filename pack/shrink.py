@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Removes channels that compute nothing from a folded graph, so that the images get smaller.
 
 A channel whose weights are all zero is a constant: act(bias). Where a reader sees the same constant

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs that join a recurrent state: every feature takes as many taps as its weight asks for.
 
 A cell's Linear reads [input, state] with one accumulator, so an output channel's weights for both

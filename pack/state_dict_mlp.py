@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the network of a state dict that holds nothing but Linear layers. Imports torch."""
 
 import re

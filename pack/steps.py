@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers that the same descriptors compute: a recurrent network's time steps."""
 
 from collections.abc import Sequence

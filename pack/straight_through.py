@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantized graph with gradients: integers forward, real numbers backward. Imports torch.
 
 Every result is the integer that the core computes, carried in float32 or float64 where that is

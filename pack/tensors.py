@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads every tensor of a network's file as it is stored, damaged ones too. Imports torch.
 
 ``inspect`` and ``export`` show what is there; whether it can be packed is for ``source`` to say.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays that know how they came from the network's parameters. Imports torch.
 
 ``capture`` and ``fold`` compute with numpy. For retraining the very same code runs once on arrays

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transposed convolutions as ordinary ones: a convolution for each phase of the stride.
 
 Along one axis, with stride s: the result's pixel s * j + a sums x[j + q - m] * w[r + s * m] over m,

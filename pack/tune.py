@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the widths of the layers' weights: the fewest bits that keep a limit.
 
 Each layer's damage at 4 and at 2 bits alone gives the order, least damage per saved bit first. As

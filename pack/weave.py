@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures whose pixels belong to several tensors in turn: transposed convolutions, pixel shuffle
 and nearest upsampling in the middle of a network.
 

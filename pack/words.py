@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory words of any width as bytes, and the numbers that lie in them.
 
 One bit order everywhere: lane 0, entry 0 and element 0 sit in the least significant bits, and

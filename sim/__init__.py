@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build and run the HDL with Icarus or Verilator, compare with golden, judge retrained images."""
 
 from typing import TYPE_CHECKING

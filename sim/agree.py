@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The second of the three executions against the first: golden against the quantized graph."""
 
 from collections.abc import Callable

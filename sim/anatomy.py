@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which words of the images and which cycles belong to which layer of a bundle.
 
 Layers that the same descriptors of a LOOP compute, a recurrent network's time steps, are one part.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """cocotb benches of what lies between bus and core: the units, then bramcast_axi as a whole.
 
 tests/cosim/test_axi.py builds the modules and starts the benches. The whole core is driven as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """cocotb bench of the whole core: sends frames, takes results, records what came back.
 
 Started by sim/cosim.py with these variables: BRAMCAST_FRAMES (.npy, int64 [frames, beats]),

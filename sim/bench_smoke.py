@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bench of the whole core for tests/cosim/test_core_smoke.py: frames in, beats out, pauses.
 
 The images and the log go by plusargs, the rest by environment:

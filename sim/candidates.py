@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several retrained networks against the one in use: packed where needed, judged, ranked."""
 
 import os

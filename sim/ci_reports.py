@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A regression's verdicts for continuous integration: JUnit XML and Markdown."""
 
 from collections.abc import Sequence

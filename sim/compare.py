@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares what the HDL wrote with golden: every result of every nest, bit for bit."""
 
 from dataclasses import dataclass

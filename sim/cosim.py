@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a bundle's images on the HDL core and compares every layer with golden."""
 
 import random

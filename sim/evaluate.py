@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What golden says about a bundle on given samples, and how two bundles' layers compare."""
 
 from collections.abc import Callable, Iterator

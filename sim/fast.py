@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole test sets through the RTL: the Verilated core in a C++ harness, several processes at once.
 
 ``sim/cosim.py`` asks more of the core (gaps, backpressure, two simulators, waves); this module

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // fast_harness: runs frames through the Verilated core (bramcast_core), eval() only.
 //
 // Started by sim/fast.py, which compiles it together with the core. Plusargs:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the log that hw/bramcast_log.sv writes (docs/core.md, "Log")."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder that a vendor's tool can build: the core's sources, a bundle's images, and a top.
 
 The top has the bundle's parameters. It is plain Verilog, so that block designs take it as a module,

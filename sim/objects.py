@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiles a C++ file as it is told; what belongs to Verilator itself is kept and compiled once.
 
 Every simulator contains the same runtime, which takes five times as long to compile as a small

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the new network as good as the old one? Limits, and what the samples can tell about them.
 
 A loss is *proven* where its interval begins beyond the limit, and *excluded* where the loss is

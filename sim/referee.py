@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Can these samples judge at all? No verdict is given by labels and samples that don't fit the old
 bundle: then any new one would pass."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a retrained network's bundle a drop-in for the old one?
 
 drop-in        same program, depths, input and output formats: swap the images

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One self-contained HTML page about a bundle: network, distributions, memories, cycles."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network as a picture: layers in boxes, Q formats on the edges. Gives SVG text.
 
 Layers stand below what they read; an edge that passes others by runs beside them, one that leads

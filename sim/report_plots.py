@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of the report, drawn with matplotlib as SVG text that goes into the page."""
 
 import io

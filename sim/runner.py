@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds and runs the HDL with Icarus or Verilator under cocotb.
 
 Everything that differs between simulators or cocotb versions is in this file. A compiled simulator

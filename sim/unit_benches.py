@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """cocotb benches of the core's modules, one for each file of hw/ that has a rule of its own.
 
 tests/cosim/test_units.py builds a module and runs its bench. A bench plays inputs cycle by cycle

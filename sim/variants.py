@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same network laid out for other lanes and taps: fill of the weight memory and cycles."""
 
 import tempfile

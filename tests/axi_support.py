@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of the AXI4-Lite slave share: two networks for one core, examples of the docs."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tests/ itself is importable: support and networks are modules of the tests."""
 
 import os

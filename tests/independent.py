@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A second machine for bundles, written from docs/format.md and docs/arithmetic.md alone.
 
 It imports nothing of bramcast and takes the descriptors' fields from the table in docs/format.md,

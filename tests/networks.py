@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small networks with the shapes that people publish and the corners that toys miss.
 
 Each class is a recipe's ``python`` entry; ``SHAPES`` gives the shape of one sample.

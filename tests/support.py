@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What several tests need: recipes for small networks, the shared models, the simulators."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Three networks for scikit-learn's handwritten digits.
 
 Input  x: float32 [N, 1, 8, 8], grey levels 0..16

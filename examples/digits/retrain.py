@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Retrains the example CNN for 4-bit weights and shows what that is worth.
 
 Run it as  python retrain.py [FOLDER]  (needs torch and scikit-learn, less than a minute). FOLDER,

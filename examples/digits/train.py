@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains the example networks on scikit-learn's digits and writes what the recipes need.
 
 Run in this folder:  python train.py [SEED | NAME]   (needs torch and scikit-learn, about a minute)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // driver_harness: pack/bramcast_driver.c at work on the Verilated bramcast_axi.
 //
 // The driver's read and write functions become AXI4-Lite transactions with random gaps; a source and a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The core behind its AXI4-Lite slave: units, run-time loading, errors, resets; both simulators."""
 
 from pathlib import Path

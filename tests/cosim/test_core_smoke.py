@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole core against a plain interpreter of docs/format.md, on random legal programs.
 
 The interpreter and the cycle model here are written from the documents alone, loop by loop, so that

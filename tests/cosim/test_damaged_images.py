@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flipped bits: refused by the validator, in a padding lane, or alike in golden and in the HDL."""
 
 import shutil

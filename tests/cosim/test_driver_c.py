@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The C driver, compiled as C99 without a warning, runs networks on the Verilated core."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole test sets through the RTL: sim --fast and rtl_predict."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proofs about modules of the core with SymbiYosys, Yosys and z3: tests/formal/*.sv.
 
 The text of a proof goes inside a copy of its module, so that it can speak of the module's

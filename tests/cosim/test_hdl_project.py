@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast hdl: what it writes is clean, complete and computes what golden does."""
 
 import re

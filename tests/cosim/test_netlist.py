@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unit benches on synthesized netlists: Yosys maps a module to cells, Icarus runs their models.
 
 7-series cells, but iCE40 cells for modules with a block RAM: Yosys has no model of a RAMB36E1.

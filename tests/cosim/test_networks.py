@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole networks on the HDL core: every element of every layer equals golden, twice simulated."""
 
 import networks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders may be called anything: spaces, and letters that Icarus Verilog can't open."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every module of the core on its own, on both simulators, against its golden twin."""
 
 import os

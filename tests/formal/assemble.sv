@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proof, without a bound (induction): bramcast_assemble writes every unit and every sub-word once, in the
 // cycle that its diagram says, with each element in its lane and zeros in the lanes that got none.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proof, without a bound (induction), for UNITS = 1: bramcast_frames brings every unit into the scratchpad,
 // once, in order, at its address, only while the area is free and no frame is resident; its FIFO never
 // overflows, and no word of it is read and written in one cycle.

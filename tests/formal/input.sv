@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proof, without a bound (induction): bramcast_input takes exactly the elements of a frame, whatever gaps
 // the stream and room_i make, and every one leaves once, in order, in the next cycle, with the lane and
 // unit that docs/format.md gives it; the unit's address is there in the cycle in which it is written.

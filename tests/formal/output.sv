@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proof, without a bound (induction): bramcast_output loses, doubles and swaps no beat, whatever gaps
 // both sides make, and keeps a beat that is not taken as it is, as AXI4-Stream wants it.
 //

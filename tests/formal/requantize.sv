@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Proof, without a bound (induction): bramcast_requantize computes its formula for all accumulators,
 // biases, shifts and clamps, in any order, one per cycle.
 //

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever becomes of a file, pack ends with exit code 0 or 2, one line and a clean folder."""
 
 import contextlib

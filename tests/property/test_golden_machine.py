@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden against the loops of docs/format.md, written out plainly, on random legal programs."""
 
 import itertools

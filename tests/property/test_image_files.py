@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Laws of image files: what is written is read, and no file ends in a traceback."""
 
 import random

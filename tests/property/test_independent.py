@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden against a machine that knows docs/format.md only, on every network of the suite."""
 
 import networks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of integers against torch in float64: equal element for element, or the pack says why.
 
 Half of the networks are exact by construction: whatever a layer adds up is rounded and clamped to

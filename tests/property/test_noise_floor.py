@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far the quantized results of random networks may be from the real ones, layer by layer."""
 
 import networks

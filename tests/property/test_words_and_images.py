@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Laws of packing: what is packed is unpacked, what is written is read."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each kind of bad input gives one clear line, exit code 2, and leaves nothing half-written."""
 
 import json

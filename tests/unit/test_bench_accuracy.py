@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make accuracy`: its limits on hand-made figures, its figures against the command line's."""
 
 import doctest

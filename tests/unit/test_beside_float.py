@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """golden and sim repeat the judgement where the bundle knows the float results of the samples."""
 
 import hashlib

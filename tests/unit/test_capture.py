@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the graph of a network computes, before anything is quantized."""
 
 import numpy as np

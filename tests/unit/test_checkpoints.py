@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints as they are found: wrapped, prefixed, pruned, normalised, damaged or hostile."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every bramcast command of README and docs runs, in the order of its page, on the digits example.
 
 So does every script of the examples that a page calls.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every docstring example runs; modules go by their full names, so that no class exists twice."""
 
 import doctest

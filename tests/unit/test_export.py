@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast export: read back by numpy, csv, struct and a C compiler."""
 
 import csv

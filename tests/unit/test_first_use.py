@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a first-time user meets: messages that help, short tables, doubts that are told."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats by hand are obeyed or refused, and how the others are chosen."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Normalisations behind ReLU, adds and pools: folded into the layers that read them."""
 
 from copy import deepcopy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arithmetic against Python integers, at the edges."""
 
 import itertools

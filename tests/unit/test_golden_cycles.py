@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cycle model: the closed form against one pixel at a time, and the bound above it."""
 
 import numpy as np

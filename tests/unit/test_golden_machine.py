@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bundle on disk, executed: loading, streams, frames, and a network computed by hand."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics of two networks on the same samples: published examples, coverage, tails."""
 
 from math import comb

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SystemVerilog constants are generated from the Python field layout."""
 
 import re

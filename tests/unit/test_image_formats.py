@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image files of other tools: what is tolerated, what is refused, and what the words are then."""
 
 import re

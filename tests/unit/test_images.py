@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image files: what is written, what is refused, and what other tools read in them."""
 
 import re

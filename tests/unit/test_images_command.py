@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast images: shows, converts and compares files, checks bundles."""
 
 import contextlib

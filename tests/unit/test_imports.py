@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arrows between the folders point one way, and torch stays in a few files."""
 
 import ast

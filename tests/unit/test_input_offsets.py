@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A number that is subtracted from each input feature (pack/input_offsets.py)."""
 
 import json

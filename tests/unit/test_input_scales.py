@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A power of two for each input feature (pack/input_scales.py)."""
 
 import json

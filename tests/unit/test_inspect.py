@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast inspect: statistics by hand, damaged and wrapped files, pictures, the docs' commands."""
 
 import json

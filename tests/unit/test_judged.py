@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every pack is judged against the float network, on what varies between samples."""
 
 import json

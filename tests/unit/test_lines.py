@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activations of 16-bit data: what their lines compute, how near to the function, and what fits."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How memories lie in block RAMs: shapes and counts of data sheets, the search, real networks."""
 
 import json

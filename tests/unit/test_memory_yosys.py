@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Yosys infers: the mixes are legal, the core's memories are those of hw/."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Objects of Verilator's runtime are compiled once for each command, compiler and version."""
 
 import os

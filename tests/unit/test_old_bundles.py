@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bundles that earlier versions wrote stay readable, and give what they gave then."""
 
 import json

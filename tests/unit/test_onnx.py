@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX files give the images of the PyTorch model; each operator computes what ONNX says."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packed networks compute what PyTorch computes, and golden what the quantized graph computes."""
 
 import networks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheel holds every source file of the five folders, and nothing else."""
 
 import shutil

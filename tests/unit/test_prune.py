@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bramcast prune, and the channels that [model] shrink leaves out of the images."""
 
 import json

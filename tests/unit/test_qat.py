@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Retraining computes as the core does, before and after, and its gradients are the real ones."""
 
 import subprocess

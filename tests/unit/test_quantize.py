@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The integers of single layers, by hand: clamps that hold a channel, gains of average pools."""
 
 import numpy as np

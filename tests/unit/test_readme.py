@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """README and docs: links lead somewhere, commands and recipe keys exist."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Equalization leaves the real network alone; refinement leaves less error at the output."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """regress: verdicts, limits, the layer that is to blame, reports, many candidates."""
 
 import dataclasses

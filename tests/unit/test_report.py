@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTML report: what belongs to which layer, what the page says, how a browser shows it."""
 
 import os

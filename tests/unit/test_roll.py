@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs rolled up into LOOPs run the same nests."""
 
 from dataclasses import replace

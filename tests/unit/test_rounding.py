@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks that round for themselves are met exactly, and what can't be is refused or said."""
 
 import re

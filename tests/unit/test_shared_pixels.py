@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer whose pixels two nests share out, on a core with TAPS = 2: golden, arrays, comparison.
 
 A 1 x 4 picture of one channel; a convolution of kernel 2 to three channels: the neighbours 0 1 and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that are a part of others are stored once: a first time step reads the others' words."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables, products of two tensors and recurrent cells: what they cost and what is refused."""
 
 import networks

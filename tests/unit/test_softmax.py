@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A softmax at the end is left out of the images; a single output has an accuracy, too."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks from torch.export programs and from bare state dicts; exactly one source a recipe."""
 
 import io

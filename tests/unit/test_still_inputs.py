@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs that stand still in calibration behind a normalisation that is folded away.
 
 Their folded weights are some hundred times the others': what they cost is what they do to the

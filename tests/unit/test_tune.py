@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tune finds narrow weights that keep a limit, and writes a recipe that packs to just that."""
 
 import json

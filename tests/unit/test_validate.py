@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One broken rule each: the validator names the line of program.mem and the nest."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transposed convolutions, upsampling and pixel shuffle: phases that lie in one another."""
 
 import numpy as np
