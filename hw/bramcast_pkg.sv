@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // bramcast_pkg: where the fields of a descriptor lie: word, lowest bit and number of bits; where
 // the registers of the AXI4-Lite slave lie: byte offset, lowest bit and number of bits of a field.
 //

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bramcast_registers.h: the AXI4-Lite register map of bramcast_axi; docs/axi.md explains it.
  *
  * Generated from pack/registers.py by `python -m bramcast.pack.registers`; do not edit.

@@ -90,7 +90,9 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
     """
     data = bin_bytes(images, core)
     lines = [
+        "/* SPDX-License-Identifier: Apache-2.0 */",
         "/* Written by bramcast pack; do not edit. docs/format.md explains every number. */",
+        "/* The licence is that of this text; what the arrays hold is under the network's own. */",
         "#ifndef BRAMCAST_IMAGES_H",
         "#define BRAMCAST_IMAGES_H",
         "",

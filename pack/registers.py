@@ -257,6 +257,7 @@ def window_offset(image: str, bits: int) -> int:
 # ---------------------------------------------------------------------------------------- C header
 
 _C_HEAD = """\
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bramcast_registers.h: the AXI4-Lite register map of bramcast_axi; docs/axi.md explains it.
  *
  * Generated from pack/registers.py by `python -m bramcast.pack.registers`; do not edit.

@@ -58,12 +58,11 @@ def write_project(
         (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
         (folder / "vivado.tcl").write_text(_vivado(name, names, top, images))
         (folder / "quartus.tcl").write_text(_quartus(name, names, top))
-        (folder / "clock.xdc").write_text(
-            f"create_clock -name aclk -period {PERIOD_NS:g} [get_ports aclk]\n"
-        )
-        (folder / "clock.sdc").write_text(
-            f"create_clock -name aclk -period {PERIOD_NS:g} [get_ports aclk]\n"
-        )
+        for constraints in ("clock.xdc", "clock.sdc"):
+            (folder / constraints).write_text(
+                "# SPDX-License-Identifier: Apache-2.0\n"
+                f"create_clock -name aclk -period {PERIOD_NS:g} [get_ports aclk]\n"
+            )
 
     replace_folder(target, fill, OURS)
     return target / top
@@ -114,6 +113,7 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0) -> str:
     bits = {"AB": address_bits(core) if axi else 0, "DB": core.data_bits}
     buses = "s_axis:m_axis" + (":s_axil" if axi else "")
     lines = [
+        "// SPDX-License-Identifier: Apache-2.0",
         f"// {name}_top: the core for the network {name}, with its parameters and images.",
         "//",
         f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
@@ -186,6 +186,7 @@ def _vivado(name: str, names: list[str], top: str, images: list[str]) -> str:
     files = " ".join(f"$here/{n}" for n in names)
     memories = " ".join(f"$here/{image}.mem" for image in images)
     return f"""\
+# SPDX-License-Identifier: Apache-2.0
 # vivado -mode batch -source vivado.tcl -tclargs PART
 # Synthesizes the core alone, out of context: resources and timing. For your own project: add these
 # files (the .mem files too, as memory files) and instantiate {name}_top.
@@ -210,6 +211,7 @@ def _quartus(name: str, names: list[str], top: str) -> str:
         f"set_global_assignment -name SYSTEMVERILOG_FILE [file join $here {n}]" for n in names
     )
     return f"""\
+# SPDX-License-Identifier: Apache-2.0
 # quartus_sh -t quartus.tcl FAMILY DEVICE   (without arguments: Cyclone V, 5CEBA4F23C7)
 set here [file dirname [file normalize [info script]]]
 set family [expr {{$argc > 0 ? [lindex $argv 0] : "Cyclone V"}}]

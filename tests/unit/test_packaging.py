@@ -1,17 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel holds every source file of the five folders, and nothing else."""
+"""The wheel holds every source file of the five folders; the licence stands in every source."""
 
+import ast
+import hashlib
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from bramcast.pack.image_c import header_text
+from bramcast.pack.image_formats import image_format
+from bramcast.pack.images import load_images
+from bramcast.pack.manifest import read_manifest
+from bramcast.sim.hdl_project import write_project
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("cli", "golden", "hw", "pack", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".h", ".html"}
+SOURCES = SHIPPED | {".v", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
+BUNDLE = ROOT / "tests" / "data" / "bundles" / "digits_gru"
 
 
 def sources():
@@ -45,5 +58,91 @@ def test_the_wheel_holds_every_source_file(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, copy]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    archive = zipfile.ZipFile(wheel)
+    names = archive.namelist()
     assert {n for n in names if ".dist-info/" not in n} == set(sources())
+    (metadata,) = (n for n in names if n.endswith(".dist-info/METADATA"))
+    text = archive.read(metadata).decode()
+    assert "License-Expression: Apache-2.0\n" in text and "License-File: LICENSE\n" in text
+    assert "Author: bramcast contributors\n" in text
+    assert metadata.replace("METADATA", "licenses/LICENSE") in names
+
+
+# ---------------------------------------------------------------- licence
+
+
+def lacking(folder: Path, among=None) -> list[str]:
+    """Source files without the licence's line at the top, behind a shebang where there is one."""
+    found = []
+    for path in sorted(folder.rglob("*") if among is None else among):
+        if path.suffix not in SOURCES and path.name != "Makefile":
+            if path.suffix or not path.is_file() or path.read_bytes()[:2] != b"#!":
+                continue
+        lines = path.read_text().splitlines()
+        line = lines[1:2] if lines and lines[0].startswith("#!") else lines[:1]
+        if not line or not re.fullmatch(rf"(#|//|/\*|\{{#) {LICENCE}( \*/| -#\}})?", line[0]):
+            found.append(path.relative_to(folder).as_posix())
+    return found
+
+
+def ours():
+    """Every file of the checkout that is ours and no old bundle, without what tools left there."""
+    yield from (ROOT / "Makefile", ROOT / ".ci" / "run")
+    for folder in (*FOLDERS, "bench", "examples", "tests"):
+        for path in (ROOT / folder).rglob("*"):
+            if "__pycache__" not in path.parts and not path.is_relative_to(ROOT / "tests/data"):
+                yield path
+
+
+def test_every_source_file_names_the_licence():
+    paths = list(ours())
+    assert len([p for p in paths if p.suffix in SOURCES]) > 250
+    assert lacking(ROOT, paths) == []
+
+
+def test_a_source_file_without_the_licence_is_found(tmp_path):
+    good = {
+        "a.py": f'# {LICENCE}\n"""Doc."""\n', "b.sv": f"// {LICENCE}\n", "weights.mem": "00\n",
+        "run": f"#!/bin/sh\n# {LICENCE}\n", "Makefile": f"# {LICENCE}\n", "notes": "text\n",
+        "d.html": f"{{# {LICENCE} -#}}\n", "c.h": f"/* {LICENCE} */\n",
+    }  # fmt: skip
+    bad = {
+        "e.py": f'"""Doc."""\n# {LICENCE}\n', "f.sv": "", "g.tcl": f"# {LICENCE} OR MIT\n",
+        "h": "#!/bin/sh\n", "i.c": f"/* {LICENCE}-only */\n", "sub/Makefile": "all:\n",
+    }  # fmt: skip
+    (tmp_path / "sub").mkdir()
+    for name, text in (good | bad).items():
+        (tmp_path / name).write_text(text)
+    assert lacking(tmp_path) == sorted(bad)
+
+
+def test_docstrings_stay_the_first_statement():
+    for path in (p for p in ours() if p.suffix == ".py"):
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+
+
+@pytest.mark.parametrize("axi", [False, True])
+def test_what_is_written_for_vendors_tools_names_the_licence(tmp_path, axi):
+    write_project(BUNDLE, tmp_path / "hdl", axi)
+    assert {p.suffix for p in (tmp_path / "hdl").iterdir()} >= {".sv", ".v", ".tcl", ".sdc", ".xdc"}
+    assert lacking(tmp_path / "hdl") == []
+
+
+def test_a_bundles_header_names_the_licence_of_its_text_only():
+    manifest = read_manifest(BUNDLE)
+    lines = header_text(load_images(BUNDLE, manifest), manifest.core).decode().splitlines()
+    assert lines[0] == f"/* {LICENCE} */"
+    assert any("network's own" in line for line in lines[:4])
+    # What holds nothing but somebody's words says nothing about their licence.
+    words = next(iter(load_images(BUNDLE, manifest).values()))
+    assert "SPDX" not in image_format("h").write(words, len(words)).decode()
+
+
+def test_the_licence_is_the_standard_text():
+    # sha256sum of /usr/share/common-licenses/Apache-2.0, as Debian and apache.org have it
+    known = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == known
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    assert project["authors"] == [{"name": "bramcast contributors"}]
