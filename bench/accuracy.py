@@ -371,7 +371,9 @@ def main() -> int:
         try:
             tools = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime"))
         except ModuleNotFoundError as error:
-            raise ToolError(f"{error.name} is missing: pip install 'bramcast[bench]'") from None
+            raise ToolError(
+                f"{error.name} is missing: pip install '.[bench]' in bramcast's checkout"
+            ) from None
         with tempfile.TemporaryDirectory(prefix="bramcast-accuracy-") as name:
             folder = Path(name)
             shared = [shared_recipe(model, folder) for model in SHARED]

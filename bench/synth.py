@@ -121,7 +121,7 @@ def _program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise FlowError(f"{name} is missing: pip install 'bramcast[synth]'")
+        raise FlowError(f"{name} is missing: pip install '.[synth]' in bramcast's checkout")
     return found
 
 

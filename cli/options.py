@@ -48,4 +48,6 @@ def torch_needed(what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ToolError(f"{what} needs PyTorch: pip install 'bramcast[torch]'") from None
+        raise ToolError(
+            f"{what} needs PyTorch: pip install '.[torch]' in bramcast's checkout"
+        ) from None

@@ -49,7 +49,9 @@ def command(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ToolError("packing needs PyTorch: pip install 'bramcast[torch]'") from None
+        raise ToolError(
+            "packing needs PyTorch: pip install '.[torch]' in bramcast's checkout"
+        ) from None
     from bramcast.golden.cycles import predict
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load

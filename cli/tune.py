@@ -42,7 +42,9 @@ def command(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ToolError("tuning needs PyTorch: pip install 'bramcast[torch]'") from None
+        raise ToolError(
+            "tuning needs PyTorch: pip install '.[torch]' in bramcast's checkout"
+        ) from None
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
     from bramcast.pack.recipe_edit import with_widths

@@ -38,8 +38,8 @@ def draw_histograms(inspection: Inspection, target: Path, log: bool = False) -> 
         import matplotlib
     except ModuleNotFoundError:
         raise ToolError(
-            "drawing needs matplotlib: pip install 'bramcast[plot]' (--histogram without a file "
-            "draws in the terminal)"
+            "drawing needs matplotlib: pip install '.[plot]' in bramcast's checkout "
+            "(--histogram without a file draws in the terminal)"
         ) from None
     shown = inspection.drawable
     if not shown:

@@ -35,7 +35,9 @@ def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> Source:
         except ModuleNotFoundError as error:
             if error.name != "onnx":
                 raise
-            raise ToolError("reading ONNX needs a package: pip install 'bramcast[onnx]'") from None
+            raise ToolError(
+                "reading ONNX needs a package: pip install '.[onnx]' in bramcast's checkout"
+            ) from None
         return Source(load_onnx(recipe.file(model.onnx), sample_shape), model.onnx)
     if model.exported is not None:
         return Source(load_exported(recipe.file(model.exported)), model.exported)

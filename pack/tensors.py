@@ -307,7 +307,9 @@ def _of_onnx(path: Path) -> Tensors:
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
-        raise ToolError("reading ONNX needs a package: pip install 'bramcast[onnx]'") from None
+        raise ToolError(
+            "reading ONNX needs a package: pip install '.[onnx]' in bramcast's checkout"
+        ) from None
     arrays = read_initializers(path)
     types = guess_types({n: a.shape for n, a in arrays.items()})
     made = []

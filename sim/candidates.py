@@ -182,7 +182,9 @@ def _packed(recipe: Recipe, target: Path, report: Report) -> Path | str:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ToolError("packing needs PyTorch: pip install 'bramcast[torch]'") from None
+        raise ToolError(
+            "packing needs PyTorch: pip install '.[torch]' in bramcast's checkout"
+        ) from None
     try:
         pack(recipe, target, report)
     except REFUSED as error:
@@ -292,7 +294,7 @@ def executor(jobs: int, dask: str | None) -> Iterator[Executor]:
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise ToolError("--dask needs Dask: pip install 'bramcast[dask]'") from None
+        raise ToolError("--dask needs Dask: pip install '.[dask]' in bramcast's checkout") from None
     if dask == "local":
         with (
             LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster,

@@ -79,7 +79,7 @@ def report_html(
         if error.name not in ("jinja2", "matplotlib"):
             raise
         raise ToolError(
-            "a report needs Jinja2 and matplotlib: pip install 'bramcast[report]'"
+            "a report needs Jinja2 and matplotlib: pip install '.[report]' in bramcast's checkout"
         ) from None
     anatomy = dissect(bundle, allow_modified)
     judged = None

