@@ -15,7 +15,7 @@ def command(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, .safetensors or recipe.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="State dict to write.")],
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Magnitudes below this become zero.")
+        float | None, typer.Option("--threshold", help="Magnitudes up to this one become zero.")
     ] = None,
     sparsity: Annotated[
         float | None, typer.Option("--sparsity", help="This share becomes zero, e.g. 0.5.")

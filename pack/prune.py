@@ -46,7 +46,8 @@ class Goal:
     """What is set to zero; exactly one of ``threshold`` and ``sparsity`` is given.
 
     Attributes:
-        threshold: weights (or channels of nothing but weights) with a smaller magnitude.
+        threshold: weights (or channels of nothing but weights) of this magnitude or a smaller one,
+            as stored: 0.1 takes a float32 of 0.1.
         sparsity: this share of the weights (channels), the least ones; those that are zero count.
         overall: one order for all tensors, not one for each.
         channels: output channels by their mean magnitude, with their bias and BatchNorm.
@@ -273,7 +274,7 @@ def _decide(state: State, names: Sequence[str], goal: Goal) -> dict[str, BoolArr
         rows[name] = len(flat)
     keeps = 1 if goal.channels else 0
     if goal.threshold is not None:
-        dropped = {n: s < goal.threshold for n, s in scores.items()}
+        dropped = {n: s <= _stored(goal.threshold, state[n].dtype) for n, s in scores.items()}
     elif goal.overall:
         assert goal.sparsity is not None
         together = least(np.concatenate(list(scores.values())), goal.sparsity)
@@ -290,6 +291,15 @@ def _decide(state: State, names: Sequence[str], goal: Goal) -> dict[str, BoolArr
         each = drop.reshape(-1, *[1] * (len(shape) - 1)) if goal.channels else drop.reshape(shape)
         result[name] = np.broadcast_to(each, shape)
     return {n: result[groups[_place(state[n])]] for n in names}
+
+
+def _stored(value: float, dtype: torch.dtype) -> float:
+    """A number as a tensor of this type holds it, as torch compares both.
+
+    >>> _stored(0.1, torch.float32), _stored(0.1, torch.float64)
+    (0.10000000149011612, 0.1)
+    """
+    return float(torch.tensor(value, dtype=dtype).double())
 
 
 def _place(value: torch.Tensor) -> tuple[int, tuple[int, ...]]:

@@ -50,7 +50,7 @@ def pruned(tmp_path, what, goal, *filters, suffix=".pth"):
 @pytest.mark.parametrize(
     "goal, a, b",
     [
-        (Goal(threshold=2.0), [[0, -2], [3, -4]], [[0, -5, 0, 7]]),  # 2.0 itself stays
+        (Goal(threshold=2.0), [[0, 0], [3, -4]], [[0, -5, 0, 7]]),  # 2.0 itself goes
         (Goal(sparsity=0.5), [[0, 0], [3, -4]], [[0, -5, 0, 7]]),
         (Goal(sparsity=0.75), [[0, 0], [0, -4]], [[0, 0, 0, 7]]),
         # All: 0 0.5 1 2 | 3 4 5 7
@@ -66,6 +66,32 @@ def test_the_least_weights_become_zero(tmp_path, goal, a, b, suffix):
     assert new.keys() == state().keys()
     assert [(t.name, t.zeros_before) for t in done.tensors] == [("a.weight", 0), ("b.weight", 1)]
     assert [t.zeros_after for t in done.tensors] == [np.sum(np.equal(v, 0)) for v in (a, b)]
+
+
+class ByThreshold(torch_prune.BasePruningMethod):
+    """Pruning by a threshold as PyTorch's documents tell people to write it."""
+
+    PRUNING_TYPE = "unstructured"
+
+    def __init__(self, threshold):
+        self.threshold = threshold
+
+    def compute_mask(self, t, default_mask):
+        return torch.abs(t) > self.threshold
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("threshold", [0.1, 0.25, 1 / 3])
+def test_a_threshold_takes_what_pytorchs_recipe_takes(tmp_path, dtype, threshold):
+    at = torch.tensor(threshold, dtype=dtype)
+    near = [torch.nextafter(at, torch.tensor(to, dtype=dtype)) for to in (0.0, 1.0)]
+    weight = torch.stack([at, -at, *near, -near[0], -near[1], 0 * at, 2 * at]).reshape(2, 4)
+    layer = nn.Linear(4, 2, bias=False, dtype=dtype)
+    layer.weight = nn.Parameter(weight.clone())
+    ByThreshold.apply(layer, "weight", threshold=threshold)
+    new, _ = pruned(tmp_path, {"weight": weight}, Goal(threshold=threshold))
+    assert new["weight"].equal(layer.weight)
+    assert (new["weight"] == 0).tolist() == [[True, True, True, False], [True, False, True, False]]
 
 
 def test_a_bias_is_pruned_only_by_its_name(tmp_path):
@@ -129,8 +155,8 @@ def test_channels_take_bias_and_batchnorm_along(tmp_path):
     assert new["bn.running_mean"].tolist() == [7.0, 7.0, 7.0]
     assert new["fc.weight"].equal(what["fc.weight"])  # the outputs
     assert (done.tensors[0].channels_before, done.tensors[0].channels_after) == (0, 1)
-    # A threshold takes the channels whose largest weight is below it, but never all.
-    new, _ = pruned(tmp_path, what, Goal(threshold=5.5, channels=True))
+    # A threshold takes the channels whose largest weight does not exceed it, but never all.
+    new, _ = pruned(tmp_path, what, Goal(threshold=5.0, channels=True))
     assert (new["conv.weight"].flatten(1) == 0).all(1).tolist() == [True, False, True]
     new, _ = pruned(tmp_path, what, Goal(threshold=99.0, channels=True))
     assert (new["conv.weight"].flatten(1) == 0).all(1).tolist() == [True, False, True]
@@ -431,4 +457,4 @@ def test_images_shrink_and_golden_still_agrees(tmp_path, name):
 def test_safetensors_are_read(tmp_path):
     save_file(state(), tmp_path / "old.safetensors")
     done = prune(tmp_path / "old.safetensors", tmp_path / "new.pth", Goal(threshold=2.0))
-    assert torch.load(done.output)["a.weight"].tolist() == [[0, -2], [3, -4]]
+    assert torch.load(done.output)["a.weight"].tolist() == [[0, 0], [3, -4]]
