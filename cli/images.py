@@ -65,14 +65,21 @@ def command(
     if compare:
         if len(files) != 2 or to is not None:
             raise InputError("--compare takes two files and no --to")
-        one, two = (read_image(file, form, bits) for file in files)
+        one, two = (_warned(read_image(file, form, bits)) for file in files)
         return _compare(one, two, json)
     if to is not None:
         if len(files) != 1 or output is None:
             raise InputError("--to takes one file and -o FILE")
-        image = _read_to_convert(files[0], form, bits)
+        image = _warned(_read_to_convert(files[0], form, bits))
         return _convert(image, to, output, bits, depth, bank_bits, json)
-    return _show([read_image(file, form, bits) for file in files], json)
+    return _show([_warned(read_image(file, form, bits)) for file in files], json)
+
+
+def _warned(image: ImageFile) -> ImageFile:
+    """Says what is wrong with a file that is read all the same."""
+    for warning in image.content.warnings:
+        complain(f"warning: {warning}")
+    return image
 
 
 def _read_to_convert(path: Path, form: str | None, bits: int | None) -> ImageFile:
@@ -101,6 +108,7 @@ class _Summary:
     crc32: str
     sha256: str
     repeats: int
+    warnings: list[str]
 
 
 def _summary(image: ImageFile) -> _Summary:
@@ -122,6 +130,7 @@ def _summary(image: ImageFile) -> _Summary:
         crc32=f"{zlib.crc32(data):08X}",
         sha256=sha256(data),
         repeats=image.content.repeats,
+        warnings=list(image.content.warnings),
     )
 
 

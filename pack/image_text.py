@@ -363,6 +363,7 @@ class Content:
         declared: the file itself states the width.
         repeats: words that are given again later; the last one counts, as in every tool.
         detail: what the file says about its form, e.g. "radix 16".
+        warnings: what is against the format's book and was read all the same, with file and line.
     """
 
     words: Words
@@ -370,6 +371,7 @@ class Content:
     declared: bool
     repeats: int = 0
     detail: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def place_words(

@@ -132,11 +132,15 @@ REFUSED = [
     ("mem", "1".encode("utf-16"), None, "1: UTF-16 text"),
     ("mem", "1\n" + "0" * 5000, None, "2: a word of 5,000 digits; at most 4,096"),
     ("memb", "102", None, "1: '2' in '102' is not a binary digit"),
-    ("coe", "1,2;", None, "1: expected 'memory_initialization_radix = 16;', got '1,2;'"),
+    ("coe", "1,g;", None, "1: expected 'memory_initialization_radix = 16;', got '1,g;'"),
+    ("coe", "; nothing\n", None, "2: expected 'memory_initialization_radix = 16;', got ''"),
+    ("coe", "memory_initialization_radix=16", None, "1: memory_initialization_radix has no semi"),
     ("coe", COE.format(8, "1;"), None, "1: memory_initialization_radix is 2, 10 or 16, got '8'"),
-    ("coe", COE.format(16, "\n1,\n2\n"), None, "2: memory_initialization_vector has no semicolon"),
     ("coe", COE.format(16, "\n1,\n,2;"), None, "4: a comma without a value"),
-    ("coe", COE.format(16, "\n1,\n2,;"), None, "4: a comma without a value"),
+    ("coe", COE.format(16, "\n1,\n2,\n,;"), None, "4: a comma without a value"),
+    ("coe", COE.format(16, "\n,;"), None, "3: a comma without a value"),
+    ("coe", "1\n2;\n3", None, "3: text behind the vector's semicolon"),
+    ("coe", COE.format(10, "\n1\n2\nA\n"), None, "5: 'A' in 'A' is not a decimal digit"),
     ("coe", COE.format(16, "1;\n2;"), None, "3: text behind the vector's semicolon"),
     ("coe", COE.format(10, "1,\n-2;"), None, "3: '-' in '-2' is not a decimal digit (words are"),
     ("coe", "memory_initialization_vector=1;", None, "1: memory_initialization_radix must stand"),
@@ -190,6 +194,31 @@ REFUSED = [
 def test_what_tools_read_differently_is_refused_with_its_line(name, text, bits, message):
     with pytest.raises(InputError, match="^" + re.escape(f"f:{message}")):
         parse(name, text, bits)
+
+
+COMMA = "a comma behind the last word, with none after it"
+SEMICOLON = "no semicolon behind the last word; is the file cut off here?"
+BARE = "no memory_initialization_radix and no memory_initialization_vector: read as hexadecimal"
+
+
+@pytest.mark.parametrize(
+    "text, want, lines, warnings",
+    [
+        (COE.format(16, "\n0a,\nff,\n;\n"), [10, 255], [3, 4], [f"4: {COMMA}"]),
+        (COE.format(16, "\n0a ff,;"), [10, 255], [3, 3], [f"3: {COMMA}"]),
+        (COE.format(10, "\r\n1,\r\n250\r\n"), [1, 250], [3, 4], [f"4: {SEMICOLON}"]),
+        (COE.format(2, "\n1,\n10,\n"), [1, 2], [3, 4], [f"4: {SEMICOLON}", f"4: {COMMA}"]),
+        ("00A1\nFFFF\n", [0xA1, 0xFFFF], [1, 2], [f"1: {BARE} words", f"2: {SEMICOLON}"]),
+        ("; mine\n\n10,\n11,\n;\n", [16, 17], [3, 4], [f"3: {BARE} words", f"4: {COMMA}"]),
+        ("fe", [0xFE], [1], [f"1: {BARE} words", f"1: {SEMICOLON}"]),
+        (COE.format(16, "\n1,\n2;\n; the end"), [1, 2], [3, 4], []),
+    ],
+)
+def test_a_coe_file_as_it_is_found_is_read_with_a_warning(text, want, lines, warnings):
+    content = parse("coe", text)
+    assert [content.words.integer(i) for i in range(len(content.words))] == want
+    assert content.lines.tolist() == lines
+    assert list(content.warnings) == [f"f:{warning}" for warning in warnings]
 
 
 @pytest.mark.parametrize("fmt", TABLE, ids=lambda f: f.name)

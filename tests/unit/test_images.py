@@ -187,7 +187,7 @@ def test_a_missing_file_is_named(tmp_path):
         (coe_text, read_coe, 5, b"0000000,", ":5: expected '00000000,', got '0000000,'"),
         (coe_text, read_coe, 5, b"a0000000,", ":5: expected 'A0000000,', got 'a0000000,'"),
         (coe_text, read_coe, 5, b"00000000;", ":6: text behind the vector's semicolon"),
-        (coe_text, read_coe, 22, b"00000000,", ":2: memory_initialization_vector has no semicolon"),
+        (coe_text, read_coe, 22, b"00000000,", ":22: expected '00000000;', got '00000000,'"),
         (coe_text, read_coe, 5, b"", ": 19 words, expected 20"),
         (mif_text, read_mif, 1, b"WIDTH=36;", ":1: WIDTH is 36, expected 32"),
         (mif_text, read_mif, 8, b"03 : 00000000;", ":8: expected '02 : 00000000;', got '03 : "),

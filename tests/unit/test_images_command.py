@@ -64,7 +64,7 @@ def test_a_file_is_shown_with_its_sums(coe, tmp_path):
     data = bytes.fromhex("78563412" + "f0debc9a" + "00000000")
     assert code == 0 and json.loads(output)["files"] == [
         {"file": str(coe), "format": "coe", "detail": "radix 16", "words": 3, "bits": 32,
-         "first": 0, "last": 2, "gaps": 0, "largest": "9ABCDEF0", "repeats": 0,
+         "first": 0, "last": 2, "gaps": 0, "largest": "9ABCDEF0", "repeats": 0, "warnings": [],
          "crc32": f"{zlib.crc32(data):08X}", "sha256": hashlib.sha256(data).hexdigest()}
     ]  # fmt: skip
     gaps = tmp_path / "g.mem"
@@ -88,6 +88,24 @@ def test_a_file_is_converted_as_a_whole_or_not_at_all(coe, tmp_path):
     message = refused(coe, "--to", "mif", "-o", out, "--bits", "31")
     assert message == f"{coe}:4: word 1 is 0x9ABCDEF0, more than 31 bits"
     assert out.read_bytes() == before and [p.name for p in out.parent.iterdir()] == ["b.mif"]
+
+
+def test_a_file_against_the_book_is_used_with_a_warning(coe, tmp_path):
+    loose, out = tmp_path / "b.coe", tmp_path / "b.mem"
+    loose.write_text("12345678\n9abcdef0\n00000000\n")
+    code, output, errors = run(loose)
+    assert code == 0 and "3" in output and errors.count("\n") == 2
+    lines = errors.splitlines()
+    assert lines[0].startswith(f"bramcast: warning: {loose}:1: no memory_initialization_radix and")
+    assert lines[1].startswith(f"bramcast: warning: {loose}:3: no semicolon behind the last word")
+    code, output, errors = run(loose, "--to", "mem", "-o", out)
+    assert code == 0 and errors.splitlines() == lines
+    assert out.read_text() == "12345678\n9ABCDEF0\n00000000\n"
+    code, output, errors = run(coe, loose, "--compare")
+    assert (code, output) == (0, "equal: 3 words\n") and errors.splitlines() == lines
+    code, output, _ = run(loose, "--json")
+    (shown,) = json.loads(output)["files"]
+    assert [f"bramcast: warning: {w}" for w in shown["warnings"]] == lines
 
 
 def test_banks_hold_the_least_significant_bits_first(coe, tmp_path):
