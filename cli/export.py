@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bramcast export: tensors of a checkpoint as text, CSV, numpy, C or .wts."""
+"""bramcast export: tensors of a checkpoint as text, CSV, numpy, C, .wts or memory images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 
 from bramcast.cli.options import Json, ModelName, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import say, say_json
+from bramcast.pack.image_formats import NAMES
 from bramcast.pack.recipe import read_recipe
 
 
@@ -29,7 +30,12 @@ def command(
         bool, typer.Option("--gates", help="Split GRU and LSTM tensors into their gates.")
     ] = False,
     format: Annotated[
-        str | None, typer.Option("--format", help="text, csv, npy, npz, h, wts; else by suffix.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="text, csv, npy, npz, h, wts, or with --q a memory image: "
+            f"{', '.join(n for n in NAMES if n not in ('npz', 'h'))}; else by suffix.",
+        ),
     ] = None,
     precision: Annotated[
         int | None,
@@ -43,6 +49,10 @@ def command(
     ] = None,
     q: Annotated[
         str | None, typer.Option("--q", help="Integers of this format, e.g. Q1.6, not floats.")
+    ] = None,
+    word_bits: Annotated[
+        int | None,
+        typer.Option("--word-bits", min=1, help="Bits of an image's word; else a value a word."),
     ] = None,
     recipe: RecipeFile = None,
     model: ModelName = None,
@@ -62,18 +72,29 @@ def command(
             format=format,
             style=Style(precision, scientific, columns),
             fmt=parse_format(q) if q is not None else None,
+            word_bits=word_bits,
             state=state,
             recipe=read_recipe(recipe) if recipe is not None else None,
             model=model,
         )
+    spans = done.spans
     if json:
-        tensors = [
+        tensors: list[dict[str, object]] = [
             {"name": n, "shape": list(s)} for n, s in zip(done.names, done.shapes, strict=True)
         ]
-        say_json({"path": str(done.path), "format": done.format, "tensors": tensors})
+        document: dict[str, object] = {"path": str(done.path), "format": done.format}
+        document["tensors"] = tensors
+        if spans:
+            document |= {"words": done.words, "bits": done.word_bits}
+            for tensor, span in zip(tensors, spans, strict=True):
+                tensor |= {"address": span.address, "words": span.words}
+        say_json(document)
         return 0
     for note in done.notes:
         say(f"note: {note}")
     what = "array" if len(done.names) == 1 else "arrays"
-    say(f"{len(done.names)} {what} written to {done.path} ({done.format})")
+    held = f", {done.words:,} words of {done.word_bits} bits" if spans else ""
+    say(f"{len(done.names)} {what} written to {done.path} ({done.format}{held})")
+    for name, span in zip(done.names, spans, strict=True) if len(spans) > 1 else ():
+        say(f"{name}: {span.words:,} words from address {span.address:,} (0x{span.address:X})")
     return 0

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes tensors of a network's file as text, CSV, numpy arrays, a C header or TensorRT's .wts.
 
-Nothing is abbreviated, and without a given precision a number is the shortest decimal that reads
-back as the same float.
+As fixed point they are written as memory images, too: every format of ``image_formats``. Nothing is
+abbreviated, and without a given precision a number is the shortest decimal that reads back as the
+same float.
 """
 
 import csv
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from bramcast.pack.bundle import replace_bytes, replace_folder
 from bramcast.pack.errors import CheckpointError, InputError
+from bramcast.pack.export_words import Span, image_bytes, image_suffix, integers_needed
+from bramcast.pack.image_formats import NAMES, image_format
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.recipe import Recipe
 from bramcast.pack.tensors import RECURRENT, StoredTensor, chosen, read_tensors
@@ -26,6 +29,7 @@ FORMATS = ("text", "csv", "npy", "npz", "h", "wts")
 SUFFIXES = {".csv": "csv", ".npy": "npy", ".npz": "npz", ".h": "h", ".wts": "wts"}
 GATES = {"GRU": "rzn", "LSTM": "ifgo"}  # in PyTorch's order
 EXPORTED_FILE = re.compile(r".+\.npy")
+_IMAGES = ", ".join(NAMES)
 Q = re.compile(r"(U?)Q(-?\d+)\.(-?\d+)")
 
 
@@ -49,13 +53,21 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: file or folder, and names with shapes."""
+    """What was written: file or folder, names with shapes, and what to know about them.
+
+    Attributes:
+        words, word_bits: of a memory image; 0 otherwise.
+        spans: where each tensor lies in a memory image.
+    """
 
     path: Path
     format: str
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     notes: tuple[str, ...]
+    words: int = 0
+    word_bits: int = 0
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,7 @@ def export(
     format: str | None = None,
     style: Style = Style(),  # noqa: B008 (frozen)
     fmt: QFormat | None = None,
+    word_bits: int | None = None,
     state: str | None = None,
     recipe: Recipe | None = None,
     model: str | None = None,
@@ -111,25 +124,44 @@ def export(
         names: names, globs or /regular expressions/; all tensors without any.
         cut: a slice like ``0:4,:,1``, for each tensor.
         gates: split weights and biases of GRU and LSTM into their gates.
-        format: one of FORMATS; by ``output``'s suffix where absent, else text.
-        fmt: write integers of this fixed-point format instead of floats.
+        format: one of FORMATS or of the image formats; by ``output``'s suffix where absent, else
+            text. What both have (npz, h) is an image if ``word_bits`` is given.
+        fmt: write integers of this fixed-point format instead of floats; images need it.
+        word_bits: bits of an image's word, a multiple of the format's; a value a word if absent.
         state, recipe, model: see ``read_tensors``.
 
     Raises:
         UserError: whatever is wrong with the file, the names, the slice or the numbers.
     """
-    format = format or SUFFIXES.get(output.suffix.lower(), "text")
-    if format not in FORMATS:
-        raise InputError(f"--format {format}: there are {', '.join(FORMATS)}")
+    own = SUFFIXES.get(output.suffix.lower())
+    format = format or own or image_suffix(output.name) or "text"
+    if format not in FORMATS and format not in NAMES:
+        raise InputError(
+            f"--format {format}: there are {', '.join(FORMATS)}, and memory images with --q: "
+            f"{', '.join(n for n in NAMES if n not in FORMATS)}"
+        )
+    image = format in NAMES and (format not in FORMATS or word_bits is not None)
+    if word_bits is not None and not image:
+        raise InputError(f"--word-bits {word_bits} is for memory images, not {format}: {_IMAGES}")
+    if image and style != Style():
+        raise InputError(
+            f"{output}: --precision, --scientific and --columns are for numbers to read; a word of "
+            "a memory image is as wide as --word-bits says"
+        )
     read = read_tensors(path, state, recipe, model)
     wanted = set(chosen([t.name for t in read.tensors], names, read.path))
-    blocks = [_block(read.path, t, cut, gates, fmt) for t in read.tensors if t.name in wanted]
+    notes = list(read.notes)
+    blocks = [
+        _block(read.path, t, cut, gates, fmt, notes) for t in read.tensors if t.name in wanted
+    ]
     if gates and all(len(b.parts) == 1 for b in blocks):
         raise CheckpointError(
             f"{read.path}: none of these tensors belongs to a GRU or LSTM: --gates has nothing to "
             f"split ({', '.join(b.name for b in blocks[:4])})"
         )
     parts = [part for block in blocks for part in block.parts]
+    if image:
+        return _image(format, read.path, output, parts, fmt, word_bits, tuple(notes))
     if format == "npy" and len(parts) > 1:
         replace_folder(output, lambda folder: _npy_files(folder, parts, fmt), EXPORTED_FILE)
     else:
@@ -142,7 +174,7 @@ def export(
         format,
         tuple(p.name for p in parts),
         tuple(p.values.shape for p in parts),
-        read.notes,
+        tuple(notes),
     )
 
 
@@ -172,8 +204,9 @@ def parse_format(text: str) -> QFormat:
 
 
 def _block(
-    path: Path, tensor: StoredTensor, cut: str | None, gates: bool, fmt: QFormat | None
-) -> Block:
+    path: Path, tensor: StoredTensor, cut: str | None, gates: bool, fmt: QFormat | None,
+    notes: list[str],
+) -> Block:  # fmt: skip
     if tensor.problem:
         raise CheckpointError(f"{path}: {tensor.name} {tensor.problem}")
     parts = _gates(tensor) if gates else ()
@@ -181,7 +214,7 @@ def _block(
     if cut is not None:
         parts = tuple(replace(p, values=_slice(path, p, cut)) for p in parts)
     if fmt is not None:
-        parts = tuple(replace(p, values=_integers(path, p, fmt)) for p in parts)
+        parts = tuple(replace(p, values=_integers(path, p, fmt, notes)) for p in parts)
     return Block(tensor.name, str(fmt) if fmt is not None else tensor.dtype, parts)
 
 
@@ -227,6 +260,23 @@ def parse_slice(text: str) -> tuple[int | slice, ...]:
     return tuple(result)
 
 
+def _image(
+    format: str, path: Path, output: Path, parts: Sequence[Part], fmt: QFormat | None,
+    word_bits: int | None, notes: tuple[str, ...],
+) -> Exported:  # fmt: skip
+    """Write a memory image; ``parts`` hold integers of ``fmt`` already."""
+    if fmt is None:
+        raise integers_needed(path, output, format, parts[0].name if len(parts) == 1 else "TENSOR")
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder; give a file")
+    tensors = [np.asarray(part.values, np.int64) for part in parts]
+    content, words, spans = image_bytes(output, format, tensors, fmt, word_bits)
+    replace_bytes(output, content)
+    names, shapes = tuple(p.name for p in parts), tuple(t.shape for t in tensors)
+    name = image_format(format).name
+    return Exported(output, name, names, shapes, notes, len(words), words.bits, spans)
+
+
 def _slice(path: Path, part: Part, text: str) -> NDArray[Any]:
     index = parse_slice(text)
     shape = part.values.shape
@@ -241,12 +291,17 @@ def _slice(path: Path, part: Part, text: str) -> NDArray[Any]:
     return result
 
 
-def _integers(path: Path, part: Part, fmt: QFormat) -> NDArray[np.int64]:
+def _integers(path: Path, part: Part, fmt: QFormat, notes: list[str]) -> NDArray[np.int64]:
     if not np.isfinite(part.values).all():
         raise CheckpointError(
             f"{path}: {part.name} has NaN or infinite values: no {fmt} holds them"
         )
-    return fmt.quantize(np.asarray(part.values, np.float64))
+    values = np.asarray(part.values, np.float64)
+    low, high = (fmt.min - 0.5) * fmt.lsb, (fmt.max + 0.5) * fmt.lsb
+    saturated = int(((values < low) | (values >= high)).sum())
+    if saturated:
+        notes.append(f"{part.name}: {saturated:,} of {values.size:,} values saturate in {fmt}")
+    return fmt.quantize(values)
 
 
 # --- formats -----------------------------------------------------------------------------------
