@@ -9,6 +9,7 @@ import numpy as np
 from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.loops import affine
 from bramcast.golden.machine import Machine
+from bramcast.pack.delivered import verify_delivered
 from bramcast.pack.descriptor import Nest
 from bramcast.pack.errors import InputError, ProgramError
 from bramcast.pack.images import load_images
@@ -24,8 +25,11 @@ from bramcast.pack.manifest import (
 def load(bundle: Path, allow_modified: bool = False) -> Machine:
     """Read a bundle from disk and prepare it.
 
+    Args:
+        allow_modified: take images and other files of the bundle as they are.
+
     Raises:
-        InputError: a missing or malformed file, or images that are not the packed ones.
+        InputError: a missing or malformed file, or one of the bundle's that is not the packed one.
         ProgramError: the program breaks a rule; names the line of program.mem.
     """
     manifest = read_manifest(bundle)
@@ -38,6 +42,8 @@ def load(bundle: Path, allow_modified: bool = False) -> Machine:
         _check_manifest(machine, manifest)
     except InputError as error:
         raise InputError(f"{bundle / MANIFEST_NAME}: {error}; repack the network") from None
+    if not allow_modified:
+        verify_delivered(bundle, manifest)
     return machine
 
 

@@ -15,7 +15,7 @@ from bramcast.pack.image_formats import check_written, format_of_file
 from bramcast.pack.image_readmem import read_mem
 from bramcast.pack.image_text import Source, read_source
 from bramcast.pack.images import DRIVER_NAMES, checked_infos
-from bramcast.pack.manifest import MANIFEST_NAME, ImageInfo, Manifest, sha256
+from bramcast.pack.manifest import MANIFEST_NAME, ImageInfo, Manifest, as_written, sha256
 from bramcast.pack.words import Words, from_axi, split_banks
 
 
@@ -47,8 +47,8 @@ def check_bundle(bundle: Path, manifest: Manifest) -> list[FileState]:
     The words that others are compared with come from the first file that is as it was packed.
 
     Returns:
-        One entry for each file and image, then the C driver, the float network's results, and
-        files that nobody listed.
+        One entry for each file and image, then the C driver, the float network's results, the
+        manifest if it has its own sum, and files that nobody listed.
 
     Raises:
         InputError: the manifest does not describe its core's images.
@@ -72,6 +72,10 @@ def check_bundle(bundle: Path, manifest: Manifest) -> list[FileState]:
     if manifest.float_results is not None and (bundle / FLOAT_RESULTS_NAME).exists():
         listed.add(FLOAT_RESULTS_NAME)
         states.append(_plain_state(bundle, FLOAT_RESULTS_NAME, "npz", manifest.float_results))
+    if manifest.sha256 is not None:
+        same = as_written(read_source(bundle / MANIFEST_NAME).raw, manifest)
+        detail = _AS_PACKED if same else _CHANGED
+        states.append(FileState("", MANIFEST_NAME, "json", same, detail))
     for path in sorted(bundle.iterdir()):
         if path.name not in listed:
             states.append(FileState("", path.name, "", False, "is not in the manifest"))

@@ -6,6 +6,8 @@ newer ``format`` is refused with the file's name.
 """
 
 import hashlib
+import re
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -223,7 +225,7 @@ class Manifest:
     ``nests[i]`` belongs to descriptor i + 1 of the program (descriptor 0 is the input frame).
     ``output.dims``/``strides`` place results in the output array as for a Frame; results leave
     nest by nest (those marked stream), group by group, y, x, then lane. ``float_results`` is the
-    SHA-256 of the file of pack/float_results.py.
+    SHA-256 of the file of pack/float_results.py, ``sha256`` the file's own: see ``as_written``.
     """
 
     format: int
@@ -241,6 +243,7 @@ class Manifest:
     float_accuracy: float | None = None
     judgement: Judgement | None = None
     float_results: str | None = None
+    sha256: str | None = field(default=None, compare=False)
 
     def image(self, name: str) -> ImageInfo:
         """The entry of one image, e.g. ``weights``."""
@@ -278,9 +281,28 @@ def read_manifest(bundle: Path) -> Manifest:
     return manifest
 
 
+# The file's own sum is its last key, and the sum is that of the file with zeros in its place.
+_OWN_SUM = re.compile(rb'("sha256": ")[0-9a-f]{64}("\n\}\n)\Z')
+_NO_SUM = "0" * 64
+
+
 def manifest_json(manifest: Manifest) -> str:
-    """The text of manifest.json."""
-    return _ADAPTER.dump_json(manifest, indent=1).decode() + "\n"
+    """The text of manifest.json, with its own sum."""
+    text = _ADAPTER.dump_json(replace(manifest, sha256=_NO_SUM), indent=1) + b"\n"
+    own = sha256(text).encode()
+    return _OWN_SUM.sub(lambda found: found[1] + own + found[2], text).decode()
+
+
+def as_written(text: bytes, manifest: Manifest) -> bool:
+    """Whether the bytes of a manifest.json are those that were written, if they say so.
+
+    Args:
+        manifest: what was read from them; without ``sha256`` nothing is known, and it is True.
+    """
+    if manifest.sha256 is None:
+        return True
+    bare = _OWN_SUM.sub(lambda found: found[1] + _NO_SUM.encode() + found[2], text)
+    return sha256(bare) == manifest.sha256
 
 
 def sha256(data: bytes) -> str:

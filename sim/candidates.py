@@ -91,7 +91,13 @@ def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
     inputs = read_inputs(task.inputs)
 
     def on_hdl(bundle: Path) -> str:
-        result = simulate(bundle, inputs.x[: task.sim], task.simulator, report=report)
+        result = simulate(
+            bundle,
+            inputs.x[: task.sim],
+            task.simulator,
+            allow_modified=task.allow_modified,
+            report=report,
+        )
         first = result.comparison.first
         return "" if result.equal else f"the HDL differs from golden: {first}"
 

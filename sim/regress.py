@@ -15,12 +15,14 @@ from pathlib import Path
 
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
+from bramcast.pack.delivered import absent
 from bramcast.pack.descriptor import Descriptor, Loop, Nest, split_program
+from bramcast.pack.errors import InputError
 from bramcast.pack.image_binary import BIN_NAME
 from bramcast.pack.image_c import HEADER_NAME
 from bramcast.pack.images import load_images
 from bramcast.pack.inputs import Inputs
-from bramcast.pack.manifest import IMAGES, Manifest
+from bramcast.pack.manifest import IMAGES, MANIFEST_NAME, Manifest
 from bramcast.pack.recipe import RegressSection
 from bramcast.pack.steps import same_descriptors
 from bramcast.pack.words import to_uint32
@@ -126,6 +128,12 @@ def regress(
         RefereeError: samples or labels by which nothing can be judged.
     """
     machines = load(old, allow_modified), load(new, allow_modified)
+    missing = [] if allow_modified else absent(new, _manifest(machines[1]))
+    if missing:
+        raise InputError(
+            f"{new / missing[0]}: is not there, but {MANIFEST_NAME} lists it among the files to "
+            "swap; repack, or pass --allow-modified to compare what is there"
+        )
     was, now = (
         outputs(machine, inputs, _counting(report, name, len(inputs.x)))
         for name, machine in zip(("old", "new"), machines, strict=True)
@@ -316,7 +324,7 @@ def _rows(
 def _image_changes(old: Path, new: Path, before: Manifest, after: Manifest) -> list[ImageChange]:
     """Words that differ in each image; a word that only one bundle has counts as changed."""
     one, two = load_images(old, before, True), load_images(new, after, True)
-    files = [name for image in after.images for name in image.files]
+    files = [name for image in after.images for name in image.files if (new / name).exists()]
     together = [name for name in files if name in (BIN_NAME, HEADER_NAME)]
     changes = []
     for name in sorted(set(one) | set(two), key=IMAGES.index):
