@@ -28,7 +28,7 @@ from bramcast.cli import (
     sim,
     tune,
 )
-from bramcast.cli.output import complain, say
+from bramcast.cli.output import complain, own_stdout, say
 from bramcast.pack.errors import ToolError, UserError
 
 app = typer.Typer(
@@ -60,7 +60,8 @@ def _leaving(command: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def verb(*arguments: object, **options: object) -> None:
-        raise typer.Exit(command(*arguments, **options))
+        with own_stdout():
+            raise typer.Exit(command(*arguments, **options))
 
     return verb
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from bramcast.cli.options import Json, ModelName, RecipeFile, StateName, torch_needed
-from bramcast.cli.output import say, say_json
+from bramcast.cli.output import give_stdout, say, say_json
+from bramcast.pack.errors import InputError
 from bramcast.pack.image_formats import NAMES
 from bramcast.pack.recipe import read_recipe
 
@@ -16,12 +17,15 @@ def command(
     checkpoint: Annotated[
         Path, typer.Argument(help="Checkpoint, .safetensors, .onnx, .pt2 or recipe.")
     ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write; a folder for several .npy.")
-    ],
     names: Annotated[
         list[str] | None,
         typer.Argument(help="Tensors: names, layers, globs, /regular expressions/; else all."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="File to write, else text is printed; a folder for several .npy."
+        ),
     ] = None,
     cut: Annotated[
         str | None, typer.Option("--slice", help='Part of each tensor, e.g. "0:4,:,1".')
@@ -60,12 +64,16 @@ def command(
     json: Json = False,
 ) -> int:
     """Write chosen tensors, whole, sliced or gate by gate; nothing is abbreviated."""
+    if output is None and format in ("npy", "npz"):
+        raise InputError(f"--format {format} is no text: give -o FILE, or -o - for standard output")
+    target = Path("-") if output is None else output
+    give_stdout([target], json)
     with torch_needed("reading a checkpoint"):
         from bramcast.pack.export import Style, export, parse_format
 
         done = export(
             checkpoint,
-            output,
+            target,
             names or (),
             cut=cut,
             gates=gates,

@@ -10,7 +10,7 @@ import typer
 
 from bramcast.cli.judged import beside_line
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
-from bramcast.cli.output import percent, progress, say, say_json
+from bramcast.cli.output import give_stdout, percent, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import beside_float
 from bramcast.golden.cycles import predict
@@ -31,6 +31,7 @@ def command(
     json: Json = False,
 ) -> int:
     """Run the integer model on every sample; accuracy where there are labels."""
+    give_stdout([output], json)
     samples = read_samples(inputs, bundle)
     machine = load(bundle, allow_modified)
     assert machine.manifest is not None

@@ -10,8 +10,8 @@ import numpy as np
 import typer
 
 from bramcast.cli.options import Json
-from bramcast.cli.output import complain, say, say_json, table
-from bramcast.pack.bundle import replace_bytes
+from bramcast.cli.output import complain, give_stdout, say, say_json, table
+from bramcast.pack.bundle import is_stdout, replace_bytes
 from bramcast.pack.errors import InputError
 from bramcast.pack.image_check import check_bundle
 from bramcast.pack.image_formats import (
@@ -32,7 +32,8 @@ def command(
     files: Annotated[list[Path], typer.Argument(help="Image files of any tool, or one bundle.")],
     to: Annotated[str | None, typer.Option("--to", help=f"Convert: {', '.join(NAMES)}.")] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The converted file.")
+        Path | None,
+        typer.Option("-o", "--output", help="The converted file; else text is printed."),
     ] = None,
     bits: Annotated[
         int | None, typer.Option("--bits", min=1, help="Bits of a word, where the file is silent.")
@@ -61,15 +62,17 @@ def command(
     if output is not None and to is None:
         raise InputError(f"-o {output} needs --to FORMAT: {', '.join(NAMES)}")
     if to is None and (depth or bank_bits):
-        raise InputError("--depth and --bank-bits are for conversions: give --to FORMAT -o FILE")
+        raise InputError("--depth and --bank-bits are for conversions: give --to FORMAT")
     if compare:
         if len(files) != 2 or to is not None:
             raise InputError("--compare takes two files and no --to")
         one, two = (_warned(read_image(file, form, bits)) for file in files)
         return _compare(one, two, json)
     if to is not None:
-        if len(files) != 1 or output is None:
-            raise InputError("--to takes one file and -o FILE")
+        if len(files) != 1:
+            raise InputError("--to takes one file")
+        output = _converted(to, output, bank_bits)
+        give_stdout([output], json)
         image = _warned(_read_to_convert(files[0], form, bits))
         return _convert(image, to, output, bits, depth, bank_bits, json)
     return _show([_warned(read_image(file, form, bits)) for file in files], json)
@@ -80,6 +83,18 @@ def _warned(image: ImageFile) -> ImageFile:
     for warning in image.content.warnings:
         complain(f"warning: {warning}")
     return image
+
+
+def _converted(to: str, output: Path | None, bank_bits: int | None) -> Path:
+    """Where a conversion goes: standard output if nothing else is said."""
+    fmt = image_format(to)
+    if output is None and fmt.binary:
+        raise InputError(
+            f"--to {fmt.name} makes no text: give -o FILE, or -o - for standard output"
+        )
+    if bank_bits is not None and (output is None or is_stdout(output)):
+        raise InputError("--bank-bits makes several files: give -o FILE")
+    return Path("-") if output is None else output
 
 
 def _read_to_convert(path: Path, form: str | None, bits: int | None) -> ImageFile:

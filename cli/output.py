@@ -5,10 +5,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from bramcast.pack.bundle import is_stdout
+from bramcast.pack.errors import InputError
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -16,6 +21,34 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 WIDEST = 1000  # characters of a table's line
 
 Report = Callable[[str, int, int], None]
+
+_given_away = ContextVar("given_away", default=False)
+
+
+@contextmanager
+def own_stdout() -> Iterator[None]:
+    """What is said goes to standard output, until ``give_stdout`` says otherwise."""
+    token = _given_away.set(False)
+    try:
+        yield
+    finally:
+        _given_away.reset(token)
+
+
+def give_stdout(outputs: Sequence[Path | None], json: bool) -> None:
+    """Where an output is standard output, it is alone there: the rest goes to standard error.
+
+    Raises:
+        InputError: two outputs, or one and the JSON object, would lie in each other.
+    """
+    count = sum(is_stdout(output) for output in outputs)
+    if count + json > 1 and count:
+        raise InputError(
+            "two things can't go to standard output: give a file for one of them"
+            + (" (--json prints there)" if json else "")
+        )
+    if count:
+        _given_away.set(True)
 
 
 def say_json(document: dict[str, object]) -> None:
@@ -25,7 +58,7 @@ def say_json(document: dict[str, object]) -> None:
 
 def say(text: str) -> None:
     """A plain line on standard output."""
-    stdout.print(text, markup=False)
+    (stderr if _given_away.get() else stdout).print(text, markup=False)
 
 
 def complain(text: str) -> None:
@@ -50,7 +83,7 @@ def table(
         made.add_row(*(_cell(value) for value in row))
     wide = Console(highlight=False, width=WIDEST)
     natural = wide.measure(made).maximum
-    Console(highlight=False, width=max(natural, 40)).print(made)
+    Console(stderr=_given_away.get(), highlight=False, width=max(natural, 40)).print(made)
 
 
 def _cell(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bramcast.cli.options import Filter, Json, RecipeFile, StateName, torch_needed
-from bramcast.cli.output import percent, progress, say, say_json, table
+from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
 from bramcast.pack.recipe import read_recipe
 
 
@@ -33,9 +33,13 @@ def command(
         typer.Option("--shrink", help="Leave channels that compute nothing out of the images."),
     ] = False,
     state: StateName = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="OUTPUT may be the checkpoint that is read.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Magnitude pruning made permanent; with a recipe what it costs and what it saves."""
+    give_stdout([output], json)
     with torch_needed("pruning"):
         from bramcast.pack.prune import Goal, Measured, prune
 
@@ -48,6 +52,7 @@ def command(
                 state=state,
                 recipe=read_recipe(recipe) if recipe is not None else None,
                 shrink=shrink,
+                force=force,
                 progress=report,
             )
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bramcast.cli.options import AllowModified, InputsFile, Json
-from bramcast.cli.output import percent, progress, say, say_json, table
+from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
 from bramcast.pack.errors import InputError
 from bramcast.pack.manifest import read_manifest
@@ -58,6 +58,7 @@ def command(
     json: Json = False,
 ) -> int:
     """Compare a retrained network with the one in use: accuracy, formats, layout, changed words."""
+    give_stdout([junit, markdown], json)
     if simulator not in SIMULATORS:
         raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
     limits = RegressSection() if recipe is None else read_recipe(recipe).regress

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bramcast.cli.options import AllowModified, Bundle, Json
-from bramcast.cli.output import progress, say, say_json
+from bramcast.cli.output import give_stdout, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.pack.bundle import replace_bytes
 from bramcast.pack.errors import InputError
@@ -40,6 +40,7 @@ def command(
     json: Json = False,
 ) -> int:
     """Network with formats, distributions, memory maps, timeline, errors and verdicts as a page."""
+    give_stdout([output], json)
     if simulator not in SIMULATORS:
         raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
     if inputs is None and (sim or against is not None):

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from bramcast.cli.options import Json
-from bramcast.cli.output import percent, progress, say, say_json, table
-from bramcast.pack.bundle import replace_bytes
+from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
+from bramcast.pack.bundle import is_stdout, replace_bytes
 from bramcast.pack.errors import InputError, ToolError
 from bramcast.pack.recipe import read_recipe
 
@@ -32,6 +32,9 @@ def command(
     json: Json = False,
 ) -> int:
     """Find 8, 4 or 2 bits for each layer's weights and write the recipe that says so."""
+    give_stdout([output], json)
+    if is_stdout(output) and bundle is not None:
+        raise InputError(f"--bundle {bundle} needs a recipe to pack: give -o FILE")
     read = read_recipe(recipe)
     target = output if output is not None else recipe.with_name(f"{recipe.stem}_tuned.toml")
     if target.resolve() == recipe.resolve():

@@ -45,6 +45,7 @@ class ImageFormat:
         max_bits, max_depth: limits of the format; ``step``: the width is a multiple of it.
         in_bundle: a recipe may ask for it.
         asks_bits: its files leave open where a word ends.
+        binary: its files are no text.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ImageFormat:
     step: int = 1
     in_bundle: bool = True
     asks_bits: bool = False
+    binary: bool = False
 
     def complaint(self, bits: int, depth: int) -> str | None:
         """Why the format can't hold a memory; None if it can."""
@@ -108,9 +110,9 @@ TABLE = (
     _gowin("gowin", ".mi", "Hex"),
     _gowin("gowin_bin", ".bin.mi", "Bin"),
     _gowin("gowin_addr", ".addr.mi", "AddrHex"),
-    ImageFormat("npz", ".npz", "NumPy", npz_bytes, parse_npz),
+    ImageFormat("npz", ".npz", "NumPy", npz_bytes, parse_npz, binary=True),
     ImageFormat("bin", ".bin", "software (little-endian bytes)", raw_bytes, parse_raw,
-                in_bundle=False, asks_bits=True),
+                in_bundle=False, asks_bits=True, binary=True),
     ImageFormat("h", ".h", "C", c_text, parse_c, in_bundle=False),
 )  # fmt: skip
 SAME = {"efinix": "mem", "achronix": "mem"}  # other names for the same files

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from bramcast.pack.errors import InputError
 from bramcast.pack.qformat import QFormat
+from bramcast.pack.swap import finish
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
@@ -263,6 +264,7 @@ def read_manifest(bundle: Path) -> Manifest:
     if not bundle.is_dir():
         raise InputError(f"{bundle}: no such bundle folder; make one with 'bramcast pack'")
     try:
+        finish(bundle)  # a replacement that was killed
         text = path.read_bytes()
     except OSError as error:
         raise InputError(

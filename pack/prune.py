@@ -16,10 +16,10 @@ from typing import IO, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 
 from bramcast.pack import execute
-from bramcast.pack.bundle import replace_bytes, replace_file
+from bramcast.pack.bundle import is_stdout, replace_bytes, replace_file
 from bramcast.pack.calibrate import Progress, right_classes, silent
 from bramcast.pack.checkpoint import (
     State,
@@ -113,6 +113,7 @@ def prune(
     state: str | None = None,
     recipe: Recipe | None = None,
     shrink: bool = False,
+    force: bool = False,
     progress: Progress = silent,
 ) -> Pruning:
     """Write a state dict with the least weights set to zero; names and dtypes stay.
@@ -124,6 +125,7 @@ def prune(
             biases and the like only by their full name.
         recipe: its network is packed before and after, and a new recipe is written.
         shrink: pack the pruned network without channels that compute nothing.
+        force: ``output`` may be the checkpoint itself.
 
     Raises:
         UserError: whatever is wrong with the files, the goal or the network.
@@ -144,6 +146,15 @@ def prune(
         raise InputError("--shrink needs --recipe: it is done when the network is packed")
     if output.is_dir():
         raise InputError(f"{output}: is a folder; give a file")
+    if is_stdout(output) and recipe is not None:
+        raise InputError("a recipe for the pruned network names its file: give -o FILE")
+    if recipe is not None and _same_file(output, recipe.path):
+        raise InputError(f"{output}: is the recipe; give another file for the state dict")
+    if _same_file(output, path) and not force:
+        raise InputError(
+            f"{output}: is the checkpoint that is pruned; give another file, or --force to lose "
+            "the weights that become zero"
+        )
     notes: list[str] = []
     choice = state or (_state_of(recipe, path) if recipe is not None else None)
     old = _masks_carried_out(_one_state(path, choice, recipe, notes), notes)
@@ -164,6 +175,11 @@ def prune(
     replace_file(output, lambda file: _write(file, new, output.suffix))
     written = _new_recipe(recipe, output, shrink, notes) if recipe is not None else None
     return Pruning(path, output, tensors, tuple(notes), before, after, written)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, by links as well."""
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _state_of(recipe: Recipe, path: Path) -> str | None:
@@ -378,8 +394,7 @@ def _save(path: Path, state: State) -> None:
 def _write(file: IO[bytes], state: State, suffix: str) -> None:
     if suffix == ".safetensors":  # it has no shared memory
         plain = {name: value.detach().contiguous().clone() for name, value in state.items()}
-        file.close()
-        save_file(plain, file.name)
+        file.write(safetensors_bytes(plain))
         return
     torch.save(dict(state), file)
 

@@ -8,6 +8,7 @@ are no part of it: the memories read them at run time, so new weights need no co
 of Verilator's own runtime lie beside them, so that another core compiles in a fifth of the time.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -30,6 +31,7 @@ from filelock import FileLock
 
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.errors import ToolError
+from bramcast.pack.swap import sync_folder
 
 SIMULATORS = ("icarus", "verilator")
 OLDEST_VERILATOR = (5, 36)
@@ -260,6 +262,9 @@ def build(
     return cached(f"{top}-{simulator}", facts, sources, compile_into)
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def cached(
     name: str, facts: Iterable[str], sources: Iterable[Path], compile_into: Callable[[Path], None]
 ) -> Path:
@@ -289,15 +294,24 @@ def cached(
             f"{cache_root}: can't keep compiled simulators there ({error.strerror}); "
             "set BRAMCAST_CACHE to a folder that can be written"
         ) from None
-    with FileLock(cache_root / f"{key}.lock"):
-        if folder.is_dir():
-            return folder
-        made = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=cache_root))
-        try:
-            compile_into(made)
-            made.rename(folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+    try:
+        with FileLock(cache_root / f"{key}.lock"):
+            if folder.is_dir():
+                return folder
+            made = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=cache_root))
+            try:
+                compile_into(made)
+                sync_folder(made)
+                made.rename(folder)
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise ToolError(
+            f"{cache_root}: can't keep a compiled simulator there ({error.strerror}); make room "
+            "or set BRAMCAST_CACHE to another folder"
+        ) from None
     return folder
 
 

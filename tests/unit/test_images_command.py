@@ -161,7 +161,7 @@ def test_options_that_do_not_fit_are_refused(coe, tmp_path):
     assert "--compare takes two files" in refused(coe, "--compare")
     assert "needs --to FORMAT" in refused(coe, "-o", tmp_path / "x")
     assert "give --to FORMAT" in refused(coe, "--depth", 4)
-    assert "--to takes one file and -o FILE" in refused(coe, "--to", "mif")
+    assert "--to takes one file" in refused(coe, coe, "--to", "mif")
     assert "unknown image format 'xls'" in refused(coe, "--to", "xls", "-o", tmp_path / "x")
     assert "expected a number of words" in refused(
         coe, "--to", "mif", "-o", tmp_path / "x", "--depth", "many"
