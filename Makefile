@@ -8,13 +8,18 @@ PYTHON  ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-NAME   := $(basename $(notdir $(MODEL)))
+# Make's own functions take a path apart at its spaces, so they are another character meanwhile.
+SPACE  := $(subst ,, )
+MARK   := |
+SPACED  = $(subst $(MARK),$(SPACE),$(1))
+QUOTED  = $(if $(findstring $(SPACE),$(1)),"$(1)",$(1))
+FILE   := $(subst $(SPACE),$(MARK),$(MODEL))
+NAME   := $(basename $(notdir $(FILE)))
 ifeq ($(NAME),recipe)
-NAME   := $(notdir $(patsubst %/,%,$(dir $(abspath $(MODEL)))))
+NAME   := $(notdir $(patsubst %/,%,$(dir $(if $(filter /%,$(FILE)),,$(subst $(SPACE),$(MARK),$(CURDIR))/)$(FILE))))
 endif
-BUNDLE := build/bundles/$(NAME)
-
-export BRAMCAST_CACHE ?= $(CURDIR)/build/cache
+RECIPE := $(call QUOTED,$(MODEL))
+BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
 .PHONY: help setup sim test test-slow test-ci lint cosim bench accuracy synth formal clean
@@ -47,11 +52,11 @@ build/icarus.txt:
 	else echo "Icarus Verilog is missing, everything runs on Verilator alone. To add it: sudo apt-get install iverilog" >&2; fi
 
 sim: setup ## pack MODEL=recipe.toml, run golden, run the HDL on both simulators, compare every layer
-	$(BIN)/bramcast pack $(MODEL) -o $(BUNDLE)
-	$(BIN)/bramcast golden $(BUNDLE) --inputs $(MODEL)
-	$(BIN)/bramcast sim $(BUNDLE) --inputs $(MODEL) --samples $(SAMPLES) --simulator verilator
+	$(BIN)/bramcast pack $(RECIPE) -o $(BUNDLE)
+	$(BIN)/bramcast golden $(BUNDLE) --inputs $(RECIPE)
+	$(BIN)/bramcast sim $(BUNDLE) --inputs $(RECIPE) --samples $(SAMPLES) --simulator verilator
 	@if command -v iverilog >/dev/null; then set -x; \
-	$(BIN)/bramcast sim $(BUNDLE) --inputs $(MODEL) --samples 1 --simulator icarus; fi
+	$(BIN)/bramcast sim $(BUNDLE) --inputs $(RECIPE) --samples 1 --simulator icarus; fi
 
 test: setup build/ns/bramcast ## the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
@@ -100,5 +105,5 @@ formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized ne
 build/ns/bramcast: pyproject.toml
 	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@
 
-clean: ## remove build/ (compiled simulators, bundles), keep .venv
+clean: ## remove build/ (bundles), keep .venv and the cache of compiled simulators
 	rm -rf build

@@ -74,7 +74,7 @@ def _tail(path: Path, lines: int) -> str:
 
 
 def cache_folder() -> Path:
-    """Where compiled simulators are kept."""
+    """Where compiled simulators are kept: those of make, of the tests and of the command line."""
     chosen = os.environ.get("BRAMCAST_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "bramcast"
 

@@ -3,11 +3,13 @@
 
 import json
 import re
+import shlex
+import subprocess
 
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, cli, write_recipe
+from support import DIGITS, ROOT, cli, write_recipe
 
 MODEL = """
 import torch
@@ -221,3 +223,27 @@ def test_version_is_that_of_the_package(capsys):
     from importlib.metadata import version
 
     assert cli(capsys, "--version") == (0, f"bramcast {version('bramcast')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "bundle"),
+    [
+        ("examples/digits/mlp.toml", "mlp"),
+        ("nets/kws/recipe.toml", "kws"),
+        ("/a/my nets/recipe.toml", "my nets"),
+        ("my nets/two words.toml", "two words"),
+    ],
+)
+def test_make_takes_paths_with_spaces(model, bundle):
+    call = ["make", "-n", "sim", f"MODEL={model}"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    verbs = [shlex.split(line) for line in done.stdout.splitlines() if "/bramcast " in line]
+    assert [words[1] for words in verbs] == ["pack", "golden", "sim", "sim"]
+    assert verbs[0][2:] == [model, "-o", f"build/bundles/{bundle}"]
+    for words in verbs[1:]:
+        assert words[2:5] == [f"build/bundles/{bundle}", "--inputs", model]
+
+
+def test_make_leaves_the_cache_to_the_command_line():
+    assert "BRAMCAST_CACHE" not in (ROOT / "Makefile").read_text()
+    assert "`~/.cache/bramcast`" in (ROOT / "docs" / "quickstart.md").read_text()
