@@ -88,6 +88,11 @@ def main() -> None:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(130)
+    except MemoryError as error:
+        complain(
+            f"error: there is not enough memory ({_one_line(str(error)) or 'no size is told'}); "
+            "give fewer samples or a smaller network, or close other programs"
+        )
     except Exception as error:
         if os.environ.get("BRAMCAST_TRACEBACK"):
             raise

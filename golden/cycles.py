@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from bramcast.pack.descriptor import Descriptor, Input, Nest
 from bramcast.pack.manifest import Core
 
-MAX_CYCLES = 1 << 26  # a longer program is refused
-
 BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
 TABLE_LATENCY = {8: 2, 16: 4}  # more with a table, by DATA_BITS
 GAP = 10  # from a nest's last tap to the next nest's first, plus the chunks of its last pixel

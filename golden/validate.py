@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.cycles import MAX_CYCLES, cycle_bound
+from bramcast.golden.cycles import cycle_bound
 from bramcast.golden.groups import Groups
 from bramcast.pack.descriptor import (
     ADDRESS_BITS,
@@ -20,6 +20,7 @@ from bramcast.pack.descriptor import (
     INPUT_FIELDS,
     LOOP_FIELDS,
     LOOPS,
+    MAX_CYCLES,
     NEST_FIELDS,
     OPCODE,
     Descriptor,
@@ -107,7 +108,8 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Input | Nest]:
     if cycles > MAX_CYCLES:
         raise ProgramError(
             f"program lines 1-{DESCRIPTOR_WORDS * len(program)}: the run takes about {cycles} "
-            f"cycles, more than {MAX_CYCLES} (2**{MAX_CYCLES.bit_length() - 1})"
+            f"cycles, more than {MAX_CYCLES} (2**{MAX_CYCLES.bit_length() - 1}); more lanes or "
+            "taps (core.lanes, core.taps) make it shorter"
         )
     written = np.zeros(core.scratch_depth * core.taps, np.bool_)
     for index, d in running:

@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bramcast.pack import execute
-from bramcast.pack.errors import InputError, UnsupportedLayer
+from bramcast.pack.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.fold import known_bounds
 from bramcast.pack.formats import Statistics, best_fraction
 from bramcast.pack.graph import Graph, Op
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.judgement import EQUAL_DB, classes_of, varying
-from bramcast.pack.model_file import users_code
+from bramcast.pack.model_file import silent_graphs, users_code
 from bramcast.pack.planes import Planes
 from bramcast.pack.qformat import QFormat
 from bramcast.pack.quantize import QuantizedOp
 from bramcast.pack.reads import Reads
 
 MODULE_TOLERANCE = 1e-3  # of the largest output; the model runs in float32
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 PRECISE_SAMPLES = 8  # on which float32 is compared with float64
 COARSE = 1e-9  # of the outputs' variance: a larger error of float32 would be seen
 ONE_PLANE_DB = 24.0  # signal to noise at the output that one plane of input must leave
@@ -195,13 +196,15 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
     """Run the model itself and the folded graph on a few samples; they must agree.
 
     Raises:
+        RangeError: the model itself gives inf or NaN.
         UnsupportedLayer: they differ by more than rounding: something was not captured as it is.
     """
     samples = inputs.calibration[:8]
     with torch.no_grad():
-        with users_code(inputs.path):
+        with users_code(inputs.path), silent_graphs(module):
             answer = module(torch.from_numpy(samples.astype(np.float32)))
         exact = _only_result(answer)
+        _check_finite(graph, samples, exact, inputs.path)
         frame = execute.input_tensor(graph, samples)
         logits = execute.output_array(graph, _last(graph, frame))
         got = execute.with_softmax(graph, torch.from_numpy(logits)).numpy().reshape(exact.shape)
@@ -226,6 +229,29 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
         )
 
 
+def _check_finite(
+    graph: Graph, samples: NDArray[np.floating], exact: NDArray[np.float64], path: Path
+) -> None:
+    """Refuse a network that gives inf or NaN; names the first layer that is beyond float32."""
+    bad = ~np.isfinite(exact.reshape(len(samples), -1)).all(axis=1)
+    if not bad.any():
+        return
+    sample = int(np.flatnonzero(bad)[0])
+    frame = execute.input_tensor(graph, samples[sample : sample + 1])
+    beyond = (
+        step.op
+        for step in execute.run(graph, frame, execute.real_compute)
+        if not float(step.result.abs().max()) <= FLOAT32_MAX  # NaN, too
+    )
+    first = next(beyond, None)
+    where = "" if first is None else f" from layer {first.name!r} on ({first.source})"
+    raise RangeError(
+        f"model {graph.name!r}: its results are infinite or NaN{where}, in float32, for "
+        f"calibration sample {sample} of {path}: look for large weights with bramcast inspect, and "
+        "at the scale of the samples"
+    )
+
+
 def _only_result(answer: object) -> NDArray[np.float64]:
     (result,) = torch.utils._pytree.tree_leaves(answer)
     return np.asarray(result.double().numpy())
@@ -237,7 +263,7 @@ def _in_float64(
     """The module's answer with float64 throughout; None where its code insists on float32."""
     try:
         precise = deepcopy(module).double()
-        with torch.no_grad(), users_code(path):
+        with torch.no_grad(), users_code(path), silent_graphs(module):
             return _only_result(precise(torch.from_numpy(samples.astype(np.float64))))
     except Exception:  # the user's code may raise whatever it likes: then float32 decides
         return None

@@ -33,7 +33,7 @@ from bramcast.pack.graph import (
     IntArray,
     LeftOut,
 )
-from bramcast.pack.model_file import users_code
+from bramcast.pack.model_file import silent_graphs, users_code
 from bramcast.pack.traced import Leaf, mark, mark_results
 
 SOFTMAX = ("softmax", "log_softmax", "_softmax", "_log_softmax")
@@ -76,7 +76,7 @@ def capture(
     """
     example = torch.zeros((2, *sample_shape))
     try:
-        with torch.no_grad(), users_code(Path(name)):
+        with torch.no_grad(), users_code(Path(name)), silent_graphs(module):
             module(example)
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(
@@ -136,7 +136,8 @@ def _place(error: BaseException) -> str:
     """File and line of the innermost frame outside torch and bramcast."""
     place = "model"
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename != __file__ and "/torch/" not in frame.filename.replace("\\", "/"):
+        own = frame.filename == __file__ or frame.filename.startswith("<")  # made by torch.fx
+        if not own and "/torch/" not in frame.filename.replace("\\", "/"):
             place = f"{Path(frame.filename).name}:{frame.lineno}"
     return place
 

@@ -42,6 +42,12 @@ HARMLESS: list[Any] = [
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdU"},
     *((f, f"numpy.{c}.multiarray.{n}") for n, f in _NUMPY.items() for c in ("core", "_core")),
 ]
+# A network's name and its first layer, or the first line of its text.
+CAFFE = re.compile(
+    rb"\n[\x01-\x7f][\w./ -]+(\xa2\x06|\x12)"
+    rb'|(\s*name\s*:\s*"[^"]*")?\s*(layers?\s*\{|input\s*:\s*")'
+)
+REPEATED = 1 << 26  # elements that a tensor may have beyond those that the file stores
 DEEPEST = 6  # levels of dictionaries in which a state dict is looked for
 
 
@@ -61,6 +67,9 @@ def read_states(path: Path) -> dict[str, State]:
     states: dict[str, State] = {}
     loaded = _load(path)
     _collect(loaded, (), states)
+    for state in states.values():
+        for name, value in state.items():
+            _check_stored(path, name, value)
     if not states:
         if isinstance(loaded, Mapping) and not loaded:
             return {"": {}}
@@ -70,6 +79,19 @@ def read_states(path: Path) -> dict[str, State]:
             "dict of named tensors; save it with torch.save(model.state_dict(), FILE)"
         )
     return states
+
+
+def _check_stored(path: Path, name: str, value: torch.Tensor) -> None:
+    """A few stored numbers, repeated by a stride of 0, must not ask for all the memory there is."""
+    if value.layout != torch.strided or value.is_meta:
+        return
+    stored = value.untyped_storage().nbytes() // value.element_size()
+    if value.numel() > stored + REPEATED:
+        raise CheckpointError(
+            f"{path}: {name} has shape {tuple(value.shape)}, {value.numel():,} elements, of which "
+            f"the file stores {stored:,} (expanded, a stride of 0): save the tensor before it is "
+            "expanded, or leave it out"
+        )
 
 
 def readable(path: Path, what: str) -> bytes:
@@ -128,6 +150,11 @@ def _foreign(path: Path, head: bytes) -> str | None:
     """What a file that torch.load can't take is, and what to do; None if it may be a checkpoint."""
     if head.startswith(b"\x89HDF"):
         return "is an HDF5 file (Keras); export the network to ONNX and set [model] onnx"
+    if path.suffix == ".caffemodel" or CAFFE.match(head):
+        return (
+            "is a Caffe file; convert the network to ONNX with a tool of your choice and set "
+            '[model] onnx = "..." instead of checkpoint'
+        )
     if path.suffix == ".onnx":
         return 'is an ONNX file: set [model] onnx = "..." instead of checkpoint'
     if head.startswith(b"PK"):
@@ -175,8 +202,8 @@ def _unreadable(error: Exception) -> str:
             "is an .npz file of arrays, no checkpoint: save tensors with torch.save or as "
             ".safetensors; samples go into [model] inputs or --inputs"
         )
-    lines = [line.strip() for line in text.splitlines() if "WeightsUnpickler error" in line]
-    reason = lines[0] if lines else first_line(error)
+    _, found_error, told = text.partition("WeightsUnpickler error:")  # behind PyTorch's own advice
+    reason = first_line(Exception(told)) if found_error else first_line(error)
     return (
         f"damaged or cut off, can't be read as a state dict ({reason[:160]}); save it again with "
         "torch.save(model.state_dict(), FILE) or as .safetensors"

@@ -25,6 +25,7 @@ OP_NEST = 2
 OP_LOOP = 3
 LOOPS = ("g", "oy", "ox", "ky", "kx", "ci")  # outermost first
 ADDRESS_BITS = 24
+MAX_CYCLES = 1 << 26  # of a run: a damaged count must not keep golden or a simulator for hours
 
 
 @dataclass(frozen=True, slots=True)

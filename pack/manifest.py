@@ -263,6 +263,8 @@ def read_manifest(bundle: Path) -> Manifest:
     path = bundle / MANIFEST_NAME
     if not bundle.is_dir():
         raise InputError(f"{bundle}: no such bundle folder; make one with 'bramcast pack'")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no file; give a folder written by 'bramcast pack'")
     try:
         finish(bundle)  # a replacement that was killed
         text = path.read_bytes()

@@ -2,14 +2,16 @@
 """The author's model.py: called, never trusted to be silent. Imports torch."""
 
 import importlib.util
+import io
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
 from torch import nn
+from torch.fx import GraphModule
 
 from bramcast.pack.errors import InputError
 
@@ -61,6 +63,16 @@ def users_code(path: Path) -> Iterator[None]:
             yield
     finally:
         sys.argv = arguments
+
+
+@contextmanager
+def silent_graphs(module: nn.Module) -> Iterator[None]:
+    """A torch.fx graph, as those of ONNX files are, prints a traceback of what it then raises."""
+    if not any(isinstance(part, GraphModule) for part in module.modules()):
+        yield
+        return
+    with redirect_stderr(io.StringIO()):
+        yield
 
 
 def _place(error: BaseException, path: Path) -> str:

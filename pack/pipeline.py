@@ -29,8 +29,8 @@ from bramcast.pack.calibrate import (
     varying_db,
 )
 from bramcast.pack.capture import capture
-from bramcast.pack.descriptor import Descriptor, Loop, Nest, encode_program
-from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer
+from bramcast.pack.descriptor import MAX_CYCLES, Descriptor, Loop, Nest, encode_program
+from bramcast.pack.errors import RangeError, RecipeError, UnsupportedLayer, UserError
 from bramcast.pack.exact import exactness_notes
 from bramcast.pack.execute import one_thread
 from bramcast.pack.float_results import FLOAT_RESULTS_NAME, float_results_bytes
@@ -174,6 +174,7 @@ def prepare(
     if recipe.model.shrink:
         graph, removed = shrink(graph)
     weave(graph)
+    _check_cycles(recipe, graph)
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
@@ -218,6 +219,23 @@ def prepare(
         recipe, graph, inputs, planes, layout, rules, bits, fixed, floats, tuple(removed), coarse,
         far, scales, seen is not None and offsets is None and bool(seen.able.any()),
     )  # fmt: skip
+
+
+def _check_cycles(recipe: Recipe, graph: Graph) -> None:
+    """Refuse what no program can run in time, before it is calibrated; the validator is exact.
+
+    Raises:
+        RecipeError: tells how many multipliers may do.
+    """
+    lanes, taps = recipe.core.lanes, recipe.core.taps
+    macs = sum(op.macs for op in graph.ops)
+    cycles = macs // (lanes * taps)
+    if cycles > MAX_CYCLES:
+        raise RecipeError(
+            f"{recipe.path}: core.lanes: {macs:,} multiply-adds take {cycles:,} cycles or more "
+            f"with {lanes} lanes x {taps} taps, a run has at most {MAX_CYCLES:,}: it needs more "
+            f"lanes or taps, lanes x taps of {-(-macs // MAX_CYCLES)} or more"
+        )
 
 
 def settle(
@@ -331,7 +349,10 @@ def pack(
         (folder / FLOAT_RESULTS_NAME).write_bytes(results)
         packed.manifest = replace(packed.manifest, images=infos, float_results=sha256(results))
         (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
-        verify(folder)
+        try:
+            verify(folder)
+        except UserError as error:  # of a folder that nobody will find
+            raise type(error)(str(error).replace(str(folder), str(bundle))) from None
 
     replace_folder(bundle, fill)
     return packed
@@ -371,9 +392,14 @@ def _notes(
 ) -> Iterator[str]:
     """What is left out, what hand-given formats cut off, and where integers are not ``asked``'s."""
     if graph.left_out is not None:
+        count, length = graph.left_out.groups.shape
+        largest = "of which the largest stays the largest"
+        if count > 1:
+            largest = f"whose order stays within each of the {count:,} groups of {length:,} along "
+            largest += "its axis, and not between them"
         yield (
             f"layer {graph.left_out.name!r}: the {graph.left_out.kind} at the end is left out: the "
-            "results are its logits, of which the largest stays the largest"
+            f"results are its logits, {largest}"
         )
     yield from _spared_notes(graph, quantized, inputs)
     fmt = formats.of(graph.input)

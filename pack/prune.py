@@ -402,7 +402,7 @@ def _write(file: IO[bytes], state: State, suffix: str) -> None:
 def _new_recipe(recipe: Recipe, output: Path, shrink: bool, notes: list[str]) -> Path | None:
     """The recipe of the pruned network beside it; None where another file has its name."""
     target = output.with_suffix(".toml")
-    data = tomllib.loads(recipe.path.read_text(encoding="utf-8"))
+    data = tomllib.loads(recipe.path.read_text(encoding="utf-8-sig"))
     model = data["model"]
     folder = target.parent.resolve()
     model.pop("state", None)

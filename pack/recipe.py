@@ -2,11 +2,12 @@
 """The recipe: a TOML file beside the model that says what to pack and for which core."""
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -318,6 +319,31 @@ class Recipe:
         return self.path.parent / relative
 
 
+SECTIONS: dict[str, type] = {
+    "model": ModelSection, "quantize": QuantizeSection, "core": CoreSection,
+    "images": ImagesSection, "regress": RegressSection, "pack": PackSection,
+}  # fmt: skip
+
+
+def _misplaced_flags(value: object, place: tuple[str, ...] = ()) -> Iterator[str]:
+    """Keys with true or false in place of a number or a text: Python's True is a 1 as well.
+
+    >>> list(_misplaced_flags({"core": {"lanes": True, "narrow": True}, "quantize": {"k": [1]}}))
+    ['core.lanes']
+    """
+    if isinstance(value, bool):
+        section = SECTIONS.get(place[0])
+        types = {f.name: f.type for f in fields(section)} if section else {}
+        if len(place) != 2 or bool not in (types.get(place[1]), *get_args(types.get(place[1]))):
+            yield ".".join(place)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _misplaced_flags(entry, (*place, str(key)))
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _misplaced_flags(entry, place)
+
+
 def _unknown_key(place: tuple[int | str, ...]) -> str:
     """What is said about a key that there is not.
 
@@ -326,13 +352,9 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
     >>> _unknown_key(("lanes",))
     'unknown key; known are model, quantize, core, images, regress, pack'
     """
-    sections: dict[str, type] = {
-        "model": ModelSection, "quantize": QuantizeSection, "core": CoreSection,
-        "images": ImagesSection, "regress": RegressSection, "pack": PackSection,
-    }  # fmt: skip
-    known = list(sections)
-    if len(place) == 2 and place[0] in sections:
-        known = [f.name for f in fields(sections[str(place[0])])]
+    known = list(SECTIONS)
+    if len(place) == 2 and place[0] in SECTIONS:
+        known = [f.name for f in fields(SECTIONS[str(place[0])])]
     elif len(place) > 2:
         known = [f.name for f in fields(LayerSection)]
     near = get_close_matches(str(place[-1]), known, 1)
@@ -352,7 +374,7 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: an unknown key or a value out of range; names the key.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the path of a recipe (TOML)") from None
     except UnicodeDecodeError:
@@ -374,6 +396,8 @@ def read_recipe(path: Path) -> Recipe:
         elif first["type"] == "unexpected_keyword_argument":
             message = _unknown_key(first["loc"])
         raise RecipeError(f"{path}: {place}: {message}") from None
+    for place in _misplaced_flags(data):
+        raise RecipeError(f"{path}: {place}: true or false in place of a number; write the number")
     complaint = recipe.model.complaint()
     if complaint:
         raise RecipeError(f"{path}: model: {complaint}")

@@ -18,7 +18,7 @@ def with_widths(recipe: Recipe, widths: Mapping[str, int], target: Path) -> str:
 
     Comments and order stay; relative paths are those seen from the target's folder.
     """
-    document = tomlkit.parse(recipe.path.read_text(encoding="utf-8"))
+    document = tomlkit.parse(recipe.path.read_text(encoding="utf-8-sig"))
     model = document["model"]
     assert isinstance(model, Table)
     old, new = recipe.path.parent.resolve(), target.parent.resolve()

@@ -9,6 +9,9 @@ import pytest
 import torch
 from support import DIGITS, bramcast, process, write_recipe
 
+from bramcast.pack.errors import ProgramError
+from bramcast.pack.model_file import load_module
+
 MODEL = """
 import torch
 from torch import nn
@@ -298,3 +301,116 @@ def test_own_files_in_a_bundle_are_not_lost(copy):
     done = bramcast("pack", DIGITS / "mlp.toml", "-o", copy)
     refused(done, "notes.txt")
     assert (copy / "notes.txt").read_text() == "mine"
+
+
+def test_tensor_that_repeats_a_stored_number_without_end(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"fc.weight": torch.zeros(1).expand(1 << 18, 1 << 18)}, path)
+    refused(bramcast("inspect", path), "w.pth", "fc.weight", "68,719,476,736", "stores 1 ")
+    refused(bramcast("export", path, "-o", tmp_path / "o"), "fc.weight")
+    torch.save({"fc.weight": torch.zeros(4, 1).expand(4, 6)}, path)  # a usual one is read
+    assert bramcast("inspect", path).returncode == 0
+
+
+def test_manifest_that_is_a_device(tmp_path):
+    (tmp_path / "manifest.json").symlink_to("/dev/null")
+    done = bramcast("golden", tmp_path, "--inputs", DIGITS / "inputs.npz")
+    refused(done, "manifest.json: is no file")
+
+
+def test_too_little_memory_is_no_internal_error(monkeypatch):
+    def hungry(*arguments, **options):
+        raise MemoryError("Unable to allocate 256. GiB")
+
+    monkeypatch.setattr("bramcast.cli.inspect.read_recipe", hungry)
+    done = bramcast("inspect", "w.pth", "--recipe", "r.toml")
+    refused(done, "error: there is not enough memory (Unable to allocate 256. GiB)")
+
+
+@pytest.mark.parametrize("weight", [1e30, -3e38])
+def test_network_that_gives_inf_names_its_first_layer(tmp_path, weight):
+    state = {"fc.weight": torch.full((4, 6), weight), "fc.bias": torch.zeros(4)}
+    x = np.ones((3, 6), np.float32) * [[0], [1], [1]]
+    recipe = custom(tmp_path, "self.fc(x) * 1e30", x=x, checkpoint=state)
+    done = process("pack", recipe, "-o", tmp_path / "b")
+    refused(done, "infinite or NaN from layer 'fc'", "model.py:12", "sample 1 of", "inputs.npz")
+    assert "in-place" not in done.stderr
+
+
+def test_graph_of_torch_fx_prints_no_traceback(tmp_path):
+    forward = "torch.matmul(x, self.fc.weight.T) + self.fc.bias"
+    recipe = custom(tmp_path, forward, x=np.zeros((3, 5), np.float32))
+    model = recipe.parent / "model.py"
+    model.write_text(
+        model.read_text().replace("return Net()", "return torch.fx.symbolic_trace(Net())")
+    )
+    done = process("pack", recipe, "-o", tmp_path / "b")
+    refused(done, "error: model: the model fails on samples of shape (5,)")
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("[core]\nlanes = true", "core.lanes"),
+        ("[core]\nprogram_depth = true", "core.program_depth"),
+        ("[quantize]\ninput_exponents = [true, 2]", "quantize.input_exponents"),
+        ('[quantize.layers."fc"]\nweight_frac = true', "quantize.layers.fc.weight_frac"),
+        ("[regress]\nmax_doubt = false", "regress.max_doubt"),
+    ],
+)
+def test_true_is_no_number(recipe, tmp_path, section, place):
+    recipe.write_text(recipe.read_text() + section + "\n")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", place)
+
+
+def test_true_where_it_belongs(recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + "shrink = true\n[core]\nnarrow = true\n")
+    assert bramcast("pack", recipe, "-o", tmp_path / "b").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("net.caffemodel", bytes(range(128, 256)) * 9),
+        ("weights.bin", b"\n\x05LeNet\xa2\x06\x31\n\x05conv1\x12\x0bConvolution" + bytes(900)),
+        ("deploy.prototxt", b'name: "LeNet"\nlayer {\n  name: "data"\n  type: "Input"\n}\n'),
+    ],
+)
+def test_caffe_files_are_called_what_they_are(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    refused(bramcast("inspect", tmp_path / name), name, "Caffe", "ONNX")
+
+
+def test_damaged_checkpoint_is_told_without_pytorchs_advice(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"\xff\xfe" + bytes(range(256)) * 4)
+    done = bramcast("inspect", tmp_path / "w.pth")
+    refused(done, "w.pth", "damaged or cut off")
+    assert "file an issue" not in done.stderr and "error: )" not in done.stderr
+
+
+def test_messages_name_the_bundle_and_not_what_is_written_first(recipe, tmp_path, monkeypatch):
+    def invalid(images, core):
+        raise ProgramError("program line 1: wrong")
+
+    monkeypatch.setattr("bramcast.golden.machine.validate", invalid)
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
+    refused(done, f"{tmp_path / 'b' / 'program.mem'}: program line 1")
+    assert not (tmp_path / "b").exists()
+
+
+def test_run_that_is_too_long_is_told_before_packing(tmp_path, monkeypatch):
+    extra = "nn.Conv2d(8, 32, 17, padding=8)"
+    forward = "self.extra(self.fc(x).repeat(1, 8192).view(-1, 8, 64, 64))[:, :, 0, 0]"
+    recipe = custom(tmp_path, forward, extra, np.zeros((2, 6), np.float32))
+    module = load_module("model.py:build", recipe.parent)
+    torch.save(module.state_dict(), recipe.parent / "weights.pth")
+    recipe.write_text(recipe.read_text() + "[core]\nlanes = 1\n")
+    monkeypatch.setattr("bramcast.pack.pipeline.check_against_module", None)  # never reached
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
+    refused(done, "core.lanes", "1 lanes x 1 taps", "67,108,864", "lanes x taps of 5 or more")
+
+
+def test_byte_order_mark_is_taken(recipe, tmp_path):
+    recipe.write_text("\ufeff" + recipe.read_text(), encoding="utf-8")
+    assert bramcast("pack", recipe, "-o", tmp_path / "b").returncode == 0
+    assert (tmp_path / "b" / "manifest.json").exists()

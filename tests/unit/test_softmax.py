@@ -57,6 +57,20 @@ def test_images_are_those_of_the_network_without_its_softmax(last, tmp_path):
     assert len(packed.notes) == 1 and "softmax at the end is left out" in packed.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        ("torch.softmax(x.view(-1, 2, 3), 2)", "within each of the 2 groups of 3 along its axis"),
+        ("torch.softmax(x.view(-1, 2, 3), 1)", "within each of the 3 groups of 2 along its axis"),
+        ("torch.softmax(x, 1)", "of which the largest stays the largest"),
+    ],
+)
+def test_a_softmax_keeps_the_order_along_its_axis_only(last, says, tmp_path):
+    packed = pack(read_recipe(recipe_of(tmp_path / "a", last, outputs=6)), tmp_path / "b")
+    (note,) = (note for note in packed.notes if "softmax" in note)
+    assert note.endswith(says) or f"{says}, and not between them" in note
+
+
 @pytest.mark.parametrize("last", ["torch.softmax(x, 1) * 2", "torch.relu(F.log_softmax(x, 1))"])
 def test_a_softmax_in_the_middle_is_refused(last, tmp_path, capsys):
     code, _, err = cli(capsys, "pack", recipe_of(tmp_path / "a", last), "-o", tmp_path / "b")
