@@ -39,6 +39,9 @@ def command(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Folder for the bundles of checkpoints.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help='Only a drop-in passes, as with accept = "drop-in".')
+    ] = False,
     sim: Annotated[
         bool, typer.Option("--sim", help="Run the new network on the HDL against golden, too.")
     ] = False,
@@ -59,26 +62,17 @@ def command(
 ) -> int:
     """Compare a retrained network with the one in use: accuracy, formats, layout, changed words."""
     give_stdout([junit, markdown], json)
-    if simulator not in SIMULATORS:
-        raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
-    limits = RegressSection() if recipe is None else read_recipe(recipe).regress
-    if points is not None:
-        limits = replace(limits, max_accuracy_loss=points)
-    read_samples(inputs, old)  # what is wrong with them is said once, before anything is packed
-    _same_frame(old, new)
-    tasks = [
-        Task(
-            old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
-            allow_modified,
-        )
-        for one in new
-    ]  # fmt: skip
-    with progress(json) as report:
-        if len(tasks) == 1 and dask is None:
-            outcomes = [judge(tasks[0], report)]
-        else:
-            with executor(jobs or 1, dask) as pool:
-                outcomes = judge_all(tasks, pool, report)
+    try:
+        outcomes = _outcomes(
+            old, new, inputs, points, recipe, keep, strict, sim, simulator, jobs, dask,
+            allow_modified, json,
+        )  # fmt: skip
+    except Exception as error:  # whoever reads the reports learns it, too
+        if junit is not None or markdown is not None:
+            from bramcast.sim.ci_reports import write_error
+
+            write_error(junit, markdown, str(error) or type(error).__name__)
+        raise
     if junit is not None or markdown is not None:
         from bramcast.sim.ci_reports import write_junit, write_markdown
 
@@ -97,6 +91,49 @@ def command(
     return 0 if any(outcome.passed for outcome in outcomes) else 1
 
 
+def _outcomes(
+    old: Path,
+    new: list[Path],
+    inputs: Path,
+    points: float | None,
+    recipe: Path | None,
+    keep: Path | None,
+    strict: bool,
+    sim: bool,
+    simulator: str,
+    jobs: int | None,
+    dask: str | None,
+    allow_modified: bool,
+    json: bool,
+) -> list[Outcome]:
+    """What became of the candidates, the best one first."""
+    if simulator not in SIMULATORS:
+        raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
+    stems = [one.stem for one in new if not one.is_dir()]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if keep is not None and twice is not None:
+        raise InputError(f"--keep {keep}: two checkpoints would be kept as {keep / twice}: rename")
+    limits = RegressSection() if recipe is None else read_recipe(recipe).regress
+    if points is not None:
+        limits = replace(limits, max_accuracy_loss=points)
+    if strict:
+        limits = replace(limits, accept="drop-in")
+    read_samples(inputs, old)  # what is wrong with them is said once, before anything is packed
+    _same_frame(old, new)
+    tasks = [
+        Task(
+            old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
+            allow_modified,
+        )
+        for one in new
+    ]  # fmt: skip
+    with progress(json) as report:
+        if len(tasks) == 1 and dask is None:
+            return [judge(tasks[0], report)]
+        with executor(jobs or 1, dask) as pool:
+            return judge_all(tasks, pool, report)
+
+
 def _same_frame(old: Path, new: list[Path]) -> None:
     """Refuse bundles of networks whose samples have another shape."""
     shape = read_manifest(old).input.shape
@@ -113,6 +150,7 @@ def _one(outcome: Outcome) -> dict[str, object]:
         "candidate": str(outcome.new),
         "verdict": outcome.verdict,
         "reasons": outcome.reasons,
+        "bundle": None if outcome.bundle is None else str(outcome.bundle),
     }
     result = outcome.regression
     if result is None:
@@ -135,7 +173,7 @@ def _one(outcome: Outcome) -> dict[str, object]:
             {"layer": row.name, "old": row.old_format, "new": row.new_format}
             for row in result.moved
         ],
-        "copy": result.copy,
+        "copy": [str(path) for path in outcome.copy],
     }
 
 
@@ -146,8 +184,12 @@ def _print(outcome: Outcome) -> None:
     say(f"{outcome.verdict}: {outcome.reasons[0]}")
     for reason in outcome.reasons[1:]:
         say(f"  {reason}")
-    if result is not None and result.passed and result.copy:
-        say(f"copy: {', '.join(result.copy)}")
+    if outcome.bundle not in (None, outcome.new):
+        say(f"kept in {outcome.bundle}")
+    elif outcome.bundle is None and outcome.passed:
+        say("its images are not kept: --keep FOLDER writes them and names the files to copy")
+    for path in outcome.copy:
+        say(f"copy: {path}")
 
 
 def _print_tables(result: Regression) -> None:
@@ -202,3 +244,5 @@ def _print_ranking(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.verdict != "drop-in":
             say(f"{outcome.new}: {outcome.reasons[0]}")
+        if outcome.bundle not in (None, outcome.new):
+            say(f"{outcome.new}: kept in {outcome.bundle}")

@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from time import perf_counter
 
 from bramcast.pack.bundle import replace_folder
 from bramcast.pack.errors import (
@@ -57,12 +58,27 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where a candidate's time went; ``compare`` is golden on both bundles and the comparison."""
+
+    pack: float = 0.0
+    compare: float = 0.0
+    hdl: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """A candidate's result: the comparison, or why it could not be packed."""
+    """A candidate's result: the comparison, or why it could not be packed.
+
+    Attributes:
+        bundle: its images, given or kept; None where they are gone.
+    """
 
     new: Path
     regression: Regression | None
     refused: str = ""
+    bundle: Path | None = None
+    seconds: Seconds = Seconds()
 
     @property
     def passed(self) -> bool:
@@ -76,9 +92,34 @@ class Outcome:
     def reasons(self) -> list[str]:
         return [self.refused] if self.regression is None else self.regression.reasons
 
+    @property
+    def copy(self) -> list[Path]:
+        """Paths of the files that replace the old bundle's; none where they are gone."""
+        if self.bundle is None or not self.passed or self.regression is None:
+            return []
+        return [self.bundle / name for name in self.regression.copy]
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Adds up where the time goes."""
+
+    seconds: Seconds = Seconds()
+
+    @contextmanager
+    def spent(self, what: str) -> Iterator[None]:
+        """Counts the block's time as that of ``what``, and not of the block around it."""
+        start, before = perf_counter(), self.seconds
+        try:
+            yield
+        finally:
+            inside = sum(astuple(self.seconds)) - sum(astuple(before))
+            mine = getattr(self.seconds, what) + perf_counter() - start - inside
+            self.seconds = replace(self.seconds, **{what: mine})
+
 
 def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
-    """Pack the candidate if it is a checkpoint, and compare it.
+    """Pack the candidate if it is a checkpoint, compare it, and tell how long both took.
 
     A checkpoint is first packed with the formats and depths of the old bundle, and that counts if
     it is a drop-in. Else it is calibrated anew, and the better verdict counts, that one in a tie.
@@ -86,80 +127,100 @@ def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
     Raises:
         UserError: whatever is wrong with the old bundle, the recipe, the inputs or the tools.
     """
+    clock = _Clock()
+    outcome = _judged(task, report, clock)
+    return replace(outcome, seconds=clock.seconds)
+
+
+def _judged(task: Task, report: Report, clock: _Clock) -> Outcome:
     if not task.new.exists():
         raise InputError(f"{task.new}: no such bundle or checkpoint")
     inputs = read_inputs(task.inputs)
 
     def on_hdl(bundle: Path) -> str:
-        result = simulate(
-            bundle,
-            inputs.x[: task.sim],
-            task.simulator,
-            allow_modified=task.allow_modified,
-            report=report,
-        )
+        with clock.spent("hdl"):
+            result = simulate(
+                bundle,
+                inputs.x[: task.sim],
+                task.simulator,
+                allow_modified=task.allow_modified,
+                report=report,
+            )
         first = result.comparison.first
         return "" if result.equal else f"the HDL differs from golden: {first}"
 
     def compared(new: Path) -> Regression:
         hdl = on_hdl if task.sim else None
-        return regress(task.old, new, inputs, task.limits, task.allow_modified, hdl, report)
+        with clock.spent("compare"):
+            return regress(task.old, new, inputs, task.limits, task.allow_modified, hdl, report)
 
     if task.new.is_dir():
         if not (task.new / MANIFEST_NAME).is_file():
             raise InputError(f"{task.new}: holds no {MANIFEST_NAME}; give a bundle or a checkpoint")
-        return Outcome(task.new, compared(task.new))
+        return Outcome(task.new, compared(task.new), bundle=task.new)
     if task.recipe is None:
         raise InputError(
             f"{task.new}: is no bundle; to pack a checkpoint give the recipe with --recipe"
         )
     recipe = with_checkpoint(read_recipe(task.recipe), task.new)
+
+    def packed(recipe: Recipe, target: Path) -> Path | str:
+        with clock.spent("pack"):
+            made = _packed(recipe, target, report)
+        # Of the folder, which is removed, nobody needs to know.
+        return made.replace(f"{target}/", f"{task.new}: ") if isinstance(made, str) else made
+
     with _folder(task.keep) as folder:
         target = folder / task.new.stem
+        bundle = target if task.keep is not None else None
         with tempfile.TemporaryDirectory(prefix=".bramcast-", dir=folder) as other:
             like_old, fresh = Path(other) / "old", Path(other) / "fresh"
-            kept = _with_old_formats(task.old, recipe, like_old, report, compared)
+            kept = _with_old_formats(task.old, recipe, like_old, packed, compared)
             if kept is not None and kept.verdict == "drop-in":
-                _keep(like_old, target)
-                return Outcome(task.new, replace(kept, reasons=[*kept.reasons, OLD_FORMATS]))
-            packed = _packed(recipe, fresh, report)
-            if isinstance(packed, str):
-                return Outcome(task.new, None, packed)
+                return _kept(task.new, kept, OLD_FORMATS, like_old, target, bundle)
+            made = packed(recipe, fresh)
+            if isinstance(made, str):
+                return Outcome(task.new, None, made)
             anew = compared(fresh)
             if kept is not None and _rank(kept) < _rank(anew):
-                _keep(like_old, target)
-                return Outcome(task.new, replace(kept, reasons=[*kept.reasons, OLD_FORMATS]))
-            _keep(fresh, target)
-    if kept is None:
-        return Outcome(task.new, anew)
-    accuracy = "" if kept.accuracy_new is None else f" ({100 * kept.accuracy_new:.2f} %)"
-    note = (
-        f"calibrated anew: with the old bundle's formats and depths it is {kept.verdict}{accuracy}"
-    )
-    return Outcome(task.new, replace(anew, reasons=[*anew.reasons, note]))
+                return _kept(task.new, kept, OLD_FORMATS, like_old, target, bundle)
+            note = ""
+            if kept is not None:
+                right = kept.accuracy_new
+                accuracy = "" if right is None else f" ({100 * right:.2f} %)"
+                note = (
+                    "calibrated anew: with the old bundle's formats and depths it is "
+                    f"{kept.verdict}{accuracy}"
+                )
+            return _kept(task.new, anew, note, fresh, target, bundle)
+
+
+def _kept(
+    new: Path, regression: Regression, note: str, made: Path, target: Path, bundle: Path | None
+) -> Outcome:
+    """The outcome with a note, its bundle moved to where it is kept."""
+    replace_folder(target, lambda folder: _copy(made, folder))
+    reasons = [*regression.reasons, note] if note else regression.reasons
+    return Outcome(new, replace(regression, reasons=reasons), bundle=bundle)
 
 
 def _rank(regression: Regression) -> int:
     return VERDICTS.index(regression.verdict)
 
 
-def _keep(bundle: Path, target: Path) -> None:
-    replace_folder(target, lambda folder: _copy(bundle, folder))
-
-
 def _with_old_formats(
     old: Path,
     recipe: Recipe,
     target: Path,
-    report: Report,
+    packed: Callable[[Recipe, Path], Path | str],
     compared: Callable[[Path], Regression],
 ) -> Regression | None:
     """The comparison of a bundle with the old one's formats; None if it can't have them."""
     try:
-        packed = _packed(with_formats(recipe, read_manifest(old)), target, report)
+        made = packed(with_formats(recipe, read_manifest(old)), target)
     except UserError:  # formats that the new network can't have, or layers that it does not have
         return None
-    return None if isinstance(packed, str) else compared(target)
+    return None if isinstance(made, str) else compared(target)
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A regression's verdicts for continuous integration: JUnit XML and Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from junitparser import Failure, JUnitXml, TestCase, TestSuite
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from bramcast.pack.bundle import replace_bytes, replace_file
 from bramcast.sim.candidates import Outcome
+from bramcast.sim.regress import HDL_CHECK
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
@@ -16,10 +17,28 @@ def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
     Raises:
         InputError: the file can't be written.
     """
+    _write(path, {outcome.new.name: _cases(outcome) for outcome in outcomes})
+
+
+def write_error(junit: Path | None, markdown: Path | None, message: str) -> None:
+    """Reports that there is no verdict, as a test case with an error and as a page; atomic.
+
+    Raises:
+        InputError: a file can't be written.
+    """
+    if junit is not None:
+        case = TestCase("verdict", classname="bramcast.regress")
+        case.result = [Error(message)]
+        _write(junit, {"regress": [case]})
+    if markdown is not None:
+        replace_bytes(markdown, f"## no verdict\n\n- {_cell(message)}\n".encode())
+
+
+def _write(path: Path, suites: Mapping[str, Sequence[TestCase]]) -> None:
     document = JUnitXml("bramcast regress")
-    for outcome in outcomes:
-        suite = TestSuite(outcome.new.name)
-        for case in _cases(outcome):
+    for name, cases in suites.items():
+        suite = TestSuite(name)
+        for case in cases:
             suite.add_testcase(case)
         document.add_testsuite(suite)
     document.update_statistics()
@@ -27,24 +46,33 @@ def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def _cases(outcome: Outcome) -> list[TestCase]:
+    """A case for the packing, if there was one, and for each check.
+
+    The simulator's time is that of its check; the others share the comparison's.
+    """
+    seconds = outcome.seconds
+    packs = _case("packs", outcome.new.name, outcome.refused, seconds.pack)
     if outcome.regression is None:
-        return [_case("packs", outcome.new.name, outcome.refused)]
+        return [packs]
     checks = outcome.regression.checks
     where = outcome.reasons[0] if not outcome.passed else ""
-    cases = []
+    share = seconds.compare / sum(check.name != HDL_CHECK for check in checks)
+    cases = [packs] if seconds.pack else []
     for check in checks:
         told = check.reason
         if told and where not in (told, ""):
             told = f"{where}; {told}"
         output, open_ = f"{check.old} -> {check.new}", bool(check.doubt and not told)
-        cases.append(_case(check.name, outcome.new.name, told or check.doubt, output, open_))
+        took = seconds.hdl if check.name == HDL_CHECK else share
+        reason = told or check.doubt
+        cases.append(_case(check.name, outcome.new.name, reason, took, output, open_))
     return cases
 
 
 def _case(
-    name: str, suite: str, reason: str, output: str = "", undecided: bool = False
+    name: str, suite: str, reason: str, seconds: float, output: str = "", undecided: bool = False
 ) -> TestCase:
-    case = TestCase(name, classname=f"bramcast.{suite}")
+    case = TestCase(name, classname=f"bramcast.{suite}", time=round(seconds, 3))
     if reason:
         case.result = [Failure(reason, "undecided") if undecided else Failure(reason)]
     if output:
@@ -83,8 +111,8 @@ def _markdown(outcomes: Sequence[Outcome]) -> list[str]:
             lines += ["", "| image | lines | changed |", "| --- | ---: | ---: |"]
             for image in outcome.regression.images:
                 lines.append(f"| {image.name} | {image.lines:,} | {image.changed:,} |")
-            if outcome.passed and outcome.regression.copy:
-                lines += ["", f"Copy: {', '.join(f'`{f}`' for f in outcome.regression.copy)}"]
+            if outcome.copy:
+                lines += ["", f"Copy: {', '.join(f'`{file}`' for file in outcome.copy)}"]
         lines.append("")
     return lines[:-1]
 

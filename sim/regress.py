@@ -32,6 +32,7 @@ from bramcast.sim.referee import check_referee
 
 Report = Callable[[str, int, int], None]
 VERDICTS = ("drop-in", "repack", "resynthesize", "undecided", "worse")  # from best to worst
+HDL_CHECK = "HDL against golden"
 LIKE = 0.9  # a layer that falls below this where the one before does not is named
 
 
@@ -147,7 +148,7 @@ def regress(
     checks = [*found.checks, _fit_check(limits, fit, reasons)]
     if simulate is not None:
         wrong = simulate(new)
-        checks.append(Check("HDL against golden", "", wrong or "equal", "equal", wrong))
+        checks.append(Check(HDL_CHECK, "", wrong or "equal", "equal", wrong))
     broken = [check.reason for check in checks if check.reason]
     doubts = [check.doubt for check in checks if check.doubt]
     also = reasons if fit != "drop-in" else []

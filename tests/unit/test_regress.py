@@ -2,15 +2,22 @@
 """regress: verdicts, limits, the layer that is to blame, reports, many candidates."""
 
 import dataclasses
+import itertools
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, MODELS, bramcast, model_recipe, need
+import yaml
+from support import DIGITS, MODELS, ROOT, bramcast, model_recipe, need
 
 from bramcast.golden.load import load
 from bramcast.pack.descriptor import split_program
@@ -24,13 +31,16 @@ from bramcast.pack.recipe import RegressSection, read_recipe
 from bramcast.pack.words import to_uint32
 from bramcast.sim.candidates import (
     Outcome,
+    Seconds,
     Task,
     executor,
     judge,
     judge_all,
     ranking,
+    with_checkpoint,
     with_formats,
 )
+from bramcast.sim.ci_reports import write_junit
 from bramcast.sim.evaluate import LayerPair, Likeness, Range, suspect
 from bramcast.sim.quality import ClassScore, class_checks
 from bramcast.sim.regress import fits, regress
@@ -270,6 +280,106 @@ def test_reports_know_what_is_undecided(old, twin, inputs, folder):
     assert failures and {failure.get("type") for failure in failures} == {"undecided"}
     assert ": undecided" in page.read_text() and "| open |" in page.read_text()
     assert "Copy:" not in page.read_text()
+
+
+def test_strict_takes_a_drop_in_only(old, louder, twin, folder):
+    pack(with_checkpoint(read_recipe(RECIPE), louder), folder / "strict")
+    arguments = ("regress", old, folder / "strict", "--inputs", RECIPE)
+    assert bramcast(*arguments).returncode == 0
+    done = bramcast(*arguments, "--strict")
+    assert done.returncode == 1 and "repack where drop-in is wanted" in done.stdout
+    assert "copy: " not in done.stdout
+    assert bramcast("regress", old, twin, "--inputs", RECIPE, "--strict").returncode == 0
+
+
+def test_what_is_kept_and_copied_is_named_by_path(old, folder, tmp_path):
+    new = DIGITS / "dscnn_retrained.pth"
+    arguments = ("regress", old, new, "--recipe", RECIPE, "--inputs", RECIPE)
+    page = tmp_path / "page.md"
+    done = bramcast(*arguments, "--keep", tmp_path / "kept", "--markdown", page)
+    bundle = tmp_path / "kept" / "dscnn_retrained"
+    assert f"\nkept in {bundle}\n" in done.stdout
+    copied = re.findall(r"^copy: (.*)$", done.stdout, re.MULTILINE)
+    names = {p.name for p in bundle.iterdir() if p.read_bytes() != (old / p.name).read_bytes()}
+    assert {Path(path).name for path in copied} == names - {"manifest.json", "float_results.npz"}
+    assert all(Path(path).parent == bundle and f"`{path}`" in page.read_text() for path in copied)
+    done = bramcast(*arguments, "--json")
+    assert json.loads(done.stdout)["copy"] == [] and json.loads(done.stdout)["bundle"] is None
+    done = bramcast(*arguments)
+    assert "copy: " not in done.stdout and "--keep FOLDER" in done.stdout
+
+
+def test_two_checkpoints_of_one_name_are_not_kept_in_one_place(old, tmp_path):
+    new = [tmp_path / name / "w.pth" for name in "ab"]
+    for path in new:
+        path.parent.mkdir()
+        path.touch()
+    done = bramcast("regress", old, *new, "--inputs", RECIPE, "--keep", tmp_path / "kept")
+    assert done.returncode == 2 and "two checkpoints" in done.stderr
+
+
+def test_reports_are_written_without_a_verdict(old, twin, inputs, tmp_path):
+    np.savez(tmp_path / "shifted.npz", x=inputs.x, y=(inputs.y + 1) % 10)
+    report, page = tmp_path / "r.xml", tmp_path / "r.md"
+    arguments = ("--inputs", tmp_path / "shifted.npz", "--junit", report, "--markdown", page)
+    done = bramcast("regress", old, twin, *arguments)
+    assert done.returncode == 2
+    (error,) = ET.parse(report).getroot().iter("error")
+    assert "no verdict" in error.get("message") and ET.parse(report).getroot().get("errors") == "1"
+    assert page.read_text().startswith("## no verdict\n") and "shifted.npz" in page.read_text()
+
+
+def test_junit_has_the_times_that_were_taken(old, twin, inputs, tmp_path, monkeypatch):
+    result = regress(old, twin, inputs, RegressSection(), simulate=lambda bundle: "")
+    write_junit(tmp_path / "r.xml", [Outcome(twin, result, seconds=Seconds(20, 4, 8))])
+    cases = {
+        c.get("name"): float(c.get("time")) for c in ET.parse(tmp_path / "r.xml").iter("testcase")
+    }
+    assert (cases.pop("packs"), cases.pop("HDL against golden")) == (20, 8)
+    assert len(cases) > 5 and all(abs(t - 4 / len(cases)) < 0.001 for t in cases.values())
+    # A clock that goes a second further at each look: 1 to pack or compare, 1 to simulate.
+    ticks = itertools.count()
+    monkeypatch.setattr("bramcast.sim.candidates.perf_counter", lambda: float(next(ticks)))
+    equal = SimpleNamespace(equal=True, comparison=SimpleNamespace(first=None))
+    monkeypatch.setattr("bramcast.sim.candidates.simulate", lambda *a, **k: equal)
+    outcome = judge(Task(old, twin, RECIPE, RegressSection(), sim=1))
+    assert outcome.seconds == Seconds(pack=0, compare=2, hdl=1)
+    new = DIGITS / "dscnn_retrained.pth"
+    outcome = judge(Task(old, new, RECIPE, RegressSection(), RECIPE))
+    assert outcome.seconds == Seconds(pack=1, compare=1, hdl=0)
+
+
+def test_the_workflow_of_the_docs_runs_as_it_stands(old, inputs, tmp_path):
+    need("verilator")
+    text = (ROOT / "docs" / "regression.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    steps = yaml.safe_load(block)["jobs"]["regress"]["steps"]
+    install, *scripts = [step["run"] for step in steps if "run" in step]
+    assert install == "pip install './bramcast[torch,sim]'" and not re.search("[A-Z]{4,}", install)
+    shutil.copytree(old, tmp_path / "fpga" / "bundle")
+    training = tmp_path / "training"
+    training.mkdir()
+    for name in ("model.py", "inputs.npz"):
+        shutil.copy(DIGITS / name, training)
+    shutil.copy(DIGITS / "dscnn_retrained.pth", training / "weights.pth")
+    recipe = RECIPE.read_text().replace("dscnn.pth", "weights.pth")
+    (training / "recipe.toml").write_text(recipe)
+
+    def run():
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "PATH": path}
+        return [
+            subprocess.run(["bash", "-e", "-c", s], cwd=tmp_path, env=env).returncode
+            for s in scripts
+        ]
+
+    assert run() == [0, 0]
+    assert "weights.pth: drop-in" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "candidate" / "weights" / "weights.mem").is_file()
+    assert (tmp_path / "regress.xml").is_file()
+    np.savez(training / "inputs.npz", x=inputs.x, y=(inputs.y + 1) % 10)
+    assert run() == [2, 0]
+    assert "## no verdict" in (tmp_path / "summary.md").read_text()
 
 
 @pytest.fixture
