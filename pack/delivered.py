@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the files of a bundle are, byte for byte, the ones that were packed."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Puts a complete folder in another one's place; a kill at any moment leaves the old or the new.
 
 Where the kernel can, the two folders exchange their names in one step (renameat2, Linux). A mount

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever is altered in a bundle is noticed by those who run, compare or copy it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outputs go where they are told: links, pipes, devices, standard output; nothing half-written."""
 
 import io
