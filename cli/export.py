@@ -64,7 +64,7 @@ def command(
     json: Json = False,
 ) -> int:
     """Write chosen tensors, whole, sliced or gate by gate; nothing is abbreviated."""
-    if output is None and format in ("npy", "npz"):
+    if output is None and format in ("npy", "npz", "bin"):
         raise InputError(f"--format {format} is no text: give -o FILE, or -o - for standard output")
     target = Path("-") if output is None else output
     give_stdout([target], json)

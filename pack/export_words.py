@@ -114,8 +114,9 @@ def integers_needed(path: Path, output: Path, format: str, name: str) -> InputEr
     Args:
         path, name: the checkpoint and a tensor of it.
     """
+    asked = "" if image_suffix(output.name) == format else f" --format {format}"
     return InputError(
         f"{output}: {format} is a memory image, which holds integers: say their fixed-point format "
         f"(bramcast inspect proposes one) and how wide a word is: bramcast export {path} {name} "
-        f"--q Q1.6 --word-bits 64 -o {output}; or --format text for numbers to read"
+        f"--q Q1.6 --word-bits 64{asked} -o {output}; or --format text for numbers to read"
     )

@@ -260,6 +260,17 @@ def test_an_image_without_a_format_is_refused_with_what_to_write(tmp_path, capsy
     assert code == 0 and output.read_text().startswith("# 4.weight")
 
 
+def test_an_image_for_standard_output_is_text_or_asked_for(capsys):
+    code, out, err = cli(capsys, "export", CHECKPOINT, "6.bias", "--format", "mem")
+    assert (code, out) == (2, "")
+    told = re.search(r"bramcast (export .* -o -);", err)[1].split()
+    code, out, _ = cli(capsys, *told)
+    want = expected_words(integers("6.bias", 6, 8), 8, 8)
+    assert code == 0 and plain(out.encode(), 16) == want
+    code, out, err = cli(capsys, "export", CHECKPOINT, "6.bias", "--q", "Q1.6", "--format", "bin")
+    assert (code, out) == (2, "") and "is no text: give -o FILE" in err
+
+
 @pytest.mark.parametrize(
     "arguments, fragment",
     [
