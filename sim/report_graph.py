@@ -13,6 +13,35 @@ from bramcast.sim.anatomy import Anatomy
 BOX, HIGH, ROW, GAP, LANE = 236, 40, 74, 26, 15  # pixels
 
 
+CHARACTER, LINE = 7.4, 14  # pixels that a label's character and line take at most
+
+
+@dataclass(slots=True)
+class _Labels:
+    """Formats beside the edges, none over another or over a box.
+
+    Attributes:
+        taken: left, top, right, bottom of what stands already.
+    """
+
+    taken: list[tuple[float, float, float, float]]
+
+    def place(self, x: float, y: float, text: str, anchor: str = "start") -> str:
+        """The label as near to (x, y) as there is room, above it or below."""
+        width = CHARACTER * len(text)
+        left = x - width if anchor == "end" else x
+        for shift in sorted(range(-40 * LINE, 41 * LINE, LINE // 2), key=abs):
+            top = y + shift - LINE + 3
+            right, bottom = left + width, top + LINE
+            if top >= 0 and not any(
+                left < x1 and x0 < right and top < y1 and y0 < bottom
+                for x0, y0, x1, y1 in self.taken
+            ):
+                self.taken.append((left, top, right, bottom))
+                return _label(x, y + shift, text, anchor)
+        return ""  # the table names the format, too
+
+
 @dataclass(frozen=True, slots=True)
 class _Edge:
     source: int  # -1 is the input
@@ -45,6 +74,8 @@ def graph_svg(anatomy: Anatomy) -> str:
         column, row = place[node]
         return margin + column * (BOX + GAP), 10 + ROW * row
 
+    corners = [corner(node) for node in place]
+    labels = _Labels([(x, y, x + BOX, y + HIGH) for x, y in corners])
     body = []
     for e in down:
         (x0, y0), (x1, y1) = corner(e.source), corner(e.target)
@@ -52,7 +83,7 @@ def graph_svg(anatomy: Anatomy) -> str:
         if e not in passing:
             middle = (y0 + y1) / 2
             body.append(_path(f"M{x0},{y0} C{x0},{middle} {x1},{middle} {x1},{y1 - 3}"))
-            body.append(_label((x0 + x1) / 2 + 7, middle + 4, e.label))
+            body.append(labels.place((x0 + x1) / 2 + 7, middle + 4, e.label))
             continue
         lane = margin + columns * (BOX + GAP) + LANE * right[e]
         body.append(
@@ -61,7 +92,7 @@ def graph_svg(anatomy: Anatomy) -> str:
                 f"C{lane},{y1 - 4} {x1 + 34},{y1 - 24} {x1 + 34},{y1 - 3}"
             )
         )
-        body.append(_label(lane + 5, (y0 + y1) / 2 + 4, e.label))
+        body.append(labels.place(lane + 5, (y0 + y1) / 2 + 4, e.label))
     for e in back:
         (x0, y0), (x1, y1) = corner(e.source), corner(e.target)
         lane = margin - 12 - LANE * left[e]
@@ -73,7 +104,7 @@ def graph_svg(anatomy: Anatomy) -> str:
             )
         )
         if e is next(other for other in back if other.source == e.source):
-            body.append(_label(lane - 5, (y0 + y1) / 2 + 20, e.label, "end"))
+            body.append(labels.place(lane - 5, (y0 + y1) / 2 + 20, e.label, "end"))
     frame = anatomy.manifest.input
     planes = f", {frame.planes} planes" if frame.planes > 1 else ""
     shape = " x ".join(str(n) for n in frame.dims)
@@ -85,7 +116,7 @@ def graph_svg(anatomy: Anatomy) -> str:
         body.append(_box(*corner(number), part.name, f"{layer.op}  {shape}", kind))
     x, y = corner(len(parts) - 1)
     body.append(_path(f"M{x + BOX / 2},{y + HIGH} L{x + BOX / 2},{y + HIGH + 26}"))
-    body.append(_label(x + BOX / 2 + 7, y + HIGH + 20, _format(anatomy, len(parts) - 1)))
+    body.append(labels.place(x + BOX / 2 + 7, y + HIGH + 20, _format(anatomy, len(parts) - 1)))
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'role="img" aria-label="the network"><defs><marker id="tip" viewBox="0 0 8 8" refX="6" '

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bramcast.pack.qformat import QFormat
@@ -89,23 +90,29 @@ def timeline(anatomy: Anatomy) -> str:
             bars = [(s.first, s.end - s.first) for s in _joined(part.cycles)]
             axis.broken_barh(bars, (row - 0.38, 0.76), color=hue(row), alpha=0.35 + 0.65 * share)
             text = f"{part.busy:,} cycles" + (f", {100 * share:.0f} %" if share else "")
-            late = part.cycles[-1].end > 0.8 * anatomy.prediction.total
-            end = part.cycles[0].first if late else part.cycles[-1].end
-            _beside(axis, end, row, text, late)
+            _beside(axis, part.cycles[-1].end, row, text)
         axis.set_yticks(range(rows), [_short(p.name) for p in parts])
         axis.set_ylim(rows - 0.4, -0.6)
-        axis.set_xlim(0, anatomy.prediction.total)
-        axis.xaxis.set_major_formatter("{x:,.0f}")
+        total = anatomy.prediction.total
+        axis.set_xlim(0, 1.22 * total)  # room for the text behind the last bars
+        _whole_numbers(axis.xaxis)
+        axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= total])
         axis.set_xlabel("clock cycle of the frame")
         axis.tick_params(length=2)
         return _svg(figure, "timeline")
 
 
-def _beside(axis: Any, x: float, y: float, text: str, left: bool = False) -> None:
-    """Text behind the end of a bar, or before its start."""
+def _whole_numbers(axis: Any) -> None:
+    """Ticks at whole numbers only, however few there are."""
+    axis.set_major_locator(MaxNLocator(8, integer=True))
+    axis.set_major_formatter("{x:,.0f}")
+
+
+def _beside(axis: Any, x: float, y: float, text: str) -> None:
+    """Text behind the end of a bar."""
     axis.annotate(
-        text, (x, y), xytext=(-4 if left else 4, 0), textcoords="offset points", va="center",
-        ha="right" if left else "left", fontsize=7, color="#444",
+        text, (x, y), xytext=(4, 0), textcoords="offset points", va="center", ha="left",
+        fontsize=7, color="#444",
     )  # fmt: skip
 
 
@@ -140,12 +147,12 @@ def memory_map(anatomy: Anatomy) -> str:
                 axis.broken_barh(
                     [(s.first, s.end - s.first) for s in spans], (-0.5, 1), color=hue(number)
                 )
-                for span in spans:
-                    _name_in(axis, part, span, image.words)
+            for name, span in _names(anatomy.parts, image.name):
+                _name_in(axis, name, span, image.words)
             axis.set_xlim(0, image.words)
             axis.set_ylim(-0.5, 0.5)
             axis.set_yticks([])
-            axis.xaxis.set_major_formatter("{x:,.0f}")
+            _whole_numbers(axis.xaxis)
             axis.tick_params(length=2, labelsize=7)
             full = 100 * image.used / image.words
             axis.set_title(
@@ -155,9 +162,27 @@ def memory_map(anatomy: Anatomy) -> str:
         return _svg(figure, "memory")
 
 
-def _name_in(axis: Any, part: Part, span: Span, words: int) -> None:
-    """The part's name, where there is room for it."""
-    name = part.name.split(" x ")[0]
+def _names(parts: Sequence[Part], image: str) -> list[tuple[str, Span]]:
+    """Names for the spans of an image; of parts that share words the widest, and how many more."""
+    spans = [
+        (part.name.split(" x ")[0], span) for part in parts for span in part.words.get(image, [])
+    ]
+    named: list[tuple[list[str], Span]] = []
+    for name, span in sorted(spans, key=lambda s: s[1].first - s[1].end):  # the widest first
+        shared = [names for names, other in named if _meet(other, span)]
+        for names in shared[:1]:
+            names.append(name)
+        if not shared:
+            named.append(([name], span))
+    return [(f"{n[0]} +{len(n) - 1}" if len(n) > 1 else n[0], span) for n, span in named]
+
+
+def _meet(one: Span, other: Span) -> bool:
+    return one.first < other.end and other.first < one.end
+
+
+def _name_in(axis: Any, name: str, span: Span, words: int) -> None:
+    """A name, where there is room for it."""
     if (span.end - span.first) / words > 0.0075 * len(name) + 0.005:
         axis.text(
             (span.first + span.end) / 2, 0, name, ha="center", va="center", fontsize=7,
@@ -171,6 +196,7 @@ def scratchpad(anatomy: Anatomy) -> str:
     with rc_context(_STYLE):
         figure = Figure(figsize=(10, 2.6), layout="constrained")
         axis = figure.subplots()
+        named: list[tuple[Span, Span]] = []  # where names stand, in words and cycles
         for resident in anatomy.residents:
             time, place = resident.cycles, resident.words
             axis.broken_barh(
@@ -182,15 +208,24 @@ def scratchpad(anatomy: Anatomy) -> str:
                 "input" if resident.part < 0 else anatomy.parts[resident.part].name.split(" x ")[0]
             )
             room = (time.end - time.first) / anatomy.prediction.total
-            if room > 0.0075 * len(name) and (place.end - place.first) / depth > 0.06:
+            half = 0.0038 * len(name) * anatomy.prediction.total
+            cycle, word = (time.first + time.end) / 2, (place.first + place.end) / 2
+            box = (
+                Span(int(cycle - half), int(cycle + half) + 1),
+                Span(int(word - 0.04 * depth), int(word + 0.04 * depth) + 1),
+            )
+            # Phases of an upsampling lie between each other's words.
+            free = not any(_meet(box[0], x) and _meet(box[1], y) for x, y in named)
+            if free and room > 0.0075 * len(name) and (place.end - place.first) / depth > 0.06:
+                named.append(box)
                 axis.text(
                     (time.first + time.end) / 2, (place.first + place.end) / 2, name,
                     ha="center", va="center", fontsize=7, color="white", clip_on=True,
                 )  # fmt: skip
         axis.set_xlim(0, anatomy.prediction.total)
         axis.set_ylim(0, depth)
-        axis.xaxis.set_major_formatter("{x:,.0f}")
-        axis.yaxis.set_major_formatter("{x:,.0f}")
+        _whole_numbers(axis.xaxis)
+        _whole_numbers(axis.yaxis)
         axis.set_xlabel("clock cycle of the frame")
         axis.set_ylabel("scratchpad word")
         axis.tick_params(length=2)

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from support import DIGITS, bramcast, write_recipe
+from support import DIGITS, bramcast, text_recipe, write_recipe
 
 from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe
 from bramcast.sim.anatomy import Span, dissect
 from bramcast.sim.report import report_html
+from bramcast.sim.report_plots import scratchpad
 
 VOID = {"meta", "br", "link", "img", "input"}
 
@@ -180,6 +181,88 @@ def browser():
     driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()
+
+
+OVERLAPS = """
+const found = [];
+for (const svg of document.querySelectorAll('svg')) {
+  const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  for (let i = 0; i < boxes.length; i++) for (let j = 0; j < i; j++) {
+    const [a, b] = [boxes[i], boxes[j]];
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    // A line's box is higher than its letters: a quarter may overlap.
+    if (wide > 0.5 && high > 0.25 * Math.min(a.height, b.height))
+      found.push(texts[j].textContent + ' | ' + texts[i].textContent);
+  }
+}
+return found;
+"""
+DEEP = """
+from torch import nn
+
+def Net():
+    layers = [part for _ in range(60) for part in (nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * 16, 3))
+"""
+DECODER = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down1, self.down2 = nn.Conv2d(2, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)
+        self.up1, self.up2 = nn.ConvTranspose2d(16, 8, 2, 2), nn.ConvTranspose2d(16, 8, 2, 2)
+        self.last = nn.Conv2d(10, 1, 1)
+
+    def forward(self, x):
+        a = torch.relu(self.down1(x))
+        b = torch.relu(self.up1(torch.relu(self.down2(a))))
+        c = torch.relu(self.up2(torch.cat([a, b], 1)))
+        return torch.sigmoid(self.last(torch.cat([x, c], 1)))
+"""
+
+
+def written(folder, text, shape):
+    """A bundle of a network in text with random weights."""
+    import torch
+
+    space = {}
+    exec(text, space)
+    torch.manual_seed(0)
+    state = {k: v.numpy() for k, v in space["Net"]().state_dict().items()}
+    x = np.random.default_rng(0).normal(size=(8, *shape))
+    recipe = text_recipe(folder, text, x, state)
+    pack(read_recipe(recipe), folder / "bundle")
+    return folder / "bundle", recipe
+
+
+@pytest.mark.parametrize("width", [1400, 500])
+@pytest.mark.parametrize("name", ["mlp", "dscnn", "gru", "decoder", "deep"])
+def test_no_text_of_a_picture_lies_over_another(browser, name, width, folder):
+    page = folder / f"{name}_overlaps.html"
+    if not page.exists():
+        if name in ("decoder", "deep"):
+            text, shape = (DECODER, (2, 8, 8)) if name == "decoder" else (DEEP, (4, 4, 4))
+            bundle, recipe = written(folder / f"{name}_net", text, shape)
+        else:
+            recipe, bundle = DIGITS / f"{name}.toml", folder / f"{name}_drawn"
+            pack(read_recipe(recipe), bundle)
+        page.write_text(report_html(bundle, read_inputs(recipe)))
+    browser.set_window_size(width, 900)
+    browser.get(page.as_uri())
+    assert browser.execute_script(OVERLAPS) == []
+
+
+def test_few_words_have_few_ticks(tmp_path):
+    small = DEEP[: DEEP.index("def Net")] + "Net = lambda: nn.Sequential(nn.Linear(6, 4))\n"
+    anatomy = dissect(written(tmp_path / "net", small, (6,))[0])
+    texts = re.findall(r"<text [^>]*>([^<]*)</text>", scratchpad(anatomy))
+    ticks = texts[texts.index("clock cycle of the frame") + 1 : texts.index("scratchpad word")]
+    assert len(ticks) > 1 and len(set(ticks)) == len(ticks)
+    assert all(float(tick).is_integer() for tick in ticks)
 
 
 @pytest.mark.parametrize("name", ["dscnn", "gru"])
