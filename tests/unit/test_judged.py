@@ -195,7 +195,8 @@ def test_a_network_whose_answers_are_noise_is_told_and_what_may_help(tmp_path):
     assert done.returncode == 0
     assert f"{SNR} (usual: 15 dB; pack.min_snr is a limit)" in done.stderr
     # 12 outputs on 16 lanes: a tap and a weight word for each of six features.
-    assert "what may help: quantize.input_planes = 2 (about 6 cycles and 6 words" in done.stderr
+    assert 'what may help: quantize.input_offsets = "auto" (' in done.stderr
+    assert "; quantize.input_planes = 2 (about 6 cycles and 6 words" in done.stderr
     broken = {limit["key"]: limit for limit in said["judgement"]["broken"]}
     assert broken["min_snr"]["limit"] == 15.0 and not broken["min_snr"]["given"]
     assert broken["min_snr"]["value"] == said["judgement"]["snr"]
