@@ -10,9 +10,9 @@ from bramcast.pack.judgement import EQUAL_DB
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe import read_recipe
 
-# Decibels that every layer and the last one keep with 8 bits, not refined, seed 0, 24 samples: measured,
-# rounded down, and one less. Networks differ, as sums of cancelling terms and gates lose more;
-# a format that is two bits too coarse costs 12 dB, a pool's gain the wrong way round 2 to 8.
+# Decibels that every layer and the last one keep with 8 bits, not refined, seed 0, 24 samples:
+# measured, rounded down, and one less. Networks differ, as sums of cancelling terms and gates lose
+# more; a format that is two bits too coarse costs 12 dB, a pool's gain the wrong way round 2 to 8.
 FLOORS: dict[str, tuple[int, int]] = {
     "Mlp96": (36, 37),
     "OneChannelDepthwise": (35, 48),
