@@ -174,13 +174,7 @@ def rescaled(graph: Graph, op: Op, factors: Mapping[int, FloatArray]) -> Op:
     reads = _of_view(graph, op.view, factors)
     assert reads is not None
     if (reads != 1.0).any():
-        if op.kind == "dense":
-            outputs, fan_in = weight.shape[:2]
-            by_output = reads.reshape(op.groups, fan_in)[np.arange(outputs) * op.groups // outputs]
-            weight = weight / by_output[:, :, None, None]
-        else:
-            multiplier = len(weight) // len(reads)
-            weight = weight / np.repeat(reads, multiplier)[:, None, None, None]
+        weight = weight / reads[op.inputs][:, :, None, None]
     bias, taps = op.bias, op.tap_bias
     if op.out.index in factors:
         mine = factors[op.out.index]

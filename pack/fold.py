@@ -343,12 +343,9 @@ def _split(graph: Graph, op: Op, edges: list[int]) -> None:
         name = f"{op.name}.part{number}"
         out = graph.new_tensor(name, end - first, op.out.height, op.out.width)
         part = replace(
-            op,
+            op.of_outputs(slice(first, end)),
             name=name,
             out=out,
-            weight=op.weight[first:end],
-            bias=op.bias[first:end],
-            tap_bias=op.tap_bias[first:end] if op.tap_bias.size else op.tap_bias,
             macs=op.macs * (end - first) // op.out.channels,
             twins=tuple(f"{twin} part {number}" for twin in op.twins),
         )

@@ -22,6 +22,7 @@ from bramcast.pack.graph import (
     IntArray,
     Op,
     is_whole,
+    seen_through,
     strip_zeros,
 )
 
@@ -93,8 +94,8 @@ def absorbed(graph: Graph, reader: Op, scale: Op) -> Op | None:
     made = lifted(graph, reader, offset) if moves else reader
     if made is None:
         return None
-    weight = reader.weight * _of_reader(reader, gain)
-    return replace(made, weight=weight, views=(_seen_through(scale, made.view),))
+    weight = reader.weight * gain[reader.inputs][:, :, None, None]
+    return replace(made, weight=weight, views=(seen_through(made.view, scale.out, scale.view),))
 
 
 def lifted(graph: Graph, op: Op, offset: FloatArray) -> Op | None:
@@ -106,7 +107,7 @@ def lifted(graph: Graph, op: Op, offset: FloatArray) -> Op | None:
         offset: float64 [C], of every element but padding and a border of zeros.
     """
     view, border = strip_zeros(op.view)
-    added = (op.weight * _of_reader(op, offset)).sum(axis=1)
+    added = (op.weight * offset[op.inputs][:, :, None, None]).sum(axis=1)
     top, left, bottom, right = op.window.padding
     padding = top + border[0], left + border[1], bottom + border[2], right + border[3]
     if not any(padding) and not op.tap_bias.size:
@@ -150,22 +151,6 @@ def _channels(scale: Op, view: IntArray, zeros: bool) -> tuple[FloatArray, Float
     return gain, offset
 
 
-def _of_reader(reader: Op, values: FloatArray) -> FloatArray:
-    """What each weight of a reader meets, from one value for each channel of its view."""
-    outputs, fan_in = reader.weight.shape[:2]
-    groups = len(values) if reader.kind == "depthwise" else reader.groups
-    group = np.arange(outputs) // (outputs // groups)
-    index = group[:, None] * fan_in + np.arange(fan_in)
-    met: FloatArray = values[index][:, :, None, None]
-    return met
-
-
-def _seen_through(scale: Op, view: IntArray) -> IntArray:
-    """A view of what a scale reads in place of one of its result."""
-    mine = (view >= scale.out.first) & (view < scale.out.first + scale.out.elements)
-    return np.where(mine, scale.view.ravel()[np.where(mine, view - scale.out.first, 0)], view)
-
-
 def _evened(graph: Graph, scale: Op) -> dict[str, Op] | None:
     """The scale, and what is before it, with gains around 1: by name.
 
@@ -186,10 +171,12 @@ def _evened(graph: Graph, scale: Op) -> dict[str, Op] | None:
     if not (alone and free) or _unrolled(graph, (source, scale)):
         return None
     factor = 2.0**exponent
-    taps = source.tap_bias * factor if source.tap_bias.size else source.tap_bias
     return {
         source.name: replace(
-            source, weight=source.weight * factor, bias=source.bias * factor, tap_bias=taps
+            source,
+            weight=source.weight * factor,
+            bias=source.bias * factor,
+            tap_bias=source.tap_bias * factor,
         ),
         scale.name: replace(scale, weight=scale.weight * (1.0 / factor)),
     }
@@ -219,7 +206,7 @@ def _behind_pool(graph: Graph, scale: Op) -> bool:
         return False
     raw = graph.new_tensor(pool.out.name, *pool.out.ids.shape)
     gain, offset = (np.broadcast_to(v[:, None, None], raw.ids.shape) for v in channels)
-    pooled = replace(pool, views=(_seen_through(scale, pool.view),), out=raw)
+    pooled = replace(pool, views=(seen_through(pool.view, scale.out, scale.view),), out=raw)
     behind = replace(scale, views=(raw.ids,), out=pool.out, weight=gain, bias=offset)
     at = graph.ops.index(pool)
     graph.ops[at : at + 1] = [pooled, behind]

@@ -140,6 +140,24 @@ class Op:
         return self.views[0]
 
     @property
+    def inputs(self) -> IntArray:
+        """Which channel of the view each weight of a dense or depthwise operation meets, int64
+        [O, I / groups]."""
+        outputs, fan_in = self.weight.shape[:2]
+        groups = self.groups if self.kind == "dense" else len(self.view)
+        group = np.arange(outputs) // (outputs // groups)
+        return np.asarray(group[:, None] * fan_in + np.arange(fan_in))
+
+    def of_outputs(self, chosen: IntArray | slice) -> "Op":
+        """A dense or depthwise operation's weights and biases for some of its output channels;
+        name, result and groups are the caller's."""
+        weight, bias, taps = (
+            values[chosen] if values.size else values
+            for values in (self.weight, self.bias, self.tap_bias)
+        )
+        return replace(self, weight=weight, bias=bias, tap_bias=taps)
+
+    @property
     def uniform(self) -> bool:
         """Whether it does the same to all channels, as 1 - z and tables by themselves do."""
         if self.kind != "depthwise" or len(self.weight) == 1 or self.weight[0].size > 1:
@@ -294,23 +312,14 @@ class Graph:
 
     def substitute(self, old: Tensor, numbers: IntArray) -> None:
         """Make every reader of ``old`` read ``numbers`` (one for each element of ``old``)."""
-        flat = numbers.ravel()
-
-        def moved(view: IntArray) -> IntArray:
-            mine = (view >= old.first) & (view < old.first + old.elements)
-            if not mine.any():
-                return view
-            result = view.copy()
-            result[mine] = flat[view[mine] - old.first]
-            return result
 
         def rewired(op: Op) -> Op:
             if old.index not in self.operands(op):
                 return op
-            return replace(op, views=tuple(moved(v) for v in op.views))
+            return replace(op, views=tuple(seen_through(v, old, numbers) for v in op.views))
 
         self.ops = [rewired(op) for op in self.ops]
-        self.output = moved(self.output)
+        self.output = seen_through(self.output, old, numbers)
 
     def remove(self, dead: Op) -> None:
         self.ops = [op for op in self.ops if op is not dead]
@@ -323,6 +332,16 @@ class _Known:
     tensors: list[Tensor] = field(default_factory=list)
     firsts: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     operands: dict[int, tuple[Op, frozenset[int]]] = field(default_factory=dict)
+
+
+def seen_through(view: IntArray, old: Tensor, numbers: IntArray) -> IntArray:
+    """A view that shows ``numbers`` (one for each element of ``old``) in place of ``old``."""
+    mine = (view >= old.first) & (view < old.first + old.elements)
+    if not mine.any():
+        return view
+    result = view.copy()
+    result[mine] = numbers.ravel()[view[mine] - old.first]
+    return result
 
 
 def is_whole(view: IntArray, tensor: Tensor) -> bool:

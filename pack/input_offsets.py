@@ -133,10 +133,11 @@ def find_obstacle(graph: Graph, offsets: FloatArray) -> Obstacle | None:
                 inner = strip_zeros(view)[0]
                 flat = _lacking(graph, inner, offsets).reshape(len(inner), -1)
                 uneven = (flat != flat[:, :1]).any(axis=1)
-                pads = bool((inner[uneven] == ZERO).any())
-                if not uneven.any():
+                if uneven.any():
+                    bad, pads = uneven, bool((inner[uneven] == ZERO).any())
+                else:
                     pads = lifted(graph, op, flat[:, 0]) is None
-                bad = uneven if uneven.any() else bad & pads
+                    bad &= pads
             if bad.any():
                 channels = _channels(graph, view[bad])
                 moved = channels[offsets[channels] != 0.0]

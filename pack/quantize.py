@@ -290,12 +290,7 @@ def _without_gain(graph: Graph, op: Op, gains: dict[int, float]) -> FloatArray:
     for tensor in graph.owners(op.view):
         mine = (op.view >= tensor.first) & (op.view < tensor.first + tensor.elements)
         factor[mine.any(axis=(1, 2))] = 1.0 / gains.get(tensor.index, 1.0)
-    if op.kind == "depthwise":
-        repeated = np.repeat(factor, op.weight.shape[0] // len(factor))
-        return np.asarray(op.weight * repeated[:, None, None, None])
-    outputs, fan_in = op.weight.shape[:2]
-    index = (np.arange(outputs) // (outputs // op.groups))[:, None] * fan_in + np.arange(fan_in)
-    return np.asarray(op.weight * factor[index][:, :, None, None])
+    return np.asarray(op.weight * factor[op.inputs][:, :, None, None])
 
 
 # --- one builder for each kind -----------------------------------------------------------------

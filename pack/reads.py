@@ -74,13 +74,7 @@ class Reads:
             squares = (self.variance + self.mean**2)[:, None, None] * share
             variance = np.where(share == 1.0, self.variance[:, None, None], squares - mean**2)
         outputs = len(op.weight)
-        if op.kind == "depthwise":
-            index = np.arange(outputs)[:, None] // (outputs // len(mean))
-        else:
-            fan_in = op.weight.shape[1]
-            group = np.arange(outputs) // (outputs // op.groups)
-            index = group[:, None] * fan_in + np.arange(fan_in)
-        return mean[index].reshape(outputs, -1), variance[index].reshape(outputs, -1)
+        return mean[op.inputs].reshape(outputs, -1), variance[op.inputs].reshape(outputs, -1)
 
 
 def _shares(op: Op) -> FloatArray:

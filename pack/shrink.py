@@ -119,7 +119,7 @@ def _constant_results(op: Op, seen: list[FloatArray]) -> FloatArray:
     if op.kind in ("dense", "depthwise"):
         known, factor = _foldable(op, x), op.weight.sum(axis=(2, 3))
         used = (op.weight != 0).any(axis=(2, 3))
-        index = _inputs_of(op)
+        index = op.inputs
         open_inputs = (used & ~known[index]).any(axis=1)
         total = (factor * np.where(known, x, 0.0)[index]).sum(axis=1) + op.bias
         if op.tap_bias.any():  # not the same along the border
@@ -137,14 +137,6 @@ def _constant_results(op: Op, seen: list[FloatArray]) -> FloatArray:
     for a, b in zip(seen[::2], seen[1::2], strict=True):  # zero times anything is zero
         products = products + np.where((a == 0.0) | (b == 0.0), 0.0, a * b)
     return products
-
-
-def _inputs_of(op: Op) -> IntArray:
-    """Which channels of its view each result of a dense or depthwise operation reads, [O, I]."""
-    outputs, fan_in = op.weight.shape[:2]
-    groups = op.groups if op.kind == "dense" else len(op.view)
-    group = np.arange(outputs) // (outputs // groups)
-    return np.asarray(group[:, None] * fan_in + np.arange(fan_in))
 
 
 # --- what is needed ----------------------------------------------------------------------------
@@ -216,7 +208,7 @@ def _wanted(graph: Graph, values: FloatArray, forced: dict[str, BoolArray]) -> d
 def _dense_plan(op: Op, wanted: BoolArray, seen: FloatArray) -> _Plan:
     """Groups keep equally many outputs and inputs; each keeps at least one."""
     used = (op.weight != 0).any(axis=(2, 3)) & wanted[:, None]
-    used &= ~_foldable(op, seen)[_inputs_of(op)]
+    used &= ~_foldable(op, seen)[op.inputs]
     per_output, per_input = len(wanted) // op.groups, op.weight.shape[1]
     grouped = wanted.reshape(op.groups, per_output)
     reads = used.reshape(op.groups, per_output, per_input).any(axis=1)
@@ -279,24 +271,23 @@ def _smaller(op: Op, plan: _Plan, seen: FloatArray) -> Op:
     """The operation with only the channels of the plan; constants go into its bias."""
     if len(plan.outputs) == op.out.channels and len(plan.inputs) == len(op.view):
         return op
-    bias = op.bias[plan.outputs] if op.bias.size else op.bias
-    op = replace(op, tap_bias=op.tap_bias[plan.outputs] if op.tap_bias.size else op.tap_bias)
-    if op.kind == "depthwise":
-        weight = op.weight[plan.outputs]
-        return replace(op, weight=weight, bias=bias, macs=_part(op.macs, weight, op.weight))
-    if op.kind != "dense":
+    if op.kind not in ("dense", "depthwise"):
+        bias = op.bias[plan.outputs] if op.bias.size else op.bias
         return replace(op, bias=bias, macs=op.macs * len(plan.outputs) // op.out.channels)
-    index = _inputs_of(op)[plan.outputs]
+    made = op.of_outputs(plan.outputs)
+    if op.kind == "depthwise":
+        return replace(made, macs=_part(op.macs, made.weight, op.weight))
+    index = op.inputs[plan.outputs]
     stays = np.isin(index, plan.inputs)
     gone = ~stays & _foldable(op, seen)[index]
-    rows = op.weight[plan.outputs]
+    rows = made.weight
     total = rows.sum(axis=(2, 3)) * np.where(np.isnan(seen), 0.0, seen)[index]
-    bias = bias + np.where(gone, total, 0.0).sum(axis=1)
+    bias = made.bias + np.where(gone, total, 0.0).sum(axis=1)
     fan_in = int(stays[0].sum())
     weight = rows[stays].reshape(len(rows), fan_in, *rows.shape[2:])
     groups = len(plan.inputs) // fan_in
     macs = _part(op.macs, weight, op.weight)
-    return replace(op, weight=weight, bias=bias, groups=groups, macs=macs)
+    return replace(made, weight=weight, bias=bias, groups=groups, macs=macs)
 
 
 def _part(macs: int, weight: FloatArray, of: FloatArray) -> int:

@@ -126,8 +126,7 @@ def _split(graph: Graph, tensor: Tensor) -> bool:
         out = graph.new_tensor(name, len(chosen), tensor.height, tensor.width)
         numbers[chosen] = out.ids
         made = replace(
-            op, name=name, out=out, weight=op.weight[chosen], bias=op.bias[chosen],
-            tap_bias=op.tap_bias[chosen] if op.tap_bias.size else op.tap_bias,
+            op.of_outputs(chosen), name=name, out=out,
             macs=op.macs // len(channels), layer=op.layer or op.name,
             twins=tuple(f"{twin} phase {number}" for twin in op.twins),
         )  # fmt: skip
