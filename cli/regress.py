@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast regress: is a retrained network a drop-in?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -62,17 +63,30 @@ def command(
 ) -> int:
     """Compare a retrained network with the one in use: accuracy, formats, layout, changed words."""
     give_stdout([junit, markdown], json)
-    try:
-        outcomes = _outcomes(
-            old, new, inputs, points, recipe, keep, strict, sim, simulator, jobs, dask,
-            allow_modified, json,
-        )  # fmt: skip
-    except Exception as error:  # whoever reads the reports learns it, too
-        if junit is not None or markdown is not None:
-            from bramcast.sim.ci_reports import write_error
-
-            write_error(junit, markdown, str(error) or type(error).__name__)
-        raise
+    with _in_reports(junit, markdown):
+        if simulator not in SIMULATORS:
+            raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
+        _names_apart(new, keep)
+        limits = RegressSection() if recipe is None else read_recipe(recipe).regress
+        if points is not None:
+            limits = replace(limits, max_accuracy_loss=points)
+        if strict:
+            limits = replace(limits, accept="drop-in")
+        read_samples(inputs, old)  # what is wrong with them is said once, before packing
+        _same_frame(old, new)
+        tasks = [
+            Task(
+                old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
+                allow_modified,
+            )
+            for one in new
+        ]  # fmt: skip
+        with progress(json) as report:
+            if len(tasks) == 1 and dask is None:
+                outcomes = [judge(tasks[0], report)]
+            else:
+                with executor(jobs or 1, dask) as pool:
+                    outcomes = judge_all(tasks, pool, report)
     if junit is not None or markdown is not None:
         from bramcast.sim.ci_reports import write_junit, write_markdown
 
@@ -91,47 +105,25 @@ def command(
     return 0 if any(outcome.passed for outcome in outcomes) else 1
 
 
-def _outcomes(
-    old: Path,
-    new: list[Path],
-    inputs: Path,
-    points: float | None,
-    recipe: Path | None,
-    keep: Path | None,
-    strict: bool,
-    sim: bool,
-    simulator: str,
-    jobs: int | None,
-    dask: str | None,
-    allow_modified: bool,
-    json: bool,
-) -> list[Outcome]:
-    """What became of the candidates, the best one first."""
-    if simulator not in SIMULATORS:
-        raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
+@contextmanager
+def _in_reports(junit: Path | None, markdown: Path | None) -> Iterator[None]:
+    """Whatever goes wrong stands in the reports, too: who reads them may see nothing else."""
+    try:
+        yield
+    except Exception as error:
+        if junit is not None or markdown is not None:
+            from bramcast.sim.ci_reports import write_error
+
+            write_error(junit, markdown, str(error) or type(error).__name__)
+        raise
+
+
+def _names_apart(new: list[Path], keep: Path | None) -> None:
+    """Refuse checkpoints whose bundles would be kept in one folder."""
     stems = [one.stem for one in new if not one.is_dir()]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if keep is not None and twice is not None:
         raise InputError(f"--keep {keep}: two checkpoints would be kept as {keep / twice}: rename")
-    limits = RegressSection() if recipe is None else read_recipe(recipe).regress
-    if points is not None:
-        limits = replace(limits, max_accuracy_loss=points)
-    if strict:
-        limits = replace(limits, accept="drop-in")
-    read_samples(inputs, old)  # what is wrong with them is said once, before anything is packed
-    _same_frame(old, new)
-    tasks = [
-        Task(
-            old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
-            allow_modified,
-        )
-        for one in new
-    ]  # fmt: skip
-    with progress(json) as report:
-        if len(tasks) == 1 and dask is None:
-            return [judge(tasks[0], report)]
-        with executor(jobs or 1, dask) as pool:
-            return judge_all(tasks, pool, report)
 
 
 def _same_frame(old: Path, new: list[Path]) -> None:
