@@ -5,8 +5,8 @@ Named are those that go at the cause: at the input's rounding, or at a layer's. 
 of ``_every``; nothing is taken by itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from bramcast.pack.against_float import Judged
@@ -15,7 +15,7 @@ from bramcast.pack.graph import Graph
 from bramcast.pack.inputs import Inputs
 from bramcast.pack.lower import LoweredNest
 from bramcast.pack.planes import can_split
-from bramcast.pack.recipe import Recipe
+from bramcast.pack.recipe import QuantizeSection, Recipe
 from bramcast.pack.refine import LEAST_SAMPLES
 
 COARSE_DB = 15.0  # of what varies, in what the first layer makes of the rounded input
@@ -30,26 +30,19 @@ class Remedy:
     Attributes:
         line: the key and its value, as a line of TOML.
         cost: in cycles, words and otherwise, for people.
-        keys: of [quantize].
-        layer: whose weights get 8 bits.
+        quantize: the recipe's section with the line.
         of_input: it goes at the input's rounding; ``of_layers``: at the layers'.
     """
 
     line: str
     cost: str
-    keys: Mapping[str, object] = field(default_factory=dict)
-    layer: str | None = None
+    quantize: QuantizeSection
     of_input: bool = False
     of_layers: bool = False
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with the line."""
-        section = replace(recipe.quantize, **self.keys)  # type: ignore[arg-type]
-        if self.layer is not None:
-            others = dict(section.layers)
-            others[self.layer] = replace(others[self.layer], weight_bits=8)
-            section = replace(section, layers=others)
-        return replace(recipe, quantize=section)
+        return replace(recipe, quantize=self.quantize)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +83,14 @@ def _every(now: Situation) -> Iterator[Remedy]:
             'quantize.input_offsets = "auto"',
             f"{_free(graph)}, but for the border of a layer that pads; whoever sends the samples "
             "subtracts",
-            {"input_offsets": "auto"},
+            replace(section, input_offsets="auto"),
             of_input=True,
         )
     if now.scales:
         yield Remedy(
             'quantize.input_exponents = "auto"',
             f"{_free(graph)}; whoever sends the samples multiplies by powers of two",
-            {"input_exponents": "auto"},
+            replace(section, input_exponents="auto"),
             of_input=True,
         )
     if (
@@ -111,7 +104,7 @@ def _every(now: Situation) -> Iterator[Remedy]:
             "quantize.input_planes = 2",
             f"about {cycles:,} cycles and {words:,} words of weights; two elements for each "
             "feature are sent",
-            {"input_planes": 2},
+            replace(section, input_planes=2),
             of_input=True,
         )
     worst = now.judged.judgement.worst_layer
@@ -123,14 +116,14 @@ def _every(now: Situation) -> Iterator[Remedy]:
         yield Remedy(
             f'quantize.layers."{worst}".weight_bits = 8',
             f"no cycles, about {words:,} words of weights",
-            layer=worst,
+            replace(section, layers={**section.layers, worst: replace(narrow, weight_bits=8)}),
             of_layers=True,
         )
     if section.calibration != "error":
         yield Remedy(
             'quantize.calibration = "error"',
             _free(graph),
-            {"calibration": "error", "percentile": None},
+            replace(section, calibration="error", percentile=None),
             of_input=True,
             of_layers=True,
         )
@@ -138,7 +131,7 @@ def _every(now: Situation) -> Iterator[Remedy]:
         yield Remedy(
             "quantize.refine = true",
             f"{_free(graph)}; packing takes longer",
-            {"refine": True},
+            replace(section, refine=True),
             of_layers=True,
         )
     if section.activation_bits == 8 and section.input is None and not _by_hand(now.recipe):
@@ -146,7 +139,7 @@ def _every(now: Situation) -> Iterator[Remedy]:
             "quantize.activation_bits = 16",
             f"{_free(graph)}, but those of the scratchpad and of tables are wider: a core with "
             "DATA_BITS = 16",
-            {"activation_bits": 16},
+            replace(section, activation_bits=16),
             of_input=True,
             of_layers=True,
         )
