@@ -28,10 +28,10 @@ from bramcast.pack.quantize import quantize
 
 SAMPLES = 128  # that the quantized graph runs on for each trial
 MAXIMA_SAMPLES = 256
-EQUALIZATIONS = ((0.5, 16.0), (1.0, 16.0), (1.0, 256.0))  # power and largest factor
-# For gains that a layer undoes which the one before made, also along residual sums; all or nothing.
-FAR = (1.0, 2.0**24)
-FAR_GAIN_DB = 3.0
+# Power, largest factor, and whether along residual sums, too: the last is for gains that a layer
+# undoes which the one before made.
+EQUALIZATIONS = ((0.5, 16.0, False), (1.0, 16.0, False), (1.0, 256.0, False), (1.0, 2.0**24, True))
+FAR_GAIN_DB = 3.0  # what the last must win
 EQUALIZE_GAIN_DB = 1.0  # an equalization must win so much
 MEANS_GAIN_DB = 3.0  # biases are corrected before, too, where the means are what is wrong
 STEP_GAIN_DB = 0.05  # another fraction length, or other biases
@@ -99,10 +99,9 @@ def refine(
     keep = frozenset(t.index for t in graph.tensors if formats.same.find(t.index) in formats.fixed)
     maxima = channel_maxima(graph, _some(inputs.calibration, MAXIMA_SAMPLES), planes)
     # Formats by hand suit the weights as they are.
-    equalizations = () if formats.rules.by_hand or formats_only else (*EQUALIZATIONS, FAR)
+    equalizations = () if formats.rules.by_hand or formats_only else EQUALIZATIONS
     tried = start
-    for power, largest in equalizations:
-        far = (power, largest) == FAR
+    for power, largest, far in equalizations:
         trial = equalize(start, maxima, power, largest, keep, sums=far)
         if _alike(trial, tried):  # no channel needs a larger factor
             continue
