@@ -125,11 +125,7 @@ def _input_error(
 ) -> torch.Tensor:
     """By how much the sent frame differs from the samples, float64 [N, C, H, W]."""
     real = graph.framed(batch)
-    if planes is None:
-        error = fmt.real(fmt.quantize(real)) - real
-    else:
-        error = planes.real(*planes.split(real)) - real
-    t = graph.input
+    error, t = (planes or fmt).rounded(real) - real, graph.input
     return torch.from_numpy(error).reshape(len(batch), -1, t.height, t.width)
 
 

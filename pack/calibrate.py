@@ -45,7 +45,7 @@ def needs_planes(graph: Graph, inputs: Inputs, bits: int) -> bool:
     samples = graph.framed(inputs.calibration[:256])
     signed = bool(samples.min() < 0)
     fmt = QFormat(bits, best_fraction([samples.ravel()], bits, signed), signed)
-    return is_coarse(graph, inputs, lambda values: fmt.real(fmt.quantize(values)))
+    return is_coarse(graph, inputs, fmt.rounded)
 
 
 def is_coarse(
@@ -95,7 +95,7 @@ def varying_db(
     with torch.no_grad():
         for start in range(0, len(frames), _batch_size(graph)):
             values = frames[start : start + _batch_size(graph)]
-            few = planes.real(*planes.split(values)) if planes else fmt.real(fmt.quantize(values))
+            few = (planes or fmt).rounded(values)
             both = [_last(graph, execute.frame_tensor(graph, v + offsets)) for v in (values, few)]
             parts.append([result.numpy() for result in both])
     exact, rounded = (np.concatenate(results) for results in zip(*parts, strict=True))

@@ -100,11 +100,8 @@ class _Lost:
     def notes(self, framed: FloatArray, fmt: QFormat, planes: Planes | None) -> Iterator[str]:
         """A sentence for each layer that does not make of exact operands what forward() makes."""
         other: set[int] = set()  # tensors that are not exactly what forward() has
-        if planes is None:
-            sent, where = fmt.real(fmt.quantize(framed)), str(fmt)
-        else:
-            sent, where = planes.real(*planes.split(framed)), f"two planes of {fmt}"
-        lost = int((sent != framed).sum())
+        where = str(fmt) if planes is None else f"two planes of {fmt}"
+        lost = int(((planes or fmt).rounded(framed) != framed).sum())
         if lost:
             other.add(self.graph.input.index)
             yield (
@@ -137,7 +134,7 @@ class _Lost:
             )
         if not differs:
             return None
-        outside = int((q.out.real(q.out.quantize(real)) != real).sum())
+        outside = int((q.out.rounded(real) != real).sum())
         if outside:
             return (
                 f"{outside:,} of {real.size:,} results on calibration samples lie outside or "

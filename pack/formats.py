@@ -75,7 +75,7 @@ def finest_fraction(magnitude: float, limit: int) -> int:
 
 def squared_error(values: FloatArray, fmt: QFormat) -> float:
     """Mean squared error of quantizing ``values``."""
-    return float(np.mean((fmt.real(fmt.quantize(values)) - values) ** 2))
+    return float(np.mean((fmt.rounded(values) - values) ** 2))
 
 
 class Classes:

@@ -204,9 +204,7 @@ def prepare(
                 "core computes; pack it without retraining"
             )
     planes = _choose_planes(recipe, graph, inputs)
-    coarse = planes is not None and is_coarse(
-        graph, inputs, lambda values: planes.real(*planes.split(values))
-    )
+    coarse = planes is not None and is_coarse(graph, inputs, planes.rounded)
     far = _offsets_note(recipe, graph, inputs, planes, seen) if seen else None
     if planes is not None:
         split_input(graph, planes.shift)

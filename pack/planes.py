@@ -32,6 +32,10 @@ class Planes:
         """The real values that two planes stand for."""
         return (hi + lo * 2.0**-self.shift) * self.fmt.lsb
 
+    def rounded(self, values: FloatArray) -> FloatArray:
+        """What is left of real values in two planes, as ``QFormat.rounded`` for one."""
+        return self.real(*self.split(values))
+
 
 def can_split(graph: Graph) -> bool:
     """Whether every reader of the input is a dense layer that reads nothing else."""
@@ -60,7 +64,7 @@ def choose_planes(values: FloatArray, bits: int, weights: list[FloatArray]) -> P
 
     def error(frac: int) -> float:
         planes = Planes(QFormat(bits, frac), shift)
-        return float(np.mean((planes.real(*planes.split(values)) - values) ** 2))
+        return float(np.mean((planes.rounded(values) - values) ** 2))
 
     return Planes(QFormat(bits, min(range(start, start + 4), key=error)), shift)
 

@@ -76,6 +76,14 @@ class QFormat:
         """The real values that ``integers`` stand for, float64 of the same shape."""
         return np.asarray(integers, np.float64) * self.lsb
 
+    def rounded(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """What is left of real values in this format, float64 of the same shape.
+
+        >>> QFormat(bits=8, frac=1).rounded(np.array([0.3, 99.0]))
+        array([ 0.5, 63.5])
+        """
+        return self.real(self.quantize(values))
+
 
 def parse_format(text: str) -> QFormat:
     """A format as ``str`` prints it: Qm.n is signed, UQm.n is not; m or n may be negative.

@@ -384,7 +384,7 @@ def _met(
     gain = 1.0 / _without_gain(graph, ones, gains).reshape(weight.shape)
     met = mean * gain
     # A constant is stored as the nearest number; of what moves the roundings cancel out.
-    held = np.where(variance == 0, np.asarray(x.real(x.quantize(met))), met)
+    held = np.where(variance == 0, x.rounded(met), met)
     return _Met(met, held, variance * gain**2)
 
 
