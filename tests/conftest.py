@@ -5,6 +5,21 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 # pytest-xdist fills the cores with processes; threads inside them would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+@pytest.fixture(scope="session")
+def mlp_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the shipped MLP, packed once for all that only read it."""
+    from support import DIGITS
+
+    from bramcast.pack.pipeline import pack
+    from bramcast.pack.recipe import read_recipe
+
+    folder = tmp_path_factory.mktemp("digits") / "mlp"
+    pack(read_recipe(DIGITS / "mlp.toml"), folder)
+    return folder

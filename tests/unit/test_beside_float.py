@@ -12,17 +12,13 @@ from support import DIGITS, ROOT, bramcast
 from bramcast.pack import float_results as module
 from bramcast.pack.float_results import float_results_bytes, read_float_results
 from bramcast.pack.manifest import read_manifest
-from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("beside") / "mlp"
-    pack(read_recipe(DIGITS / "mlp.toml"), folder)
-    return folder
+@pytest.fixture
+def bundle(mlp_bundle):
+    return mlp_bundle
 
 
 @pytest.fixture

@@ -12,19 +12,15 @@ from bramcast.golden.load import load
 from bramcast.pack.delivered import verify_delivered
 from bramcast.pack.errors import UserError
 from bramcast.pack.manifest import manifest_json, read_manifest
-from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
 from bramcast.sim.hdl_project import write_project
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 INPUTS = DIGITS / "inputs.npz"
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    target = tmp_path_factory.mktemp("delivered") / "mlp"
-    pack(read_recipe(DIGITS / "mlp.toml"), target)
-    return target
+@pytest.fixture
+def bundle(mlp_bundle):
+    return mlp_bundle
 
 
 @pytest.fixture

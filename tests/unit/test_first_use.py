@@ -46,14 +46,9 @@ class Steps(nn.Module):
 """
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    from bramcast.pack.pipeline import pack
-    from bramcast.pack.recipe import read_recipe
-
-    folder = tmp_path_factory.mktemp("first") / "mlp"
-    pack(read_recipe(DIGITS / "mlp.toml"), folder)
-    return folder
+@pytest.fixture
+def bundle(mlp_bundle):
+    return mlp_bundle
 
 
 @pytest.fixture
