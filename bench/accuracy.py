@@ -33,12 +33,12 @@ from bramcast.golden.metrics import (
     labelled_accuracy,
     mean_squared_error,
 )
-from bramcast.pack.descriptor import Loop
-from bramcast.pack.errors import InputError, RecipeError, ToolError, UserError
-from bramcast.pack.inputs import Inputs, read_inputs
+from bramcast.pack.bundle.errors import InputError, RecipeError, ToolError, UserError
+from bramcast.pack.bundle.program import Loop
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.source import read_model
+from bramcast.pack.read.network import read_model
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import Inputs, read_inputs
 
 EXAMPLES = [DIGITS / f"{name}.toml" for name in ("mlp", "dscnn", "gru")]
 SHARED = (

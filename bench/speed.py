@@ -30,20 +30,15 @@ from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.hw import sources as hw_sources
-from bramcast.pack.image_binary import bin_bytes, sections
-from bramcast.pack.image_c import header_text
-from bramcast.pack.image_coe import coe_text
-from bramcast.pack.image_formats import TABLE
-from bramcast.pack.image_quartus import mif_text
-from bramcast.pack.image_readmem import mem_text
-from bramcast.pack.images import load_images, write_image_files
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.manifest import Core
-from bramcast.pack.model_file import load_module
-from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import Recipe, read_recipe
-from bramcast.pack.source import read_model
-from bramcast.pack.words import (
+from bramcast.pack.bundle.formats.binary import bin_bytes, sections
+from bramcast.pack.bundle.formats.c_header import header_text
+from bramcast.pack.bundle.formats.coe import coe_text
+from bramcast.pack.bundle.formats.quartus import mif_text
+from bramcast.pack.bundle.formats.readmem import mem_text
+from bramcast.pack.bundle.formats.table import TABLE
+from bramcast.pack.bundle.images import load_images, write_image_files
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.words import (
     Words,
     from_uint32,
     pack_bias,
@@ -53,10 +48,15 @@ from bramcast.pack.words import (
     unpack_bias,
     unpack_lanes,
 )
-from bramcast.sim import cosim, fast
-from bramcast.sim.bench_core import CLOCK_NS
-from bramcast.sim.cosim import core_parameters
-from bramcast.sim.runner import build, cached, run, tool_version, verilator_environment
+from bramcast.pack.pipeline import pack
+from bramcast.pack.read.model_file import load_module
+from bramcast.pack.read.network import read_model
+from bramcast.pack.recipe.recipe import Recipe, read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.benches.bench_core import CLOCK_NS
+from bramcast.sim.run import cosim, fast
+from bramcast.sim.run.cosim import core_parameters
+from bramcast.sim.run.runner import build, cached, run, tool_version, verilator_environment
 
 EXAMPLES = [DIGITS / name for name in ("mlp.toml", "dscnn.toml")]
 MLP = (96, 96, 64, 12)  # features and outputs of the named network's layers

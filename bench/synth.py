@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from bramcast.hw import sources as hw_sources
-from bramcast.pack.manifest import IMAGES, Core, read_manifest
-from bramcast.pack.registers import address_bits
-from bramcast.sim.cosim import core_parameters
+from bramcast.pack.axi.registers import address_bits
+from bramcast.pack.bundle.manifest import IMAGES, Core, read_manifest
+from bramcast.sim.run.cosim import core_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "synth"

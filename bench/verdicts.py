@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from bramcast.golden.load import load
-from bramcast.pack.errors import RefereeError
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.recipe import RegressSection
-from bramcast.sim.evaluate import Outputs, layer_pairs, outputs
-from bramcast.sim.quality import quality
-from bramcast.sim.referee import check_referee
+from bramcast.pack.bundle.errors import RefereeError
+from bramcast.pack.recipe.recipe import RegressSection
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.regress.evaluate import Outputs, layer_pairs, outputs
+from bramcast.sim.regress.quality import quality
+from bramcast.sim.regress.referee import check_referee
 
 SIZES = (1, 50, 200, 600)
 

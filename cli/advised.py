@@ -10,13 +10,13 @@ from bramcast.golden.frames import output_order
 from bramcast.golden.load import load
 
 if TYPE_CHECKING:  # they need torch
-    from bramcast.pack.advise import Trial
     from bramcast.pack.pipeline import Packed
+    from bramcast.pack.train.advise import Trial
 
 
 def tried(packed: "Packed", bundle: Path, report: Report) -> "list[Trial]":
     """The recipe as it is, then with each remedy."""
-    from bramcast.pack.advise import advise, measured
+    from bramcast.pack.train.advise import advise, measured
 
     def cycles(folder: Path) -> int:
         machine = load(folder)

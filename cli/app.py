@@ -29,7 +29,7 @@ from bramcast.cli import (
     tune,
 )
 from bramcast.cli.output import complain, own_stdout, say
-from bramcast.pack.errors import ToolError, UserError
+from bramcast.pack.bundle.errors import ToolError, UserError
 
 app = typer.Typer(
     name="bramcast",

@@ -8,9 +8,9 @@ import typer
 
 from bramcast.cli.options import Json, ModelName, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import give_stdout, say, say_json
-from bramcast.pack.errors import InputError
-from bramcast.pack.image_formats import NAMES
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.formats.table import NAMES
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def command(
@@ -69,7 +69,7 @@ def command(
     target = Path("-") if output is None else output
     give_stdout([target], json)
     with torch_needed("reading a checkpoint"):
-        from bramcast.pack.export import Style, export, parse_format
+        from bramcast.pack.look.export import Style, export, parse_format
 
         done = export(
             checkpoint,

@@ -17,8 +17,8 @@ from bramcast.golden.cycles import predict
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
-from bramcast.pack.bundle import replace_file
-from bramcast.pack.float_results import read_float_results
+from bramcast.pack.bundle.float_results import read_float_results
+from bramcast.pack.bundle.folder import replace_file
 
 
 def command(

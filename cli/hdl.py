@@ -8,7 +8,7 @@ import typer
 
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import say, say_json
-from bramcast.sim.hdl_project import write_project
+from bramcast.sim.run.hdl_project import write_project
 
 
 def command(

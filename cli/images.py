@@ -11,10 +11,10 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, give_stdout, say, say_json, table
-from bramcast.pack.bundle import is_stdout, replace_bytes
-from bramcast.pack.errors import InputError
-from bramcast.pack.image_check import check_bundle
-from bramcast.pack.image_formats import (
+from bramcast.pack.bundle.check import check_bundle
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder import is_stdout, replace_bytes
+from bramcast.pack.bundle.formats.table import (
     NAMES,
     ImageFile,
     image_format,
@@ -22,10 +22,10 @@ from bramcast.pack.image_formats import (
     read_image,
     recognise,
 )
-from bramcast.pack.image_text import read_source
-from bramcast.pack.images import write_checked
-from bramcast.pack.manifest import read_manifest, sha256
-from bramcast.pack.words import Words, split_banks
+from bramcast.pack.bundle.formats.text import read_source
+from bramcast.pack.bundle.images import write_checked
+from bramcast.pack.bundle.manifest import read_manifest, sha256
+from bramcast.pack.bundle.words import Words, split_banks
 
 
 def command(

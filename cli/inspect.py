@@ -12,13 +12,13 @@ import typer
 from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import Filter, Json, ModelName, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import complain, say, say_json, table
-from bramcast.pack.errors import InputError
-from bramcast.pack.limits import broken_text
-from bramcast.pack.manifest import MANIFEST_NAME, read_manifest
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.judgement import broken_text
+from bramcast.pack.bundle.manifest import MANIFEST_NAME, read_manifest
+from bramcast.pack.recipe.recipe import read_recipe
 
 if TYPE_CHECKING:  # it needs torch
-    from bramcast.pack.inspect import Inspection
+    from bramcast.pack.look.inspect import Inspection
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HEIGHT = 4  # lines of a histogram in the terminal
@@ -54,13 +54,13 @@ def command(
     if picture is not None and checkpoint.suffix.lower() in (".png", ".svg", ".pdf"):
         checkpoint, picture = picture, checkpoint  # --histogram out.png CHECKPOINT
     with torch_needed("inspecting"):
-        from bramcast.pack.inspect import inspect
+        from bramcast.pack.look.inspect import inspect
 
         read = read_recipe(recipe) if recipe is not None else None
         found = inspect(checkpoint, filter or (), bits, state, read, model)
     files: list[Path] = []
     if picture is not None:
-        from bramcast.pack.pictures import draw_histograms
+        from bramcast.pack.look.histograms import draw_histograms
 
         files = draw_histograms(found, picture, log)
     if json:

@@ -3,8 +3,8 @@
 
 from bramcast.cli.output import percent
 from bramcast.golden.beside_float import BesideFloat
-from bramcast.pack.judgement import EQUAL_DB
-from bramcast.pack.manifest import Judgement, Manifest
+from bramcast.pack.bundle.judgement import EQUAL_DB
+from bramcast.pack.bundle.manifest import Judgement, Manifest
 
 
 def judgement_lines(manifest: Manifest, judgement: Judgement) -> list[str]:

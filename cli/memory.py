@@ -10,11 +10,11 @@ import typer
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, progress, say, say_json, table
 from bramcast.golden.load import load
-from bramcast.pack.devices import FAMILIES, PARTS, Part, find_part, plain_family
-from bramcast.pack.errors import InputError
-from bramcast.pack.memory import Placed, Placement, place_bundle
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.variants import Variant, try_variants
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.device.devices import FAMILIES, PARTS, Part, find_part, plain_family
+from bramcast.pack.device.memory import Placed, Placement, place_bundle
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.regress.variants import Variant, try_variants
 
 
 def command(

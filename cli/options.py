@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bramcast.pack.errors import ToolError
+from bramcast.pack.bundle.errors import ToolError
 
 Bundle = Annotated[Path, typer.Argument(help="Bundle folder, written by 'bramcast pack'.")]
 InputsFile = Annotated[

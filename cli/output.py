@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bramcast.pack.bundle import is_stdout
-from bramcast.pack.errors import InputError
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder import is_stdout
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -12,14 +12,14 @@ from bramcast.cli.advised import print_trials, tried
 from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
-from bramcast.pack.descriptor import Nest, unrolled
-from bramcast.pack.errors import InputError, ToolError
-from bramcast.pack.qformat import QFormat
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.steps import same_descriptors, title
+from bramcast.pack.bundle.errors import InputError, ToolError
+from bramcast.pack.bundle.program import Nest, unrolled
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.bundle.time_steps import same_descriptors, title
+from bramcast.pack.recipe.recipe import read_recipe
 
 if TYPE_CHECKING:
-    from bramcast.pack.quantize import QuantizedOp
+    from bramcast.pack.quantize.op import QuantizedOp
 
 
 def command(
@@ -68,7 +68,7 @@ def command(
         packed: Packed = pack(read, output, report, validate)
         agreement = None
         if check:
-            from bramcast.sim.agree import compare_with_graph
+            from bramcast.sim.regress.agree import compare_with_graph
 
             agreement = compare_with_graph(packed, output, report)
         trials = tried(packed, output, report) if advise else None

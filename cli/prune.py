@@ -8,7 +8,7 @@ import typer
 
 from bramcast.cli.options import Filter, Json, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def command(
@@ -41,7 +41,7 @@ def command(
     """Magnitude pruning made permanent; with a recipe what it costs and what it saves."""
     give_stdout([output], json)
     with torch_needed("pruning"):
-        from bramcast.pack.prune import Goal, Measured, prune
+        from bramcast.pack.train.prune import Goal, Measured, prune
 
         with progress(json) as report:
             done = prune(

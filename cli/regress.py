@@ -12,13 +12,13 @@ import typer
 from bramcast.cli.options import AllowModified, InputsFile, Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
-from bramcast.pack.errors import InputError
-from bramcast.pack.manifest import read_manifest
-from bramcast.pack.recipe import RegressSection, read_recipe
-from bramcast.pack.steps import title
-from bramcast.sim.candidates import Outcome, Task, executor, judge, judge_all
-from bramcast.sim.regress import LayerRow, Regression
-from bramcast.sim.runner import SIMULATORS
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.bundle.time_steps import title
+from bramcast.pack.recipe.recipe import RegressSection, read_recipe
+from bramcast.sim.regress.candidates import Outcome, Task, executor, judge, judge_all
+from bramcast.sim.regress.regress import LayerRow, Regression
+from bramcast.sim.run.runner import SIMULATORS
 
 SIM_SAMPLES = 2
 
@@ -88,7 +88,7 @@ def command(
                 with executor(jobs or 1, dask) as pool:
                     outcomes = judge_all(tasks, pool, report)
     if junit is not None or markdown is not None:
-        from bramcast.sim.ci_reports import write_junit, write_markdown
+        from bramcast.sim.regress.ci_reports import write_junit, write_markdown
 
         if junit is not None:
             write_junit(junit, outcomes)
@@ -112,7 +112,7 @@ def _in_reports(junit: Path | None, markdown: Path | None) -> Iterator[None]:
         yield
     except Exception as error:
         if junit is not None or markdown is not None:
-            from bramcast.sim.ci_reports import write_error
+            from bramcast.sim.regress.ci_reports import write_error
 
             write_error(junit, markdown, str(error) or type(error).__name__)
         raise

@@ -9,13 +9,13 @@ import typer
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import give_stdout, progress, say, say_json
 from bramcast.cli.samples import read_samples
-from bramcast.pack.bundle import replace_bytes
-from bramcast.pack.errors import InputError
-from bramcast.pack.recipe import RegressSection
-from bramcast.sim.cosim import simulate
-from bramcast.sim.regress import regress
-from bramcast.sim.report import report_html
-from bramcast.sim.runner import SIMULATORS
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder import replace_bytes
+from bramcast.pack.recipe.recipe import RegressSection
+from bramcast.sim.regress.regress import regress
+from bramcast.sim.report.report import report_html
+from bramcast.sim.run.cosim import simulate
+from bramcast.sim.run.runner import SIMULATORS
 
 SIM_SAMPLES = 2
 

@@ -5,10 +5,10 @@ from math import prod
 from pathlib import Path
 
 from bramcast.cli.output import complain
-from bramcast.pack.errors import InputError
-from bramcast.pack.inputs import Inputs, read_inputs
-from bramcast.pack.manifest import read_manifest
-from bramcast.sim.referee import scale_doubt
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.samples.inputs import Inputs, read_inputs
+from bramcast.sim.regress.referee import scale_doubt
 
 
 def read_samples(path: Path, bundle: Path) -> Inputs:

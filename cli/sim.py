@@ -17,17 +17,17 @@ from bramcast.golden.beside_float import BesideFloat, beside_float
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
-from bramcast.pack.descriptor import split_program
-from bramcast.pack.errors import InputError
-from bramcast.pack.float_results import read_float_results
-from bramcast.pack.images import load_images
-from bramcast.pack.inputs import Inputs
-from bramcast.pack.manifest import read_manifest
-from bramcast.pack.steps import same_descriptors, title
-from bramcast.pack.words import to_uint32
-from bramcast.sim.cosim import SimResult, changed_lines, simulate
-from bramcast.sim.fast import FastResult, simulate_fast
-from bramcast.sim.runner import SIMULATORS, waves_suffix
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.float_results import read_float_results
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.bundle.program import split_program
+from bramcast.pack.bundle.time_steps import same_descriptors, title
+from bramcast.pack.bundle.words import to_uint32
+from bramcast.pack.samples.inputs import Inputs
+from bramcast.sim.run.cosim import SimResult, changed_lines, simulate
+from bramcast.sim.run.fast import FastResult, simulate_fast
+from bramcast.sim.run.runner import SIMULATORS, waves_suffix
 
 SAMPLES = 4  # without --fast
 

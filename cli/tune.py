@@ -8,9 +8,9 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
-from bramcast.pack.bundle import is_stdout, replace_bytes
-from bramcast.pack.errors import InputError, ToolError
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.bundle.errors import InputError, ToolError
+from bramcast.pack.bundle.folder import is_stdout, replace_bytes
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def command(
@@ -40,8 +40,9 @@ def command(
     if target.resolve() == recipe.resolve():
         raise InputError(f"{target}: is the recipe itself; give another file for the tuned one")
     try:
-        from bramcast.pack.pipeline import pack, prepare
-        from bramcast.pack.tune import Limit, tune
+        from bramcast.pack.pipeline import pack
+        from bramcast.pack.prepare import prepare
+        from bramcast.pack.train.tune import Limit, tune
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -50,7 +51,7 @@ def command(
         ) from None
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
-    from bramcast.pack.recipe_edit import with_widths
+    from bramcast.pack.recipe.edit import with_widths
 
     with progress(json) as report:
         tuned = tune(prepare(read, report), Limit(loss, snr), report)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.golden.metrics import classes_of
-from bramcast.pack.errors import InputError
-from bramcast.pack.float_results import FLOAT_RESULTS_NAME, FloatResults
-from bramcast.pack.judgement import decibels, has_classes, varying
-from bramcast.pack.manifest import Manifest
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.float_results import FLOAT_RESULTS_NAME, FloatResults
+from bramcast.pack.bundle.judgement import decibels, has_classes, varying
+from bramcast.pack.bundle.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

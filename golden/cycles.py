@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bramcast.pack.descriptor import Descriptor, Input, Nest
-from bramcast.pack.manifest import Core
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import Descriptor, Input, Nest
 
 BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
 TABLE_LATENCY = {8: 2, 16: 4}  # more with a table, by DATA_BITS

@@ -13,7 +13,7 @@ from bramcast.golden.epilogue import Epilogue
 from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
 from bramcast.golden.taps import Taps
-from bramcast.pack.descriptor import Nest
+from bramcast.pack.bundle.program import Nest
 
 
 class _Wordwise:

@@ -20,7 +20,7 @@ from bramcast.golden.chunk import Chunk, Step
 from bramcast.golden.groups import Groups
 from bramcast.golden.loops import affine, progression, ranges
 from bramcast.golden.memories import Memories
-from bramcast.pack.descriptor import Nest
+from bramcast.pack.bundle.program import Nest
 
 
 @dataclass(frozen=True, slots=True)

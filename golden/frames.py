@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.loops import affine
 from bramcast.golden.machine import Machine
-from bramcast.pack.descriptor import Nest
-from bramcast.pack.errors import InputError
-from bramcast.pack.manifest import Frame
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.manifest import Frame
+from bramcast.pack.bundle.program import Nest
 
 
 def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np.int64]:
@@ -84,7 +84,7 @@ def sent_values(samples: NDArray[np.floating], frame: Frame) -> NDArray[np.float
     Returns:
         float64 [n, y * x * c].
 
-    >>> from bramcast.pack.manifest import Format
+    >>> from bramcast.pack.bundle.manifest import Format
     >>> q = Format(8, 7, True)
     >>> frame = Frame([4], [1, 2, 2], [0, 2, 1], q, exponents=[0, 3], offsets=[300.0, 0.0])
     >>> sent_values(np.array([[300.5, 0.25, 299.0, -1.0]]), frame)

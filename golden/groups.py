@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.descriptor import Nest
-from bramcast.pack.manifest import Core, NestInfo
+from bramcast.pack.bundle.manifest import Core, NestInfo
+from bramcast.pack.bundle.program import Nest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.machine import Machine, Results
-from bramcast.pack.descriptor import Nest
-from bramcast.pack.manifest import Format, LayerInfo
+from bramcast.pack.bundle.manifest import Format, LayerInfo
+from bramcast.pack.bundle.program import Nest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

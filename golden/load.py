@@ -9,17 +9,17 @@ import numpy as np
 from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.loops import affine
 from bramcast.golden.machine import Machine
-from bramcast.pack.delivered import verify_delivered
-from bramcast.pack.descriptor import Nest
-from bramcast.pack.errors import InputError, ProgramError
-from bramcast.pack.images import load_images
-from bramcast.pack.manifest import (
+from bramcast.pack.bundle.delivered import verify_delivered
+from bramcast.pack.bundle.errors import InputError, ProgramError
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import (
     MANIFEST_NAME,
     LayerInfo,
     Manifest,
     NestInfo,
     read_manifest,
 )
+from bramcast.pack.bundle.program import Nest
 
 
 def load(bundle: Path, allow_modified: bool = False) -> Machine:

@@ -28,10 +28,10 @@ from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
 from bramcast.golden.products import Dense, LaneWise, Multiply
 from bramcast.golden.validate import validate
-from bramcast.pack.descriptor import Input, Nest
-from bramcast.pack.errors import InputError
-from bramcast.pack.manifest import Core, Manifest
-from bramcast.pack.words import Words
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.manifest import Core, Manifest
+from bramcast.pack.bundle.program import Input, Nest
+from bramcast.pack.bundle.words import Words
 
 Progress = Callable[[int], None]
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from bramcast.golden import sizes
 from bramcast.golden.chunk import Chunk
-from bramcast.pack.descriptor import Input, Nest
-from bramcast.pack.manifest import Core
-from bramcast.pack.words import Words, unpack_bias, unpack_lanes
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import Input, Nest
+from bramcast.pack.bundle.words import Words, unpack_bias, unpack_lanes
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.errors import InputError
+from bramcast.pack.bundle.errors import InputError
 
 
 def predictions(scores: NDArray[np.number]) -> NDArray[np.int64]:

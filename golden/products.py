@@ -17,7 +17,7 @@ from bramcast.golden.epilogue import Epilogue, Place
 from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
 from bramcast.golden.taps import Taps, largest_sum
-from bramcast.pack.descriptor import Nest
+from bramcast.pack.bundle.program import Nest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from bramcast.golden.arith import FLOAT32_EXACT
 from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
-from bramcast.pack.descriptor import Nest
-from bramcast.pack.manifest import Core
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import Nest
 
 
 class Taps:

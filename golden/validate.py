@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from bramcast.golden.cycles import cycle_bound
 from bramcast.golden.groups import Groups
-from bramcast.pack.descriptor import (
+from bramcast.pack.bundle.errors import InputError, ProgramError
+from bramcast.pack.bundle.manifest import Core, Manifest
+from bramcast.pack.bundle.program import (
     ADDRESS_BITS,
     DESCRIPTOR_WORDS,
     INPUT_FIELDS,
@@ -30,9 +32,7 @@ from bramcast.pack.descriptor import (
     split_program,
     unrolled,
 )
-from bramcast.pack.errors import InputError, ProgramError
-from bramcast.pack.manifest import Core, Manifest
-from bramcast.pack.words import BIAS_BITS, ENTRY_BITS, Words, to_uint32
+from bramcast.pack.bundle.words import BIAS_BITS, ENTRY_BITS, Words, to_uint32
 
 _STEP_LIMIT = 1 << 31
 _COORDINATE = 1 << 15

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_address: one address stream: a register, an adder and a table of jumps.
 //
-// Golden twin: steps_from_jumps() in pack/descriptor.py. Entry 0 of the table is the base, entry l is
+// Golden twin: steps_from_jumps() in pack/bundle/program.py. Entry 0 of the table is the base, entry l is
 // what the address moves by when loop l (1 = g .. 6 = ci) advances and every loop inside falls back.
 // The table has two halves: the fetcher fills one while the nest reads the other.
 //

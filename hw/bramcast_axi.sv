@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_axi: the core with an AXI4-Lite slave: control, status, and run-time loading of the images.
 //
-// Golden twin: pack/registers.py has the register map; docs/axi.md explains it, docs/core.md the streams.
+// Golden twin: pack/axi/registers.py has the register map; docs/axi.md explains it, docs/core.md the streams.
 //
 // Parameters are those of bramcast_core, and AXI_ADDRESS_BITS: the byte addresses of the slave, at least
-// address_bits() of pack/registers.py; more only move nothing. One clock; rst may come at any time
+// address_bits() of pack/axi/registers.py; more only move nothing. One clock; rst may come at any time
 // for one cycle or more.
 //
 `default_nettype none

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_fetch: reads the program's descriptors, one word per cycle, one descriptor ahead.
 //
-// Golden twin: split_program() in pack/descriptor.py. The order is INPUT, first nest, ..., last nest,
+// Golden twin: split_program() in pack/bundle/program.py. The order is INPUT, first nest, ..., last nest,
 // INPUT, first nest, ...: by the time a run ends, the next run's INPUT and first nest are mostly here.
 //
 // input_ready_o and nest_ready_o say that the INPUT descriptor, or the next nest's, is complete.

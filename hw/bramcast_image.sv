@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_image: an image memory: the core reads it, the host writes it and reads it back.
 //
-// Golden twin: to_axi() in pack/words.py: a word is BEATS beats of 32 bits, least significant first.
+// Golden twin: to_axi() in pack/bundle/words.py: a word is BEATS beats of 32 bits, least significant first.
 //
 // The core's side is bramcast_memory's: word_o two clock edges after raddr_i. While host_read_i is
 // high, the read port belongs to the host; the host keeps host_word_i and host_beat_i still and finds

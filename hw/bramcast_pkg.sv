@@ -2,8 +2,8 @@
 // bramcast_pkg: where the fields of a descriptor lie: word, lowest bit and number of bits; where
 // the registers of the AXI4-Lite slave lie: byte offset, lowest bit and number of bits of a field.
 //
-// Generated from pack/descriptor.py and pack/registers.py by
-// `python -m bramcast.pack.hdl_constants`; do not edit. docs/format.md explains the descriptors,
+// Generated from pack/bundle/program.py and pack/axi/registers.py by `python -m
+// bramcast.pack.axi.hdl_constants`; do not edit. docs/format.md explains the descriptors,
 // docs/axi.md the registers.
 //
 `default_nettype none

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_registers: the registers behind the AXI4-Lite slave and the windows onto the image memories.
 //
-// Golden twin: pack/registers.py has the map, docs/axi.md explains it.
+// Golden twin: pack/axi/registers.py has the map, docs/axi.md explains it.
 //
 // One request at a time (bramcast_lite). A register answers four cycles after valid_i, a window's write
 // too, a window's read after eight. A request that is refused sets a bit of ERRORS, answers SLVERR (or

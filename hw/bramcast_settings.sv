@@ -2,7 +2,7 @@
 // bramcast_settings: the fields of a nest's descriptor that are not in the jump tables, held three times:
 // as the fetcher delivers them, for the front of the pipeline, and for its back.
 //
-// Golden twin: class Nest in pack/descriptor.py. The next nest's fields are complete while the current
+// Golden twin: class Nest in pack/bundle/program.py. The next nest's fields are complete while the current
 // nest still runs. take_front_i copies what counts and addresses taps, take_back_i, two cycles later,
 // what happens to results: the last results of the nest before leave in between.
 //

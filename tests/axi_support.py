@@ -6,9 +6,9 @@ from pathlib import Path
 from support import DIGITS, ROOT, write_recipe
 
 from bramcast.golden.load import load
-from bramcast.pack.manifest import Core
+from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def code_block(page: str, language: str) -> str:

@@ -18,7 +18,7 @@ def mlp_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support import DIGITS
 
     from bramcast.pack.pipeline import pack
-    from bramcast.pack.recipe import read_recipe
+    from bramcast.pack.recipe.recipe import read_recipe
 
     folder = tmp_path_factory.mktemp("digits") / "mlp"
     pack(read_recipe(DIGITS / "mlp.toml"), folder)

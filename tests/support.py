@@ -138,7 +138,7 @@ def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 def need(simulator: str) -> None:
     """Skip where a simulator is missing; in CI that is a failure."""
-    from bramcast.sim.runner import missing
+    from bramcast.sim.run.runner import missing
 
     reason = missing(simulator)
     if reason:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// driver_harness: pack/bramcast_driver.c at work on the Verilated bramcast_axi.
+// driver_harness: pack/axi/bramcast_driver.c at work on the Verilated bramcast_axi.
 //
 // The driver's read and write functions become AXI4-Lite transactions with random gaps; a source and a
 // sink move frames and results in the background of every clock cycle. tests/cosim/test_driver_c.py

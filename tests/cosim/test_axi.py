@@ -12,18 +12,18 @@ from support import ROOT, need, write_recipe
 from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.manifest import IMAGES
+from bramcast.pack.axi.registers import address_bits, markdown_table
+from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.registers import address_bits, markdown_table
-from bramcast.sim.cosim import core_parameters
-from bramcast.sim.runner import build, lint, run
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.cosim import core_parameters
+from bramcast.sim.run.runner import build, lint, run
 
 pytestmark = pytest.mark.cosim
 
 SIMULATORS = ["icarus", "verilator"]
-BENCH = "bramcast.sim.bench_axi"
+BENCH = "bramcast.sim.benches.bench_axi"
 TOP = "bramcast_axi"
 
 UNITS: list[tuple[str, str, dict[str, int | str]]] = [
@@ -83,7 +83,7 @@ def test_lint_is_silent(parameters):
 
 def test_the_documented_registers_are_those_of_the_map():
     assert markdown_table() in (ROOT / "docs" / "axi.md").read_text(), (
-        "docs/axi.md lacks the table that bramcast.pack.registers.markdown_table gives"
+        "docs/axi.md lacks the table that bramcast.pack.axi.registers.markdown_table gives"
     )
 
 

@@ -18,10 +18,10 @@ import pytest
 from bramcast.golden.arith import requantize
 from bramcast.golden.cycles import predict as golden_cycles
 from bramcast.golden.machine import Machine
-from bramcast.pack.descriptor import Input, Loop, Nest, encode_program
-from bramcast.pack.manifest import Core
-from bramcast.pack.words import from_uint32, pack_bias, pack_lanes
-from bramcast.sim.runner import build, missing, run
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import Input, Loop, Nest, encode_program
+from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
+from bramcast.sim.run.runner import build, missing, run
 
 pytestmark = pytest.mark.cosim
 
@@ -737,7 +737,7 @@ def test_random_programs_give_what_the_format_says(
             "SMOKE_SEED": str(rng.randrange(2**32)),
             "SMOKE_LIMIT": str(cycles * len(case.frames)),
         }
-        bench = "bramcast.sim.bench_smoke"
+        bench = "bramcast.sim.benches.bench_smoke"
         run(folder, top, simulator, bench, work=work, plusargs=plusargs, env=env).check()
         expected = check_log(case, read_log(log), timed)
         got = _numbers(beats)

@@ -10,13 +10,13 @@ from support import COMMON_CORE, DIGITS, need, write_recipe
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.validate import describe_bit
-from bramcast.pack.errors import ProgramError
-from bramcast.pack.images import load_images
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.manifest import read_manifest
+from bramcast.pack.bundle.errors import ProgramError
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.cosim import changed_lines, simulate
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.cosim import changed_lines, simulate
 
 pytestmark = pytest.mark.cosim
 

@@ -16,13 +16,13 @@ from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.hw import sources
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.manifest import IMAGES
+from bramcast.pack.axi.registers import address_bits, c_header
+from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.registers import address_bits, c_header
-from bramcast.sim.cosim import core_parameters
-from bramcast.sim.runner import verilator_environment
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.cosim import core_parameters
+from bramcast.sim.run.runner import verilator_environment
 
 pytestmark = pytest.mark.cosim
 
@@ -30,10 +30,10 @@ C_FLAGS = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
 
 
 def test_register_header_is_what_the_map_gives():
-    text = (ROOT / "pack" / "bramcast_registers.h").read_text()
+    text = (ROOT / "pack" / "axi" / "bramcast_registers.h").read_text()
     assert text == c_header(), (
-        "pack/bramcast_registers.h is out of date: "
-        "python -m bramcast.pack.registers > pack/bramcast_registers.h"
+        "pack/axi/bramcast_registers.h is out of date: "
+        "python -m bramcast.pack.axi.registers > pack/axi/bramcast_registers.h"
     )
 
 

@@ -15,12 +15,12 @@ import bramcast.sim
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import accuracy
-from bramcast.pack.errors import ToolError
-from bramcast.pack.inputs import read_inputs
+from bramcast.pack.bundle.errors import ToolError
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim import fast
-from bramcast.sim.fast import rtl_predict, simulate_fast
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run import fast
+from bramcast.sim.run.fast import rtl_predict, simulate_fast
 
 pytestmark = pytest.mark.cosim
 

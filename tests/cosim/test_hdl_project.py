@@ -12,10 +12,10 @@ from support import DIGITS, need
 
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.runner import verilator_environment
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.runner import verilator_environment
 
 BENCH = """
 `timescale 1ns/1ps

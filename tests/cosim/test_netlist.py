@@ -14,7 +14,7 @@ from cosim.test_units import UNITS, _image
 from support import need
 
 from bramcast.hw import sources
-from bramcast.sim.runner import Outcome, build, run
+from bramcast.sim.run.runner import Outcome, build, run
 
 pytestmark = [pytest.mark.cosim, pytest.mark.slow, pytest.mark.ci]
 
@@ -100,7 +100,13 @@ def _run(
     folder = build(top, numbers, "icarus", extra_sources=[netlist, cells], build_args=arguments)
     work = netlist.parent
     return run(
-        folder, top, "icarus", "bramcast.sim.unit_benches", work=work, env=env, testcase=bench
+        folder,
+        top,
+        "icarus",
+        "bramcast.sim.benches.unit_benches",
+        work=work,
+        env=env,
+        testcase=bench,
     )
 
 

@@ -9,10 +9,10 @@ from support import COMMON_CORE, DIGITS, common_core, model_recipe, need, write_
 
 from bramcast.golden.cycles import predict
 from bramcast.golden.load import load
-from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.cosim import simulate
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.cosim import simulate
 
 pytestmark = pytest.mark.cosim
 

@@ -4,11 +4,11 @@
 import pytest
 from support import DIGITS, need
 
-from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.cosim import simulate
-from bramcast.sim.runner import waves_suffix
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.cosim import simulate
+from bramcast.sim.run.runner import waves_suffix
 
 
 @pytest.mark.cosim

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from bramcast.pack.descriptor import Descriptor, Input, Loop, Nest, encode_program
-from bramcast.pack.errors import ToolError
-from bramcast.sim.runner import build, lint, missing, run
+from bramcast.pack.bundle.errors import ToolError
+from bramcast.pack.bundle.program import Descriptor, Input, Loop, Nest, encode_program
+from bramcast.sim.run.runner import build, lint, missing, run
 
 pytestmark = pytest.mark.cosim
 
@@ -155,7 +155,7 @@ def test_module_matches_its_golden_twin(
         folder,
         top,
         simulator,
-        "bramcast.sim.unit_benches",
+        "bramcast.sim.benches.unit_benches",
         work=tmp_path,
         plusargs=plusargs,
         env=env,
@@ -188,7 +188,7 @@ def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     _need("icarus")
     monkeypatch.setenv("BRAMCAST_CACHE", str(tmp_path))
     folder = build("bramcast_requantize", {}, "icarus")
-    monkeypatch.setattr("bramcast.sim.runner._compile", None)
+    monkeypatch.setattr("bramcast.sim.run.runner._compile", None)
     assert build("bramcast_requantize", {}, "icarus") == folder
     with pytest.raises(TypeError):  # another parameter is another simulator
         build("bramcast_lane", {"DATA_BITS": 16}, "icarus")

@@ -142,7 +142,7 @@ def test_damaged_files_are_refused_or_packed_and_nothing_is_left(name, originals
 
 
 def test_the_damage_is_seen_by_this_test(originals, tmp_path, monkeypatch):
-    from bramcast.pack import checkpoint
+    from bramcast.pack.read import checkpoint
 
     def broken(path):
         raise RuntimeError("not caught")

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from bramcast.golden.layers import layer_results
 from bramcast.golden.machine import Machine
 from bramcast.golden.validate import validate
-from bramcast.pack.descriptor import (
+from bramcast.pack.bundle.errors import ProgramError
+from bramcast.pack.bundle.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
+from bramcast.pack.bundle.program import (
     LOOPS,
     NEST_FIELDS,
     Input,
@@ -20,11 +22,9 @@ from bramcast.pack.descriptor import (
     encode_program,
     split_program,
 )
-from bramcast.pack.errors import ProgramError
-from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
-from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes, to_uint32
-from bramcast.sim.compare import compare
-from bramcast.sim.hdl_log import read_log
+from bramcast.pack.bundle.words import Words, from_uint32, pack_bias, pack_lanes, to_uint32
+from bramcast.sim.run.compare import compare
+from bramcast.sim.run.hdl_log import read_log
 
 # ------------------------------------------------------------------ docs/format.md, step by step
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bramcast.pack.errors import InputError
-from bramcast.pack.image_formats import TABLE, check_written, image_format, recognise
-from bramcast.pack.image_text import Source
-from bramcast.pack.words import Words, join_banks, split_banks
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.formats.table import TABLE, check_written, image_format, recognise
+from bramcast.pack.bundle.formats.text import Source
+from bramcast.pack.bundle.words import Words, join_banks, split_banks
 
 FORMATS = [f.name for f in TABLE]
 

@@ -9,10 +9,10 @@ from support import text_recipe, write_recipe
 
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack import descriptor
-from bramcast.pack.descriptor import Nest
+from bramcast.pack.bundle import program as descriptor
+from bramcast.pack.bundle.program import Nest
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def check(bundle, x):

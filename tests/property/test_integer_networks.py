@@ -14,9 +14,9 @@ import pytest
 import torch
 from support import golden_arrays, text_recipe, write_recipe
 
-from bramcast.pack.errors import UserError
+from bramcast.pack.bundle.errors import UserError
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 SAMPLES = 48
 HEAD = """import torch

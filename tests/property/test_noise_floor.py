@@ -6,9 +6,9 @@ import pytest
 import torch
 from support import text_recipe, write_recipe
 
-from bramcast.pack.judgement import EQUAL_DB
+from bramcast.pack.bundle.judgement import EQUAL_DB
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 # Decibels that every layer and the last one keep with 8 bits, not refined, seed 0, 24 samples:
 # measured, rounded down, and one less. Networks differ, as sums of cancelling terms and gates lose

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bramcast.pack.errors import InputError
-from bramcast.pack.image_binary import bin_bytes, read_bin
-from bramcast.pack.image_readmem import mem_text, read_mem
-from bramcast.pack.manifest import Core
-from bramcast.pack.words import Words, pack_bias, pack_lanes, unpack_bias, unpack_lanes
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.formats.binary import bin_bytes, read_bin
+from bramcast.pack.bundle.formats.readmem import mem_text, read_mem
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.words import Words, pack_bias, pack_lanes, unpack_bias, unpack_lanes
 
 shapes = st.tuples(st.integers(0, 20), st.integers(1, 20))
 

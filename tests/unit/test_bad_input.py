@@ -9,8 +9,8 @@ import pytest
 import torch
 from support import DIGITS, bramcast, process, write_recipe
 
-from bramcast.pack.errors import ProgramError
-from bramcast.pack.model_file import load_module
+from bramcast.pack.bundle.errors import ProgramError
+from bramcast.pack.read.model_file import load_module
 
 MODEL = """
 import torch

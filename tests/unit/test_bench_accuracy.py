@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support import DIGITS, ROOT, bramcast, write_recipe
 
-from bramcast.pack.errors import InputError, RecipeError
-from bramcast.pack.inputs import read_inputs
+from bramcast.pack.bundle.errors import InputError, RecipeError
+from bramcast.pack.samples.inputs import read_inputs
 
 sys.path.insert(0, str(ROOT / "bench"))
 bench = importlib.import_module("accuracy")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support import DIGITS, ROOT, bramcast
 
-from bramcast.pack import float_results as module
-from bramcast.pack.float_results import float_results_bytes, read_float_results
-from bramcast.pack.manifest import read_manifest
+from bramcast.pack.bundle import float_results as module
+from bramcast.pack.bundle.float_results import float_results_bytes, read_float_results
+from bramcast.pack.bundle.manifest import read_manifest
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from bramcast.pack import execute
-from bramcast.pack.capture import capture
-from bramcast.pack.fold import fold
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.passes.fold import fold
+from bramcast.pack.run import execute
 
 
 def real(module, x):

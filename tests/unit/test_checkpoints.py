@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils import spectral_norm as old_spectral_norm
 
-from bramcast.pack.checkpoint import load_checkpoint
-from bramcast.pack.errors import CheckpointError, InputError
-from bramcast.pack.model_file import load_module
+from bramcast.pack.bundle.errors import CheckpointError, InputError
+from bramcast.pack.read.checkpoint import load_checkpoint
+from bramcast.pack.read.model_file import load_module
 
 
 class Net(nn.Module):

@@ -9,10 +9,10 @@ import pytest
 from support import DIGITS, ROOT, bramcast
 
 from bramcast.golden.load import load
-from bramcast.pack.delivered import verify_delivered
-from bramcast.pack.errors import UserError
-from bramcast.pack.manifest import manifest_json, read_manifest
-from bramcast.sim.hdl_project import write_project
+from bramcast.pack.bundle.delivered import verify_delivered
+from bramcast.pack.bundle.errors import UserError
+from bramcast.pack.bundle.manifest import manifest_json, read_manifest
+from bramcast.sim.run.hdl_project import write_project
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 INPUTS = DIGITS / "inputs.npz"

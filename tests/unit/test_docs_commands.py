@@ -73,7 +73,7 @@ def test_the_pages_have_commands():
 def test_every_key_of_the_manifest_is_explained():
     from dataclasses import fields
 
-    from bramcast.pack import manifest
+    from bramcast.pack.bundle import manifest
 
     text = (ROOT / "docs" / "manifest.md").read_text()
     for kind in (
@@ -94,7 +94,7 @@ def test_every_key_of_the_manifest_is_explained():
 def test_every_key_of_the_recipe_is_explained():
     from dataclasses import fields
 
-    from bramcast.pack import recipe
+    from bramcast.pack.recipe import recipe
 
     text = (ROOT / "docs" / "recipe.md").read_text() + (ROOT / "docs" / "images.md").read_text()
     for section in fields(recipe.Recipe):

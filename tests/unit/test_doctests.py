@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(
-    f"bramcast.{folder}" + ("" if path.stem == "__init__" else f".{path.stem}")
+    "bramcast." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for folder in ("cli", "golden", "hw", "pack", "sim")
-    for path in (ROOT / folder).glob("*.py")
+    for path in (ROOT / folder).rglob("*.py")
     if ">>>" in path.read_text()
 )
 
@@ -30,4 +30,4 @@ def test_docstring_examples_run(name):
 
 
 def test_the_modules_with_examples_are_found():
-    assert {"bramcast.pack.qformat", "bramcast.golden.arith"} <= set(MODULES)
+    assert {"bramcast.pack.bundle.qformat", "bramcast.golden.arith"} <= set(MODULES)

@@ -13,8 +13,8 @@ import torch
 from support import DIGITS, cli
 from torch import nn
 
-from bramcast.pack.errors import CheckpointError, InputError
-from bramcast.pack.export import Style, export, parse_format, parse_slice
+from bramcast.pack.bundle.errors import CheckpointError, InputError
+from bramcast.pack.look.export import Style, export, parse_format, parse_slice
 
 # Corners of float32: the least subnormal, the largest, a tenth, one step from 1, a large integer.
 HARD = [1e-45, 3.4028235e38, 0.1, 1.0000001, 16777215.0, -0.0, 1e-7, 123456.79]

@@ -13,9 +13,9 @@ import pytest
 import torch
 from support import DIGITS, ROOT, cli
 
-from bramcast.pack.errors import InputError
-from bramcast.pack.export import export, parse_format
-from bramcast.pack.image_formats import NAMES, TABLE
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.formats.table import NAMES, TABLE
+from bramcast.pack.look.export import export, parse_format
 
 CHECKPOINT, TENSOR = DIGITS / "mlp.pth", "4.weight"  # 32 x 48
 

@@ -10,12 +10,12 @@ import torch
 from support import DIGITS, bramcast, text_recipe, write_recipe
 
 from bramcast.golden.load import load
-from bramcast.pack.errors import RangeError, RecipeError, UserError
-from bramcast.pack.formats import _joining
+from bramcast.pack.bundle.errors import RangeError, RecipeError, UserError
+from bramcast.pack.bundle.qformat import QFormat, parse_format
 from bramcast.pack.pipeline import pack
-from bramcast.pack.qformat import QFormat, parse_format
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.quantize.formats import _joining
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.regress.agree import compare_with_graph
 
 
 def silent(what, done, of):

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from support import DIGITS, golden_arrays, text_recipe
 from torch import nn
 
-from bramcast.pack import execute
-from bramcast.pack.capture import capture
-from bramcast.pack.fold import fold
-from bramcast.pack.manifest import read_manifest
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.passes.fold import fold
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.run import execute
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 ONE = (

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from bramcast.golden.cycles import NestCycles, cycle_bound, predict
-from bramcast.pack.descriptor import Input, Nest
-from bramcast.pack.manifest import Core
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import Input, Nest
 
 
 def nest(counts, tail, **fields):

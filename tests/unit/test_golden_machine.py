@@ -10,11 +10,19 @@ import pytest
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays, output_order
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
-from bramcast.pack.descriptor import Input, Nest, encode_program
-from bramcast.pack.errors import InputError, ProgramError
-from bramcast.pack.images import write_image_files
-from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo, manifest_json
-from bramcast.pack.words import from_uint32, pack_bias, pack_lanes
+from bramcast.pack.bundle.errors import InputError, ProgramError
+from bramcast.pack.bundle.images import write_image_files
+from bramcast.pack.bundle.manifest import (
+    Core,
+    Format,
+    Frame,
+    LayerInfo,
+    Manifest,
+    NestInfo,
+    manifest_json,
+)
+from bramcast.pack.bundle.program import Input, Nest, encode_program
+from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
 
 LANES, RQ = 4, 2
 Q8 = Format(8, 4, True)

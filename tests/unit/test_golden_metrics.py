@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bramcast.golden.metrics import accuracy, mean_squared_error, predictions, sqnr
-from bramcast.pack.errors import InputError
+from bramcast.pack.bundle.errors import InputError
 
 
 def test_a_tie_goes_to_the_lowest_index():

@@ -6,22 +6,22 @@ import subprocess
 import sys
 
 from bramcast.hw import FOLDER
-from bramcast.pack.descriptor import INPUT_FIELDS, NEST_FIELDS
-from bramcast.pack.hdl_constants import systemverilog_package
-from bramcast.pack.manifest import Core
-from bramcast.sim.cosim import core_parameters
+from bramcast.pack.axi.hdl_constants import systemverilog_package
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import INPUT_FIELDS, NEST_FIELDS
+from bramcast.sim.run.cosim import core_parameters
 
 
 def test_package_file_is_what_the_field_layout_gives() -> None:
     text = (FOLDER / "bramcast_pkg.sv").read_text()
     assert text == systemverilog_package(), (
         "hw/bramcast_pkg.sv is out of date: "
-        "python -m bramcast.pack.hdl_constants > hw/bramcast_pkg.sv"
+        "python -m bramcast.pack.axi.hdl_constants > hw/bramcast_pkg.sv"
     )
 
 
 def test_running_the_module_prints_the_package() -> None:
-    command = [sys.executable, "-m", "bramcast.pack.hdl_constants"]
+    command = [sys.executable, "-m", "bramcast.pack.axi.hdl_constants"]
     assert subprocess.check_output(command, text=True) == systemverilog_package()
 
 

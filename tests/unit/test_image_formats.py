@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bramcast.pack.errors import InputError
-from bramcast.pack.image_formats import (
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.formats.table import (
     RECIPE_NAMES,
     TABLE,
     check_written,
@@ -16,8 +16,8 @@ from bramcast.pack.image_formats import (
     read_image,
     recognise,
 )
-from bramcast.pack.image_text import Source
-from bramcast.pack.words import Words
+from bramcast.pack.bundle.formats.text import Source
+from bramcast.pack.bundle.words import Words
 
 COE = "memory_initialization_radix={};\nmemory_initialization_vector={}"
 MIF = "WIDTH=8;\nDEPTH=8;\nADDRESS_RADIX={};\nDATA_RADIX={};\nCONTENT BEGIN\n{}\nEND;\n"

@@ -11,14 +11,14 @@ import pytest
 from intelhex import IntelHex
 from support import DIGITS, model_recipe
 
-from bramcast.pack.image_c import c_text
-from bramcast.pack.image_formats import TABLE, check_written, image_format
-from bramcast.pack.image_text import Source
-from bramcast.pack.images import load_images
-from bramcast.pack.manifest import read_manifest
+from bramcast.pack.bundle.formats.c_header import c_text
+from bramcast.pack.bundle.formats.table import TABLE, check_written, image_format
+from bramcast.pack.bundle.formats.text import Source
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.bundle.words import Words, split_banks
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.words import Words, split_banks
+from bramcast.pack.recipe.recipe import read_recipe
 
 srecord = pytest.mark.skipif(
     shutil.which("srec_cat") is None, reason="srec_cat is missing: apt-get install srecord"

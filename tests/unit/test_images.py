@@ -9,17 +9,17 @@ import mif
 import numpy as np
 import pytest
 
-from bramcast.pack.descriptor import NEST_FIELDS
-from bramcast.pack.errors import InputError, RecipeError
-from bramcast.pack.image_binary import bin_bytes, read_bin, sections
-from bramcast.pack.image_c import header_text
-from bramcast.pack.image_coe import coe_text
-from bramcast.pack.image_formats import read_written
-from bramcast.pack.image_quartus import mif_text
-from bramcast.pack.image_readmem import mem_text, read_mem
-from bramcast.pack.images import load_images, write_image_files
-from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
-from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes
+from bramcast.pack.bundle.errors import InputError, RecipeError
+from bramcast.pack.bundle.formats.binary import bin_bytes, read_bin, sections
+from bramcast.pack.bundle.formats.c_header import header_text
+from bramcast.pack.bundle.formats.coe import coe_text
+from bramcast.pack.bundle.formats.quartus import mif_text
+from bramcast.pack.bundle.formats.readmem import mem_text, read_mem
+from bramcast.pack.bundle.formats.table import read_written
+from bramcast.pack.bundle.images import load_images, write_image_files
+from bramcast.pack.bundle.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
+from bramcast.pack.bundle.program import NEST_FIELDS
+from bramcast.pack.bundle.words import Words, from_uint32, pack_bias, pack_lanes
 
 CORE = Core(16, 1, 8, 8, 2, 64, 40, 8, 256, 64)
 

@@ -18,15 +18,15 @@ from support import DIGITS, ROOT
 
 from bramcast.cli.app import main
 from bramcast.golden.load import load
-from bramcast.pack.errors import RecipeError
-from bramcast.pack.image_check import check_bundle
-from bramcast.pack.image_formats import NAMES, RECIPE_NAMES, SAME, TABLE, image_format
-from bramcast.pack.image_text import MAX_BITS, MAX_DEPTH, MAX_FILE_BYTES
-from bramcast.pack.images import load_images, write_image_files
-from bramcast.pack.manifest import Core, manifest_json, read_manifest
+from bramcast.pack.bundle.check import check_bundle
+from bramcast.pack.bundle.errors import RecipeError
+from bramcast.pack.bundle.formats.table import NAMES, RECIPE_NAMES, SAME, TABLE, image_format
+from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH, MAX_FILE_BYTES
+from bramcast.pack.bundle.images import load_images, write_image_files
+from bramcast.pack.bundle.manifest import Core, manifest_json, read_manifest
+from bramcast.pack.bundle.words import Words
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import ImagesSection, read_recipe
-from bramcast.pack.words import Words
+from bramcast.pack.recipe.recipe import ImagesSection, read_recipe
 
 
 def run(*arguments):
@@ -311,7 +311,7 @@ def test_an_image_that_a_format_cannot_hold_is_refused(tmp_path):
 def test_a_writer_that_writes_other_words_is_caught(tmp_path, monkeypatch):
     broken = replace(image_format("coe"), write=lambda words, depth: image_format("coe").write(
         Words(words.bits, words.data ^ 1), depth))  # fmt: skip
-    monkeypatch.setattr("bramcast.pack.images.image_format", lambda name: broken)
+    monkeypatch.setattr("bramcast.pack.bundle.images.image_format", lambda name: broken)
     core = Core(1, 1, 8, 8, 1, 64, 4, 4, 0, 64)
     with pytest.raises(AssertionError, match="coe reads other words than it wrote"):
         write_image_files(tmp_path, {}, core, ["coe"])

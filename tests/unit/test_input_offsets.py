@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A number that is subtracted from each input feature (pack/input_offsets.py)."""
+"""A number that is subtracted from each input feature (pack/passes/input_offsets.py)."""
 
 import json
 import shutil
@@ -14,13 +14,13 @@ from support import bramcast, golden_arrays, text_recipe, write_recipe
 
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.errors import InputError, RecipeError
-from bramcast.pack.manifest import Format, Frame, read_manifest
+from bramcast.pack.bundle.errors import InputError, RecipeError
+from bramcast.pack.bundle.manifest import Format, Frame, read_manifest
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.source import read_model
-from bramcast.sim.agree import compare_with_graph
-from bramcast.sim.referee import scale_doubt
+from bramcast.pack.read.network import read_model
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.regress.agree import compare_with_graph
+from bramcast.sim.regress.referee import scale_doubt
 
 AUTO = '[quantize]\ninput_offsets = "auto"\n'
 BOTH = AUTO + 'input_exponents = "auto"\n'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A power of two for each input feature (pack/input_scales.py)."""
+"""A power of two for each input feature (pack/passes/input_scales.py)."""
 
 import json
 
@@ -11,10 +11,10 @@ from support import bramcast, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.errors import InputError, RecipeError
+from bramcast.pack.bundle.errors import InputError, RecipeError
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.regress.agree import compare_with_graph
 
 AUTO = '[quantize]\ninput_exponents = "auto"\n'
 SIZES = 2.0 ** -np.array([0, 3, 9, 14] * 24)  # of the 96 features

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn.utils import prune, weight_norm
 
 from bramcast.cli.inspect import bars, ruler
-from bramcast.pack.errors import CheckpointError, InputError
-from bramcast.pack.inspect import inspect
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.bundle.errors import CheckpointError, InputError
+from bramcast.pack.look.inspect import inspect
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def report(tmp_path, values, name="fc.weight", bits=8):

@@ -10,10 +10,10 @@ import torch
 from support import DIGITS, bramcast, text_recipe, write_recipe
 from torch import nn
 
-from bramcast.pack.blame import blame
-from bramcast.pack.calibrate import integer_outputs, real_outputs
+from bramcast.pack.judge.blame import blame
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.run.calibrate import integer_outputs, real_outputs
 
 NET = """from torch import nn
 

@@ -11,13 +11,13 @@ from torch import nn
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.activations import Activation, Function
-from bramcast.pack.errors import RangeError
-from bramcast.pack.lines import line_table, look_up
+from bramcast.pack.bundle.errors import RangeError
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.graph.activations import Activation, Function
 from bramcast.pack.pipeline import pack
-from bramcast.pack.qformat import QFormat
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.quantize.line_tables import line_table, look_up
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.regress.agree import compare_with_graph
 
 SIXTEEN = "[quantize]\nactivation_bits = 16\n"
 EVERY = np.arange(-32768, 32768)

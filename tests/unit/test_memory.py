@@ -11,13 +11,21 @@ from typer.testing import CliRunner
 
 from bramcast.cli.app import app
 from bramcast.golden.load import load
-from bramcast.pack.devices import FAMILIES, PARTS, Block, Family, LutRam, find_part, plain_family
-from bramcast.pack.errors import InputError, RecipeError
-from bramcast.pack.manifest import Core
-from bramcast.pack.memory import core_memories, place_bundle, weight_use
-from bramcast.pack.mix import best_mix, lut_mix
+from bramcast.pack.bundle.errors import InputError, RecipeError
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.device.devices import (
+    FAMILIES,
+    PARTS,
+    Block,
+    Family,
+    LutRam,
+    find_part,
+    plain_family,
+)
+from bramcast.pack.device.memory import core_memories, place_bundle, weight_use
+from bramcast.pack.device.primitive_mix import best_mix, lut_mix
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 SEVEN = FAMILIES["7series"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from bramcast.hw import sources
-from bramcast.pack.devices import FAMILIES
-from bramcast.pack.manifest import Core
-from bramcast.pack.memory import core_memories
-from bramcast.pack.mix import best_mix
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.device.devices import FAMILIES
+from bramcast.pack.device.memory import core_memories
+from bramcast.pack.device.primitive_mix import best_mix
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
 

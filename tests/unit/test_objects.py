@@ -7,8 +7,8 @@ import sys
 import pytest
 from support import ROOT
 
-from bramcast.sim.objects import key_of, main
-from bramcast.sim.runner import _keeping_objects
+from bramcast.sim.run.objects import key_of, main
+from bramcast.sim.run.runner import _keeping_objects
 
 COMPILER = """#!/bin/sh
 echo "$@" >> {folder}/calls
@@ -85,4 +85,4 @@ def test_make_and_the_shell_read_the_command_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("OBJCACHE", _keeping_objects())
     assert os.system(f"make -s -C '{tmp_path}'") == 0
     assert (tmp_path / "out").read_text() == "works\n"
-    assert str(ROOT / "sim") in _keeping_objects() and sys.executable in _keeping_objects()
+    assert str(ROOT / "sim" / "run") in _keeping_objects() and sys.executable in _keeping_objects()

@@ -15,15 +15,15 @@ from onnx.backend.test.case.node import collect_testcases
 from support import ROOT, write_recipe
 from torch import nn
 
-from bramcast.pack import execute
-from bramcast.pack.capture import capture
-from bramcast.pack.errors import CheckpointError, InputError, UnsupportedLayer, UserError
-from bramcast.pack.fold import fold
-from bramcast.pack.onnx_graph import load_onnx
-from bramcast.pack.onnx_operators import OPERATORS
+from bramcast.pack.bundle.errors import CheckpointError, InputError, UnsupportedLayer, UserError
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.passes.fold import fold
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.read.onnx_graph import load_onnx
+from bramcast.pack.read.onnx_operators import OPERATORS
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.run import execute
+from bramcast.sim.regress.agree import compare_with_graph
 
 IMAGES = ("program.mem", "weights.mem", "bias.mem")
 

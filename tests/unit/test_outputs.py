@@ -16,11 +16,11 @@ import pytest
 import torch
 from support import DIGITS, ROOT, bramcast
 
-from bramcast.pack import swap
-from bramcast.pack.bundle import replace_bytes, replace_file, replace_folder
-from bramcast.pack.errors import InputError, ToolError
-from bramcast.pack.manifest import read_manifest
-from bramcast.sim.runner import cached
+from bramcast.pack.bundle import swap
+from bramcast.pack.bundle.errors import InputError, ToolError
+from bramcast.pack.bundle.folder import replace_bytes, replace_file, replace_folder
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.sim.run.runner import cached
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 MAIN = (sys.executable, "-c", "from bramcast.cli import main; main()")
@@ -253,8 +253,8 @@ def test_what_a_living_process_fills_is_left_alone(tmp_path):
 LOOP = """
 import os, signal, sys
 from pathlib import Path
-from bramcast.pack import swap
-from bramcast.pack.bundle import replace_folder
+from bramcast.pack.bundle import swap
+from bramcast.pack.bundle.folder import replace_folder
 
 target, way = Path(sys.argv[1]), sys.argv[2]
 os.fsync = lambda handle: None  # for speed: a kill does not lose what the kernel has

@@ -9,11 +9,11 @@ from support import MODELS, model_recipe, text_recipe, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack import execute
-from bramcast.pack.calibrate import frame_values
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.run import execute
+from bramcast.pack.run.calibrate import frame_values
+from bramcast.sim.regress.agree import compare_with_graph
 
 CORES = {"16x8": (16, 8, 1), "1x8": (1, 8, 1), "64x8": (64, 8, 1), "4x16": (4, 16, 1),
          "16x8 4 taps": (16, 8, 4), "2x16 8 taps": (2, 16, 8)}  # fmt: skip

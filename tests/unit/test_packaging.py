@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bramcast.pack.image_c import header_text
-from bramcast.pack.image_formats import image_format
-from bramcast.pack.images import load_images
-from bramcast.pack.manifest import read_manifest
-from bramcast.sim.hdl_project import write_project
+from bramcast.pack.bundle.formats.c_header import header_text
+from bramcast.pack.bundle.formats.table import image_format
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.sim.run.hdl_project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("cli", "golden", "hw", "pack", "sim")

@@ -13,17 +13,17 @@ from support import DIGITS, cli, write_recipe
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from bramcast.pack import execute
-from bramcast.pack.capture import capture
-from bramcast.pack.errors import CheckpointError, InputError
-from bramcast.pack.fold import fold
-from bramcast.pack.graph import Graph
-from bramcast.pack.inputs import read_inputs
+from bramcast.pack.bundle.errors import CheckpointError, InputError
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.passes.fold import fold
+from bramcast.pack.passes.shrink import shrink
 from bramcast.pack.pipeline import pack
-from bramcast.pack.prune import Goal, prune
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.shrink import shrink
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.run import execute
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.pack.train.prune import Goal, prune
+from bramcast.sim.regress.agree import compare_with_graph
 
 
 def state():

@@ -15,11 +15,11 @@ from torch import nn
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.layers import layer_results
 from bramcast.golden.load import load as load_bundle
-from bramcast.pack import qat
-from bramcast.pack.errors import InputError, RangeError, UnsupportedLayer
+from bramcast.pack.bundle.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import ModelSection, Recipe, read_recipe
-from bramcast.pack.recipe_text import recipe_text
+from bramcast.pack.recipe.recipe import ModelSection, Recipe, read_recipe
+from bramcast.pack.recipe.text import recipe_text
+from bramcast.pack.train import qat
 
 TWO_PLANES = "[quantize]\ninput_planes = 2\n"
 REFINED = "[quantize]\nrefine = true\n"

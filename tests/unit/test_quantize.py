@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from support import golden_arrays, text_recipe
 
-from bramcast.pack.errors import RangeError
+from bramcast.pack.bundle.errors import RangeError
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
 
 HEAD = "import torch.nn as nn\n\n"
 PLAIN = '[quantize]\ninput = "Q7.0"\nrefine = false\n'

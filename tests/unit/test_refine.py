@@ -9,24 +9,24 @@ import pytest
 import torch
 from torch import nn
 
-from bramcast.pack import execute
-from bramcast.pack.calibrate import (
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.lower.layout import make_layout
+from bramcast.pack.passes.equalize import can_absorb, equalize
+from bramcast.pack.passes.fold import fold
+from bramcast.pack.quantize.cache import Known
+from bramcast.pack.quantize.formats import choose_formats
+from bramcast.pack.quantize.integers import quantize
+from bramcast.pack.run import execute
+from bramcast.pack.run.calibrate import (
     calibrate,
     channel_maxima,
     frame_values,
     integer_results,
     real_results,
 )
-from bramcast.pack.capture import capture
-from bramcast.pack.equalize import can_absorb, equalize
-from bramcast.pack.fold import fold
-from bramcast.pack.formats import choose_formats
-from bramcast.pack.inputs import Inputs
-from bramcast.pack.judge import Judge
-from bramcast.pack.known import Known
-from bramcast.pack.layout import make_layout
-from bramcast.pack.quantize import quantize
-from bramcast.pack.refine import refine
+from bramcast.pack.run.refine import refine
+from bramcast.pack.run.score import Judge
+from bramcast.pack.samples.inputs import Inputs
 
 
 def silent(what: str, done: int, of: int) -> None:

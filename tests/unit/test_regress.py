@@ -20,16 +20,16 @@ import yaml
 from support import DIGITS, MODELS, ROOT, bramcast, model_recipe, need
 
 from bramcast.golden.load import load
-from bramcast.pack.descriptor import split_program
-from bramcast.pack.errors import RefereeError
-from bramcast.pack.images import load_images
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.manifest import read_manifest
+from bramcast.pack.bundle.errors import RefereeError
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.bundle.program import split_program
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.bundle.words import to_uint32
 from bramcast.pack.pipeline import pack
-from bramcast.pack.qformat import QFormat
-from bramcast.pack.recipe import RegressSection, read_recipe
-from bramcast.pack.words import to_uint32
-from bramcast.sim.candidates import (
+from bramcast.pack.recipe.recipe import RegressSection, read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.regress.candidates import (
     Outcome,
     Seconds,
     Task,
@@ -40,10 +40,10 @@ from bramcast.sim.candidates import (
     with_checkpoint,
     with_formats,
 )
-from bramcast.sim.ci_reports import write_junit
-from bramcast.sim.evaluate import LayerPair, Likeness, Range, suspect
-from bramcast.sim.quality import ClassScore, class_checks
-from bramcast.sim.regress import fits, regress
+from bramcast.sim.regress.ci_reports import write_junit
+from bramcast.sim.regress.evaluate import LayerPair, Likeness, Range, suspect
+from bramcast.sim.regress.quality import ClassScore, class_checks
+from bramcast.sim.regress.regress import fits, regress
 
 RECIPE = DIGITS / "dscnn.toml"
 DAMAGED_LAYER = "features.12"
@@ -339,9 +339,9 @@ def test_junit_has_the_times_that_were_taken(old, twin, inputs, tmp_path, monkey
     assert len(cases) > 5 and all(abs(t - 4 / len(cases)) < 0.001 for t in cases.values())
     # A clock that goes a second further at each look: 1 to pack or compare, 1 to simulate.
     ticks = itertools.count()
-    monkeypatch.setattr("bramcast.sim.candidates.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("bramcast.sim.regress.candidates.perf_counter", lambda: float(next(ticks)))
     equal = SimpleNamespace(equal=True, comparison=SimpleNamespace(first=None))
-    monkeypatch.setattr("bramcast.sim.candidates.simulate", lambda *a, **k: equal)
+    monkeypatch.setattr("bramcast.sim.regress.candidates.simulate", lambda *a, **k: equal)
     outcome = judge(Task(old, twin, RECIPE, RegressSection(), sim=1))
     assert outcome.seconds == Seconds(pack=0, compare=2, hdl=1)
     new = DIGITS / "dscnn_retrained.pth"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from support import DIGITS, bramcast, text_recipe, write_recipe
 
-from bramcast.pack.inputs import read_inputs
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.anatomy import Span, dissect
-from bramcast.sim.report import report_html
-from bramcast.sim.report_plots import scratchpad
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.report.anatomy import Span, dissect
+from bramcast.sim.report.report import report_html
+from bramcast.sim.report.report_plots import scratchpad
 
 VOID = {"meta", "br", "link", "img", "input"}
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bramcast.pack.descriptor import Input, Loop, Nest, decode, encode, unrolled
-from bramcast.pack.roll import roll
+from bramcast.pack.bundle.program import Input, Loop, Nest, decode, encode, unrolled
+from bramcast.pack.lower.loops import roll
 
 HEAD = Input(8, 1, 0)
 LAST = Nest((1,) * 6, 0, (0,) * 6, 0, (0,) * 6, 0, (0,) * 3, 0, 1, 0, 0, 1, stream=True, last=True)

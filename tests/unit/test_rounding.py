@@ -11,13 +11,13 @@ from support import MODELS, model_recipe, need
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.errors import RecipeError, UnsupportedLayer
-from bramcast.pack.inputs import read_inputs
+from bramcast.pack.bundle.errors import RecipeError, UnsupportedLayer
+from bramcast.pack.bundle.qformat import parse_format
 from bramcast.pack.pipeline import pack
-from bramcast.pack.qformat import parse_format
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
-from bramcast.sim.cosim import simulate
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.regress.agree import compare_with_graph
+from bramcast.sim.run.cosim import simulate
 
 HEAD = """
 import torch

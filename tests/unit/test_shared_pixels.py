@@ -14,13 +14,21 @@ import pytest
 from bramcast.golden.frames import arrays_from_beats
 from bramcast.golden.layers import layer_results
 from bramcast.golden.load import load
-from bramcast.pack.descriptor import Input, Nest, encode_program
-from bramcast.pack.errors import InputError
-from bramcast.pack.images import write_image_files
-from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo, manifest_json
-from bramcast.pack.words import from_uint32, pack_bias, pack_lanes
-from bramcast.sim.compare import compare
-from bramcast.sim.hdl_log import BEAT, DONE, START, WORD, HdlLog, read_log
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.images import write_image_files
+from bramcast.pack.bundle.manifest import (
+    Core,
+    Format,
+    Frame,
+    LayerInfo,
+    Manifest,
+    NestInfo,
+    manifest_json,
+)
+from bramcast.pack.bundle.program import Input, Nest, encode_program
+from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
+from bramcast.sim.run.compare import compare
+from bramcast.sim.run.hdl_log import BEAT, DONE, START, WORD, HdlLog, read_log
 
 KERNEL = np.array([[1, 2], [-3, 4], [5, -6]])  # channel, tap
 BIAS = np.array([10, -20, 30])

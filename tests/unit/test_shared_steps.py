@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from support import write_recipe
 
-from bramcast.pack.descriptor import Nest
-from bramcast.pack.errors import RecipeError
-from bramcast.pack.graph import Op, Tensor
-from bramcast.pack.lower import Blocks, LoweredNest, Program, share_parts
+from bramcast.pack.bundle.errors import RecipeError
+from bramcast.pack.bundle.program import Nest
+from bramcast.pack.graph.graph import Op, Tensor
+from bramcast.pack.lower.nests import Blocks, LoweredNest, Program, share_parts
 from bramcast.pack.pipeline import pack
-from bramcast.pack.quantize import _columns_of
-from bramcast.pack.recipe import LayerSection, read_recipe
-from bramcast.sim.candidates import with_formats
+from bramcast.pack.quantize.integers import _columns_of
+from bramcast.pack.recipe.recipe import LayerSection, read_recipe
+from bramcast.sim.regress.candidates import with_formats
 
 
 def nest(groups, taps, base, **fields):

@@ -11,18 +11,18 @@ from torch import nn
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.activations import Activation, Function
-from bramcast.pack.capture import capture
-from bramcast.pack.descriptor import Loop, Nest
-from bramcast.pack.errors import RecipeError, UnsupportedLayer
-from bramcast.pack.execute import input_tensor, output_array, real_compute, run
-from bramcast.pack.fold import fold
-from bramcast.pack.formats import activation_table
+from bramcast.pack.bundle.errors import RecipeError, UnsupportedLayer
+from bramcast.pack.bundle.program import Loop, Nest
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.graph.activations import Activation, Function
+from bramcast.pack.passes.fold import fold
 from bramcast.pack.pipeline import pack
-from bramcast.pack.qformat import QFormat
-from bramcast.pack.quantize import parts_of
-from bramcast.pack.recipe import read_recipe
-from bramcast.sim.agree import compare_with_graph
+from bramcast.pack.quantize.formats import activation_table
+from bramcast.pack.quantize.integers import parts_of
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.run.execute import input_tensor, output_array, real_compute, run
+from bramcast.sim.regress.agree import compare_with_graph
 
 ACTIVATIONS = {
     "sigmoid": torch.sigmoid,

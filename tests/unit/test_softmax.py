@@ -9,9 +9,9 @@ import torch
 from support import cli
 from torch import nn
 
-from bramcast.pack import qat
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.train import qat
 
 MODEL = """
 import torch

@@ -14,17 +14,17 @@ from safetensors.torch import save_file
 from support import write_recipe
 from torch import nn
 
-from bramcast.pack.errors import (
+from bramcast.pack.bundle.errors import (
     CheckpointError,
     InputError,
     RecipeError,
     UnsupportedLayer,
     UserError,
 )
-from bramcast.pack.exported import load_exported
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.state_dict_mlp import mlp_of_state_dict
+from bramcast.pack.read.pt2 import load_exported
+from bramcast.pack.read.state_dict_mlp import mlp_of_state_dict
+from bramcast.pack.recipe.recipe import read_recipe
 
 IMAGES = ("program.mem", "weights.mem", "bias.mem")
 
@@ -307,10 +307,10 @@ def test_the_state_of_a_recipe_is_used(tmp_path):
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     import sys
 
-    from bramcast.pack.errors import ToolError
+    from bramcast.pack.bundle.errors import ToolError
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "bramcast.pack.onnx_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "bramcast.pack.read.onnx_graph", raising=False)
     recipe = with_model(write_recipe(tmp_path, "Mlp96"), 'onnx = "net.onnx"')
     with pytest.raises(ToolError, match=r"pip install '\.\[onnx\]'"):
         pack(read_recipe(recipe), tmp_path / "got")

@@ -11,10 +11,10 @@ import torch
 from support import bramcast
 from torch import nn
 
-from bramcast.pack.graph import Op, Tensor, Window
-from bramcast.pack.qformat import QFormat
-from bramcast.pack.quantize import spared_fractions
-from bramcast.pack.reads import Reads
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.graph.graph import Op, Tensor, Window
+from bramcast.pack.quantize.integers import spared_fractions
+from bramcast.pack.quantize.reads import Reads
 
 MODEL = """from torch import nn
 

@@ -14,12 +14,13 @@ from support import DIGITS, model_recipe, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.errors import InputError, RangeError
-from bramcast.pack.inputs import read_inputs
-from bramcast.pack.pipeline import pack, prepare
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.recipe_edit import with_widths
-from bramcast.pack.tune import Limit, tune
+from bramcast.pack.bundle.errors import InputError, RangeError
+from bramcast.pack.pipeline import pack
+from bramcast.pack.prepare import prepare
+from bramcast.pack.recipe.edit import with_widths
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.pack.train.tune import Limit, tune
 
 
 def silent(what: str, done: int, of: int) -> None:

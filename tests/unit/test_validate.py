@@ -9,7 +9,9 @@ import pytest
 
 from bramcast.golden.machine import Machine
 from bramcast.golden.validate import MAX_NESTS, _Axis, _sums, describe_bit, validate
-from bramcast.pack.descriptor import (
+from bramcast.pack.bundle.errors import InputError, ProgramError
+from bramcast.pack.bundle.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
+from bramcast.pack.bundle.program import (
     DESCRIPTOR_WORDS,
     NEST_FIELDS,
     Input,
@@ -18,9 +20,7 @@ from bramcast.pack.descriptor import (
     encode,
     encode_program,
 )
-from bramcast.pack.errors import InputError, ProgramError
-from bramcast.pack.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
-from bramcast.pack.words import Words, from_uint32, pack_bias, pack_lanes, to_uint32
+from bramcast.pack.bundle.words import Words, from_uint32, pack_bias, pack_lanes, to_uint32
 
 CORE = Core(4, 1, 8, 8, 2, 32 * 6, 80, 16, 512, 64)
 ZEROS = (0,) * 6

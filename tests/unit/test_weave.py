@@ -7,15 +7,15 @@ import torch
 from support import write_recipe
 from torch import nn
 
-from bramcast.pack.capture import capture
-from bramcast.pack.descriptor import Loop
-from bramcast.pack.errors import UnsupportedLayer
-from bramcast.pack.fold import fold
-from bramcast.pack.graph import Graph
-from bramcast.pack.layout import make_layout
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.bundle.program import Loop
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.lower.layout import make_layout
+from bramcast.pack.passes.fold import fold
+from bramcast.pack.passes.interleave import weave, weave_of
 from bramcast.pack.pipeline import pack
-from bramcast.pack.recipe import read_recipe
-from bramcast.pack.weave import weave, weave_of
+from bramcast.pack.recipe.recipe import read_recipe
 
 
 def woven(module, shape):

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from bramcast.pack.words import (
+from bramcast.pack.bundle.words import (
     Words,
     from_axi,
     from_uint32,

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives a core over AXI4-Lite: load a bundle, start, wait, read; docs/axi.md has the registers.
+
+Needs no simulator and no particular board: a bus is any object with ``read(offset)`` and
+``write(offset, value)`` for 32-bit accesses at byte offsets, as PYNQ's MMIO has. Frames and results
+go by the streams (DMA), not through this module.
+
+    from pynq import MMIO
+    core = Driver(MMIO(0x4000_0000, 1 << 20))
+    core.load(Path("bundle"))
+    core.start()
+    ...                       # send a frame
+    core.wait()
+    print(core.top, core.cycles)
+"""
+
+import time
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from bramcast.pack.axi.registers import (
+    BY_NAME,
+    IDENTIFICATION,
+    INTERFACE,
+    field_value,
+    mask,
+    offset,
+    stride,
+    window_offset,
+)
+from bramcast.pack.bundle.errors import DeviceError
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core, read_manifest
+from bramcast.pack.bundle.words import Words, from_axi, to_axi
+
+
+class Bus(Protocol):
+    """32-bit accesses at byte offsets from the slave's base address."""
+
+    def read(self, offset: int, /) -> int: ...
+
+    def write(self, offset: int, value: int, /) -> object: ...
+
+
+class Driver:
+    """One core behind one AXI4-Lite slave.
+
+    Attributes:
+        core: the parameters that it is built with, read from its registers.
+
+    Raises:
+        DeviceError: there is something else at this address, or another interface.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        found = self.read("ID")
+        if found != IDENTIFICATION:
+            raise DeviceError(
+                f"no bramcast core here: register ID reads 0x{found:08X}, "
+                f"not 0x{IDENTIFICATION:08X}; check the base address, clock and reset"
+            )
+        version = self.read("VERSION")
+        interface = field_value("VERSION", "INTERFACE", version)
+        image_format = field_value("VERSION", "FORMAT", version)
+        if (interface, image_format) != (INTERFACE, FORMAT):
+            raise DeviceError(
+                f"the core has interface {interface} and runs images of format {image_format}, "
+                f"this driver has {INTERFACE} and {FORMAT}"
+            )
+        shape, widths = self.read("SHAPE"), self.read("WIDTHS")
+        self._window_bits = field_value("WIDTHS", "WINDOW_BITS", widths)
+        self.core = Core(
+            lanes=field_value("SHAPE", "LANES", shape),
+            taps=field_value("SHAPE", "TAPS", shape),
+            data_bits=field_value("WIDTHS", "DATA_BITS", widths),
+            weight_bits=field_value("WIDTHS", "WEIGHT_BITS", widths),
+            rq=field_value("SHAPE", "RQ", shape),
+            narrow=bool(field_value("SHAPE", "NARROW", shape)),
+            gates=bool(field_value("SHAPE", "GATES", shape)),
+            program_depth=self.read("PROGRAM_DEPTH"),
+            weights_depth=self.read("WEIGHTS_DEPTH"),
+            bias_depth=self.read("BIAS_DEPTH"),
+            table_depth=self.read("TABLE_DEPTH"),
+            scratch_depth=self.read("SCRATCH_DEPTH"),
+        )
+
+    # ------------------------------------------------------------------ registers
+
+    def read(self, register: str) -> int:
+        """A register's value, by its name."""
+        return int(self._bus.read(offset(register))) & 0xFFFFFFFF
+
+    def write(self, register: str, value: int) -> None:
+        """Write a register, by its name."""
+        self._bus.write(offset(register), value)
+
+    def _is_set(self, register: str, field: str) -> bool:
+        return bool(self.read(register) & mask(register, field))
+
+    @property
+    def busy(self) -> bool:
+        """A frame has begun to come in and its results have not all left."""
+        return self._is_set("STATUS", "BUSY")
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles of the last completed frame."""
+        return self.read("CYCLES")
+
+    @property
+    def frames(self) -> int:
+        """Frames completed since the last reset."""
+        return self.read("FRAMES")
+
+    @property
+    def top(self) -> int:
+        """Index of the largest result of the last completed frame: the class of a classifier."""
+        return self.read("CLASS")
+
+    def errors(self) -> list[str]:
+        """Names of the ERRORS bits that are set; clears them."""
+        value = self.read("ERRORS")
+        self.write("ERRORS", value)
+        return [b.name for b in BY_NAME["ERRORS"].fields if value & b.mask]
+
+    # ------------------------------------------------------------------ images
+
+    def load(self, bundle: Path) -> None:
+        """Reset the core, write a bundle's images into its memories and verify them.
+
+        Raises:
+            InputError: the bundle is broken.
+            DeviceError: the bundle does not fit the core, or the memories hold something else
+                afterwards.
+        """
+        manifest = read_manifest(bundle)
+        self._check_fit(bundle, manifest.core)
+        images = load_images(bundle, manifest)
+        self.reset()
+        for name, words in images.items():
+            self.write_image(name, words)
+        for name, words in images.items():
+            found, expected = self.checksum(name, len(words)), _crc(words)
+            if found != expected:
+                raise DeviceError(
+                    f"{bundle}: {name} arrived with CRC-32 0x{found:08X}, "
+                    f"expected 0x{expected:08X}; is the bus 32 bits wide and the core idle?"
+                )
+        self._wait("READY", True, 1.0, "the program's descriptors")
+
+    def _check_fit(self, bundle: Path, wanted: Core) -> None:
+        for name in ("lanes", "taps", "data_bits", "weight_bits", "rq"):
+            has, wants = getattr(self.core, name), getattr(wanted, name)
+            if has != wants:
+                raise DeviceError(f"{bundle} is packed for {name} = {wants}, the core has {has}")
+        if wanted.narrow and not self.core.narrow:
+            raise DeviceError(f"{bundle} has narrow weights, the core is built without NARROW")
+        if wanted.gates and not self.core.gates:
+            raise DeviceError(f"{bundle} multiplies tensors, the core is built without GATES")
+        for name in ("program", "weights", "bias", "table", "scratch"):
+            has, wants = (getattr(c, f"{name}_depth") for c in (self.core, wanted))
+            if has < wants:
+                raise DeviceError(f"{bundle} needs {name}_depth = {wants}, the core has {has}")
+
+    def _offsets(self, name: str, words: int) -> Iterable[range]:
+        """For each word of an image the byte offsets of its beats."""
+        bits = self.core.word_bits(name)
+        base, step = window_offset(name, self._window_bits), stride(bits)
+        used = 4 * -(-bits // 32)
+        return (range(at, at + used, 4) for at in range(base, base + words * step, step))
+
+    def write_image(self, name: str, words: Words) -> None:
+        """Write words to the beginning of an image memory of the idle core."""
+        for beats, offsets in zip(
+            to_axi(words).tolist(), self._offsets(name, len(words)), strict=True
+        ):
+            for value, at in zip(beats, offsets, strict=True):
+                self._bus.write(at, value)
+
+    def read_image(self, name: str, words: int) -> Words:
+        """The first words of an image memory of the idle core."""
+        values = [
+            [int(self._bus.read(at)) & 0xFFFFFFFF for at in offsets]
+            for offsets in self._offsets(name, words)
+        ]
+        bits = self.core.word_bits(name)
+        return from_axi(np.array(values, np.uint32).reshape(words, -(-bits // 32)), bits)
+
+    def checksum(self, name: str, words: int) -> int:
+        """CRC-32 of an image's first words, made by the core: that of their bytes in images.bin."""
+        fields = BY_NAME["CHECK"]
+        value = words << fields.bits("WORDS").lsb
+        value |= IMAGES.index(name) << fields.bits("IMAGE").lsb
+        self.write("CHECK", value)
+        self._wait("CHECKING", False, 60.0, f"the checksum of {name}")
+        return self.read("CRC32")
+
+    # ------------------------------------------------------------------ running
+
+    def reset(self) -> None:
+        """Reset the core: a frame that is in work is lost, the images stay."""
+        self.write("CONTROL", mask("CONTROL", "RESET"))
+
+    def start(self) -> None:
+        """Let the core take one frame, as soon as it comes."""
+        self.write("STATUS", mask("STATUS", "DONE"))
+        self.write("CONTROL", mask("CONTROL", "START"))
+
+    def run(self) -> None:
+        """Let the core take every frame that comes, until ``stop``."""
+        self.write("STATUS", mask("STATUS", "DONE"))
+        self.write("CONTROL", mask("CONTROL", "RUN"))
+
+    def stop(self) -> None:
+        """Take no further frame; one that has begun to come is finished."""
+        self.write("CONTROL", 0)
+
+    def wait(self, timeout: float = 1.0) -> None:
+        """Wait until a frame's last result has left.
+
+        Raises:
+            DeviceError: that did not happen within ``timeout`` seconds, or the program is broken.
+        """
+        self._wait("DONE", True, timeout, "a frame's results")
+
+    def _wait(self, field: str, high: bool, timeout: float, what: str) -> None:
+        end = time.monotonic() + timeout
+        while True:
+            value = self.read("STATUS")
+            if bool(value & mask("STATUS", field)) == high:
+                return
+            if field != "CHECKING" and value & mask("STATUS", "PROGRAM_ERROR"):
+                raise DeviceError("the core met a descriptor that is none; load a program")
+            if time.monotonic() > end:
+                raise DeviceError(
+                    f"waited {timeout:g} s for {what}; STATUS is 0x{value:08X}, "
+                    f"ERRORS 0x{self.read('ERRORS'):08X}"
+                )
+
+
+def _crc(words: Words) -> int:
+    return zlib.crc32(to_axi(words).astype("<u4").tobytes())

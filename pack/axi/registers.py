@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The AXI4-Lite register map of hw/bramcast_axi.sv: the only home of its numbers.
+
+``hw/bramcast_pkg.sv`` (bramcast.pack.axi.hdl_constants), ``pack/axi/bramcast_registers.h``
+(``python -m bramcast.pack.axi.registers``), the Python driver and the tables of docs/axi.md follow
+from it; tests compare them.
+
+The address space has eight slots of 2**window_bits bytes. Slot 0 holds the registers, slot 1 + i
+the words of image i (program, weights, bias, table); the others are empty. A memory word takes 4
+bytes times a power of two, the least that holds it; its 32-bit beats stand in it least significant
+first.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core
+
+IDENTIFICATION = 0x434D5242  # "BRMC", least significant byte first
+INTERFACE = 1  # raised when a register changes its meaning
+SLOT_BITS = 3  # address bits above a window: the slot
+LEAST_WINDOW_BITS = 12
+MAX_WORDS_BITS = 24  # of an image's depth
+
+READ_ONLY, READ_WRITE, CLEAR = "R", "RW", "W1C"
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """Some bits of a register. ``access`` as for a register, or W: a 1 does something."""
+
+    name: str
+    lsb: int
+    bits: int
+    access: str
+    text: str
+
+    @property
+    def mask(self) -> int:
+        return ((1 << self.bits) - 1) << self.lsb
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A 32-bit register at a byte offset in slot 0.
+
+    ``access``: R (a write is refused), RW, or W1C (a bit written as 1 is cleared).
+    """
+
+    name: str
+    offset: int
+    access: str
+    text: str
+    fields: tuple[Bits, ...] = ()
+
+    def bits(self, name: str) -> Bits:
+        return next(b for b in self.fields if b.name == name)
+
+
+def _depth(image: str, offset: int) -> Register:
+    return Register(f"{image}_DEPTH", offset, READ_ONLY, f"words of the {image.lower()} memory")
+
+
+REGISTERS: tuple[Register, ...] = (
+    Register("ID", 0x00, READ_ONLY, f'0x{IDENTIFICATION:08X}: the bytes "BRMC"'),
+    Register(
+        "VERSION",
+        0x04,
+        READ_ONLY,
+        "of this map, and of the images that the core runs",
+        (
+            Bits("FORMAT", 0, 16, READ_ONLY, "the `format` number of manifest.json"),
+            Bits("INTERFACE", 16, 16, READ_ONLY, "of this register map"),
+        ),
+    ),
+    Register(
+        "SHAPE",
+        0x08,
+        READ_ONLY,
+        "parameters of the core",
+        (
+            Bits("LANES", 0, 8, READ_ONLY, "LANES"),
+            Bits("TAPS", 8, 8, READ_ONLY, "TAPS"),
+            Bits("RQ", 16, 8, READ_ONLY, "RQ"),
+            Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
+            Bits("GATES", 25, 1, READ_ONLY, "GATES: products of two tensors, and LOOP"),
+        ),
+    ),
+    Register(
+        "WIDTHS",
+        0x0C,
+        READ_ONLY,
+        "widths",
+        (
+            Bits("DATA_BITS", 0, 8, READ_ONLY, "DATA_BITS"),
+            Bits("WEIGHT_BITS", 8, 8, READ_ONLY, "WEIGHT_BITS"),
+            Bits("WINDOW_BITS", 16, 8, READ_ONLY, "a slot has 2**WINDOW_BITS bytes"),
+        ),
+    ),
+    _depth("PROGRAM", 0x10),
+    _depth("WEIGHTS", 0x14),
+    _depth("BIAS", 0x18),
+    _depth("TABLE", 0x1C),
+    _depth("SCRATCH", 0x20),
+    Register("FRAME_DEPTH", 0x24, READ_ONLY, "words of the frame FIFO; 0: there is none"),
+    Register(
+        "CONTROL",
+        0x40,
+        READ_WRITE,
+        "what the core shall do",
+        (
+            Bits("RUN", 0, 1, READ_WRITE, "take and compute frames as long as it is set"),
+            Bits("START", 1, 1, READ_WRITE, "take one frame; falls with its first element"),
+            Bits("RESET", 2, 1, "W", "resets the core, RUN, START, DONE, FRAMES and ERRORS"),
+        ),
+    ),
+    Register(
+        "STATUS",
+        0x44,
+        CLEAR,
+        "what the core does",
+        (
+            Bits("BUSY", 0, 1, READ_ONLY, "a frame has begun to come in, its results not all left"),
+            Bits("DONE", 1, 1, CLEAR, "a frame's last result has left"),
+            Bits("READY", 2, 1, READ_ONLY, "the first descriptors have been fetched"),
+            Bits("LOCKED", 3, 1, READ_ONLY, "RUN, START, BUSY or CHECKING: no access to images"),
+            Bits("CHECKING", 4, 1, READ_ONLY, "the memory that CHECK names is being read"),
+            Bits(
+                "PROGRAM_ERROR", 5, 1, READ_ONLY, "the core met a descriptor without a known opcode"
+            ),
+        ),
+    ),
+    Register(
+        "ERRORS",
+        0x48,
+        CLEAR,
+        "what went wrong since they were cleared",
+        (
+            Bits("FRAME", 0, 1, CLEAR, "TLAST of the input elsewhere than at a frame's end"),
+            Bits("LOCKED", 1, 1, CLEAR, "an image or CHECK was accessed while LOCKED; refused"),
+            Bits("ADDRESS", 2, 1, CLEAR, "an access where nothing is, or a write to R; refused"),
+            Bits("STROBE", 3, 1, CLEAR, "a write without all four strobes; refused"),
+            Bits("ORDER", 4, 1, CLEAR, "a beat that does not follow the one before; refused"),
+        ),
+    ),
+    Register("CYCLES", 0x4C, READ_ONLY, "of the last completed frame, as `cycles_o`"),
+    Register("FRAMES", 0x50, READ_ONLY, "completed frames since reset, modulo 2**32"),
+    Register("CLASS", 0x54, READ_ONLY, "beat with the largest result of the last completed frame"),
+    Register(
+        "INTERRUPT",
+        0x58,
+        READ_WRITE,
+        "what raises irq_o",
+        (Bits("DONE", 0, 1, READ_WRITE, "irq_o is high while STATUS.DONE is"),),
+    ),
+    Register(
+        "CHECK",
+        0x60,
+        READ_WRITE,
+        "a write makes the core read the first WORDS words of an image",
+        (
+            Bits("WORDS", 0, MAX_WORDS_BITS, READ_WRITE, "memory words, 0 to the memory's depth"),
+            Bits("IMAGE", MAX_WORDS_BITS, 2, READ_WRITE, "0 program, 1 weights, 2 bias, 3 table"),
+        ),
+    ),
+    Register("CRC32", 0x64, READ_ONLY, "of the words that were read, when CHECKING has fallen"),
+)
+
+BY_NAME = {register.name: register for register in REGISTERS}
+
+
+def offset(register: str) -> int:
+    """Byte offset of a register.
+
+    >>> hex(offset("STATUS"))
+    '0x44'
+    """
+    return BY_NAME[register].offset
+
+
+def mask(register: str, field: str) -> int:
+    """The bits of a field, in place.
+
+    >>> hex(mask("STATUS", "DONE")), hex(mask("CHECK", "IMAGE"))
+    ('0x2', '0x3000000')
+    """
+    return BY_NAME[register].bits(field).mask
+
+
+def field_value(register: str, field: str, value: int) -> int:
+    """A field's number in a register's value.
+
+    >>> field_value("SHAPE", "RQ", 0x00020110)
+    2
+    """
+    return (value & mask(register, field)) >> BY_NAME[register].bits(field).lsb
+
+
+# ---------------------------------------------------------------------------------------- windows
+
+
+def _log2(n: int) -> int:
+    """Bits that count n things: the smallest b with 2**b >= n."""
+    return (n - 1).bit_length()
+
+
+def beats(word_bits: int) -> int:
+    """32-bit beats of a memory word.
+
+    >>> [beats(b) for b in (8, 32, 36, 72, 128)]
+    [1, 1, 2, 3, 4]
+    """
+    return -(-word_bits // 32)
+
+
+def stride(word_bits: int) -> int:
+    """Bytes from a memory word to the next one: a power of two.
+
+    >>> [stride(b) for b in (8, 32, 36, 72, 128)]
+    [4, 4, 8, 16, 16]
+    """
+    return 4 << _log2(beats(word_bits))
+
+
+def window_bits(core: Core) -> int:
+    """Address bits inside a slot.
+
+    >>> window_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 256))
+    14
+    """
+    used = [
+        _log2(core.depth(image) * stride(core.word_bits(image)))
+        for image in IMAGES
+        if core.depth(image)
+    ]
+    return max(LEAST_WINDOW_BITS, *used)
+
+
+def address_bits(core: Core) -> int:
+    """Address bits that the slave needs at least (parameter AXI_ADDRESS_BITS).
+
+    >>> address_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 256))
+    17
+    """
+    return window_bits(core) + SLOT_BITS
+
+
+def window_offset(image: str, bits: int) -> int:
+    """Byte offset of an image's word 0, in slots of 2**bits bytes.
+
+    >>> [hex(window_offset(image, 14)) for image in IMAGES]
+    ['0x4000', '0x8000', '0xc000', '0x10000']
+    """
+    return (1 + IMAGES.index(image)) << bits
+
+
+# ---------------------------------------------------------------------------------------- C header
+
+_C_HEAD = """\
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bramcast_registers.h: the AXI4-Lite register map of bramcast_axi; docs/axi.md explains it.
+ *
+ * Generated from pack/axi/registers.py by `python -m bramcast.pack.axi.registers`; do not edit.
+ */
+#ifndef BRAMCAST_REGISTERS_H
+#define BRAMCAST_REGISTERS_H
+
+"""
+
+
+def c_header() -> str:
+    """The text of pack/axi/bramcast_registers.h.
+
+    >>> "#define BRAMCAST_REG_STATUS 0x44u" in c_header()
+    True
+    """
+    lines = [
+        f"#define BRAMCAST_IDENTIFICATION 0x{IDENTIFICATION:08X}u",
+        f"#define BRAMCAST_INTERFACE {INTERFACE}u",
+        f"#define BRAMCAST_IMAGE_FORMAT {FORMAT}u",
+        f"#define BRAMCAST_IMAGE_COUNT {len(IMAGES)}",
+        "",
+        "/* registers: byte offsets, and the masks and lowest bits of their fields */",
+    ]
+    for register in REGISTERS:
+        lines.append(f"#define BRAMCAST_REG_{register.name} 0x{register.offset:02X}u")
+        for b in register.fields:
+            stem = f"BRAMCAST_{register.name}_{b.name}"
+            lines += [f"#define {stem}_MASK 0x{b.mask:08X}u", f"#define {stem}_LSB {b.lsb}"]
+    return _C_HEAD + "\n".join(lines) + "\n\n#endif\n"
+
+
+def markdown_table() -> str:
+    """The register table of docs/axi.md."""
+    rows = ["| offset | register | access | bits | meaning |", "| --- | --- | --- | --- | --- |"]
+    for r in REGISTERS:
+        whole = "" if r.fields else "31:0"
+        rows.append(f"| 0x{r.offset:02X} | **{r.name}** | {r.access} | {whole} | {r.text} |")
+        for b in r.fields:
+            at = f"{b.lsb + b.bits - 1}:{b.lsb}" if b.bits > 1 else f"{b.lsb}"
+            rows.append(f"| | {b.name} | {b.access} | {at} | {b.text} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(c_header())

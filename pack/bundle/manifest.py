@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""manifest.json: names, shapes and formats for people and tools. The arithmetic is in the images.
+
+The only home of JSON in bramcast. Reading is strict: an unknown or missing key, a wrong type or a
+newer ``format`` is refused with the file's name.
+"""
+
+import hashlib
+import re
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.bundle.swap import finish
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+
+_STRICT = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Exponent = Annotated[int, Field(ge=-30, le=30)]
+Offset = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Core:
+    """Parameters of the synthesized core: what the images are laid out for.
+
+    Depths are in words of the respective memory; ``scratch_depth`` in activation words.
+    ``narrow``: the lanes can take 4- and 2-bit weights. ``gates``: the core knows products of two
+    tensors and LOOP.
+    """
+
+    lanes: Positive
+    taps: Positive
+    data_bits: Positive
+    weight_bits: Positive
+    rq: Positive
+    program_depth: Positive
+    weights_depth: Positive
+    bias_depth: Positive
+    table_depth: Count
+    scratch_depth: Positive
+    narrow: bool = False
+    gates: bool = False
+
+    @property
+    def multipliers(self) -> int:
+        """Also the elements of a scratchpad word and of a weight word."""
+        return self.lanes * self.taps
+
+    def group(self, lanewise: bool) -> int:
+        """Results that a nest computes side by side: all multipliers' if lane-wise, else LANES."""
+        return self.multipliers if lanewise else self.lanes
+
+    def word_bits(self, image: str) -> int:
+        """Bits of one word of an image.
+
+        >>> c = Core(16, 1, 8, 8, 2, 64, 64, 64, 0, 64)
+        >>> [c.word_bits(i) for i in IMAGES]
+        [32, 128, 72, 8]
+        >>> Core(16, 1, 16, 8, 2, 64, 64, 64, 256, 64).word_bits("table")
+        32
+        """
+        return {
+            "program": 32,
+            "weights": self.lanes * self.taps * self.weight_bits,
+            "bias": 36 * self.rq,
+            "table": 8 if self.data_bits == 8 else 2 * self.data_bits,  # start and slope
+        }[image]
+
+    def depth(self, image: str) -> int:
+        """Words of an image (0: the core is built without that memory)."""
+        return {
+            "program": self.program_depth,
+            "weights": self.weights_depth,
+            "bias": self.bias_depth,
+            "table": self.table_depth,
+        }[image]
+
+
+IMAGES = ("program", "weights", "bias", "table")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Format:
+    """A tensor's fixed-point format as it stands in JSON; ``q`` is the same as a QFormat."""
+
+    bits: Annotated[int, Field(ge=2, le=48)]
+    frac: Annotated[int, Field(ge=-1000, le=1000)]
+    signed: bool
+
+    @property
+    def q(self) -> QFormat:
+        return QFormat(self.bits, self.frac, self.signed)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ImageInfo:
+    """One memory image: ``words`` lines of ``bits`` bits, ``used`` of them mean something.
+
+    ``files`` maps each written file's name to its SHA-256; ``sha256`` is that of NAME.mem. Files
+    NAME_bankK hold ``bank_bits`` bits of each word (0: the image is not cut).
+    """
+
+    name: str
+    words: Count
+    used: Count
+    bits: Positive
+    sha256: str
+    files: dict[str, str]
+    bank_bits: Count = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Frame:
+    """How a stream's elements map to an array of one sample.
+
+    The stream runs over y, x, c (c fastest); element (y, x, c) is the array's flat element
+    y * strides[0] + x * strides[1] + c * strides[2] (C order, no batch axis).
+
+    ``planes`` = 2 means that each feature c of the array is sent as two stream channels, 2c (hi)
+    and 2c + 1 (lo): hi = round(value / lsb), lo = the rest in lsb * 2**-plane_shift.
+
+    Before that ``offsets[c]`` is subtracted from feature c of each pixel (empty: nothing), and then
+    it is multiplied by 2**exponents[c] (empty: by 1), both in float64.
+    """
+
+    shape: list[Positive]
+    dims: list[Positive]
+    strides: list[Count]
+    format: Format
+    planes: Positive = 1
+    plane_shift: Count = 0
+    exponents: list[Exponent] = Field(default_factory=list)
+    offsets: list[Offset] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NestInfo:
+    """What a descriptor of the program computes.
+
+    ``channels[i]`` is the layer's output channel in lane i % n of group i // n, n being
+    ``Core.group`` of the nest, or -1 for a padding lane. The nest's pixel (oy, ox) is the layer's
+    (origin[0] + oy * stride[0], origin[1] + ox * stride[1]): a layer may be several nests that
+    share its pixels out.
+    """
+
+    layer: Count
+    channels: list[int]
+    origin: tuple[Count, Count] = (0, 0)
+    stride: tuple[Positive, Positive] = (1, 1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LayerInfo:
+    """A layer of the network as its author knows it.
+
+    ``shape`` is (y, x, c) of the result, ``macs`` the multiply-adds that the network counts
+    (Conv and Linear only), ``source`` the file and line in the model. ``snr`` is the signal to
+    noise of the quantized results against the real ones on calibration samples, decibels.
+    ``reads`` are the layers whose results it reads, by index; -1 is the input. ``varying`` is the
+    same for what varies between samples, ``share`` how much of the output's error its own rounding
+    brings, 0..1.
+    """
+
+    name: str
+    op: str
+    shape: list[Positive]
+    format: Format
+    macs: Count
+    source: str
+    snr: float | None = None
+    reads: list[Annotated[int, Field(ge=-1)]] = Field(default_factory=list)
+    varying: float | None = None
+    share: float = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BrokenLimit:
+    """A limit that the packed network does not keep: ``key`` of the recipe's [pack].
+
+    ``limit`` and ``value`` are decibels, percent or points. ``given``: the recipe has it; else it
+    is what networks usually keep.
+    """
+
+    key: str
+    limit: float
+    value: float
+    given: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Judgement:
+    """How near the packed network comes to the float one on ``samples`` of the recipe's ``x``.
+
+    ``snr``: signal to noise of the output in decibels, the signal being what varies between
+    samples, so null where nothing does. ``agreement``: share of samples with the same class, where
+    the output can be classes. ``accuracy`` and ``float_accuracy`` are of these samples.
+    ``error_growth``: percent by which an autoencoder's squared error against its input is larger.
+    ``worst_layer`` is the layer whose rounding brings most of the output's error, ``input_share``
+    the share of the input's rounding.
+    """
+
+    samples: Positive
+    snr: float | None = None
+    agreement: float | None = None
+    accuracy: float | None = None
+    float_accuracy: float | None = None
+    error_growth: float | None = None
+    worst_layer: str | None = None
+    input_share: float = 0.0
+    broken: list[BrokenLimit] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Manifest:
+    """Everything about a bundle that people and tools want to know.
+
+    ``nests[i]`` belongs to descriptor i + 1 of the program (descriptor 0 is the input frame).
+    ``output.dims``/``strides`` place results in the output array as for a Frame; results leave
+    nest by nest (those marked stream), group by group, y, x, then lane. ``float_results`` is the
+    SHA-256 of the file of pack/bundle/float_results.py, ``sha256`` the file's own: see
+    ``as_written``.
+    """
+
+    format: int
+    name: str
+    bramcast: str
+    core: Core
+    images: list[ImageInfo]
+    input: Frame
+    output: Frame
+    layers: list[LayerInfo]
+    nests: list[NestInfo]
+    parameters: Count
+    macs: Count
+    scratch_words: Positive
+    float_accuracy: float | None = None
+    judgement: Judgement | None = None
+    float_results: str | None = None
+    sha256: str | None = field(default=None, compare=False)
+
+    def image(self, name: str) -> ImageInfo:
+        """The entry of one image, e.g. ``weights``."""
+        return next(image for image in self.images if image.name == name)
+
+
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read BUNDLE/manifest.json.
+
+    Raises:
+        InputError: missing, not JSON, an unknown or missing key, or a newer format number.
+    """
+    path = bundle / MANIFEST_NAME
+    if not bundle.is_dir():
+        raise InputError(f"{bundle}: no such bundle folder; make one with 'bramcast pack'")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no file; give a folder written by 'bramcast pack'")
+    try:
+        finish(bundle)  # a replacement that was killed
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}; is {bundle} a folder written by 'bramcast pack'?"
+        ) from None
+    try:
+        manifest = _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {place or 'document'}: {first['msg']}") from None
+    if manifest.format != FORMAT:
+        raise InputError(
+            f"{path}: format {manifest.format}, this bramcast reads format {FORMAT}; repack it"
+        )
+    return manifest
+
+
+# The file's own sum is its last key, and the sum is that of the file with zeros in its place.
+_OWN_SUM = re.compile(rb'("sha256": ")[0-9a-f]{64}("\n\}\n)\Z')
+_NO_SUM = "0" * 64
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """The text of manifest.json, with its own sum."""
+    text = _ADAPTER.dump_json(replace(manifest, sha256=_NO_SUM), indent=1) + b"\n"
+    own = sha256(text).encode()
+    return _OWN_SUM.sub(lambda found: found[1] + own + found[2], text).decode()
+
+
+def as_written(text: bytes, manifest: Manifest) -> bool:
+    """Whether the bytes of a manifest.json are those that were written, if they say so.
+
+    Args:
+        manifest: what was read from them; without ``sha256`` nothing is known, and it is True.
+    """
+    if manifest.sha256 is None:
+        return True
+    bare = _OWN_SUM.sub(lambda found: found[1] + _NO_SUM.encode() + found[2], text)
+    return sha256(bare) == manifest.sha256
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 of a file's bytes, 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()

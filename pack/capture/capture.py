@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Captures a PyTorch network with torch.export and turns it into a Graph. Imports torch.
+
+Data movement (reshape, permute, slice, concat, zero padding ...) is not interpreted: the very ATen
+operator is run on the elements' numbers, and what comes out is the view. Everything that computes
+becomes an Op; what has no lowering is refused by its name and line.
+"""
+
+import io
+import logging
+import re
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bramcast.pack.bundle.errors import InputError, UnsupportedLayer
+from bramcast.pack.capture.elementwise import ELEMENTWISE
+from bramcast.pack.capture.linear import LINEAR
+from bramcast.pack.capture.moves import MOVES, PASS, UPSAMPLED, WHOLE, move, pad, passed
+from bramcast.pack.capture.pools import POOLS
+from bramcast.pack.capture.recurrent import RECURRENT
+from bramcast.pack.capture.state import MIXES, Capture, Handler, Site, Turned
+from bramcast.pack.capture.traced import Leaf, mark, mark_results
+from bramcast.pack.graph.graph import (
+    ZERO,
+    Graph,
+    IntArray,
+    LeftOut,
+)
+from bramcast.pack.read.model_file import silent_graphs, users_code
+
+SOFTMAX = ("softmax", "log_softmax", "_softmax", "_log_softmax")
+HINTS = (
+    {
+        name: " (only at the end of forward(), where it is left out: the logits keep their order)"
+        for name in SOFTMAX
+    }
+    | {
+        name: " (leave it out of forward(): the core gives the index of the largest result, too)"
+        for name in ("argmax", "topk")
+    }
+    | {
+        name: " (the core rounds as torch.floor(x + 0.5) does: write that)"
+        for name in ("ceil", "trunc", "fix", "frac")
+    }
+)
+
+
+def capture(
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    name: str,
+    source: str = "model",
+    trace: bool = False,
+) -> Graph:
+    """Export the network and translate it.
+
+    Args:
+        source: what stands for file and line where the author wrote no forward().
+        module: in eval mode, weights loaded.
+        sample_shape: shape of one sample, without the batch axis.
+        name: the network's name.
+        trace: the operations' weights and biases know how they come from the module's parameters
+            and buffers (pack/capture/traced.py).
+
+    Raises:
+        UnsupportedLayer: something that has no lowering; names layer and line.
+        InputError: the model can't be run on such samples.
+    """
+    example = torch.zeros((2, *sample_shape))
+    try:
+        with torch.no_grad(), users_code(Path(name)), silent_graphs(module):
+            module(example)
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise InputError(
+            f"{_place(error)}: the model fails on samples of shape {sample_shape}: "
+            f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them, "
+            "and forward() must take any number of them (tried: 2)"
+        ) from None
+    try:
+        with (
+            torch.no_grad(),
+            _silent_logs(),
+            warnings.catch_warnings(),
+            users_code(Path(name)),
+            redirect_stderr(io.StringIO()),  # torch.export prints the graph that it gives up
+        ):
+            warnings.filterwarnings("ignore", message=".*were assigned during export")
+            exported = torch.export.export(module, (example,))
+    except Exception as error:  # torch.export raises many kinds
+        raise InputError(
+            f"{_place(error)}: model {name!r} can't be captured: {_first_line(error)} "
+            "(torch.export needs a forward() without control flow that depends on data)"
+        ) from None
+    graph = Graph(name=name, input_shape=sample_shape)
+    graph.parameters = sum(p.numel() for p in module.parameters())
+    state = Capture(graph, name, source, titles=getattr(module, "bramcast_titles", {}))
+    _bind_inputs(state, exported, sample_shape)
+    if trace:
+        _mark_parameters(state, module)
+    _refuse_attention(state, exported)
+    for node in exported.graph.nodes:
+        if node.op == "call_function":
+            state.values[node.name] = _evaluate(state, node)
+        elif node.op == "output":
+            graph.output = _output(state, node)
+    return graph
+
+
+def _refuse_attention(state: Capture, exported: Any) -> None:
+    """Say what it is before one of its transposes is refused for its own sake."""
+    data = {n for n in exported.graph.nodes if isinstance(state.values.get(n.name), np.ndarray)}
+    for node in exported.graph.nodes:
+        if data.isdisjoint(node.all_input_nodes):
+            continue
+        data.add(node)
+        kind = str(getattr(node.target, "_opname", ""))
+        if kind in ("scaled_dot_product_attention", "bmm", "baddbmm"):
+            site = _site(state, node, kind)
+            raise site.refuse(f"attention, a product of two matrices of data ({kind}), has no nest")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """File and line of the innermost frame outside torch and bramcast."""
+    place = "model"
+    for frame in traceback.extract_tb(error.__traceback__):
+        own = frame.filename == __file__ or frame.filename.startswith("<")  # made by torch.fx
+        if not own and "/torch/" not in frame.filename.replace("\\", "/"):
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return place
+
+
+@contextmanager
+def _silent_logs() -> Iterator[None]:
+    """torch.export logs tracebacks of what it then raises."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
+    signature = exported.graph_signature
+    constants = {**exported.state_dict, **exported.constants}
+    targets = {s.arg.name: s.target for s in signature.input_specs if s.target is not None}
+    frame = state.graph.new_tensor("input", int(np.prod(shape)), 1, 1)
+    for node in exported.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        if node.name in targets:
+            state.values[node.name] = constants[targets[node.name]].detach()
+            state.origins[node.name] = str(targets[node.name])
+        else:
+            state.values[node.name] = frame.ids.reshape(shape)
+
+
+def _mark_parameters(state: Capture, module: nn.Module) -> None:
+    """Note on each parameter and buffer of the program what it is called in the module."""
+    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    names |= {name for name, _ in module.named_buffers(remove_duplicate=False)}
+    for node, name in state.origins.items():
+        if name in names:
+            mark(state.values[node], Leaf(name))
+
+
+def _output(state: Capture, node: Any) -> IntArray:
+    results = [state.values[a.name] for a in node.args[0] if a is not None]
+    if len(results) == 1 and isinstance(results[0], Turned):
+        raise UnsupportedLayer(f"model {state.model_name!r}: its output is turned: {MIXES}")
+    if len(results) == 1 and isinstance(results[0], torch.Tensor):
+        raise UnsupportedLayer(
+            f"model {state.model_name!r}: its output does not depend on the input: there is "
+            "nothing to pack"
+        )
+    if len(results) != 1 or not isinstance(results[0], np.ndarray):
+        raise UnsupportedLayer(
+            f"model {state.model_name!r} returns {len(results)} values: bramcast packs networks "
+            "with one output tensor; wrap the model so that forward() returns one"
+        )
+    view: IntArray = results[0]
+    if (view == ZERO).any() or np.unique(view).size != view.size:
+        raise UnsupportedLayer(
+            f"model {state.model_name!r}: its output repeats elements or pads them with zeros; "
+            "do that outside the network"
+        )
+    if state.softmax is not None:
+        kind, name, groups = state.softmax
+        place = np.empty(int(view.max()) + 1, np.int64)
+        place[view.ravel()] = np.arange(view.size)
+        state.graph.left_out = LeftOut(kind, name, place[groups])
+    return view
+
+
+def _is_last(node: Any) -> bool:
+    """Whether nothing but the output reads a node's result, rearranged as a whole perhaps."""
+    return all(
+        user.op == "output" or (_kind(user) in WHOLE and _is_last(user)) for user in node.users
+    )
+
+
+def _softmax(state: Capture, site: Site, node: Any, kind: str, arguments: Any) -> IntArray:
+    """The last softmax of all is left out, and its groups are noted."""
+    view, axis = arguments[0], int(arguments[1])
+    axis += -1 if axis > 0 else view.ndim
+    if not 0 <= axis < view.ndim:
+        raise site.refuse("a softmax over the samples of a batch")
+    groups = np.moveaxis(view, axis, -1).reshape(-1, view.shape[axis])
+    state.softmax = (kind.lstrip("_"), site.name, groups)
+    result: IntArray = view
+    return result
+
+
+def _site(state: Capture, node: Any, kind: str) -> Site:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, owner = stack[-1] if stack else ("", "")
+    if path in state.titles:
+        title = state.titles[path]
+        return Site(title.name, title.label, title.source)
+    label = str(owner).rsplit(".", 1)[-1]
+    builtin = str(owner).startswith("torch.nn.")
+    name = path if builtin and path else ".".join(p for p in (path, kind) if p)
+    source = state.source
+    for file, line in re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or ""):
+        own = Path(__file__).parents[1] in Path(file).parents  # a bare state dict's, or ONNX
+        if not own and "/torch/" not in file.replace("\\", "/"):
+            source = f"{Path(file).name}:{line}"
+    return Site(name, label if builtin else kind, source)
+
+
+def _kind(node: Any) -> str:
+    """The name of the operator that a node calls."""
+    return str(getattr(node.target, "_opname", None) or getattr(node.target, "__name__", ""))
+
+
+def _evaluate(state: Capture, node: Any) -> Any:
+    target, kind = node.target, _kind(node)
+    arguments = torch.fx.node.map_arg(node.args, lambda n: state.values[n.name])
+    keywords = torch.fx.node.map_arg(node.kwargs, lambda n: state.values[n.name])
+    if kind == "getitem":
+        return arguments[0][arguments[1]]
+    flat: list[Any] = []
+    torch.utils._pytree.tree_map(flat.append, (arguments, keywords))
+    site = _site(state, node, kind.rstrip("_"))
+    used = dict.fromkeys(state.origins.get(n.name, "") for n in node.all_input_nodes)
+    origin = ", ".join(name for name in used if name)
+    if not any(isinstance(a, (np.ndarray, Turned)) for a in flat):
+        state.origins[node.name] = origin
+        try:
+            result = target(*arguments, **keywords)  # constants fold
+        except RuntimeError as error:  # a result of zeros has a batch of one here
+            raise site.refuse(
+                f"what it computes on constants fails: {_first_line(error)}"
+            ) from None
+        mark_results(target, arguments, keywords, result)
+        return result
+    state.enter(origin)
+    if kind == "_assert_tensor_metadata":
+        return None
+    if kind in PASS:
+        return passed(node, kind, arguments, site)
+    if kind in MOVES:
+        return move(target, arguments, keywords, site)
+    if kind in SOFTMAX and _is_last(node) and not any(isinstance(a, Turned) for a in flat):
+        return _softmax(state, site, node, kind, arguments)
+    if kind in ("pad", "constant_pad_nd"):
+        return pad(target, kind, arguments, keywords, site)
+    if kind in ("new_zeros", "zeros_like"):
+        shape = tuple(node.meta["val"].shape)[1:]
+        return np.full(shape, ZERO, np.int64)
+    if kind in ("new_ones", "ones_like"):
+        return torch.ones((1, *node.meta["val"].shape[1:]))
+    handler = HANDLERS.get(kind.rstrip("_") if kind != "_" else kind)
+    recurrent = RECURRENT.get(kind)
+    if handler is None and recurrent is None:
+        hint = HINTS.get(kind, "")
+        raise site.refuse(f"{kind} has no lowering{hint}", listed=not hint)
+    schema = [a.name for a in target._schema.arguments]
+    named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
+    defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
+    if recurrent is not None:
+        return recurrent(state, site, defaults | named)
+    assert handler is not None
+    if any(isinstance(a, Turned) for a in flat):
+        raise site.refuse(MIXES)
+    value = node.meta["val"]
+    if isinstance(value, (tuple, list)):  # a maximum with its indices: only the first is known
+        return [handler(state, site, defaults | named, tuple(value[0].shape)[1:]), None]
+    return handler(state, site, defaults | named, tuple(value.shape)[1:])
+
+
+HANDLERS: dict[str, Handler] = {**UPSAMPLED, **LINEAR, **ELEMENTWISE, **POOLS}

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scales, sums, products, clamps and functions of elements as Ops. Imports torch."""
+
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+
+from bramcast.pack.capture.state import (
+    Capture,
+    Handler,
+    Site,
+    add_op,
+    as_numpy,
+    constant_of,
+    operand_of,
+)
+from bramcast.pack.capture.traced import tensor_of
+from bramcast.pack.graph.activations import Activation, Function
+from bramcast.pack.graph.graph import (
+    ZERO,
+    Clamp,
+    FloatArray,
+    IntArray,
+    as_pixels,
+)
+
+
+def add_elementwise(state: Capture, site: Site, view: IntArray, op: dict[str, Any]) -> IntArray:
+    """An operation on each element by itself: any shape, taken as [C, H, W]."""
+    if view.ndim > 3:
+        raise site.refuse(f"an array with {view.ndim} axes (at most 3 without the batch)")
+    pixels = as_pixels(view.shape)
+    numbers = add_op(state, site, {"views": (view.reshape(pixels),), **op}, pixels)
+    return numbers.reshape(view.shape)
+
+
+def add_scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any) -> Any:
+    """weight * x + bias with constants that broadcast against [*view.shape]."""
+
+    def full(value: Any) -> Any:
+        array = np.asanyarray(as_numpy(value), np.float64)
+        if array.ndim == view.ndim + 1 and (array == array[:1]).all():
+            array = array[0]
+        try:
+            return np.broadcast_to(array, view.shape).reshape(as_pixels(view.shape)).copy()
+        except ValueError:
+            raise site.refuse(f"a constant of shape {array.shape} that enlarges the data") from None
+
+    factor, offset = full(weight), full(bias)
+    if (view == ZERO).all() or not factor.any():
+        return known_values(offset.reshape(view.shape))
+    return add_elementwise(state, site, view, {"kind": "scale", "weight": factor, "bias": offset})
+
+
+def known_values(values: FloatArray) -> Any:
+    """A result that does not depend on the data: constant zeros, or a constant tensor."""
+    if not values.any():
+        return np.full(values.shape, ZERO, np.int64)
+    return tensor_of(values[None])
+
+
+def _clamped(lo: float, hi: float) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        return _between(state, site, operand_of(a), Clamp(lo, hi))
+
+    return handler
+
+
+def _between(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
+    if (view == ZERO).all():
+        return known_values(limits.apply(np.zeros(view.shape)))
+    return add_elementwise(state, site, view, {"kind": "clamp", "clamp": limits})
+
+
+def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    lo = a.get("min_val", a.get("min"))
+    hi = a.get("max_val", a.get("max"))
+    if isinstance(lo, (np.ndarray, torch.Tensor)) or isinstance(hi, (np.ndarray, torch.Tensor)):
+        raise site.refuse("a clamp whose limits are tensors")
+    limits = Clamp(-inf if lo is None else float(lo), inf if hi is None else float(hi))
+    return _between(state, site, a["self"], limits)
+
+
+def _function(name: str, *parameters: str) -> Handler:
+    """A smooth activation; ``parameters`` are the operator's arguments that it takes."""
+
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        values = tuple(float(a[p]) for p in parameters)
+        return add_functions(state, site, operand_of(a), Function(name, values))
+
+    return handler
+
+
+def add_functions(state: Capture, site: Site, view: IntArray, *functions: Function) -> Any:
+    activation = Activation(functions)
+    if (view == ZERO).all():
+        return known_values(activation.apply(np.zeros(view.shape)))
+    return add_elementwise(state, site, view, {"kind": "function", "activation": activation})
+
+
+def _glu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """The first half of an axis times the sigmoid of the second one."""
+    view: IntArray = a["self"]
+    axis = a["dim"] - 1 if a["dim"] > 0 else a["dim"] + view.ndim
+    left, right = np.split(view, 2, axis=axis)
+    gate = add_functions(state, site, np.ascontiguousarray(right), Function("sigmoid"))
+    return add_product(state, site, left, gate)
+
+
+def _gelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    name = "gelu_tanh" if a.get("approximate") == "tanh" else "gelu"
+    return add_functions(state, site, a["self"], Function(name))
+
+
+def _celu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    alpha = float(a["alpha"])
+    return add_functions(state, site, a["self"], Function("elu", (alpha, 1.0, 1.0 / alpha)))
+
+
+def _selu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    parameters = (1.6732632423543772, 1.0507009873554805)
+    return add_functions(state, site, a["self"], Function("elu", parameters))
+
+
+def _log_sigmoid(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    negative = Function("scale", (-1.0, 0.0))
+    return add_functions(state, site, a["self"], negative, Function("softplus"), negative)
+
+
+def _prelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    slopes = np.unique(constant_of(site, a["weight"], "slope"))
+    if slopes.size != 1:
+        raise site.refuse("PReLU with a slope for each channel (one slope for all is)")
+    return add_functions(state, site, a["self"], Function("leaky_relu", (float(slopes[0]),)))
+
+
+def _binary(sign: float) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        left, right = a["self"], a["other"]
+        alpha = float(a.get("alpha", 1)) * sign
+        if not isinstance(right, np.ndarray):
+            offset = np.asanyarray(as_numpy(right), np.float64) * alpha
+            return add_scale(state, site, left, 1.0, offset)
+        if not isinstance(left, np.ndarray):
+            return add_scale(state, site, right, alpha, as_numpy(left))
+        if abs(alpha) != 1:
+            right, alpha = add_scale(state, site, right, abs(alpha), 0.0), np.sign(alpha)
+        wide, other = np.broadcast_arrays(left, right)
+        return add_sum(state, site, wide.copy(), other.copy(), float(alpha))
+
+    return handler
+
+
+def add_sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: float) -> Any:
+    if left.ndim > 3:
+        raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
+    pixels = as_pixels(left.shape)
+    if (right == ZERO).all():
+        return _stands_for(state, left, pixels)
+    if (left == ZERO).all():
+        if sign > 0:
+            return _stands_for(state, right, pixels)
+        return add_scale(state, site, right, -1.0, 0.0)
+    views = (left.reshape(pixels), right.reshape(pixels))
+    op = {"kind": "add", "views": views, "weight": np.array([1.0, sign])}
+    return add_op(state, site, op, pixels).reshape(left.shape)
+
+
+def _stands_for(state: Capture, view: IntArray, pixels: tuple[int, ...]) -> IntArray:
+    """A sum with zero is its other operand, and the twin of the sums in other time steps."""
+    twin = state.twin("add", pixels)
+    owners = state.graph.owners(view)
+    ops = state.graph.ops
+    if len(owners) == 1 and owners[0].index:
+        at = next(i for i, op in enumerate(ops) if op.out == owners[0])
+        ops[at] = replace(ops[at], twins=(*ops[at].twins, twin))
+    return view
+
+
+def _rsub(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    if isinstance(a["other"], np.ndarray):
+        return add_sum(state, site, a["other"], a["self"], -1.0)
+    return add_scale(state, site, a["self"], -1.0, as_numpy(a["other"]))
+
+
+def _mul(divide: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        left, right = a["self"], a["other"]
+        if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+            if divide:
+                raise site.refuse("a division by a computed tensor")
+            return add_product(state, site, *np.broadcast_arrays(left, right))
+        if not isinstance(left, np.ndarray):
+            if divide:
+                raise site.refuse("a division by a computed tensor")
+            left, right = right, left
+        factor = np.asanyarray(as_numpy(right), np.float64)
+        if divide and not factor.all():
+            raise site.refuse("a division by zero")
+        if divide and a.get("rounding_mode") == "floor":
+            return _rounded(state, site, left, 1.0 / factor)
+        if divide and a.get("rounding_mode") is not None:
+            raise site.refuse("a division that rounds towards zero (rounding_mode='floor' is done)")
+        return add_scale(state, site, left, 1.0 / factor if divide else factor, 0.0)
+
+    return handler
+
+
+def add_product(state: Capture, site: Site, left: IntArray, right: IntArray) -> IntArray:
+    """Element by element; where one factor is a constant zero, so is the product."""
+    if left.ndim > 3:
+        raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
+    if (left == ZERO).all() or (right == ZERO).all():
+        return np.full(left.shape, ZERO, np.int64)
+    pixels = as_pixels(left.shape)
+    views = (left.reshape(pixels).copy(), right.reshape(pixels).copy())
+    return add_op(state, site, {"kind": "product", "views": views}, pixels).reshape(left.shape)
+
+
+def _floor(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """floor(x): the rounding of x - 0.5, ties towards +inf, which is what the core does."""
+    return _rounded(state, site, a["self"], 1.0)
+
+
+def _rounded(state: Capture, site: Site, view: IntArray, factor: FloatArray | float) -> Any:
+    """floor(factor * x)."""
+    if (view == ZERO).all():
+        return np.full(view.shape, ZERO, np.int64)
+    numbers = add_scale(state, site, view, factor, -0.5)
+    if not isinstance(numbers, np.ndarray):  # a factor of zeros
+        return np.full(view.shape, ZERO, np.int64)
+    state.graph.ops[-1] = replace(state.graph.ops[-1], rounds=0)
+    return numbers
+
+
+def _floor_divide(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """x // constant."""
+    return _mul(True)(state, site, {**a, "rounding_mode": "floor"}, shape)
+
+
+def _round(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """round(x), ties to even: only where there is nothing left to round (see rounding.py)."""
+    if a.get("decimals"):
+        raise site.refuse("round() to decimals (the core rounds to binary fractions)")
+    if (a["self"] == ZERO).all():
+        return a["self"]
+    return add_elementwise(state, site, a["self"], {"kind": "round_even"})
+
+
+def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    return add_scale(state, site, a["self"], -1.0, 0.0)
+
+
+ELEMENTWISE: dict[str, Handler] = {
+    "relu": _clamped(0.0, inf),
+    "relu6": _clamped(0.0, 6.0),
+    "sigmoid": _function("sigmoid"),
+    "tanh": _function("tanh"),
+    "silu": _function("silu"),
+    "gelu": _gelu,
+    "glu": _glu,
+    "leaky_relu": _function("leaky_relu", "negative_slope"),
+    "prelu": _prelu,
+    "hardswish": _function("hardswish"),
+    "hardsigmoid": _function("hardsigmoid"),
+    "elu": _function("elu", "alpha", "scale", "input_scale"),
+    "selu": _selu,
+    "celu": _celu,
+    "softplus": _function("softplus", "beta", "threshold"),
+    "log_sigmoid": _log_sigmoid,
+    "mish": _function("mish"),
+    "hardtanh": _hardtanh,
+    "clamp": _hardtanh,
+    "clip": _hardtanh,
+    "clamp_min": _hardtanh,
+    "clamp_max": _hardtanh,
+    "add": _binary(1.0),
+    "sub": _binary(-1.0),
+    "subtract": _binary(-1.0),
+    "rsub": _rsub,
+    "mul": _mul(False),
+    "div": _mul(True),
+    "floor_divide": _floor_divide,
+    "floor": _floor,
+    "round": _round,
+    "neg": _neg,
+}

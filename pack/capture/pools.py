@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling and reductions as Ops. Imports torch."""
+
+from typing import Any
+
+import numpy as np
+
+from bramcast.pack.capture.state import Capture, Handler, Site, add_op, operand_of, two_axes
+from bramcast.pack.graph.graph import (
+    ZERO,
+    IntArray,
+    Window,
+    as_pixels,
+)
+
+
+def _pooled(
+    state: Capture, site: Site, view: IntArray, op: dict[str, Any], out: tuple[int, int, int]
+) -> IntArray:
+    if (view == ZERO).all():  # its windows see at least one zero each
+        return np.full(out, ZERO, np.int64)
+    return add_op(state, site, {"views": (view,), **op}, out)
+
+
+def _window(a: dict[str, Any], one_axis: bool, view: IntArray, out: tuple[int, int, int]) -> Window:
+    """Kernel, stride, dilation and the padding that the given output size needs."""
+    kernel = two_axes(a["kernel_size"], one_axis, 1)
+    stride = two_axes(a["stride"], one_axis, 1) if a.get("stride") else kernel
+    dilation = two_axes(a.get("dilation", 1), one_axis, 1)
+    top, left = two_axes(a.get("padding", 0), one_axis, 0)
+    ends = [
+        (n - 1) * s + d * (k - 1) + 1 - p - size
+        for n, s, d, k, p, size in zip(
+            out[1:], stride, dilation, kernel, (top, left), view.shape[1:], strict=True
+        )
+    ]
+    return Window(kernel, stride, dilation, (top, left, max(0, ends[0]), max(0, ends[1])))
+
+
+def _max_pool(one_axis: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = operand_of(a)
+        if one_axis:
+            view = view[:, None, :]
+        out = as_pixels(shape)
+        op = {"kind": "maxpool", "window": _window(a, one_axis, view, out)}
+        return _pooled(state, site, view, op, out).reshape(shape)
+
+    return handler
+
+
+def _avg_pool(one_axis: bool) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = operand_of(a)
+        if one_axis:
+            view = view[:, None, :]
+        out = as_pixels(shape)
+        window = _window(a, one_axis, view, out)
+        include = bool(a.get("count_include_pad", True))
+        top, left = two_axes(a.get("padding", 0), one_axis, 0)
+        rows = _divisors(out[1], window.kernel[0], window.stride[0], top, view.shape[1], include)
+        columns = _divisors(
+            out[2], window.kernel[1], window.stride[1], left, view.shape[2], include
+        )
+        counts = rows[:, None] * columns[None, :]
+        if a.get("divisor_override"):
+            counts = np.full_like(counts, float(a["divisor_override"]))
+        op = {"kind": "avgpool", "window": window, "weight": 1.0 / counts[None]}
+        return _pooled(state, site, view, op, out).reshape(shape)
+
+    return handler
+
+
+def _divisors(
+    outputs: int, kernel: int, stride: int, padding: int, size: int, include_pad: bool
+) -> Any:
+    """PyTorch's divisor along one axis: windows are cut at the padded size, or at the data."""
+    start = np.arange(outputs) * stride - padding
+    end = np.minimum(start + kernel, size + padding)
+    if not include_pad:
+        start, end = np.maximum(start, 0), np.minimum(end, size)
+    return (end - start).astype(np.float64)
+
+
+def _global_pool(kind: str) -> Handler:
+    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+        view = operand_of(a)
+        one_axis = view.ndim == 2
+        if one_axis:
+            view = view[:, None, :]
+        out = as_pixels(shape)
+        if any(size % n for size, n in zip(view.shape[1:], out[1:], strict=True)):
+            raise site.refuse(
+                f"adaptive pooling from {view.shape[1:]} to {out[1:]}, which is no multiple of it"
+            )
+        kernel = (view.shape[1] // out[1], view.shape[2] // out[2])
+        op: dict[str, Any] = {"kind": kind, "window": Window(kernel, kernel)}
+        if kind == "avgpool":
+            op["weight"] = np.full((1, out[1], out[2]), 1.0 / (kernel[0] * kernel[1]))
+        return _pooled(state, site, view, op, out).reshape(shape)
+
+    return handler
+
+
+def _mean(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    return _reduce("avgpool", a.get("dim"), state, site, a["self"], shape)
+
+
+def _amax(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    return _reduce("maxpool", a.get("dim"), state, site, a["self"], shape)
+
+
+def _max_over(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+    if a.get("dim") is None:
+        raise site.refuse("a maximum over all axes, or of two tensors")
+    return _reduce("maxpool", [a["dim"]], state, site, a["self"], shape)
+
+
+def _reduce(
+    kind: str, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
+) -> IntArray:
+    """Mean or maximum over axes: a pooling whose window is the whole of them."""
+    if dims is None or dims == []:
+        raise site.refuse("a reduction over all axes")
+    axes = {(d if d >= 0 else d + view.ndim + 1) - 1 for d in dims}
+    kept = [axis for axis in range(view.ndim) if axis not in axes]
+    if -1 in axes or view.ndim > 3 or not kept:
+        raise site.refuse(f"a reduction over axes {sorted(a + 1 for a in axes)}")
+    moved = view.transpose([kept[0], *sorted(axes), *kept[1:]])
+    lengths = [view.shape[axis] for axis in sorted(axes)]
+    if len(axes) == 1:
+        lengths.append(1)
+        pixels = moved.reshape(view.shape[kept[0]], lengths[0], -1)
+    else:
+        pixels = moved
+    out = (pixels.shape[0], 1, pixels.shape[2] // lengths[1])
+    op: dict[str, Any] = {"kind": kind, "window": Window((lengths[0], lengths[1]), (1, 1))}
+    if kind == "avgpool":
+        op["weight"] = np.full((1, 1, out[2]), 1.0 / (lengths[0] * lengths[1]))
+    return _pooled(state, site, np.ascontiguousarray(pixels), op, out).reshape(shape)
+
+
+POOLS: dict[str, Handler] = {
+    "max_pool1d": _max_pool(True),
+    "max_pool2d": _max_pool(False),
+    "avg_pool1d": _avg_pool(True),
+    "avg_pool2d": _avg_pool(False),
+    "adaptive_avg_pool1d": _global_pool("avgpool"),
+    "adaptive_avg_pool2d": _global_pool("avgpool"),
+    "adaptive_max_pool1d": _global_pool("maxpool"),
+    "adaptive_max_pool2d": _global_pool("maxpool"),
+    "max_pool1d_with_indices": _max_pool(True),
+    "max_pool2d_with_indices": _max_pool(False),
+    "mean": _mean,
+    "amax": _amax,
+    "max": _max_over,
+}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a capture knows, and what every operator needs to add an Op. Imports torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.capture.traced import array_of
+from bramcast.pack.graph.graph import (
+    Graph,
+    IntArray,
+    Op,
+)
+
+MIXES = "it moves elements between samples of a batch (axis 0 must stay the batch)"
+SUPPORTED = (
+    "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), "
+    "ConvTranspose1d, ConvTranspose2d, BatchNorm, "
+    "ReLU, ReLU6, Hardtanh, clamp, sigmoid, tanh, SiLU, GELU, LeakyReLU, Hardswish, Hardsigmoid, "
+    "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to a divisor of the size, mean or "
+    "maximum over axes, add, sub, mul, constant scale and offset, floor(x + 0.5), GRU, LSTM, RNN, "
+    "cat, reshape, permute, slice, zero padding, pixel_shuffle, nearest upsampling, Dropout"
+)
+
+
+@dataclass(slots=True)
+class Capture:
+    """State of one capture: the graph so far and the value of each torch.export node."""
+
+    graph: Graph
+    model_name: str
+    source: str = "model"
+    values: dict[str, Any] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    titles: dict[str, Any] = field(default_factory=dict)  # layers of another format, by module
+    origins: dict[str, str] = field(default_factory=dict)  # parameters behind a constant node
+    anchor: str = ""  # the parameters that were last used
+    offset: int = 0  # nodes since then
+    count: int = 0  # operations of this node so far
+    layers: dict[str, str] = field(default_factory=dict)  # first operation of each twin
+    softmax: tuple[str, str, IntArray] | None = None  # the last one: kind, layer, its groups
+
+    def unique(self, name: str) -> str:
+        candidate, number = name, 2
+        while candidate in self.names:
+            candidate, number = f"{name}_{number}", number + 1
+        self.names.add(candidate)
+        return candidate
+
+    def enter(self, origin: str) -> None:
+        """Note that a node is evaluated that uses these parameters ("" for none)."""
+        self.anchor, self.offset = (origin, 0) if origin else (self.anchor, self.offset + 1)
+        self.count = 0
+
+    def twin(self, kind: str, shape: tuple[int, ...]) -> str:
+        """What the next operation is in any time step: so many nodes behind the same weights."""
+        self.count += 1
+        return f"{self.anchor} +{self.offset}.{self.count} {kind} {shape}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turned:
+    """Element numbers whose batch axis is not the first one but ``axis``; it is left out."""
+
+    numbers: IntArray
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an operation stands in the author's model."""
+
+    name: str
+    label: str
+    source: str
+
+    def refuse(self, what: str, listed: bool = False) -> UnsupportedLayer:
+        """
+        Args:
+            listed: say what is supported, as nothing else helps.
+        """
+        rest = f"; {SUPPORTED}" if listed else ""
+        return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}{rest}")
+
+
+Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]
+
+
+def as_numpy(value: Any) -> Any:
+    return array_of(value) if isinstance(value, torch.Tensor) else value
+
+
+def add_op(state: Capture, site: Site, op: dict[str, Any], out_shape: tuple[int, ...]) -> IntArray:
+    """Append an Op whose result is [C, H, W] = ``out_shape`` and return the result's numbers."""
+    name = state.unique(site.name)
+    out = state.graph.new_tensor(name, *out_shape)
+    twin = state.twin(op["kind"], out_shape)
+    layer = state.layers.setdefault(twin, name)
+    made = Op(name=name, label=site.label, source=site.source, out=out, layer=layer, **op)
+    state.graph.ops.append(replace(made, twins=(twin,)))
+    return out.ids
+
+
+def constant_of(site: Site, value: Any, what: str) -> Any:
+    if isinstance(value, np.ndarray):
+        raise site.refuse(f"its {what} is computed from data, not a constant")
+    return as_numpy(value)
+
+
+def operand_of(a: dict[str, Any]) -> IntArray:
+    """The tensor that an ATen operator works on; some call it self, some input."""
+    view: IntArray = a["self"] if "self" in a else a["input"]
+    return view
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """An argument given for one axis ([w], Conv1d) or two ([h, w]) or as one number."""
+    if isinstance(value, int):
+        return value, value
+    values = [int(v) for v in value]
+    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def two_axes(value: Any, one_axis: bool, neutral: int) -> tuple[int, int]:
+    if one_axis:
+        single = value if isinstance(value, int) else int(value[0])
+        return neutral, single
+    return _pair(value)

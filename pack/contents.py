@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest's contents: what a packed network looks like to people and tools."""
+
+from importlib.metadata import version
+
+import numpy as np
+
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.bundle.manifest import FORMAT, Core, Format, Frame, LayerInfo, Manifest, NestInfo
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.graph.graph import Graph, IntArray
+from bramcast.pack.judge.against_float import Judged
+from bramcast.pack.lower.nests import Program
+from bramcast.pack.passes.two_planes import Planes
+from bramcast.pack.quantize.formats import Formats
+from bramcast.pack.quantize.op import QuantizedOp
+from bramcast.pack.recipe.recipe import Recipe
+
+
+def _format(fmt: QFormat) -> Format:
+    return Format(fmt.bits, fmt.frac, fmt.signed)
+
+
+def _strides(order: IntArray, dims: tuple[int, int, int], what: str) -> list[int]:
+    """Strides of an affine order: order[y, x, c] = y * s0 + x * s1 + c * s2."""
+    array = order.reshape(dims)
+    strides = []
+    for axis in range(3):
+        index = [0, 0, 0]
+        index[axis] = 1
+        strides.append(int(array[tuple(index)]) if dims[axis] > 1 else 0)
+    grid = np.indices(dims)
+    if (array != sum(s * g for s, g in zip(strides, grid, strict=True))).any() or min(strides) < 0:
+        raise UnsupportedLayer(
+            f"the {what} is rearranged in a way that strides over y, x, c can't describe; "
+            "rearrange it outside the network"
+        )
+    return strides
+
+
+def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame:
+    t = graph.input
+    count = 2 if planes is not None else 1
+    channels = t.channels // count
+    order = graph.input_order if graph.input_order.size else np.arange(t.elements // count)
+    dims = (t.height, t.width, channels)
+    stream = order.reshape(channels, t.height, t.width).transpose(1, 2, 0)
+    exponents = graph.input_exponents[:: t.height * t.width]
+    offsets = graph.input_offsets[:: t.height * t.width]
+    return Frame(
+        shape=list(graph.input_shape),
+        dims=list(dims),
+        strides=_strides(np.ascontiguousarray(stream), dims, "input"),
+        format=_format(formats.of(t)),
+        planes=count,
+        plane_shift=planes.shift if planes is not None else 0,
+        exponents=[int(e) for e in exponents],
+        offsets=[float(o) for o in offsets],
+    )
+
+
+def _output_frame(graph: Graph, quantized: dict[str, QuantizedOp]) -> Frame:
+    last = graph.ops[-1]
+    t = last.out
+    where = np.empty(t.elements, np.int64)
+    where[graph.output.ravel() - t.first] = np.arange(t.elements)
+    dims = (t.height, t.width, t.channels)
+    stream = where.reshape(t.channels, t.height, t.width).transpose(1, 2, 0)
+    return Frame(
+        shape=list(graph.output.shape),
+        dims=list(dims),
+        strides=_strides(np.ascontiguousarray(stream), dims, "output"),
+        format=_format(quantized[last.name].out),
+    )
+
+
+def manifest_of(
+    recipe: Recipe,
+    graph: Graph,
+    formats: Formats,
+    quantized: dict[str, QuantizedOp],
+    noise: dict[str, float],
+    program: Program,
+    planes: Planes | None,
+    core: Core,
+    scratch: int,
+    accuracy: float | None,
+    judged: Judged,
+) -> Manifest:
+    index = {op.name: i for i, op in enumerate(graph.ops)}
+    writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
+    layers = [
+        LayerInfo(
+            name=op.name,
+            op=op.label,
+            shape=[op.out.height, op.out.width, op.out.channels],
+            format=_format(quantized[op.name].out),
+            macs=op.macs,
+            source=op.source,
+            snr=noise[op.name],
+            reads=sorted(writer[t] for t in graph.operands(op)),
+            varying=judged.blame.varying[op.name],
+            share=judged.blame.share(judged.blame.layers[op.name]),
+        )
+        for op in graph.ops
+    ]
+    nests = [
+        NestInfo(index[n.op.name], n.channels.tolist(), n.walk.origin, n.walk.stride)
+        for n in program.nests
+    ]
+    return Manifest(
+        format=FORMAT,
+        name=graph.name,
+        bramcast=version("bramcast"),
+        core=core,
+        images=[],
+        input=_input_frame(graph, formats, planes),
+        output=_output_frame(graph, quantized),
+        layers=layers,
+        nests=nests,
+        parameters=graph.parameters,
+        macs=sum(op.macs for op in graph.ops),
+        scratch_words=scratch,
+        float_accuracy=accuracy,
+        judgement=judged.judgement,
+    )

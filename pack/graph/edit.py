@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations that rewrites put in: copies, gathers, the parts of a joined product."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bramcast.pack.graph.graph import FloatArray, Graph, IntArray, Op
+
+
+def without_pairs(graph: Graph, op: Op) -> None:
+    """Take a joined product of four operands apart again: two products and their sum."""
+    names = [graph.unique_name(f"{op.name}.{part}") for part in ("first", "second")]
+    parts = []
+    for name, views in zip(names, (op.views[:2], op.views[2:]), strict=True):
+        out = graph.new_tensor(name, *op.view.shape)
+        twins = tuple(f"{twin} {name.rsplit('.', 1)[1]}" for twin in op.twins)
+        parts.append(Op("product", name, op.label, op.source, views, out, twins=twins))
+    total = replace(
+        op, kind="add", views=tuple(p.out.ids for p in parts), weight=np.array([1.0, 1.0])
+    )
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = [*parts, total]
+
+
+def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
+    """A lane-wise copy of a [C, H, W] view into a tensor of its own, in the same format."""
+    name = graph.unique_name(name)
+    out = graph.new_tensor(name, *view.shape)
+    weight = np.ones((view.shape[0], 1, 1, 1))
+    return Op(
+        "depthwise", name, "copy", source, (view,), out, weight, np.zeros(view.shape[0]), exact=True
+    )
+
+
+def gather_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
+    """A dense copy that may put channels in any order and fill others with zeros."""
+    name = graph.unique_name(name)
+    out = graph.new_tensor(name, *view.shape)
+    channels = view.shape[0]
+    weight = np.eye(channels)[:, :, None, None]
+    return without_repeats(
+        Op("dense", name, "gather", source, (view,), out, weight, np.zeros(channels), exact=True)
+    )
+
+
+def without_repeats(op: Op) -> Op:
+    """A dense operation that reads each channel once: the weights of equal ones are added."""
+    if op.kind != "dense":
+        return op
+    rows = op.view.reshape(len(op.view), -1)
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return op
+    weight = op.weight
+    if op.groups > 1:
+        weight = _ungrouped(op)
+    place = np.argsort(np.argsort(first))[np.asarray(inverse).ravel()]
+    columns = [np.flatnonzero(place == channel) for channel in range(len(first))]
+    merged = weight[:, [equal[0] for equal in columns]]
+    for number in range(1, max(len(equal) for equal in columns)):
+        there = np.array([len(equal) > number for equal in columns])
+        index = [equal[min(number, len(equal) - 1)] for equal in columns]
+        merged = merged + weight[:, index] * there[:, None, None]
+    return replace(op, views=(op.view[np.sort(first)],), weight=merged, groups=1)
+
+
+def _ungrouped(op: Op) -> FloatArray:
+    """A grouped layer's weights for all input channels, zero for those of other groups."""
+    outputs, fan_in, *kernel = op.weight.shape
+    each = outputs // op.groups
+    parts = []
+    for group in range(op.groups):
+        before, after = group * fan_in, (op.groups - 1 - group) * fan_in
+        mine = op.weight[group * each : (group + 1) * each]
+        zeros = [np.zeros((each, count, *kernel)) for count in (before, after)]
+        parts.append(np.concatenate([zeros[0], mine, zeros[1]], axis=1))
+    return np.concatenate(parts)

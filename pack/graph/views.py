@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views as nests take them: whose pixels they show, and whether these are points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, strip_zeros
+
+
+@dataclass(frozen=True, slots=True)
+class PixelView:
+    """A [C, H, W] view whose channels all move together over the pixels of stored tensors.
+
+    View pixel (i, j) reads pixel ``numbers[i, j]`` (y * width + x in the stored tensor), channel
+    ``channel[c]`` of ``tensor[c]``; tensor[c] is -1 where the whole channel is constant zero.
+    ``border`` is what was cut off (top, left, bottom, right).
+    """
+
+    tensor: IntArray
+    channel: IntArray
+    numbers: IntArray
+    border: tuple[int, int, int, int]
+
+
+def pixel_view(graph: Graph, view: IntArray) -> PixelView | None:
+    """The regular structure of a [C, H, W] view, or None where it has none."""
+    inner, border = strip_zeros(view)
+    channels, height, width = inner.shape
+    flat = inner.reshape(channels, -1)
+    empty = (flat == ZERO).all(axis=1)
+    if (flat[~empty] == ZERO).any() or empty.all():
+        return None
+    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
+    owner = np.where(empty[:, None], -1, np.searchsorted(firsts, flat, side="right") - 1)
+    if (owner != owner[:, :1]).any():
+        return None
+    tensor = owner[:, 0]
+    sizes = np.array([(t.height, t.width) for t in graph.tensors], dtype=np.int64)
+    if len({(int(h), int(w)) for h, w in sizes[tensor[~empty]]}) != 1:
+        return None
+    tall, wide = (int(v) for v in sizes[tensor[~empty][0]])
+    local = flat[~empty] - firsts[tensor[~empty]][:, None]
+    channel = np.full(channels, -1, np.int64)
+    channel[~empty] = local[:, 0] // (tall * wide)
+    pixel = local % (tall * wide)
+    if (local // (tall * wide) != channel[~empty][:, None]).any() or (pixel != pixel[:1]).any():
+        return None
+    numbers = pixel[0].reshape(height, width)
+    if grid_steps(numbers) is None:
+        return None
+    return PixelView(tensor, channel, numbers, border)
+
+
+def grid_steps(values: IntArray) -> tuple[int, int] | None:
+    """Steps (y, x) of an evenly spaced [H, W] array."""
+    height, width = values.shape
+    sy = int(values[1, 0] - values[0, 0]) if height > 1 else 0
+    sx = int(values[0, 1] - values[0, 0]) if width > 1 else 0
+    grid = values[0, 0] + sy * np.arange(height)[:, None] + sx * np.arange(width)[None, :]
+    return None if (values != grid).any() else (sy, sx)
+
+
+def is_point(view: IntArray) -> bool:
+    """Whether a view is one pixel (beside constant zeros): its elements may lie anywhere."""
+    return strip_zeros(view)[0].shape[1:] == (1, 1)
+
+
+def is_flat(op: Op) -> bool:
+    """Whether a dense op sees one pixel only: it may read elements wherever they lie."""
+    window = op.window
+    return (
+        op.kind == "dense"
+        and op.view.shape[1:] == (1, 1)
+        and window.kernel == (1, 1)
+        and not any(window.padding)
+        and op.groups == 1
+    )

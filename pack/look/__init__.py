@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks into networks' files and takes tensors out of them."""

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Integers of tensors as memory words, for block RAMs of somebody's own core."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.formats.table import TABLE, image_format
+from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH, MAX_TOTAL_BITS
+from bramcast.pack.bundle.images import write_checked
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.bundle.words import Words, pack_lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a tensor lies in an image: its first word and how many words it takes."""
+
+    address: int
+    words: int
+
+
+def image_suffix(name: str) -> str | None:
+    """The image format that a file's name asks for; the longest suffix counts.
+
+    >>> [image_suffix(n) for n in ("w.mem", "W.LATTICE.MEM", "w.memb", "w.txt")]
+    ['mem', 'lattice', 'memb', None]
+    """
+    if name.lower().endswith(".memb"):
+        return "memb"
+    fitting = [f for f in TABLE if name.lower().endswith(f.suffix)]
+    return max(fitting, key=lambda f: len(f.suffix)).name if fitting else None
+
+
+def tensor_words(
+    tensors: Sequence[NDArray[np.int64]], fmt: QFormat, word_bits: int
+) -> tuple[Words, tuple[Span, ...]]:
+    """Tensors one after another, each from a new word on; what is left of its last word is zero.
+
+    Args:
+        tensors: integers of ``fmt``, any shape, taken in C order (the last index is fastest).
+        word_bits: a multiple of ``fmt.bits``; element 0 sits in the least significant bits.
+
+    >>> words, spans = tensor_words([np.array([1, -2, 3]), np.array([4])], QFormat(8, 6), 16)
+    >>> [f"{words.integer(i):04X}" for i in range(3)]
+    ['FE01', '0003', '0004']
+    >>> spans
+    (Span(address=0, words=2), Span(address=2, words=1))
+    """
+    lanes = word_bits // fmt.bits
+    rows, spans, at = [], [], 0
+    for values in tensors:
+        n = -(-values.size // lanes)
+        padded = np.zeros(n * lanes, np.int64)
+        padded[: values.size] = values.ravel()
+        rows.append(padded.reshape(n, lanes))
+        spans.append(Span(at, n))
+        at += n
+    return pack_lanes(np.concatenate(rows), fmt.bits, fmt.signed), tuple(spans)
+
+
+def image_bytes(
+    output: Path,
+    format: str,
+    tensors: Sequence[NDArray[np.int64]],
+    fmt: QFormat,
+    word_bits: int | None,
+) -> tuple[bytes, Words, tuple[Span, ...]]:
+    """An image file of tensors, read back before it is returned; its words, and each one's place.
+
+    Args:
+        output: the file, for messages.
+        format: a choice of ``image_formats.NAMES``.
+        word_bits: bits of a word; None is a word for each element.
+
+    Raises:
+        InputError: a width that ``fmt`` does not fill, or a memory that the format can't hold.
+    """
+    made = image_format(format)
+    bits = fmt.bits if word_bits is None else word_bits
+    if bits % fmt.bits:
+        less, more = bits // fmt.bits * fmt.bits, -(-bits // fmt.bits) * fmt.bits
+        near = f"{less} or {more}" if less else f"{more}"
+        raise InputError(
+            f"{output}: --word-bits {bits} is no multiple of {fmt}'s {fmt.bits} bits: {near}"
+        )
+    if bits > MAX_BITS:
+        raise InputError(f"{output}: words of {bits:,} bits; images have at most {MAX_BITS:,}")
+    depth = sum(-(-t.size // (bits // fmt.bits)) for t in tensors)
+    if not depth:
+        raise InputError(f"{output}: no values: an image has at least one word")
+    if depth > MAX_DEPTH or depth * bits > MAX_TOTAL_BITS:
+        raise InputError(
+            f"{output}: {depth:,} words of {bits:,} bits; images have at most {MAX_DEPTH:,} words "
+            f"and {MAX_TOTAL_BITS:,} bits: export fewer tensors, or parts of them (--slice)"
+        )
+    complaint = made.complaint(bits, depth)
+    if complaint:
+        hint = (
+            f"(write .mem, then: bramcast images F.mem --to {made.name} --bank-bits N -o {output})"
+        )
+        raise InputError(f"{output}: {complaint.replace('(bank_bits)', hint)}")
+    words, spans = tensor_words(tensors, fmt, bits)
+    return write_checked(words, made, depth), words, spans
+
+
+def integers_needed(path: Path, output: Path, format: str, name: str) -> InputError:
+    """The refusal of an image of floats: says what to write.
+
+    Args:
+        path, name: the checkpoint and a tensor of it.
+    """
+    asked = "" if image_suffix(output.name) == format else f" --format {format}"
+    return InputError(
+        f"{output}: {format} is a memory image, which holds integers: say their fixed-point format "
+        f"(bramcast inspect proposes one) and how wide a word is: bramcast export {path} {name} "
+        f"--q Q1.6 --word-bits 64{asked} -o {output}; or --format text for numbers to read"
+    )

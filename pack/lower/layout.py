@@ -1,0 +1,643 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decides how each tensor lies in words: which lane a channel has, which tensors share pixels.
+
+Addresses here are relative to *buffers*; the planner places those in the scratchpad. Where an
+operand does not lie as its nest needs it, a copy is inserted and the layout is made anew.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.graph.edit import copy_op, gather_op, without_pairs
+from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
+from bramcast.pack.graph.views import PixelView, is_flat, is_point, pixel_view
+from bramcast.pack.lower.walks import (
+    Layout,
+    Placement,
+    Reading,
+    dense_cycles,
+    dense_walks,
+    groups_per_nest,
+    nest_inputs,
+    read_view,
+    round_up,
+)
+from bramcast.pack.passes.interleave import weave_of
+
+LANEWISE = ("depthwise", "avgpool", "maxpool", "add", "product")
+
+
+class _Again(Exception):
+    """The graph has changed: lay it out anew."""
+
+
+class _NeedsCopy(Exception):
+    """An operand of an op can't be read where it lies."""
+
+    def __init__(self, op: Op, operand: int, dense: bool, reason: str) -> None:
+        super().__init__(reason)
+        self.op, self.operand, self.dense, self.reason = op, operand, dense, reason
+
+
+def make_layout(graph: Graph, lanes: int, taps: int = 1) -> Layout:
+    """Place all tensors, inserting copies into ``graph`` where an operand needs one.
+
+    Raises:
+        UnsupportedLayer: an operand can't be brought into any readable order.
+    """
+    for op in list(graph.ops):
+        _materialize_padding(graph, op)
+    for _ in range(4 * len(graph.ops) + 8):
+        try:
+            return _Attempt(graph, lanes, taps).layout()
+        except _Again:
+            continue
+        except _NeedsCopy as need:
+            _insert_copy(graph, need)
+    raise AssertionError("layout does not settle")
+
+
+def _materialize_padding(graph: Graph, op: Op) -> None:
+    """Zeros that a maximum or a sum has to see are stored; elsewhere they are masked taps."""
+    if op.kind not in ("maxpool", "add", "product"):
+        return
+    for operand, view in enumerate(op.views):
+        if (view == ZERO).any():
+            _insert_copy(graph, _NeedsCopy(op, operand, (view == ZERO).all(axis=(1, 2)).any(), ""))
+
+
+def _insert_copy(graph: Graph, need: _NeedsCopy) -> None:
+    op = next(o for o in graph.ops if o.name == need.op.name)
+    view = op.views[need.operand]
+    if op.label == "gather" and op.exact:
+        raise UnsupportedLayer(
+            f"{op.source}: layer {op.name.split('.copy')[0]!r} reads its operand in an order that "
+            f"no steps over y, x and channels reach ({need.reason}); store it in another order "
+            "before, or leave the rearrangement out"
+        )
+    make = gather_op if need.dense else copy_op
+    name = f"{op.name}.copy{sum(o.name.startswith(op.name + '.copy') for o in graph.ops) + 1}"
+    copy = make(graph, view, name, op.source)
+    views = list(op.views)
+    views[need.operand] = copy.out.ids
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = [copy, replace(op, views=tuple(views))]
+
+
+# --- one attempt -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Group:
+    """Tensors that lie together: side by side in each pixel, or one behind the other."""
+
+    tensors: list[int]
+    by_pixel: bool
+    gap: int = 0  # elements between two tensors behind each other
+    stacked: bool = False  # pixels of one view, which only that view shows: the order must stay
+    woven: tuple[int, int] | None = None  # or into one another: steps of a weave
+
+
+@dataclass(frozen=True, slots=True)
+class _Inner:
+    """A tensor by itself: its channels' places in a pixel and the elements written there."""
+
+    position: IntArray
+    span: int
+
+
+class _Attempt:
+    """One try to lay a graph out."""
+
+    def __init__(self, graph: Graph, lanes: int, taps: int) -> None:
+        self.graph = graph
+        self.groups = _find_groups(graph)
+        self.result = Layout(lanes, taps)
+        self.result.born = {op.out.index: i for i, op in enumerate(graph.ops)} | {0: -1}
+        self.lanewise: set[int] = set()  # tensors that are read lane by lane
+        self.stepped: set[int] = set()  # and over several pixels: each starts a word
+        self.paired: set[int] = set()  # factors of joined products: each starts a word
+        for op in graph.ops:
+            if len(op.views) == 4:
+                self.paired |= {t.index for view in op.views for t in graph.owners(view)}
+            for view in op.views if op.kind in LANEWISE else ():
+                owners = {t.index for t in graph.owners(view)}
+                self.lanewise |= owners
+                self.stepped |= set() if is_point(view) else owners
+        if taps > 1:  # with several parts in a word, what is read must be what is written already
+            for group in self.groups.values():
+                if not group.stacked:
+                    group.tensors.sort(key=lambda index: self.result.born[index])
+        self.inner = {0: self._input()}
+
+    def layout(self) -> Layout:
+        for op in self.graph.ops:
+            self.inner[op.out.index] = self._of_result(op)
+        self._align_pairs()
+        for index in [0, *(op.out.index for op in self.graph.ops)]:
+            if index not in self.result.placements:
+                self._place(self._group(index))
+        for op in self.graph.ops:
+            _check_operands(self.graph, op, self.result)
+        return self.result
+
+    def _align_pairs(self) -> None:
+        """Place the operands of joined products so that both distances are equal."""
+        for op in self.graph.ops:
+            if len(op.views) < 4:
+                continue
+            a, b, c, d = (self.graph.owners(view)[0].index for view in op.views)
+            if len(self._group(a).tensors) > 2:
+                a, b, c, d = b, a, d, c
+            placed = self.result.placements
+            if a in placed or c in placed:
+                continue
+            if b not in placed:
+                self._place(self._group(b))
+            distance = placed[d].base - placed[b].base
+            group = self._group(a)
+            group.tensors.sort(key=lambda index: index != (a if distance > 0 else c))
+            part = self._part(group, self.graph.tensors[group.tensors[0]])
+            group.gap = max(0, abs(distance) - part)
+            self._place(group)
+
+    def _group(self, index: int) -> _Group:
+        return self.groups.get(index, _Group([index], True))
+
+    def _input(self) -> _Inner:
+        """The frame is dense unless a lane-wise nest reads it."""
+        channels = self.graph.input.channels
+        span = round_up(channels, self.result.unit) if 0 in self.lanewise else channels
+        return _Inner(np.arange(channels, dtype=np.int64), span)
+
+    def _of_result(self, op: Op) -> _Inner:
+        """Places of the result's channels within its own part of a pixel."""
+        lanes, unit = self.result.lanes, self.result.unit
+        if op.kind == "dense":
+            per_nest = op.weight.shape[0] // op.groups * groups_per_nest(op, lanes)
+            words = -(-per_nest // lanes)
+            channel = np.arange(op.out.channels, dtype=np.int64)
+            nest, lane = channel // per_nest, channel % per_nest
+            span = words * -(-op.out.channels // per_nest) * lanes
+            return _Inner(nest * words * lanes + lane, round_up(span, unit))
+        source = self._lane_order(op)
+        multiplier = op.out.channels // len(source)
+        last = int(source.max()) // self.result.word * self.result.word
+        extent = last + round_up(int(source.max()) - last + 1, unit)
+        channel = np.arange(op.out.channels)
+        position = channel % multiplier * extent + source[channel // multiplier]
+        return _Inner(position, extent * multiplier)
+
+    def _lane_order(self, op: Op) -> IntArray:
+        """Where a lane-wise nest puts each of its operand's channels: in the lane it comes from."""
+        word = self.result.word
+        keys = []
+        for operand, view in enumerate(op.views):
+            if is_point(view):
+                position = self._point_positions(view)
+            else:
+                pixels = pixel_view(self.graph, view)
+                if pixels is None or (pixels.tensor < 0).any():
+                    raise _NeedsCopy(op, operand, True, "its operand has no lane-wise order")
+                position = self._lane_positions(pixels)
+            if (position < 0).any():
+                raise _NeedsCopy(op, operand, True, "some of its channels are constant zeros")
+            if np.unique(position).size != position.size:
+                raise _NeedsCopy(op, operand, True, "it reads a channel twice")
+            _, rank = np.unique(position // word, return_inverse=True)
+            keys.append(rank.astype(np.int64) * word + position % word)
+        straight = np.arange(len(keys[0]))
+        for operand, other in enumerate(keys[1:], 1):
+            if (other != keys[0]).any():
+                first_is_straight = bool((keys[0] == straight).all())
+                raise _NeedsCopy(op, operand if first_is_straight else 0, True, "operands differ")
+        if op is self.graph.ops[-1] and (keys[0] != straight).any():
+            raise _NeedsCopy(op, 0, True, "the results must leave in the order of the channels")
+        return keys[0]
+
+    def _lane_positions(self, pixels: PixelView) -> IntArray:
+        """Where each channel lies in a pixel, up to whole words."""
+        position = np.empty(len(pixels.tensor), np.int64)
+        for index in np.unique(pixels.tensor):
+            mine = pixels.tensor == index
+            own = self.inner[int(index)].position
+            position[mine] = own[pixels.channel[mine]] + self._start(int(index))
+        return position
+
+    def _point_positions(self, view: IntArray) -> IntArray:
+        """The same for the elements of a single pixel; -1 for constant zeros."""
+        numbers = strip_zeros(view)[0].ravel()
+        position = np.full(numbers.size, -1, np.int64)
+        for tensor in self.graph.owners(numbers):
+            mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
+            channel, pixel = np.divmod(numbers[mine] - tensor.first, tensor.height * tensor.width)
+            group = self._group(tensor.index)
+            shared = group.by_pixel and len(group.tensors) > 1
+            pitch = _PIXELS_APART if shared else self._own_pitch(tensor)
+            own = self.inner[tensor.index].position[channel]
+            position[mine] = own + pixel * pitch + self._start(tensor.index)
+        return position
+
+    def _start(self, index: int) -> int:
+        """A tensor's distance from the first one of its group.
+
+        At one tap, where every tensor starts a word, only a number that keeps the order: those
+        before it may not have their places yet.
+        """
+        group = self._group(index)
+        before = group.tensors[: group.tensors.index(index)]
+        if self.result.taps == 1 or group.stacked:
+            return len(before) * _APART
+        return self._starts(group, len(before))[-1]
+
+    def _starts(self, group: _Group, count: int) -> list[int]:
+        """Distances of tensors from the first one, up to the one with number ``count``."""
+        result = [0]
+        for index, following in zip(
+            group.tensors[:count], group.tensors[1 : count + 1], strict=True
+        ):
+            end = result[-1] + self._part(group, self.graph.tensors[index]) + group.gap
+            result.append(round_up(end, self.result.word) if following in self.paired else end)
+        return result
+
+    def _part(self, group: _Group, tensor: Tensor) -> int:
+        """From a tensor's start to that of the next one in its group."""
+        if group.by_pixel:
+            return self.inner[tensor.index].span
+        return self._own_pitch(tensor) * tensor.height * tensor.width
+
+    def _own_pitch(self, tensor: Tensor) -> int:
+        """Distance of the pixels of a tensor that shares them with no other."""
+        span = self.inner[tensor.index].span
+        return round_up(span, self.result.word) if tensor.index in self.stepped else span
+
+    def _place(self, group: _Group) -> None:
+        buffer = len(self.result.buffer_elements)
+        tensors = [self.graph.tensors[i] for i in group.tensors]
+        if tensors[0].index == 0:
+            self.result.buffer_elements.append(0)
+            self._place_frame(buffer)
+            return
+        if group.woven is not None:
+            self._place_woven(buffer, tensors, group.woven)
+            return
+        pitch = sum(self.inner[t.index].span for t in tensors)
+        if len(tensors) == 1:
+            pitch = self._own_pitch(tensors[0])
+        elif self.lanewise.intersection(group.tensors):
+            pitch = round_up(pitch, self.result.word)
+        starts = self._starts(group, len(tensors) - 1)
+        for tensor, offset in zip(tensors, starts, strict=True):
+            inner = self.inner[tensor.index]
+            step = pitch if group.by_pixel else self._own_pitch(tensor)
+            pixels = tensor.height * tensor.width
+            self.result.placements[tensor.index] = Placement(
+                buffer, offset, step, tensor.width * step, tensor.width, inner.position, pixels,
+                inner.span,
+            )  # fmt: skip
+        end = starts[-1] + self._part(group, tensors[-1])
+        if group.by_pixel:
+            end = pitch * tensors[0].height * tensors[0].width
+        self.result.buffer_elements.append(end)
+
+    def _place_woven(self, buffer: int, tensors: list[Tensor], steps: tuple[int, int]) -> None:
+        """Phases of one picture: each pixel of a tensor lies between those of the others."""
+        pitch = max(self._own_pitch(t) for t in tensors)
+        row = tensors[0].width * steps[1] * pitch
+        for number, tensor in enumerate(tensors):
+            y, x = divmod(number, steps[1])
+            inner, pixels = self.inner[tensor.index], tensor.height * tensor.width
+            self.result.placements[tensor.index] = Placement(
+                buffer, y * row + x * pitch, steps[1] * pitch, steps[0] * row, tensor.width,
+                inner.position, pixels, inner.span,
+            )  # fmt: skip
+        self.result.buffer_elements.append(tensors[0].height * steps[0] * row)
+
+    def _place_frame(self, buffer: int) -> None:
+        """The frame's runs are pixels, rows, or all of it."""
+        frame, inner = self.graph.input, self.inner[0]
+        word, unit = self.result.word, self.result.unit
+        runs, span = 1, round_up(frame.elements, unit)
+        pitch, row = frame.channels, frame.width * frame.channels
+        readers = self.graph.consumers(frame)
+        if 0 in self.lanewise:
+            runs, span = frame.height * frame.width, inner.span
+            pitch = round_up(span, word)
+            row = frame.width * pitch
+        elif self.result.taps > 1 and not all(map(is_flat, readers)):
+            self._place_rows(buffer, readers)
+            return
+        self._put_frame(Placement(buffer, 0, pitch, row, frame.width, inner.position, runs, span))
+
+    def _place_rows(self, buffer: int, readers: list[Op]) -> None:
+        """Rows that begin behind as many zeros as make the readers' windows the cheapest."""
+        frame, result = self.graph.input, self.result
+        costs = []
+        for lead in range(result.taps):
+            end = lead + frame.width * frame.channels
+            place = Placement(
+                buffer, 0, frame.channels, round_up(end, result.word), frame.width,
+                self.inner[0].position, frame.height, round_up(end, result.unit), lead,
+            )  # fmt: skip
+            self._put_frame(place)
+            costs.append((sum(dense_cycles(self.graph, result, op) for op in readers), lead, place))
+        self._put_frame(min(costs, key=lambda cost: cost[:2])[2])
+
+    def _put_frame(self, place: Placement) -> None:
+        self.result.placements[0] = place
+        self.result.buffer_elements[place.buffer] = self.graph.input.height * place.row_pitch
+
+
+_APART = 1 << 32  # more than any distance in a group
+_PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
+
+
+def _find_groups(graph: Graph) -> dict[int, _Group]:
+    groups = _woven_groups(graph)
+    for op in graph.ops:
+        for operand, view in enumerate(op.views if len(graph.operands(op)) > 1 else ()):
+            owners = graph.owners(view)
+            if len(owners) < 2:
+                continue
+            indices = [t.index for t in owners]
+            woven = [i for i in indices if i in groups and groups[i].woven is not None]
+            if woven and set(indices) == set(groups[woven[0]].tensors):
+                continue  # as one picture, or flattened
+            if woven:
+                _copy_part(graph, op, operand, woven[0])
+            sizes = {(t.height, t.width) for t in owners}
+            if is_flat(op):
+                _copy_pixels(graph, op, operand, owners)
+            stacked = not is_flat(op) and len(sizes) == 1 and _stacked(graph, view)
+            by_pixel = not is_flat(op) and len(sizes) == 1 and not stacked
+            if 0 in indices:
+                _copy_part(graph, op, operand, 0, stacked)
+            if stacked:
+                indices = [t.index for t in graph.owners(view.transpose(1, 2, 0))]
+                shared = [i for i in indices if not _shows_only(graph, graph.tensors[i], view)]
+                if shared:
+                    _copy_part(graph, op, operand, shared[0], stacked)
+            old = {id(groups[i]): groups[i] for i in indices if i in groups}
+            foreign = [g for g in old.values() if not set(g.tensors) <= set(indices)]
+            covering = [g for g in foreign if set(indices) <= set(g.tensors)]
+            if covering and (covering[0].by_pixel or not by_pixel):
+                continue
+            if foreign or any(g.by_pixel != by_pixel for g in old.values()):
+                first = next(i for i in indices if i in groups)
+                _copy_part(graph, op, operand, first, stacked)
+            tensors = [i for g in old.values() for i in g.tensors]
+            tensors += [i for i in indices if i not in tensors]
+            stacked |= any(g.stacked for g in old.values())
+            merged = _Group(tensors, by_pixel, stacked=stacked)
+            groups.update(dict.fromkeys(tensors, merged))
+    for op in graph.ops:
+        if len(op.views) == 4:
+            _group_pairs(graph, op, groups)
+    return groups
+
+
+def _woven_groups(graph: Graph) -> dict[int, _Group]:
+    groups: dict[int, _Group] = {}
+    for op in graph.ops:
+        for view in op.views if op.kind == "dense" and not is_flat(op) else ():
+            found = weave_of(graph, view) if len(graph.operands(op)) > 1 else None
+            if found is not None:
+                made = _Group(list(found.tensors), False, woven=found.steps)
+                groups.update(dict.fromkeys(found.tensors, made))
+    return groups
+
+
+def _group_pairs(graph: Graph, op: Op, groups: dict[int, _Group]) -> None:
+    """The factors of two joined products lie one behind the other, and so do what they multiply.
+
+    Both distances must be equal, as taps are evenly spaced; ``_align_pairs`` sees to that.
+    """
+    indices = [graph.owners(view)[0].index for view in op.views]
+    for pair in (indices[::2], indices[1::2]):
+        old = [groups.get(i, _Group([i], False)) for i in pair]
+        if any(g.by_pixel and len(g.tensors) > 1 for g in old) or 0 in pair:
+            _take_apart(graph, op)
+        tensors = list(dict.fromkeys(i for g in old for i in g.tensors))
+        stacked = any(g.stacked for g in old)
+        groups.update(dict.fromkeys(tensors, _Group(tensors, False, stacked=stacked)))
+
+
+def _take_apart(graph: Graph, op: Op) -> None:
+    without_pairs(graph, op)
+    raise _Again
+
+
+def _stacked(graph: Graph, view: IntArray) -> bool:
+    """Whether the pixels of a channel belong to several tensors, as those of time steps do."""
+    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
+    owner = np.searchsorted(firsts, view.reshape(len(view), -1), side="right") - 1
+    return bool((owner != owner[:, :1]).any() and (view != ZERO).all())
+
+
+def _shows_only(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
+    """Whether a tensor is read through this view and no other."""
+    views = [v for op in graph.consumers(tensor) for v in op.views]
+    first, last = tensor.first, tensor.first + tensor.elements
+    mine = [v for v in views if ((v >= first) & (v < last)).any()]
+    return all(np.array_equal(v, view) for v in mine)
+
+
+def _copy_pixels(graph: Graph, op: Op, operand: int, owners: list[Tensor]) -> None:
+    """Copy some pixels of a larger tensor that a flat layer reads beside others; then start again.
+
+    A time step reads a row of a picture beside its state. Walked where it lies, the layer would
+    pass all other rows, too, with weights of zero and others in each step.
+    """
+    view = op.views[operand]
+    for tensor in owners:
+        mine = (view >= tensor.first) & (view < tensor.first + tensor.elements)
+        pixels = _pixels(tensor, np.unique(view[mine])) if tensor.index else None
+        if pixels is None or 2 * pixels.size > tensor.elements:
+            continue
+        copy = copy_op(graph, pixels, f"{op.name}.part_{tensor.name}", op.source)
+        numbers = np.full(tensor.elements, ZERO, np.int64)
+        numbers[pixels.ravel() - tensor.first] = copy.out.ids.ravel()
+        moved = view.copy()
+        moved[mine] = numbers[view[mine] - tensor.first]
+        same = {o.name for o in graph.ops if is_flat(o) and np.array_equal(o.view, view)}
+        at = graph.ops.index(op)
+        graph.ops = [replace(o, views=(moved,)) if o.name in same else o for o in graph.ops]
+        graph.ops.insert(at, copy)
+        raise _Again
+
+
+def _pixels(tensor: Tensor, numbers: IntArray) -> IntArray | None:
+    """The rectangle of whole pixels that sorted element numbers are, [C, H, W], if they are one."""
+    area = tensor.height * tensor.width
+    y, x = np.divmod((numbers - tensor.first) % area, tensor.width)
+    part = tensor.ids[:, int(y.min()) : int(y.max()) + 1, int(x.min()) : int(x.max()) + 1]
+    return part if np.array_equal(part.ravel(), numbers) else None
+
+
+def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = False) -> None:
+    """Copy one tensor of a concatenation that can't lie beside the others; then start again.
+
+    Of a frame of which only a part is read, as in a time step, only that part; other operations
+    with the same operand read the same copy. Results of time steps are copied where they are made.
+    """
+    tensor, old = graph.tensors[index], op.views[operand]
+    mine = (old >= tensor.first) & (old < tensor.first + tensor.elements)
+    name = f"{op.name}.part_{tensor.name}"
+    read = np.unique(old[mine])
+    rows = mine.reshape(len(old), -1)
+    if index == 0 and is_flat(op) and read.size < tensor.elements:
+        copy = gather_op(graph, read[:, None, None], name, op.source)
+        view = old.copy()
+        view[mine] = copy.out.ids.ravel()[np.searchsorted(read, old[mine])]
+        same = [o for o in graph.ops if is_flat(o) and np.array_equal(o.view, old)]
+    elif index == 0 and read.size < tensor.elements and (rows.any(1) == rows.all(1)).all():
+        copy = gather_op(graph, old[rows.any(axis=1)], name, op.source)
+        view = old.copy()
+        view[rows.any(axis=1)] = copy.out.ids
+        same = [o for o in graph.ops if len(o.views) == 1 and np.array_equal(o.view, old)]
+    else:
+        copy = copy_op(graph, tensor.ids, name, op.source)
+        view = old.copy()
+        view[mine] = copy.out.ids.ravel()[old[mine] - tensor.first]
+        equal = [o for o in graph.ops if len(o.views) == 1 and np.array_equal(o.view, old)]
+        same = equal if stacked else [op]
+    at = graph.ops.index(op)
+    views = (*op.views[:operand], view, *op.views[operand + 1 :])
+    changed = {o.name: replace(o, views=(view,)) for o in same} | {
+        op.name: replace(op, views=views)
+    }
+    graph.ops = [changed.get(o.name, o) for o in graph.ops]
+    if stacked and index:
+        at = graph.ops.index(next(o for o in graph.ops if o.out == tensor)) + 1
+    graph.ops.insert(at, copy)
+    raise _Again
+
+
+def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
+    if is_flat(op):
+        if layout.taps > 1 and dense_walks(graph, layout, op, slice(None)) is None:
+            _part_pairs(graph, op)
+            _copy_with_holes(graph, op, layout)
+        return
+    readings = []
+    for operand, view in enumerate(op.views):
+        reading = read_view(graph, layout, view)
+        if reading is None:
+            if _stacked(graph, view):
+                _straighten(graph, view, layout)
+            raise _NeedsCopy(op, operand, True, "its operand has no regular order")
+        readings.append(reading)
+        if op.kind in LANEWISE:
+            _check_words(graph, op, operand, layout, reading)
+    if op.kind == "dense" and layout.taps > 1:
+        for inputs in nest_inputs(op, layout.lanes):
+            if dense_walks(graph, layout, op, inputs) is None:
+                raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
+    if op.kind == "product":
+        _check_products(graph, op, readings)
+    if op.kind != "add":
+        return
+    steps = [(r.sy, r.sx) for r in readings]
+    if (op.out.height > 1 or op.out.width > 1) and steps[0] != steps[1]:
+        # The broadcast one, or the one that lies in the wider pixels, if it is no copy already.
+        wanted = steps.index(min(steps) if 0 in min(steps) else max(steps))
+        source = graph.producer(graph.owners(op.views[wanted])[0])
+        if source is not None and source.exact:
+            wanted = 1 - wanted
+        raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+    if len(np.unique(readings[1].offsets - readings[0].offsets)) > 1:
+        spans = [int(r.offsets.max() - r.offsets.min()) for r in readings]
+        raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
+
+
+def _check_products(graph: Graph, op: Op, readings: list[Reading]) -> None:
+    """The operands of a product are walked alike, and two pairs lie a distance apart.
+
+    A vector that multiplies all pixels is stored for the pixels of a row; then each row is a nest.
+    """
+    rows, columns = [r.sy for r in readings], [r.sx for r in readings]
+    wide, tall = op.out.width > 1 and len(set(columns)) > 1, op.out.height > 1
+    still = [i for i, r in enumerate(readings) if (r.sy, r.sx) == (0, 0)]
+    if len(readings) == 4 and (wide or (tall and len(set(rows)) > 1)):
+        _take_apart(graph, op)
+    if wide and still:
+        _copy_row(graph, op, still[0])
+    if wide or (tall and len(set(rows)) > 1 and 0 not in rows):
+        wanted = columns.index(max(columns)) if wide else rows.index(max(rows))
+        source = graph.producer(graph.owners(op.views[wanted])[0])
+        if source is not None and source.exact:
+            wanted = 1 - wanted
+        raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+    spacing = [np.unique(r.offsets - readings[0].offsets).size for r in readings]
+    if max(spacing) > 1:
+        if len(readings) == 4:
+            _take_apart(graph, op)
+        spans = [int(r.offsets.max() - r.offsets.min()) for r in readings]
+        raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
+    if len(readings) == 4:
+        a, b, c, d = (int(r.offsets[0]) for r in readings)
+        buffers = [r.buffer for r in readings]
+        if buffers[0] != buffers[2] or buffers[1] != buffers[3] or c - a != d - b:
+            _take_apart(graph, op)
+
+
+def _copy_row(graph: Graph, op: Op, operand: int) -> None:
+    """Store a vector once for each pixel of a row; then start again."""
+    view = op.views[operand]
+    copy = copy_op(graph, view[:, :1].copy(), f"{op.name}.row", op.source)
+    views = list(op.views)
+    views[operand] = np.broadcast_to(copy.out.ids, view.shape).copy()
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = [copy, replace(op, views=tuple(views))]
+    raise _Again
+
+
+def _check_words(graph: Graph, op: Op, operand: int, layout: Layout, reading: Reading) -> None:
+    """A lane-wise nest reads whole words, of the last one the sub-words with valid lanes."""
+    word = layout.word
+    words = np.unique(reading.offsets // word)
+    if len(words) > 1 and len(np.unique(np.diff(words))) > 1:
+        raise _NeedsCopy(op, operand, True, "its words are not evenly spaced")
+    if layout.taps == 1:
+        return
+    written = layout.written(graph, reading.buffer, layout.born[op.out.index])
+    needed = words[:, None] * word + np.arange(word)
+    if not written[needed[needed <= reading.offsets.max()]].all():
+        raise _NeedsCopy(op, operand, True, "its words are written in part")
+
+
+def _straighten(graph: Graph, view: IntArray, layout: Layout) -> None:
+    """Results of time steps that begin inside a word lie unevenly: copy one, densely."""
+    for tensor in graph.owners(view):
+        position = layout.placements[tensor.index].position
+        source = graph.producer(tensor)
+        if source is None or np.array_equal(position - position[0], position):
+            continue
+        copy = gather_op(graph, tensor.ids, f"{source.name}.copy", source.source)
+        at = graph.ops.index(source)
+        if source.exact and source.kind == "depthwise":
+            graph.ops[at] = replace(copy, views=source.views, out=source.out)
+        else:
+            graph.substitute(tensor, copy.out.ids)
+            at = next(i for i, o in enumerate(graph.ops) if o.out == tensor)
+            graph.ops.insert(at + 1, copy)
+        raise _Again
+
+
+def _part_pairs(graph: Graph, op: Op) -> None:
+    """Factors of joined products start words, which leaves holes: do without where that matters."""
+    owners = graph.owners(op.view)
+    for other in graph.ops:
+        if len(other.views) == 4 and len(owners) > 1 and any(other.reads(t) for t in owners):
+            _take_apart(graph, other)
+
+
+def _copy_with_holes(graph: Graph, op: Op, layout: Layout) -> None:
+    """Copy a tensor whose pixels end inside words, so that a flat layer can run over it."""
+    for tensor in graph.owners(op.view):
+        place = layout.placements[tensor.index]
+        if place.runs > 1 and place.pitch > place.span:
+            _copy_part(graph, op, 0, tensor.index)
+    raise _NeedsCopy(op, 0, True, "it lies in words that are written in part")

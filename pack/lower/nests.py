@@ -1,0 +1,731 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lowers operations to loop nests over buffers, and lays their weights and biases into words.
+
+The table of design is followed literally: each layer type is a nest with its own counts and
+steps. Addresses stay relative to buffers until the planner has placed those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.bundle.program import Descriptor, Input, Nest
+from bramcast.pack.graph.border import Bands
+from bramcast.pack.graph.graph import Graph, IntArray, Op
+from bramcast.pack.lower.scratchpad import Lifetime, place
+from bramcast.pack.lower.walks import (
+    LARGEST_COUNT,
+    DenseWalk,
+    Layout,
+    Walk,
+    dense_walks,
+    groups_per_nest,
+    nest_inputs,
+    progression,
+    read_view,
+    round_up,
+    window_walk,
+)
+from bramcast.pack.quantize.formats import Formats
+from bramcast.pack.quantize.integers import parts_of
+from bramcast.pack.quantize.op import QuantizedOp
+
+LARGEST_COORDINATE = (1 << 15) - 1
+
+
+class Blocks:
+    """Blocks of rows of one image; equal blocks of one owner are stored once.
+
+    What is equal by chance is not: after the next training it would need more words.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[IntArray] = []
+        self.owners: list[str] = []
+        self.words = 0
+        self.known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+
+    def add(self, rows: IntArray, owner: str) -> int:
+        """Append rows (int64 [n, k]) and return the first one's number."""
+        key = owner, rows.shape, rows.tobytes()
+        if key not in self.known:
+            self.known[key] = self.words
+            self.rows.append(rows)
+            self.owners.append(owner)
+            self.words += len(rows)
+        return self.known[key]
+
+    def table(self, columns: int) -> IntArray:
+        """All rows, int64 [words, columns]."""
+        return np.concatenate(self.rows) if self.rows else np.zeros((0, columns), np.int64)
+
+
+ANY = "any: "  # before a kind of operation, all of which share what is equal
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who may share an operation's words: equal ones of one owner are stored once.
+
+    ``weights`` and ``bias`` are of all channels; each part of them has an owner of its own.
+    """
+
+    weights: str
+    bias: str
+    table: str
+
+    def part(self, name: str, channels: IntArray) -> str:
+        """The owner of what the given channels need."""
+        return name if name.startswith(ANY) else f"{name} {channels.tolist()}"
+
+
+def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
+    """The owners of every operation's words, by its name.
+
+    They follow from the network's structure alone, so that no training changes how many words are
+    stored: weights belong to the operations that have the same parameters; biases, tables and the
+    powers of two of an add to those that also have their formats in common, as time steps do.
+    What pools and copies multiply by depends on their shape only.
+    """
+    same, sees = formats.same, formats.sees
+    found: dict[str, Owner] = {}
+    firsts: list[Op] = []
+    alike: dict[tuple[object, ...], str] = {}
+    for op in graph.ops:
+        parameters = op.name
+        if op.weight.any():
+            equal = (o.name for o in firsts if _same_parameters(o, op))
+            parameters = next(equal, op.name)
+        if parameters == op.name:
+            firsts.append(op)
+        operands = tuple(tuple(same.find(t.index) for t in graph.owners(v)) for v in op.views)
+        seen = None if op.activation is None else sees.find(op.out.index)
+        results = same.find(op.out.index), seen
+        mine = (op.kind, operands, *results, op.clamp, op.bias.tobytes())
+        bias = alike.setdefault((parameters, *mine), op.name) if op.weight.any() else op.name
+        if not op.weight.size:
+            bias = alike.setdefault(mine, op.name)
+        table = alike.setdefault((op.activation, *results), op.name)
+        weights = bias if op.kind == "add" else parameters
+        if op.exact or op.kind == "maxpool":
+            bias = f"{ANY}{op.kind}"
+        if op.exact or op.kind == "avgpool":
+            weights = f"{ANY}{op.kind}"
+        found[op.name] = Owner(weights, bias, table)
+    for part in parts_of(graph):  # ``quantize`` gives them the others' integers
+        tables = {o.activation is not None for o in (part.op, part.whole)}
+        of = sees if tables == {True} else same
+        pairs = [(of, part.op.out, part.whole.out), *((same, a, b) for a, b in part.read)]
+        if len(tables) == 1 and all(c.find(a.index) == c.find(b.index) for c, a, b in pairs):
+            shared = found[part.whole.name].bias
+            found[part.op.name] = replace(found[part.op.name], bias=shared)
+    return found
+
+
+def _same_parameters(a: Op, b: Op) -> bool:
+    return a.kind == b.kind and a.groups == b.groups and np.array_equal(a.weight, b.weight)
+
+
+def store_steps(weights: Blocks, rows: IntArray, bits: int, owner: str) -> int:
+    """Append one row of weights for each step, int64 [steps, n], and return the first step.
+
+    Narrow weights share words: a lane's first step lies in its lowest bits.
+    """
+    per_word = 8 // bits
+    if per_word == 1:
+        return weights.add(rows, owner)
+    filled = np.zeros((-(-len(rows) // per_word) * per_word, rows.shape[1]), np.int64)
+    filled[: len(rows)] = rows & ((1 << bits) - 1)
+    shifts = np.arange(per_word)[:, None] * bits
+    raw = (filled.reshape(-1, per_word, rows.shape[1]) << shifts).sum(axis=1)
+    return weights.add(raw - ((raw >> 7) << 8), owner) * per_word
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredNest:
+    """A nest whose addresses are still relative to buffers.
+
+    ``second`` is the buffer and base of the second operand of an add or product.
+    """
+
+    op: Op
+    walk: Walk
+    nest: Nest
+    result_buffer: int
+    channels: IntArray
+    second: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class Program:
+    """All nests with the contents of the weight and bias images.
+
+    Rows of weights have LANES * TAPS elements.
+    """
+
+    word: int
+    rq: int
+    owners: dict[str, Owner] = field(default_factory=dict)
+    nests: list[LoweredNest] = field(default_factory=list)
+    weights: Blocks = field(default_factory=Blocks)
+    biases: Blocks = field(default_factory=Blocks)  # rows (bias, shift) of RQ entries, flattened
+    tables: Blocks = field(default_factory=Blocks)  # 256 rows each: an entry, or start and slope
+
+
+def lower(
+    graph: Graph, layout: Layout, formats: Formats, quantized: dict[str, QuantizedOp], rq: int
+) -> Program:
+    """Every operation as nests, in order of execution."""
+    program = Program(layout.word, rq, owners_of(graph, formats))
+    for op in graph.ops:
+        q = quantized[op.name]
+        signed = [formats.of(graph.owners(view)[0]).signed for view in op.views]
+        unsigned = not signed[1 if op.kind == "product" else 0]
+        wide = op is graph.ops[-1]
+        if op.kind == "dense":
+            _dense(graph, layout, program, op, q, unsigned, wide)
+        else:
+            factors = not signed[0] and op.kind == "product"
+            _lanewise(graph, layout, program, op, q, unsigned, wide, factors)
+    share_parts(program)
+    return program
+
+
+# --- weights that are part of others -----------------------------------------------------------
+
+
+def share_parts(program: Program) -> None:
+    """Drop the weights of dense nests that are a part of every group of another one's.
+
+    So the first step of a recurrent layer, which has no state, reads the words of the others.
+    """
+    blocks, owners = program.weights.rows, program.weights.owners
+    twins: dict[int, set[str]] = {}  # of a block: what its results are in any time step
+    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in blocks])])
+    number = {int(start): i for i, start in enumerate(starts[:-1])}
+    groups: dict[int, int] = {}  # of a block that is read group by group, step by step
+    for lowered in program.nests:
+        nest = lowered.nest
+        if _weightless(nest):
+            continue
+        index = number.get(nest.weight_base >> nest.narrow)
+        assert index is not None, "weights are read from a block's beginning"
+        whole = _steps(nest) * nest.counts[0] == len(blocks[index])
+        # The ones of a copy may be found among any weights, but not after the next training.
+        copy = lowered.op.exact
+        plain = whole and not (nest.lanewise or nest.narrow or copy)
+        if not plain or groups.get(index, nest.counts[0]) != nest.counts[0]:
+            groups[index] = 0
+        else:
+            groups[index] = nest.counts[0]
+            twins.setdefault(index, set()).update(lowered.op.twins)
+    home: dict[int, tuple[int, int]] = {}  # block: the one it is a part of, and from which step
+    order = sorted((i for i in groups if groups[i]), key=lambda i: -len(blocks[i]))
+    for place_, small in enumerate(order):
+        for large in order[:place_]:
+            related = bool(twins[large] & twins[small]) and groups[large] == groups[small]
+            if related and large not in home:
+                at = _inside(blocks[small], blocks[large], groups[small])
+                if at is not None:
+                    home[small] = (large, at)
+                    break
+    if not home:
+        return
+    kept = [i for i in range(len(blocks)) if i not in home]
+    new = dict(zip(kept, np.cumsum([0] + [len(blocks[i]) for i in kept]).tolist(), strict=False))
+    for n, lowered in enumerate(program.nests):
+        nest = lowered.nest
+        if _weightless(nest):
+            continue
+        index = number[nest.weight_base >> nest.narrow]
+        large, at = home.get(index, (index, 0))
+        steps = nest.weight_steps
+        if index in home and nest.counts[0] > 1:
+            steps = (len(blocks[large]) // groups[large], *steps[1:])
+        moved = replace(nest, weight_base=(new[large] + at) << nest.narrow, weight_steps=steps)
+        program.nests[n] = replace(lowered, nest=moved)
+    program.weights = Blocks()
+    for i in kept:
+        program.weights.add(blocks[i], owners[i])
+
+
+def _weightless(nest: Nest) -> bool:
+    return nest.max or nest.product
+
+
+def _steps(nest: Nest) -> int:
+    """Weight words of one group of a dense nest."""
+    return int(np.prod(nest.counts[3:]))
+
+
+def _inside(small: IntArray, large: IntArray, groups: int) -> int | None:
+    """From which step on every group of ``large`` has the words of ``small``'s, if it has."""
+    parts = small.reshape(groups, -1, small.shape[1])
+    whole = large.reshape(groups, -1, large.shape[1])
+    more = whole.shape[1] - parts.shape[1]
+    if more <= 0:
+        return None
+    firsts = np.flatnonzero((whole[0, : more + 1] == parts[0, 0]).all(axis=1))
+    for at in firsts.tolist():
+        if np.array_equal(whole[:, at : at + parts.shape[1]], parts):
+            return at
+    return None
+
+
+# --- dense -------------------------------------------------------------------------------------
+
+
+def _dense(
+    graph: Graph,
+    layout: Layout,
+    program: Program,
+    op: Op,
+    q: QuantizedOp,
+    unsigned: bool,
+    wide: bool,
+) -> None:
+    lanes, taps = layout.lanes, layout.taps
+    bundle = groups_per_nest(op, lanes)
+    outputs, fan_in = op.weight.shape[:2]
+    per_group = outputs // op.groups
+    for first, inputs in zip(range(0, op.groups, bundle), nest_inputs(op, lanes), strict=True):
+        count = min(bundle, op.groups - first)
+        weight = np.zeros((per_group * count, fan_in * count, *op.weight.shape[2:]), np.int64)
+        for k in range(count):
+            rows = slice((first + k) * per_group, (first + k + 1) * per_group)
+            weight[k * per_group : (k + 1) * per_group, k * fan_in : (k + 1) * fan_in] = q.weight[
+                rows
+            ]
+        walks = dense_walks(graph, layout, op, inputs)
+        assert walks is not None, "the layout has checked it"
+        channels = np.arange(first * per_group, (first + count) * per_group)
+        groups = -(-len(channels) // lanes)
+        if first + count == op.groups and not wide:
+            # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
+            place_ = layout.placements[op.out.index]
+            groups = (place_.span - int(place_.position[channels[0]])) // lanes
+        biases = _biases(op, q)
+        owner = program.owners[op.name]
+        for dense in walks:
+            table = np.zeros((dense.walk.taps * taps, groups * lanes), np.int64)
+            _meet(table[:, : len(channels)], dense, weight)
+            words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
+            _, _, _, ky, kx, ci = dense.walk.counts
+            base = store_steps(
+                program.weights,
+                words.reshape(-1, taps * lanes),
+                q.weight_bits,
+                owner.part(owner.weights, channels),
+            )
+            for part in biases:
+                walk = part.cut(dense.walk)
+                if walk is None:
+                    continue
+                _finish(
+                    layout,
+                    program,
+                    op,
+                    q,
+                    walk,
+                    groups,
+                    (dense.walk.taps, 0, 0, kx * ci, ci, 1),
+                    base,
+                    _padded(channels, groups * lanes),
+                    part,
+                    unsigned=unsigned,
+                    wide=wide,
+                    lanewise=False,
+                )
+
+
+def _meet(table: IntArray, dense: DenseWalk, weight: IntArray) -> None:
+    """Add a nest's weights [O, I, KY, KX] to the elements of its taps, table [taps, O]."""
+    slots = np.broadcast_to(dense.slots, (len(dense.used), *weight.shape[2:]))
+    inside = slots >= 0
+    # Groups side by side may read one channel each for itself: their outputs differ.
+    np.add.at(table, slots[inside], weight[:, dense.used].transpose(1, 2, 3, 0)[inside])
+
+
+# --- lane-wise ---------------------------------------------------------------------------------
+
+
+def _lanewise(
+    graph: Graph,
+    layout: Layout,
+    program: Program,
+    op: Op,
+    q: QuantizedOp,
+    unsigned: bool,
+    wide: bool,
+    factors: bool,
+) -> None:
+    size = layout.word
+    readings = [read_view(graph, layout, view) for view in op.views]
+    first = readings[0]
+    assert first is not None, "the layout has checked it"
+    buffer, offsets = first.buffer, first.offsets
+    word, lane = offsets // size, offsets % size
+    low, step, groups = progression(word)
+    rank = (word - low) // step
+    walk = window_walk(op, first, low * size, 0, 1)
+    counts, steps = list(walk.counts), list(walk.steps)
+    counts[0], steps[0] = groups, step * size
+    coordinates = walk.coordinates
+    if op.kind in ("add", "product"):
+        other = readings[1]
+        assert other is not None, "the layout has checked it"
+        start = int(other.offsets[0] - offsets[0]) + low * size
+        coordinates = _no_taps(coordinates)
+        counts[3 if op.kind == "add" else 4] = 2
+        if len(op.views) == 4:
+            third = readings[2]
+            assert third is not None and third.buffer == buffer, "the layout has checked it"
+            counts[3], steps[3] = 2, int(third.offsets[0] - offsets[0])
+        # A vector that multiplies all pixels is stored for one row only.
+        alone = op.out.height > 1 and first.sy != other.sy
+        for y in range(op.out.height if alone else 1):
+            if alone:
+                counts[1], steps[1] = 1, 0
+            walk = Walk(
+                buffer, walk.base if y == 0 else walk.base + first.sy, tuple(counts), tuple(steps),
+                coordinates, (y, 0),
+            )  # fmt: skip
+            channels = np.full(groups * size, -1, np.int64)
+            channels[rank * size + lane] = np.arange(len(offsets))
+            base, weight_steps = _lanewise_weights(program, op, q, channels)
+            _finish(
+                layout,
+                program,
+                op,
+                q,
+                walk,
+                groups,
+                weight_steps,
+                base,
+                channels,
+                _whole(op, q),
+                unsigned=unsigned,
+                wide=wide,
+                lanewise=True,
+                second=(other.buffer, start + y * other.sy),
+                factors=factors,
+            )
+        return
+    walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), coordinates)
+    multiplier = op.out.channels // len(offsets)
+    for copy in range(multiplier):
+        channels = np.full(groups * size, -1, np.int64)
+        channels[rank * size + lane] = np.arange(len(offsets)) * multiplier + copy
+        base, weight_steps = _lanewise_weights(program, op, q, channels)
+        for part in _biases(op, q):
+            mine = part.cut(walk)
+            assert mine is not None, "a lane-wise nest makes every result"
+            _finish(
+                layout,
+                program,
+                op,
+                q,
+                mine,
+                groups,
+                weight_steps,
+                base,
+                channels,
+                part,
+                unsigned=unsigned,
+                wide=wide,
+                lanewise=True,
+            )
+
+
+def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
+    """The second tap of an add or product is another operand, not another pixel."""
+    return {**coordinates, "y_step_ky": 0, "x_step_kx": 0}
+
+
+def _lanewise_weights(
+    program: Program, op: Op, q: QuantizedOp, channels: IntArray
+) -> tuple[int, tuple[int, int, int, int, int, int]]:
+    """Words of a lane-wise nest: (first word, weight steps)."""
+    size = program.word
+    owner = program.owners[op.name].part(program.owners[op.name].weights, channels)
+    if op.kind in ("maxpool", "product"):
+        return 0, (0,) * 6
+    if op.kind == "add":
+        rows = np.repeat(q.weight[:, None], size, axis=1)
+        return program.weights.add(rows, owner), (0, 0, 0, 1, 0, 0)
+    if op.kind == "avgpool":
+        values = q.weight.ravel()
+        varies = bool((values != values[0]).any())
+        rows = np.repeat((values if varies else values[:1])[:, None], size, axis=1)
+        steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
+        return program.weights.add(rows, owner), steps
+    kernel = op.weight.shape[2] * op.weight.shape[3]
+    table = np.zeros((len(channels), kernel), np.int64)
+    valid = channels >= 0
+    table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
+    words = table.reshape(-1, size, kernel).transpose(0, 2, 1).reshape(-1, size)
+    base = store_steps(program.weights, words, q.weight_bits, owner)
+    return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
+
+
+# --- along the border --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Results that have the same bias, int64 [C]: rows and columns from the first to the end.
+
+    ``name`` tells parts of one operation apart.
+    """
+
+    bias: IntArray
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    name: str = ""
+
+    def cut(self, walk: Walk) -> Walk | None:
+        """Those of a nest's results that lie here, None if there are none."""
+        return walk.cut(self.rows, self.columns)
+
+
+def _whole(op: Op, q: QuantizedOp) -> _Part:
+    return _Part(q.bias, (0, op.out.height), (0, op.out.width))
+
+
+def _biases(op: Op, q: QuantizedOp) -> list[_Part]:
+    """All results with one bias, or one part for each pair of bands that have others."""
+    if not q.border.size:
+        return [_whole(op, q)]
+    bands = Bands.of(op)
+    return [
+        _Part(
+            q.bias + q.border[:, i, j],
+            (row.first, row.end),
+            (column.first, column.end),
+            f" rows {row.first} columns {column.first}",
+        )
+        for i, row in enumerate(bands.rows)
+        for j, column in enumerate(bands.columns)
+    ]
+
+
+# --- common ------------------------------------------------------------------------------------
+
+
+def _padded(channels: IntArray, length: int) -> IntArray:
+    result = np.full(length, -1, np.int64)
+    result[: len(channels)] = channels
+    return result
+
+
+def _finish(
+    layout: Layout,
+    program: Program,
+    op: Op,
+    q: QuantizedOp,
+    walk: Walk,
+    groups: int,
+    weight_steps: tuple[int, ...],
+    weight_base: int,
+    channels: IntArray,
+    part: _Part,
+    *,
+    unsigned: bool,
+    wide: bool,
+    lanewise: bool,
+    second: tuple[int, int] | None = None,
+    factors: bool = False,
+) -> None:
+    """Biases, result addresses and the descriptor of one nest."""
+    lanes, size = layout.lanes, layout.group(lanewise)
+    valid = channels >= 0
+    tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
+    entries = np.zeros((len(channels), 2), np.int64)
+    entries[valid, 0], entries[valid, 1] = part.bias[channels[valid]], q.shift[channels[valid]]
+    if op.kind in ("add", "maxpool", "avgpool", "product") or op.uniform:
+        entries[:] = entries[valid][0]
+    rows = entries.reshape(-1, 2 * program.rq)
+    per_group = size // program.rq
+    # Trained biases of two groups are never taken for the same, not even if they are.
+    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise") or op.uniform
+    uniform = alike and bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
+    stored = rows[:per_group] if uniform and groups > 1 else rows
+    if groups == 1:  # no further than the sub-words that are written
+        stored = rows[: round_up(tail, lanes) // program.rq]
+    owner = program.owners[op.name]
+    bias_base = program.biases.add(stored, owner.part(owner.bias, channels) + part.name)
+    bias_step = per_group if not uniform else 0
+    place_ = layout.placements[op.out.index]
+    first = int(place_.base + place_.position[channels[valid][0]])
+    first -= int(np.flatnonzero(valid)[0])  # lane of that channel: back to the group's lane 0
+    first += int(np.dot(walk.origin, (place_.row_pitch, place_.pitch)))
+    counts = (groups, *walk.counts[1:])
+    if max(counts) > LARGEST_COUNT:
+        raise UnsupportedLayer(
+            f"{op.source}: layer {op.name!r} needs a loop of {max(counts)} steps, "
+            f"the core counts to {LARGEST_COUNT}"
+        )
+    for axis in ("y", "x"):
+        if walk.coordinates.get(f"{axis}_limit", 0) > LARGEST_COORDINATE:
+            raise UnsupportedLayer(
+                f"{op.source}: layer {op.name!r} reads {walk.coordinates[axis + '_limit']} pixels "
+                f"along {axis}, the core's coordinates go up to {LARGEST_COORDINATE}"
+            )
+    stay = not wide
+    pitches = (place_.row_pitch * walk.stride[0] // lanes, place_.pitch * walk.stride[1] // lanes)
+
+    def used(steps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(s if n > 1 else 0 for s, n in zip(steps, counts, strict=False))
+
+    coordinates: dict[str, Any] = dict(walk.coordinates)
+    for name, loop in (("y_step_oy", 1), ("x_step_ox", 2), ("y_step_ky", 3), ("x_step_kx", 4)):
+        if name in coordinates and counts[loop] == 1:
+            coordinates[name] = 0
+    for axis, outer, inner in (("y", 1, 3), ("x", 2, 4)):
+        start = coordinates.get(f"{axis}_start", 0)
+        moves = [
+            (counts[loop] - 1) * coordinates.get(f"{axis}_step_{name}{axis}", 0)
+            for loop, name in ((outer, "o"), (inner, "k"))
+        ]
+        low = start + sum(min(0, move) for move in moves)
+        high = start + sum(max(0, move) for move in moves)
+        if low < -LARGEST_COORDINATE - 1 or high > LARGEST_COORDINATE:
+            raise UnsupportedLayer(
+                f"{op.source}: layer {op.name!r} reads pixels {low} to {high} along {axis}, with "
+                f"its padding; the core's coordinates go up to {LARGEST_COORDINATE}"
+            )
+    nest = Nest(
+        counts=counts,
+        act_base=walk.base,
+        act_steps=used(walk.steps),
+        weight_base=weight_base,
+        weight_steps=used(weight_steps),
+        result_base=first // lanes if stay else 0,
+        result_steps=used((size // lanes, *pitches)) if stay else (0, 0, 0),
+        lo=q.lo,
+        hi=q.hi,
+        bias_base=bias_base,
+        bias_step=bias_step,
+        tail=tail,
+        lanewise=lanewise,
+        max=op.kind == "maxpool",
+        narrow={8: 0, 4: 1, 2: 2}[q.weight_bits],
+        x_unsigned=unsigned,
+        stream=wide,
+    )
+    nest = replace(nest, **coordinates)
+    if op.kind == "product":
+        nest = replace(nest, product=True, factor_unsigned=factors)
+    if q.table is not None:
+        entries = (q.table & ((1 << q.out.bits) - 1)).reshape(256, -1)
+        table = program.tables.add(entries, owner.table) // 256
+        unsigned = wide and not q.out.signed
+        nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
+    program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))
+
+
+def _tail(layout: Layout, valid: NDArray[np.bool_], wide: bool) -> int:
+    """Valid lanes of a nest's last group; what stays ends with a whole block."""
+    if not valid.any():  # a group of zeros that fills a block up
+        return len(valid)
+    tail = int(np.flatnonzero(valid)[-1]) + 1
+    short = layout.lanes < layout.taps and not wide and len(valid) > layout.lanes
+    return round_up(tail, layout.taps) if short else tail
+
+
+def lifetimes(graph: Graph, layout: Layout) -> tuple[list[Lifetime], dict[int, int]]:
+    """How long each buffer is needed; steps are operations, the input frame is born at -1.
+
+    The second result says which buffer takes the place of which: the former counts for both.
+    """
+    born = [len(graph.ops)] * len(layout.buffer_elements)
+    dies = [-1] * len(layout.buffer_elements)
+    frame = layout.placements[graph.input.index].buffer
+    born[frame] = dies[frame] = -1
+    for step, op in enumerate(graph.ops):
+        if op is not graph.ops[-1]:
+            buffer = layout.placements[op.out.index].buffer
+            born[buffer], dies[buffer] = min(born[buffer], step), max(dies[buffer], step)
+        for view in op.views:
+            for tensor in graph.owners(view):
+                buffer = layout.placements[tensor.index].buffer
+                dies[buffer] = max(dies[buffer], step)
+    successors = _in_place(graph, layout, born, dies)
+    for old, new in successors.items():
+        born[new], dies[new] = min(born[old], born[new]), max(dies[old], dies[new])
+        born[old], dies[old] = len(graph.ops), -1
+    alive = [
+        Lifetime(layout.buffer_words(i) if dies[i] >= born[i] else 0, born[i], dies[i])
+        for i in range(len(born))
+    ]
+    return alive, successors
+
+
+def _in_place(
+    graph: Graph, layout: Layout, born: Sequence[int], dies: Sequence[int]
+) -> dict[int, int]:
+    """Buffers and those that take their place, in order: a state's and its successor's.
+
+    Only products of single pixels do that, whose results lie where a factor lay that nobody reads
+    any more: each of its words is read and written by the same group.
+    """
+    found: dict[int, int] = {}
+    for step, op in enumerate(graph.ops[:-1]):
+        to = layout.placements[op.out.index]
+        if op.kind != "product" or op.out.height * op.out.width > 1 or born[to.buffer] != step:
+            continue
+        mine = {layout.placements[t.index].buffer for v in op.views for t in graph.owners(v)}
+        if to.buffer in mine:
+            continue
+        fitting = []
+        for view in op.views:
+            tensor = graph.owners(view)[0]
+            place_ = layout.placements[tensor.index]
+            same = (
+                np.array_equal(view, tensor.ids)
+                and place_.base == to.base
+                and np.array_equal(place_.position, to.position)
+                and layout.buffer_elements[place_.buffer] == layout.buffer_elements[to.buffer]
+            )
+            if same and dies[place_.buffer] == step:
+                fitting.append((layout.born[tensor.index], place_.buffer))
+        if fitting:  # the oldest factor is the state
+            found[min(fitting)[1]] = to.buffer
+    return found
+
+
+def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:
+    """Place the buffers and make every address absolute: (descriptors, scratchpad words)."""
+    alive, successors = lifetimes(graph, layout)
+    bases, depth = place(alive)
+    for old, new in reversed(successors.items()):
+        bases[old] = bases[new]
+    word = layout.word
+    frame = layout.placements[graph.input.index]
+    run = graph.input.elements // frame.runs
+    first = Input(run, frame.runs, bases[frame.buffer], frame.lead)
+    descriptors: list[Descriptor] = [first]
+    for index, lowered in enumerate(program.nests):
+        nest = lowered.nest
+        base = bases[lowered.walk.buffer] * word + nest.act_base
+        steps = nest.act_steps
+        if lowered.second is not None:
+            other, offset = lowered.second
+            distance = bases[other] * word + offset - base
+            loop = 4 if nest.product else 3
+            steps = (*steps[:loop], distance, *steps[loop + 1 :])
+        result = 0 if nest.stream else bases[lowered.result_buffer] * layout.taps + nest.result_base
+        descriptors.append(
+            replace(
+                nest,
+                act_base=base,
+                act_steps=steps,
+                result_base=result,
+                last=index == len(program.nests) - 1,
+            )
+        )
+    return descriptors, depth

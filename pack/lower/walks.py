@@ -1,0 +1,636 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How nests read tensors where they lie: placements, views as regular walks, dense nests' loops.
+
+A dense tap reads TAPS neighbours, aligned, here called a *block*. Where the pixels of a layer start
+at different places within their blocks, the layer is split into phases: one nest for each place,
+with weights of its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, strip_zeros
+from bramcast.pack.graph.views import PixelView, grid_steps, is_flat, is_point, pixel_view
+
+LARGEST_COUNT = 1 << 16
+NEST_CYCLES = 40  # what one nest more costs, about
+
+
+def round_up(value: int, step: int) -> int:
+    """The next multiple of ``step``.
+
+    >>> round_up(7, 4), round_up(8, 4)
+    (8, 8)
+    """
+    return -(-value // step) * step
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a tensor's elements lie in its buffer.
+
+    Element (c, y, x) is at element offset base + lead + y * row_pitch + x * pitch + position[c].
+    The tensor is written in ``runs`` runs of as many pixels each (a result pixel by pixel; the
+    input frame also row by row or all at once): ``span`` elements, the first ``lead`` of them zero.
+    """
+
+    buffer: int
+    base: int
+    pitch: int
+    row_pitch: int
+    width: int
+    position: IntArray
+    runs: int
+    span: int
+    lead: int = 0
+
+    def pixels(self, numbers: IntArray) -> IntArray:
+        """Element offsets of pixels by their numbers y * width + x."""
+        y, x = np.divmod(numbers, self.width)
+        return np.asarray(self.base + self.lead + y * self.row_pitch + x * self.pitch)
+
+
+@dataclass(slots=True)
+class Layout:
+    """Placements by tensor index, buffer depths in elements.
+
+    ``born`` is the number of the operation that writes a tensor, -1 for the input frame.
+    """
+
+    lanes: int
+    taps: int = 1
+    placements: dict[int, Placement] = field(default_factory=dict)
+    buffer_elements: list[int] = field(default_factory=list)
+    born: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def word(self) -> int:
+        """Elements of a word."""
+        return self.lanes * self.taps
+
+    @property
+    def unit(self) -> int:
+        """What a pixel's elements are filled up to: whole sub-words and whole blocks."""
+        return max(self.lanes, self.taps)
+
+    def group(self, lanewise: bool) -> int:
+        """Results that a nest computes side by side."""
+        return self.word if lanewise else self.lanes
+
+    def buffer_words(self, index: int) -> int:
+        return -(-self.buffer_elements[index] // self.word)
+
+    def written(self, graph: Graph, buffer: int, before: int) -> NDArray[np.bool_]:
+        """Which elements of a buffer have been written before operation ``before``."""
+        result = np.zeros(self.buffer_words(buffer) * self.word, bool)
+        for index, place in self.placements.items():
+            if place.buffer == buffer and self.born[index] < before:
+                tensor = graph.tensors[index]
+                step = tensor.height * tensor.width // place.runs
+                starts = place.pixels(np.arange(place.runs) * step) - place.lead
+                result[starts[:, None] + np.arange(place.span)] = True
+        return result
+
+
+# --- views -------------------------------------------------------------------------------------
+
+
+def groups_per_nest(op: Op, lanes: int) -> int:
+    """How many groups of a grouped convolution one nest computes side by side in its lanes."""
+    per_group = op.weight.shape[0] // op.groups
+    if op.groups == 1 or per_group >= lanes:
+        return 1
+    best = max(1, lanes // per_group)
+    return int(min(best, op.groups))
+
+
+def nest_inputs(op: Op, lanes: int) -> list[slice]:
+    """The input channels of each of a dense layer's nests."""
+    bundle, fan_in = groups_per_nest(op, lanes), op.weight.shape[1]
+    starts = range(0, op.groups, bundle)
+    return [slice(g * fan_in, min(g + bundle, op.groups) * fan_in) for g in starts]
+
+
+def _positions(layout: Layout, pixels: PixelView) -> IntArray:
+    """Element offset of each channel at the view's pixel (0, 0), from the buffer's start."""
+    result = np.full(len(pixels.tensor), -1, np.int64)
+    for index in np.unique(pixels.tensor):
+        if index < 0:
+            continue
+        place = layout.placements[int(index)]
+        mine = pixels.tensor == index
+        start = place.pixels(pixels.numbers[0, 0])
+        result[mine] = start + place.position[pixels.channel[mine]]
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a nest walks a view: steps over y and x and each channel's offset, in elements.
+
+    ``offsets`` are those of the first pixel, from the buffer's start; -1 for a channel of zeros.
+    ``height`` and ``width`` count pixels without ``border`` (top, left, bottom, right).
+    """
+
+    buffer: int
+    sy: int
+    sx: int
+    offsets: IntArray
+    height: int
+    width: int
+    border: tuple[int, int, int, int]
+
+
+def read_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
+    """The walk over a [C, H, W] view, or None where it is not regular or in several buffers."""
+    if is_point(view):
+        inner, border = strip_zeros(view)
+        buffers = {layout.placements[t.index].buffer for t in graph.owners(inner)}
+        if len(buffers) != 1:
+            return None
+        buffer, offsets = element_offsets(graph, layout, inner)
+        return Reading(buffer, 0, 0, offsets, 1, 1, border)
+    pixels = pixel_view(graph, view)
+    if pixels is None:
+        return _affine_view(graph, layout, view)
+    places = [layout.placements[int(i)] for i in np.unique(pixels.tensor) if i >= 0]
+    if len({(p.buffer, p.pitch, p.row_pitch) for p in places}) != 1:
+        return None
+    steps = grid_steps(places[0].pixels(pixels.numbers))
+    if steps is None:
+        return None
+    offsets = _positions(layout, pixels)
+    height, width = pixels.numbers.shape
+    return Reading(places[0].buffer, *steps, offsets, height, width, pixels.border)
+
+
+def _affine_view(graph: Graph, layout: Layout, view: IntArray) -> Reading | None:
+    """A view whose channels are not the stored ones, but whose addresses are evenly spaced."""
+    inner, border = strip_zeros(view)
+    channels, height, width = inner.shape
+    filled = ~(inner == ZERO).all(axis=(1, 2))
+    inner = inner[filled]
+    if (inner == ZERO).any() or not filled.any():
+        return None
+    if len({layout.placements[t.index].buffer for t in graph.owners(inner)}) != 1:
+        return None
+    buffer, flat = element_offsets(graph, layout, inner)
+    offsets = flat.reshape(inner.shape)
+    steps = grid_steps(offsets[0])
+    if steps is None or (offsets - offsets[:, :1, :1] != offsets[0] - offsets[0, 0, 0]).any():
+        return None
+    result = np.full(channels, -1, np.int64)
+    result[filled] = offsets[:, 0, 0]
+    return Reading(buffer, *steps, result, height, width, border)
+
+
+def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, IntArray]:
+    """Buffer and element offset of every element of a flat view (-1 for a constant zero)."""
+    offsets = np.full(view.size, -1, np.int64)
+    numbers = view.ravel()
+    buffer = -1
+    for tensor in graph.owners(view):
+        place = layout.placements[tensor.index]
+        mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
+        local = numbers[mine] - tensor.first
+        channel, pixel = np.divmod(local, tensor.height * tensor.width)
+        offsets[mine] = place.pixels(pixel) + place.position[channel]
+        buffer = place.buffer
+    return buffer, offsets
+
+
+# --- walks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The loops of a nest over its operand: counts, steps in elements, coordinates.
+
+    The nest's pixel (oy, ox) is the layer's origin + (oy, ox) * stride.
+    """
+
+    buffer: int
+    base: int
+    counts: tuple[int, ...]
+    steps: tuple[int, ...]
+    coordinates: dict[str, int] = field(default_factory=dict)
+    origin: tuple[int, int] = (0, 0)
+    stride: tuple[int, int] = (1, 1)
+
+    @property
+    def taps(self) -> int:
+        return self.counts[3] * self.counts[4] * self.counts[5]
+
+    def cut(self, rows: tuple[int, int], columns: tuple[int, int]) -> "Walk | None":
+        """The part of the walk that makes these results of the layer, None if it makes none.
+
+        Args:
+            rows, columns: the first one and the end.
+        """
+        walk = self
+        for axis, (first, end) in enumerate((rows, columns)):
+            loop, name = 1 + axis, "yx"[axis]
+            origin, stride = walk.origin[axis], walk.stride[axis]
+            start = max(0, -(-(first - origin) // stride))
+            stop = min(walk.counts[loop], -(-(end - origin) // stride))
+            if start >= stop:
+                return None
+            counts, moved = list(walk.counts), list(walk.origin)
+            counts[loop], moved[axis] = stop - start, origin + start * stride
+            coordinates = dict(walk.coordinates)
+            if coordinates:
+                step = coordinates[f"{name}_step_o{name}"]
+                coordinates[f"{name}_start"] += start * step
+            walk = replace(
+                walk, base=walk.base + start * walk.steps[loop], counts=tuple(counts),
+                coordinates=coordinates, origin=(moved[0], moved[1]),
+            )  # fmt: skip
+        return walk
+
+    @property
+    def cycles(self) -> int:
+        """About the cycles of one group of results over all pixels."""
+        return self.counts[1] * self.counts[2] * self.taps + NEST_CYCLES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseWalk:
+    """A dense nest's loops and what its weights meet.
+
+    The weight of input channel used[i] at (ky, kx) belongs to element slots[i, ky, kx] % TAPS of
+    tap slots[i, ky, kx] // TAPS; to none if that is -1, as it meets nothing but padding.
+    """
+
+    walk: Walk
+    used: IntArray
+    slots: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One axis of a window over a view; ``step`` in elements, all else in pixels of the view."""
+
+    step: int
+    size: int
+    before: int
+    kernel: int
+    stride: int
+    dilation: int
+    out: int
+
+    @property
+    def out_step(self) -> int:
+        return self.stride * self.step
+
+    @property
+    def tap_step(self) -> int:
+        return self.dilation * self.step
+
+    def phases(self, taps: int) -> int:
+        """After how many results a window starts at the same place within a block again."""
+        return min(self.out, taps // gcd(taps, self.out_step))
+
+    def inside(self) -> bool:
+        """Whether no tap lies outside the view."""
+        last = (self.out - 1) * self.stride + (self.kernel - 1) * self.dilation
+        return self.before == 0 and last < self.size
+
+
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    """What a nest does along one axis: results from ``origin``, every ``stride``-th.
+
+    ``first`` is the offset of the first tap, ``start`` its coordinate.
+    """
+
+    origin: int
+    stride: int
+    outs: int
+    out_step: int
+    taps: int
+    tap_step: int
+    first: int
+    start: int
+    limit: int
+    coordinate_out: int
+    coordinate_tap: int
+
+
+def window_axes(op: Op, reading: Reading) -> tuple[_Axis, _Axis]:
+    """The window over y and over x."""
+    window = op.window
+    sizes, steps = (reading.height, reading.width), (reading.sy, reading.sx)
+    outs = (op.out.height, op.out.width)
+    y, x = (
+        _Axis(
+            steps[i], sizes[i], window.padding[i] + reading.border[i], window.kernel[i],
+            window.stride[i], window.dilation[i], outs[i],
+        )
+        for i in (0, 1)
+    )  # fmt: skip
+    return y, x
+
+
+def window_walk(op: Op, reading: Reading, low: int, step: int, count: int) -> Walk:
+    """The whole window in one nest: ``count`` reads in each pixel from offset ``low`` on."""
+    y, x = (_pixel_loops(axis, 0, 1) for axis in window_axes(op, reading))
+    return _walk(reading.buffer, low + y.first + x.first, y, x, count, step)
+
+
+def _pixel_loops(axis: _Axis, phase: int, phases: int) -> _Loops:
+    """Along an axis whose coordinates are pixels."""
+    return _Loops(
+        origin=phase,
+        stride=phases,
+        outs=-(-(axis.out - phase) // phases),
+        out_step=phases * axis.out_step,
+        taps=axis.kernel,
+        tap_step=axis.tap_step,
+        first=phase * axis.out_step - axis.before * axis.step,
+        start=phase * axis.stride - axis.before,
+        limit=axis.size,
+        coordinate_out=phases * axis.stride,
+        coordinate_tap=axis.dilation,
+    )
+
+
+def _walk(buffer: int, base: int, y: _Loops, x: _Loops, count: int, step: int) -> Walk:
+    coordinates: dict[str, int] = {}
+    for name, loops in (("y", y), ("x", x)):
+        coordinates[f"{name}_start"] = loops.start
+        coordinates[f"{name}_limit"] = loops.limit
+        coordinates[f"{name}_step_o{name}"] = loops.coordinate_out
+        coordinates[f"{name}_step_k{name}"] = loops.coordinate_tap
+    return Walk(
+        buffer,
+        base,
+        (1, y.outs, x.outs, y.taps, x.taps, count),
+        (0, y.out_step, x.out_step, y.tap_step, x.tap_step, step),
+        coordinates,
+        (y.origin, x.origin),
+        (y.stride, x.stride),
+    )
+
+
+def progression(offsets: IntArray) -> tuple[int, int, int]:
+    """Start, step and count of the shortest arithmetic progression through all offsets.
+
+    >>> progression(np.array([4, 10, 7]))
+    (4, 3, 3)
+    """
+    low, high = int(offsets.min()), int(offsets.max())
+    step = int(np.gcd.reduce(offsets - low)) or 1
+    return low, step, (high - low) // step + 1
+
+
+def dense_walks(graph: Graph, layout: Layout, op: Op, inputs: slice) -> list[DenseWalk] | None:
+    """The nests that compute a dense layer from some of its input channels.
+
+    None where its operand can't be read where it lies.
+    """
+    if is_flat(op):
+        return _flat_walk(graph, layout, op)
+    view = op.view[inputs]
+    reading = read_view(graph, layout, view)
+    if reading is None:
+        return None
+    found = [_window_walks(graph, layout, op, reading)]
+    if layout.taps > 1:
+        found += [_merged_walks(graph, layout, op, view, reading, along) for along in ("x", "y")]
+    fitting = [walks for walks in found if walks is not None]
+    return min(fitting, key=_cycles, default=None)
+
+
+def dense_cycles(graph: Graph, layout: Layout, op: Op) -> int:
+    """About the cycles of a dense layer; very many where its operand needs a copy."""
+    total = 0
+    for inputs in nest_inputs(op, layout.lanes):
+        walks = dense_walks(graph, layout, op, inputs)
+        if walks is None:
+            return 1 << 40
+        total += _cycles(walks) * -(-len(op.weight) // (op.groups * layout.lanes))
+    return total
+
+
+def _cycles(walks: Iterable[DenseWalk]) -> int:
+    return sum(w.walk.cycles for w in walks)
+
+
+def _flat_walk(graph: Graph, layout: Layout, op: Op) -> list[DenseWalk] | None:
+    """A Linear reads elements wherever they lie: over one range, or over rows and pixels.
+
+    The shortest loops that run over nothing unwritten. At one tap everything is written.
+    """
+    taps = layout.taps
+    buffer, offsets = element_offsets(graph, layout, op.view)
+    used = np.flatnonzero(offsets >= 0)
+    block, element = np.divmod(offsets[used], taps)
+    start, choices = _strides(graph, layout, op)
+    found = [_nested(block, strides, start) for strides in choices]
+    if taps > 1:
+        written = _written_blocks(graph, layout, op, buffer)
+        found = [loops for loops in found if written[loops.visited].all()]
+    if not found:
+        return None
+    best = min(found, key=lambda n: (max(n.counts) > LARGEST_COUNT, int(np.prod(n.counts))))
+    none = 3 - len(best.counts)
+    counts = (1,) * (3 + none) + best.counts
+    steps = (0,) * (3 + none) + tuple(s * taps for s in best.steps)
+    walk = Walk(buffer, best.low * taps, counts, steps)
+    return [DenseWalk(walk, used, (best.tap * taps + element)[:, None, None])]
+
+
+def _strides(graph: Graph, layout: Layout, op: Op) -> tuple[int, list[tuple[int, ...]]]:
+    """First block of an operand, and by what its loops may advance outside the innermost one."""
+    taps = layout.taps
+    places = [layout.placements[t.index] for t in graph.owners(op.view)]
+    pitch, row_pitch = places[0].pitch, places[0].row_pitch
+    if taps == 1:
+        return (places[0].base, [(), (pitch,)]) if len(places) == 1 else (0, [()])
+    if len({(p.pitch, p.row_pitch) for p in places}) > 1:
+        return 0, [()]
+    choices = ((), (pitch,), (row_pitch,), (row_pitch, pitch))
+    whole = [c for c in choices if all(s % taps == 0 for s in c)]
+    return min(p.base for p in places) // taps, [tuple(s // taps for s in c) for c in whole]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Nested:
+    """Numbers as nested loops, outermost first; tap[i] is the turn in which number i comes."""
+
+    low: int
+    counts: tuple[int, ...]
+    steps: tuple[int, ...]
+    tap: IntArray
+
+    @property
+    def visited(self) -> IntArray:
+        """All numbers that the loops run over."""
+        numbers = np.array([self.low])
+        for count, step in zip(self.counts, self.steps, strict=True):
+            numbers = (numbers[:, None] + step * np.arange(count)).ravel()
+        return numbers
+
+
+def _nested(numbers: IntArray, strides: Sequence[int], start: int) -> _Nested:
+    """Loops over ``numbers``: one for each stride, then the rest."""
+    low, rest, tap = start, numbers - start, np.zeros_like(numbers)
+    counts: tuple[int, ...] = ()
+    for stride in strides:
+        outer, rest = np.divmod(rest, stride)
+        first = int(outer.min())
+        low += first * stride
+        counts += (int(outer.max()) - first + 1,)
+        tap = tap * counts[-1] + outer - first
+    first, step, count = progression(rest)
+    tap = tap * count + (rest - first) // step
+    return _Nested(low + first, (*counts, count), (*strides, step), tap)
+
+
+def _written_blocks(graph: Graph, layout: Layout, op: Op, buffer: int) -> NDArray[np.bool_]:
+    """Which blocks of a buffer are written when ``op`` starts."""
+    return layout.written(graph, buffer, layout.born[op.out.index])[:: layout.taps]
+
+
+def _window_walks(graph: Graph, layout: Layout, op: Op, reading: Reading) -> list[DenseWalk] | None:
+    """Each tap is a block of one pixel's channels."""
+    taps = layout.taps
+    y_axis, x_axis = window_axes(op, reading)
+    if any(a.kernel > 1 and a.tap_step % taps for a in (y_axis, x_axis)):
+        return None
+    used = np.flatnonzero(reading.offsets >= 0)
+    kernel = np.arange(y_axis.kernel)[:, None] * x_axis.kernel + np.arange(x_axis.kernel)
+    walks = []
+    for y in _phases(y_axis, taps):
+        for x in _phases(x_axis, taps):
+            shift = y.first + x.first
+            block, element = np.divmod(reading.offsets[used] + shift, taps)
+            low, step, count = progression(block)
+            if taps > 1 and len(np.unique(block)) < count:  # it runs over blocks with no weights
+                written = _written_blocks(graph, layout, op, reading.buffer)
+                inside = (reading.offsets[used] + shift % taps).min() // taps
+                if not written[inside : inside + step * count : step].all():
+                    return None
+            tap = kernel * count + ((block - low) // step)[:, None, None]
+            walk = _walk(reading.buffer, low * taps, y, x, count, step * taps)
+            walks.append(DenseWalk(walk, used, tap * taps + element[:, None, None]))
+    return walks
+
+
+def _phases(axis: _Axis, taps: int) -> list[_Loops]:
+    count = axis.phases(taps)
+    return [_pixel_loops(axis, phase, count) for phase in range(count)]
+
+
+def _merged_walks(
+    graph: Graph, layout: Layout, op: Op, view: IntArray, reading: Reading, along: str
+) -> list[DenseWalk] | None:
+    """Each tap is a block of a stored row: a window's pixels in that row are read as one run.
+
+    For the input frame, where it is stored row by row; ``along`` is the axis of the view that lies
+    in rows. Its coordinates count blocks: those outside a row are masked, and what a row's first
+    and last block hold beside the row is zero, so both stand for the padding.
+    """
+    taps, frame, place = layout.taps, graph.input, layout.placements[graph.input.index]
+    used = np.flatnonzero(reading.offsets >= 0)
+    y_axis, x_axis = window_axes(op, reading)
+    axis, across = (x_axis, y_axis) if along == "x" else (y_axis, x_axis)
+    if graph.owners(view) != [frame] or place.runs != frame.height:
+        return None
+    if place.pitch != frame.channels or not axis.step or axis.step % place.pitch:
+        return None
+    rows, offsets = np.divmod(reading.offsets[used], place.row_pitch)
+    columns = (offsets - place.lead) // place.pitch
+    if across.step % place.row_pitch or len(np.unique(rows)) > 1 or len(np.unique(columns)) > 1:
+        return None
+    whole = abs(axis.step) == place.pitch and axis.size == place.width
+    if not whole and not axis.inside():
+        return None
+    limit = -(-(place.lead + frame.width * place.pitch) // taps)
+    row = _Row(axis, offsets, int(rows[0]) * place.row_pitch, limit)
+    other = _pixel_loops(across, 0, 1)
+    walks = []
+    for phase in range(axis.phases(taps)):
+        choices = [
+            [
+                _merged_walk(reading.buffer, row, nest, other, along, taps, used)
+                for nest in _row_nests(row, phase, taps, split)
+            ]
+            for split in (False, True)
+        ]
+        walks += min(choices, key=_cycles)
+    return walks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """A window along a stored row: its channels' offsets at pixel 0, where the row starts."""
+
+    axis: _Axis
+    offsets: IntArray
+    start: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _RowNest:
+    """Loops along a row; block [used, kernel] is the tap that holds each element, -1 for none."""
+
+    loops: _Loops
+    block: IntArray
+    element: IntArray
+
+
+def _row_nests(row: _Row, phase: int, taps: int, split: bool) -> list[_RowNest]:
+    """One nest for a phase, or several if ``split``: one for each set of blocks inside the row."""
+    axis = row.axis
+    count = axis.phases(taps)
+    start = phase * axis.out_step - axis.before * axis.step
+    block, element = np.divmod(
+        row.offsets[:, None] + start + np.arange(axis.kernel) * axis.tap_step, taps
+    )
+    outs = -(-(axis.out - phase) // count)
+    advance = count * axis.out_step // taps
+    at = block[None] + advance * np.arange(outs)[:, None, None]
+    seen = (at >= 0) & (at < row.limit) if split else np.ones(at.shape, bool)
+    changes = (seen[1:] != seen[:-1]).any(axis=(1, 2))
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), outs]
+    nests = []
+    for first, end in zip(edges[:-1], edges[1:], strict=True):
+        mine = seen[first]
+        low, step, number = progression(at[first][mine] if mine.any() else at[first].ravel()[:1])
+        loops = _Loops(
+            origin=phase + count * first,
+            stride=count,
+            outs=end - first,
+            out_step=count * axis.out_step,
+            taps=number,
+            tap_step=step * taps,
+            first=low * taps,
+            start=low,
+            limit=row.limit,
+            coordinate_out=advance,
+            coordinate_tap=step,
+        )
+        nests.append(_RowNest(loops, np.where(mine, (at[first] - low) // step, -1), element))
+    return nests
+
+
+def _merged_walk(
+    buffer: int, row: _Row, nest: _RowNest, other: _Loops, along: str, taps: int, used: IntArray
+) -> DenseWalk:
+    across = np.arange(other.taps)
+    if along == "x":
+        y, x = other, nest.loops
+        tap = across[None, :, None] * x.taps + nest.block[:, None, :]
+        block, element = nest.block[:, None, :], nest.element[:, None, :]
+    else:
+        y, x = nest.loops, other
+        tap = nest.block[:, :, None] * x.taps + across
+        block, element = nest.block[:, :, None], nest.element[:, :, None]
+    walk = _walk(buffer, row.start + y.first + x.first, y, x, 1, 0)
+    return DenseWalk(walk, used, np.where(block >= 0, tap * taps + element, -1))

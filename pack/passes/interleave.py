@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures whose pixels belong to several tensors in turn: transposed convolutions, pixel shuffle
+and nearest upsampling in the middle of a network.
+
+The first two are one operation with sy * sx times the channels, whose readers see channels of one
+pixel as neighbouring pixels; upsampling is a view that repeats elements. Here each *phase*, the
+pixels (y % sy, x % sx), becomes a tensor of its own. The layout puts the phases into one another,
+so that a dense reader walks them as one picture; any other reader gets a dense copy.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.graph.edit import copy_op, gather_op
+from bramcast.pack.graph.graph import (
+    ZERO,
+    FloatArray,
+    Graph,
+    IntArray,
+    Op,
+    Tensor,
+    Window,
+    as_pixels,
+    strip_zeros,
+)
+from bramcast.pack.graph.views import is_flat, pixel_view
+
+Steps = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Weave:
+    """Pixel (y, x) is pixel (y // sy, x // sx) of tensor number y % sy * sx + x % sx."""
+
+    steps: Steps
+    tensors: tuple[int, ...]
+
+
+def weave(graph: Graph) -> None:
+    """Give each phase a tensor of its own, in place."""
+    _straight_output(graph)
+    done = False
+    while not done:
+        done = not any(_split(graph, tensor) for tensor in list(graph.tensors[1:]))
+    for change in (_repeat, _copy):
+        for name in [op.name for op in graph.ops]:
+            for operand in range(len(_named(graph, name).views)):
+                change(graph, _named(graph, name), operand)
+
+
+def weave_of(graph: Graph, view: IntArray) -> Weave | None:
+    """The weave that a [C, H, W] view shows, beside a border of zeros, if it shows one.
+
+    Rows or columns of single pixels are no weave: those are tensors one behind the other.
+    """
+    inner = strip_zeros(view)[0]
+    owners = [] if (inner == ZERO).any() else graph.owners(inner)
+    if len(owners) < 2:
+        return None
+    tall, wide = owners[0].height, owners[0].width
+    steps = -(-inner.shape[1] // tall), -(-inner.shape[2] // wide)
+    if steps[0] * steps[1] != len(owners) or not _between(steps, owners[0]):
+        return None
+    found: list[int] = []
+    for phase in _phases(inner, steps):
+        tensor = graph.owners(phase)[0]
+        if (tensor.height, tensor.width) != (tall, wide) or tensor.channels != len(phase):
+            return None
+        if not np.array_equal(phase, tensor.ids[:, : phase.shape[1], : phase.shape[2]]):
+            return None
+        found.append(tensor.index)
+    return Weave(steps, tuple(found)) if len(set(found)) == len(owners) else None
+
+
+def _between(steps: Steps, tensor: Tensor) -> bool:
+    """Whether pixels of other phases lie between those of a tensor, not just behind them."""
+    sizes = (tensor.height, tensor.width)
+    return all(step == 1 or size > 1 for step, size in zip(steps, sizes, strict=True))
+
+
+def _named(graph: Graph, name: str) -> Op:
+    return next(op for op in graph.ops if op.name == name)
+
+
+def _phases(view: IntArray, steps: Steps) -> list[IntArray]:
+    return [view[:, y :: steps[0], x :: steps[1]] for y in range(steps[0]) for x in range(steps[1])]
+
+
+def _straight_output(graph: Graph) -> None:
+    """Results leave in the order of their pixels: a weave is copied."""
+    tensor = graph.ops[-1].out if graph.ops else graph.input
+    view = graph.output.reshape(as_pixels(graph.output.shape))
+    if graph.is_output(tensor) and _channels(tensor, view) is not None:
+        copy = gather_op(graph, view, "output", graph.ops[-1].source)
+        graph.ops.append(copy)
+        graph.output = copy.out.ids.reshape(graph.output.shape)
+
+
+# --- one tensor that is read as a weave of its channels ----------------------------------------
+
+
+def _split(graph: Graph, tensor: Tensor) -> bool:
+    """An operation for each phase, if all readers see this tensor as one weave."""
+    op = graph.producer(tensor)
+    if op is None or graph.is_output(tensor) or op.kind not in ("dense", "depthwise"):
+        return False
+    seen = [
+        _channels(tensor, rows)
+        for reader in graph.consumers(tensor)
+        for view in reader.views
+        for rows in _rows_of(tensor, strip_zeros(view)[0])
+    ]
+    channels = seen[0] if seen else None
+    if channels is None or any(s is None or not np.array_equal(s, channels) for s in seen):
+        return False
+    if not np.array_equal(np.sort(channels.ravel()), np.arange(tensor.channels)):
+        return False
+    if not all(_selectable(op, chosen) for chosen in channels):
+        return False
+    parts, numbers = [], np.empty((tensor.channels, tensor.height, tensor.width), np.int64)
+    for number, chosen in enumerate(channels, 1):
+        name = graph.unique_name(f"{op.name}.phase{number}")
+        out = graph.new_tensor(name, len(chosen), tensor.height, tensor.width)
+        numbers[chosen] = out.ids
+        made = replace(
+            op.of_outputs(chosen), name=name, out=out,
+            macs=op.macs // len(channels), layer=op.layer or op.name,
+            twins=tuple(f"{twin} phase {number}" for twin in op.twins),
+        )  # fmt: skip
+        parts.append(_trimmed(made))
+    at = graph.ops.index(op)
+    graph.ops[at : at + 1] = parts
+    graph.substitute(tensor, numbers)
+    return True
+
+
+def _rows_of(tensor: Tensor, view: IntArray) -> Iterator[IntArray]:
+    """The channels of a view that show elements of a tensor, if any do."""
+    mine = (view >= tensor.first) & (view < tensor.first + tensor.elements)
+    rows = view[mine.any(axis=(1, 2))]
+    if len(rows):
+        yield rows
+
+
+def _channels(tensor: Tensor, rows: IntArray) -> IntArray | None:
+    """Which channel each phase of a weave shows in each row, int64 [phases, rows]."""
+    steps = -(-rows.shape[1] // tensor.height), -(-rows.shape[2] // tensor.width)
+    if steps == (1, 1) or steps[0] * steps[1] * len(rows) != tensor.channels:
+        return None
+    if not _between(steps, tensor):
+        return None
+    result = []
+    for phase in _phases(rows, steps):
+        channel = (phase[:, 0, 0] - tensor.first) // (tensor.height * tensor.width)
+        if channel.min() < 0 or channel.max() >= tensor.channels:
+            return None
+        if not np.array_equal(phase, tensor.ids[channel][:, : phase.shape[1], : phase.shape[2]]):
+            return None
+        result.append(channel)
+    return np.array(result)
+
+
+def _selectable(op: Op, chosen: IntArray) -> bool:
+    """Whether these channels are a layer of the same kind: as many of each group, in order."""
+    groups = len(op.view) if op.kind == "depthwise" else op.groups
+    group = chosen * groups // op.out.channels
+    return bool(np.array_equal(group, np.repeat(np.arange(groups), len(chosen) // groups)))
+
+
+def _trimmed(op: Op) -> Op:
+    """Without the rows and columns of the window in which all weights are zero."""
+    used: NDArray[np.bool_] = (np.asarray(op.weight) != 0).any(axis=(0, 1))
+    edges = []
+    for axis in (1, 0):
+        filled = np.flatnonzero(used.any(axis=axis))
+        edges.append((int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, 1))
+    (top, bottom), (left, right) = edges
+    window = op.window
+    (above, before, below, behind), (dy, dx) = window.padding, window.dilation
+    above, below = above - top * dy, below - (window.kernel[0] - bottom) * dy
+    before, behind = before - left * dx, behind - (window.kernel[1] - right) * dx
+    if window.stride != (1, 1):
+        return op
+    height, width = op.view.shape[1:]
+    view = op.view[
+        :, max(0, -above) : height - max(0, -below), max(0, -before) : width - max(0, -behind)
+    ]
+    padding = (max(0, above), max(0, before), max(0, below), max(0, behind))
+    weight: FloatArray = op.weight[:, :, top:bottom, left:right]
+    taps = op.tap_bias[:, top:bottom, left:right] if op.tap_bias.size else op.tap_bias
+    kernel = (bottom - top, right - left)
+    smaller = Window(kernel, (1, 1), window.dilation, padding)
+    return replace(op, views=(view,), weight=weight, tap_bias=taps, window=smaller)
+
+
+# --- elements that are repeated ----------------------------------------------------------------
+
+
+def _repeat(graph: Graph, op: Op, operand: int) -> None:
+    """A view that repeats pixels becomes a weave of copies."""
+    if is_flat(op) or op.exact or pixel_view(graph, op.views[operand]) is not None:
+        return
+    inner = strip_zeros(op.views[operand])[0]
+    for rows in _runs(graph, inner):
+        part = inner[rows]
+        steps = _repeats(part)
+        base = part[:, :: steps[0], :: steps[1]]
+        if steps == (1, 1) or pixel_view(graph, part) is not None:
+            continue
+        copies, numbers = [], part.copy()
+        for number, phase in enumerate(_phases(numbers, steps), 1):
+            copy = copy_op(graph, base, f"{op.name}.phase{number}", op.source)
+            copies.append(copy)
+            phase[:] = copy.out.ids
+        _replace_rows(graph, part, numbers, copies)
+
+
+def _repeats(view: IntArray) -> Steps:
+    """How often each pixel of a view is repeated along y and x, evenly."""
+    steps = []
+    for axis in (1, 2):
+        moved = np.moveaxis(view, axis, 0)
+        changes = np.flatnonzero((moved[1:] != moved[:-1]).any(axis=(1, 2))) + 1
+        step = int(changes[0]) if changes.size else 1
+        whole = len(moved) % step == 0 and bool((changes % step == 0).all())
+        steps.append(step if whole else 1)
+    return steps[0], steps[1]
+
+
+def _runs(graph: Graph, view: IntArray) -> Iterator[slice]:
+    """Neighbouring channels of a view that show elements of the same tensors."""
+    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
+    owner = np.searchsorted(firsts, view.reshape(len(view), -1), side="right") - 1
+    ends = np.stack([owner.min(axis=1), owner.max(axis=1)])
+    edges = np.flatnonzero((ends[:, 1:] != ends[:, :-1]).any(axis=0)) + 1
+    for start, end in zip([0, *edges.tolist()], [*edges.tolist(), len(view)], strict=True):
+        yield slice(start, end)
+
+
+def _replace_rows(graph: Graph, old: IntArray, new: IntArray, copies: list[Op]) -> None:
+    """Every reader of these channels reads others; copies are made before the first of them."""
+
+    def moved(view: IntArray) -> IntArray:
+        inner, (top, left, _, _) = strip_zeros(view)
+        if inner.shape[1:] != old.shape[1:]:
+            return view
+        for start in np.flatnonzero(inner[:, 0, 0] == old[0, 0, 0]).tolist():
+            if np.array_equal(inner[start : start + len(old)], old):
+                view = view.copy()
+                rows = slice(start, start + len(old))
+                view[rows, top : top + old.shape[1], left : left + old.shape[2]] = new
+        return view
+
+    made = {copy.name for copy in copies}
+    ops = [
+        op if is_flat(op) or op.name in made
+        else replace(op, views=tuple(moved(view) for view in op.views))
+        for op in graph.ops
+    ]  # fmt: skip
+    changed = [
+        number
+        for number, (a, b) in enumerate(zip(graph.ops, ops, strict=True))
+        if any(v is not w for v, w in zip(a.views, b.views, strict=True))
+    ]
+    graph.ops = [*ops[: changed[0]], *copies, *ops[changed[0] :]]
+
+
+# --- readers that can't walk a weave -----------------------------------------------------------
+
+
+def _copy(graph: Graph, op: Op, operand: int) -> None:
+    """A copy of a weave for what reads it lane by lane or beside other channels."""
+    view = op.views[operand]
+    if is_flat(op) or pixel_view(graph, view) is not None:
+        return
+    if op.kind == "dense" and weave_of(graph, view) is not None:
+        return
+    inner = strip_zeros(view)[0]
+    for rows in _runs(graph, inner):
+        part = inner[rows]
+        if weave_of(graph, part) is not None:
+            copy = gather_op(graph, part, f"{op.name}.picture", op.source)
+            _replace_rows(graph, part, copy.out.ids, [copy])

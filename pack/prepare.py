@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recipe to a network whose operations and tensors are final."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bramcast.pack.bundle.errors import RecipeError, UnsupportedLayer
+from bramcast.pack.bundle.program import MAX_CYCLES
+from bramcast.pack.bundle.qformat import QFormat, parse_format
+from bramcast.pack.capture.capture import capture
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.twins import has_gates
+from bramcast.pack.judge.against_float import judged_samples
+from bramcast.pack.lower.layout import make_layout
+from bramcast.pack.lower.walks import Layout
+from bramcast.pack.passes.copy_inputs import spread_input
+from bramcast.pack.passes.fold import fold
+from bramcast.pack.passes.input_offsets import Drift, drift, offset_input, offsets_note
+from bramcast.pack.passes.input_scales import input_exponents, scalable, scale_input
+from bramcast.pack.passes.interleave import weave
+from bramcast.pack.passes.shrink import Removed, shrink
+from bramcast.pack.passes.split_products import split_products
+from bramcast.pack.passes.two_planes import Planes, can_split, choose_planes, split_input
+from bramcast.pack.quantize.formats import Formats, choose_formats
+from bramcast.pack.quantize.rules import Rules, rules_of
+from bramcast.pack.read.network import Source, read_model
+from bramcast.pack.recipe.recipe import Recipe
+from bramcast.pack.run.calibrate import (
+    ONE_PLANE_DB,
+    Calibrated,
+    FloatRun,
+    Progress,
+    check_against_module,
+    float_run,
+    is_coarse,
+    largest_values,
+    needs_planes,
+    silent,
+    varying_db,
+)
+from bramcast.pack.run.execute import one_thread
+from bramcast.pack.run.refine import Refined, refine
+from bramcast.pack.samples.inputs import Inputs, read_inputs
+
+WORTH_DB = 3.0  # what an offset must win to be named
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A network whose operations and tensors are final; formats and integers are to be chosen.
+
+    Attributes:
+        rules: what the recipe says about formats.
+        bits: width of an activation.
+        input_format: the input's, where it is not chosen with the others.
+        floats: what the float network gives; None where it was not asked.
+        coarse: two planes of input alone leave too much noise.
+        far: a note about features that lie far from zero.
+        scales: powers of two would bring the input's features nearer to each other.
+        offsets: subtracting constants would bring some of them nearer to zero.
+    """
+
+    recipe: Recipe
+    graph: Graph
+    inputs: Inputs
+    planes: Planes | None
+    layout: Layout
+    rules: Rules
+    bits: int
+    input_format: QFormat | None
+    floats: FloatRun | None
+    removed: tuple[Removed, ...] = ()
+    coarse: bool = False
+    far: str | None = None
+    scales: bool = False
+    offsets: bool = False
+
+
+@one_thread()
+def prepare(
+    recipe: Recipe,
+    progress: Progress = silent,
+    source: Source | None = None,
+    inputs: Inputs | None = None,
+    trace: bool = False,
+) -> Prepared:
+    """Capture and fold a network, split its input where that pays, and lay its tensors out.
+
+    Args:
+        source, inputs: the network and its samples; those that the recipe names if absent.
+        trace: as ``capture`` takes it; the float network is then not run on the samples.
+
+    Raises:
+        UserError: whatever is wrong with recipe, model, checkpoint or inputs.
+    """
+    if inputs is None:
+        inputs = read_inputs(recipe.file(recipe.model.inputs))
+    if source is None:
+        source = read_model(recipe, inputs.x.shape[1:])
+    graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace))
+    removed: list[Removed] = []
+    if recipe.model.shrink and trace:
+        raise RecipeError(
+            f"{recipe.path}: model.shrink: channels that are zero now may not stay so; retrain "
+            "without it, and pack with it"
+        )
+    if recipe.model.shrink:
+        graph, removed = shrink(graph)
+    weave(graph)
+    _check_cycles(recipe, graph)
+    check_against_module(graph, source.module, inputs)
+    if not graph.ops:
+        raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
+    chosen = judged_samples(graph, inputs)
+    floats = None if trace else float_run(graph, inputs, chosen, progress)
+    offsets = recipe.quantize.input_offsets
+    if offsets is not None:
+        graph = offset_input(graph, offsets, inputs.calibration, str(recipe.path))
+    seen = None if trace else drift(graph, inputs.calibration)
+    given = recipe.quantize.input_exponents
+    scales = given is None and scalable(graph)
+    scales = scales and bool(input_exponents(graph, inputs.calibration).any())
+    if given is not None:
+        graph = scale_input(graph, given, inputs.calibration, str(recipe.path))
+    if has_gates(graph):
+        known = {op.name for op in graph.ops}
+        layers = recipe.quantize.layers.items()
+        copies = {name: section.copies for name, section in layers if section.copies is not None}
+        largest = largest_values(graph, inputs)
+        spread_input(graph, inputs.calibration, largest, copies, str(recipe.path))
+        added = next((op for op in graph.ops if op.name not in known), None)
+        if trace and added is not None:
+            cell = graph.consumers(added.out)[0]
+            raise UnsupportedLayer(
+                f"{cell.source}: layer {cell.name!r} is recurrent and reads the input: how often "
+                "it reads each feature depends on its weights, so it can't be retrained as the "
+                "core computes; pack it without retraining"
+            )
+    planes = _choose_planes(recipe, graph, inputs)
+    coarse = planes is not None and is_coarse(graph, inputs, planes.rounded)
+    far = _offsets_note(recipe, graph, inputs, planes, seen) if seen else None
+    if planes is not None:
+        split_input(graph, planes.shift)
+    if recipe.quantize.activation_bits > 8:
+        split_products(graph)
+    layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
+    rules, fixed = rules_of(recipe, graph), _input_format(recipe, graph, inputs, planes)
+    bits = recipe.quantize.activation_bits
+    return Prepared(
+        recipe, graph, inputs, planes, layout, rules, bits, fixed, floats, tuple(removed), coarse,
+        far, scales, seen is not None and offsets is None and bool(seen.able.any()),
+    )  # fmt: skip
+
+
+def _check_cycles(recipe: Recipe, graph: Graph) -> None:
+    """Refuse what no program can run in time, before it is calibrated; the validator is exact.
+
+    Raises:
+        RecipeError: tells how many multipliers may do.
+    """
+    lanes, taps = recipe.core.lanes, recipe.core.taps
+    macs = sum(op.macs for op in graph.ops)
+    cycles = macs // (lanes * taps)
+    if cycles > MAX_CYCLES:
+        raise RecipeError(
+            f"{recipe.path}: core.lanes: {macs:,} multiply-adds take {cycles:,} cycles or more "
+            f"with {lanes} lanes x {taps} taps, a run has at most {MAX_CYCLES:,}: it needs more "
+            f"lanes or taps, lanes x taps of {-(-macs // MAX_CYCLES)} or more"
+        )
+
+
+def settle(
+    prepared: Prepared,
+    weight_bits: Mapping[str, int],
+    progress: Progress = silent,
+    formats_only: bool = False,
+) -> Refined:
+    """Formats, and where the recipe has it so channel scales and biases.
+
+    Args:
+        weight_bits: as ``quantize`` takes them.
+        formats_only: leave the graph as it is.
+
+    Raises:
+        RangeError: no legal weights.
+    """
+    p = prepared
+
+    def choose(graph: Graph, seen: Calibrated) -> Formats:
+        return choose_formats(graph, seen.tensors, p.bits, p.input_format, p.rules, seen.reads)
+
+    wanted = p.recipe.quantize.refine
+    return refine(p.graph, p.inputs, p.planes, weight_bits, choose, progress, wanted, formats_only)
+
+
+def _input_format(
+    recipe: Recipe, graph: Graph, inputs: Inputs, planes: Planes | None
+) -> QFormat | None:
+    """The input's format where it is not chosen with the others.
+
+    Raises:
+        RecipeError: given by hand, unsigned, and there are negative samples.
+    """
+    given = recipe.quantize.input
+    if planes is not None or given is None:
+        return None if planes is None else planes.fmt
+    fmt = parse_format(given)
+    lowest = min(float(graph.framed(some).min()) for some in (inputs.x, inputs.calibration))
+    if not fmt.signed and lowest < 0:
+        raise RecipeError(
+            f"{recipe.path}: quantize.input: {fmt}, but samples of {inputs.path} go down to "
+            f"{lowest:.6g}: write {QFormat(fmt.bits, fmt.frac)}"
+        )
+    return fmt
+
+
+def _offsets_note(
+    recipe: Recipe, graph: Graph, inputs: Inputs, planes: Planes | None, seen: Drift
+) -> str | None:
+    """What helps where features lie so far from zero that the output suffers."""
+    if not seen.wanted.any():
+        return None
+    section = recipe.quantize
+    fmt = parse_format(section.input) if section.input and planes is None else None
+    shift = None if planes is None else planes.shift
+    now = varying_db(graph, inputs, np.zeros(1), section.activation_bits, shift, fmt)
+    if now >= ONE_PLANE_DB:
+        return None
+    wanted = np.repeat(seen.wanted, graph.input.height * graph.input.width)
+    if graph.input_exponents.size:
+        wanted = np.ldexp(wanted, graph.input_exponents)
+    then = varying_db(graph, inputs, wanted, section.activation_bits, shift, None)
+    if then < now + WORTH_DB:
+        return None
+    scales = then < ONE_PLANE_DB and section.input_exponents is None and scalable(graph)
+    return offsets_note(seen, now, then, scales)
+
+
+def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | None:
+    wanted = recipe.quantize.input_planes
+    if wanted == "auto" and recipe.quantize.input is not None:
+        return None
+    if wanted == 1 or (wanted == "auto" and recipe.quantize.activation_bits > 8):
+        return None
+    if not can_split(graph):
+        if wanted == 2:
+            raise RecipeError(
+                f"{recipe.path}: quantize.input_planes: 2 needs a network whose input is read by "
+                "Linear or ungrouped convolutions only"
+            )
+        return None
+    if recipe.quantize.input is not None and recipe.quantize.plane_shift is not None:
+        return Planes(parse_format(recipe.quantize.input), recipe.quantize.plane_shift)
+    # Copies of single features: their one weight counts, not the zeros beside it.
+    weights = [
+        op.weight.sum(axis=1) if (np.count_nonzero(op.weight, axis=1) == 1).all() else op.weight
+        for op in graph.consumers(graph.input)
+    ]
+    planes = choose_planes(
+        graph.framed(inputs.calibration), recipe.quantize.activation_bits, weights
+    )
+    if wanted == 2:
+        return planes
+    return planes if needs_planes(graph, inputs, recipe.quantize.activation_bits) else None

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remembers the integers of operations for callers that quantize one network many times."""
+
+from bramcast.pack.graph.graph import Graph, Op, Tensor
+from bramcast.pack.quantize.formats import Formats
+from bramcast.pack.quantize.op import QuantizedOp
+
+Key = tuple[object, ...]
+
+
+class Known:
+    """Integers by all that they depend on; time steps with the same weights share them."""
+
+    def __init__(self) -> None:
+        self._made: dict[Key, QuantizedOp] = {}
+        self._numbers: dict[Key, int] = {}  # of operations with the same content
+        # By the operation's id; kept with it, so that the id stays its own.
+        self._of_op: dict[int, tuple[Op, int, list[Tensor]]] = {}
+
+    def fork(self) -> "Known":
+        """Knows the same; what it learns of integers stays its own."""
+        other = Known()
+        other._made = dict(self._made)
+        other._numbers, other._of_op = self._numbers, self._of_op
+        return other
+
+    def key(
+        self,
+        graph: Graph,
+        formats: Formats,
+        op: Op,
+        bits: int,
+        full: bool,
+        gains: dict[int, float],
+    ) -> Key:
+        """All that the integers of an operation depend on."""
+        if id(op) not in self._of_op:
+            owners = [t for view in op.views for t in graph.owners(view)]
+            number = self._numbers.setdefault(_content(op, owners), len(self._numbers))
+            self._of_op[id(op)] = op, number, owners
+        _, number, owners = self._of_op[id(op)]
+        reads = tuple((formats.of(t), gains.get(t.index)) for t in owners)
+        results = () if full else (formats.of(op.out), formats.clamped(op))
+        by_hand = formats.rules.weight_fractions.get(op.name)
+        seen = formats.reads.get(op.name)
+        return number, bits, full, reads, results, by_hand, -1 if seen is None else seen.number
+
+    def get(self, key: Key) -> QuantizedOp | None:
+        return self._made.get(key)
+
+    def add(self, key: Key, made: QuantizedOp) -> None:
+        self._made[key] = made
+
+
+def _content(op: Op, owners: list[Tensor]) -> Key:
+    """What an operation computes, apart from formats and from where its operands lie."""
+    channels = tuple(
+        ((view >= t.first) & (view < t.first + t.elements)).any(axis=(1, 2)).tobytes()
+        for t in owners
+        for view in op.views
+    )
+    return (
+        op.kind, op.weight.shape, op.weight.tobytes(), op.bias.tobytes(), op.groups, op.copies,
+        op.tap_bias.tobytes(), op.view.shape[1:] if op.tap_bias.size else (),
+        op.clamp, op.activation, op.rounds, op.exact, op.out.channels, op.window, channels,
+    )  # fmt: skip

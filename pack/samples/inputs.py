@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the samples of an .npz file: x, and where present y (labels), x_cal (calibration samples)
+and y_cal (their labels).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.npz import READING_FAILS
+from bramcast.pack.recipe.recipe import read_recipe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Samples of one file.
+
+    Attributes:
+        x: [N, *sample shape], real numbers.
+        y: int64 [N] class labels, or None.
+        calibration: [M, *sample shape]; x where the file has no x_cal.
+        y_cal: int64 [M] labels of ``calibration``, or None.
+    """
+
+    path: Path
+    x: NDArray[np.floating]
+    y: NDArray[np.int64] | None
+    calibration: NDArray[np.floating]
+    y_cal: NDArray[np.int64] | None = None
+
+
+def read_inputs(path: Path) -> Inputs:
+    """Read and check an .npz file of samples; a recipe (.toml) stands for its inputs.
+
+    Raises:
+        InputError: missing or no .npz, no ``x``, no numbers, NaN, shapes or lengths that differ.
+    """
+    if path.suffix == ".toml":
+        recipe = read_recipe(path)
+        return read_inputs(recipe.file(recipe.model.inputs))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {
+                name: file[name] for name in ("x", "y", "x_cal", "y_cal") if name in file.files
+            }
+            names = list(file.files)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give an .npz with an array x") from None
+    except READING_FAILS as error:
+        raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from None
+    except (AttributeError, TypeError):
+        raise InputError(
+            f"{path}: a single array, not an .npz file; save it with np.savez"
+        ) from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a part of the archive that is no .npy
+            raise InputError(f"{path}: {name} is damaged, not a plain array")
+    if "x" not in arrays:
+        raise InputError(f"{path}: has no array x (it has {', '.join(names) or 'nothing'})")
+    x = _samples(path, "x", arrays["x"])
+    calibration = _samples(path, "x_cal", arrays["x_cal"]) if "x_cal" in arrays else x
+    if calibration.shape[1:] != x.shape[1:]:
+        raise InputError(
+            f"{path}: x_cal has samples of shape {calibration.shape[1:]}, x of {x.shape[1:]}"
+        )
+    y = _labels(path, "y", arrays["y"], len(x)) if "y" in arrays else None
+    y_cal = y
+    if "x_cal" in arrays:
+        y_cal = None
+        if "y_cal" in arrays:
+            y_cal = _labels(path, "y_cal", arrays["y_cal"], len(calibration))
+    return Inputs(path, x, y, calibration, y_cal)
+
+
+def _labels(path: Path, name: str, array: NDArray[np.generic], samples: int) -> NDArray[np.int64]:
+    if array.shape != (samples,) or array.dtype.kind not in "iu":
+        hint = ""
+        if array.ndim == 2 and len(array) == samples and array.shape[1] > 1:
+            hint = f"; of one-hot rows take {name}.argmax(axis=1)"
+        elif array.size == samples and array.dtype.kind in "iuf":
+            hint = f"; take {name}.reshape(-1).astype(int)"
+        raise InputError(
+            f"{path}: {name} must be {samples} integer labels, got {array.dtype} of shape "
+            f"{array.shape}{hint}"
+        )
+    return array.astype(np.int64)
+
+
+def _samples(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.floating]:
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{path}: {name} holds {array.dtype}, not numbers")
+    if array.ndim < 2 or not array.size:
+        raise InputError(
+            f"{path}: {name} has shape {array.shape}; it needs a batch axis and at least one sample"
+        )
+    values = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        sample = int(np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[0])
+        raise InputError(f"{path}: {name}[{sample}] has a value that is NaN or infinite")
+    return values.astype(values.dtype, copy=False)

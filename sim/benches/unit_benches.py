@@ -1,0 +1,919 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cocotb benches of the core's modules, one for each file of hw/ that has a rule of its own.
+
+tests/cosim/test_units.py builds a module and runs its bench. A bench plays inputs cycle by cycle
+and compares outputs, in the cycle in which they are due, with the module's golden twin.
+"""
+
+import itertools
+import math
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+from bramcast.golden.arith import requantize
+from bramcast.pack.bundle.program import (
+    DESCRIPTOR_WORDS,
+    LOOPS,
+    Input,
+    Nest,
+    encode,
+    jumps_from_steps,
+    split_program,
+    unrolled,
+)
+
+LIMIT = 20_000  # cycles that any wait may take
+NO_HOST = {"host_read_i": 0, "host_we_i": 0, "host_word_i": 0, "host_beat_i": 0, "host_data_i": 0}
+Cycle = dict[str, int]
+
+
+def seeded_random() -> random.Random:
+    """cocotb's seed, which it logs; the environment variable SEED sets it."""
+    return random.Random(cocotb.RANDOM_SEED)
+
+
+def put(dut, **inputs: int) -> None:
+    """Set inputs, negative numbers as two's complement."""
+    for name, value in inputs.items():
+        signal = getattr(dut, name)
+        signal.value = value & ((1 << len(signal)) - 1)
+
+
+def get(dut, name: str) -> Any:
+    """An output's bits as a number, None if one is undefined."""
+    value = getattr(dut, name).value
+    return int(value) if value.is_resolvable else None
+
+
+def to_signed(value: Any, bits: int) -> int:
+    return int(value - (1 << bits) if value >> (bits - 1) else value)
+
+
+async def start(dut, **inputs: int) -> None:
+    """Start the clock with these inputs and, where there is one, go through a reset."""
+    put(dut, **inputs)
+    has_reset = hasattr(dut, "rst")
+    if has_reset:
+        dut.rst.value = 1
+    Clock(dut.clk, 10, "ns", impl="gpi").start()
+    for _ in range(3):
+        await RisingEdge(dut.clk)
+    if has_reset:
+        dut.rst.value = 0
+
+
+async def play(dut, cycles: Sequence[Cycle], outputs: Sequence[str]) -> list[dict[str, int | None]]:
+    """Apply each cycle's inputs; returns what the outputs were in the same cycle.
+
+    An input that a cycle does not name keeps its value.
+    """
+    seen = []
+    for inputs in cycles:
+        put(dut, **inputs)
+        await RisingEdge(dut.clk)
+        seen.append({name: get(dut, name) for name in outputs})
+    return seen
+
+
+def levels(counts: Sequence[int]) -> list[int]:
+    """The loop (1 = g .. 6 = ci) that advances behind each tap; 0 behind the last."""
+    result = []
+    for at in itertools.product(*(range(c) for c in counts)):
+        inner = [i == c - 1 for i, c in zip(at, counts, strict=True)]
+        result.append(next((n + 1 for n in range(5, -1, -1) if not inner[n]), 0))
+    return result
+
+
+def random_counts(rng: random.Random) -> list[int]:
+    return [rng.choice([1, 1, 2, 3, 4]) for _ in range(6)]
+
+
+# ---------------------------------------------------------------- memory and table
+
+
+@cocotb.test()
+async def memory_is_an_array(dut):
+    """Random reads and writes, never of the same word in one cycle; zeros at the start."""
+    rng = seeded_random()
+    depth, bits = int(dut.DEPTH.value), int(dut.WORD_BITS.value)
+    await start(dut, we_i=0, raddr_i=0)
+    array = [0] * depth
+    cycles, expected = [], []
+    for _ in range(1000):
+        read, write = rng.randrange(depth), rng.randrange(depth)
+        we = int(read != write and rng.random() < 0.5)
+        word = rng.getrandbits(bits)
+        expected.append(array[read])
+        cycles.append({"raddr_i": read, "waddr_i": write, "we_i": we, "wdata_i": word})
+        if we:
+            array[write] = word
+    seen = await play(dut, [*cycles, {"we_i": 0}, {}], ["word_o"])
+    assert [s["word_o"] for s in seen[2:]] == expected
+
+
+@cocotb.test()
+async def scratch_takes_sub_words_and_units(dut):
+    """Random units and sub-words, words read between them; zeros at the start."""
+    rng = seeded_random()
+    lanes, taps, bits = (int(getattr(dut, n).value) for n in ("LANES", "TAPS", "DATA_BITS"))
+    depth, word, unit = int(dut.DEPTH.value), lanes * taps, max(lanes, taps)
+    await start(dut, we_i=0, raddr_i=0)
+    elements = [0] * (depth * word)
+
+    def pack(values: Sequence[int]) -> int:
+        return sum(v << (bits * i) for i, v in enumerate(values))
+
+    cycles, expected = [], []
+    for _ in range(1500):
+        size = rng.choice([lanes, unit])
+        number = rng.randrange(depth * word // size)
+        values = [rng.getrandbits(bits) for _ in range(size)]
+        filler = [rng.getrandbits(bits) for _ in range(unit - size)]
+        read = rng.randrange(depth)
+        we = int(read != number * size // word and rng.random() < 0.6)
+        expected.append(pack(elements[read * word : (read + 1) * word]))
+        is_unit = int(size == unit and (size > lanes or rng.getrandbits(1)))
+        other = rng.randrange(depth)
+        cycles.append({"raddr_i": read, "we_i": we, "unit_i": is_unit})
+        cycles[-1].update(data_i=pack([*values, *filler]))
+        cycles[-1].update(unit_address_i=number if is_unit else other)
+        cycles[-1].update(address_i=other if is_unit else number)
+        if we:
+            elements[number * size : (number + 1) * size] = values
+    seen = await play(dut, [*cycles, {"we_i": 0}, {}], ["word_o"])
+    assert [s["word_o"] for s in seen[2:]] == expected
+
+
+@cocotb.test()
+async def table_looks_up_every_lane(dut):
+    """Random values against the image that the plusarg names."""
+    rng = seeded_random()
+    rq, bits = int(dut.RQ.value), int(dut.DATA_BITS.value)
+    words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
+    edge = 2 if bits == 8 else 4  # clock edges from value_i to result_o
+
+    def result(number: int, value: int) -> int:
+        word = words[256 * number + (value >> (bits - 8))]
+        if bits == 8:
+            return word
+        start, slope = word & 0xFFFF, (word >> 16) - ((word >> 31) << 16)
+        return (start + math.floor(slope * (value & 255) / 256 + 0.5)) & 0xFFFF
+
+    await start(dut, number_i=0, value_i=0, **NO_HOST)
+    cycles, expected = [], []
+    for _ in range(500):
+        number = rng.randrange(len(words) // 256)
+        values = [rng.getrandbits(bits) | rng.choice([0, 0, 255]) for _ in range(rq)]
+        cycles.append(
+            {"number_i": number, "value_i": sum(v << (bits * i) for i, v in enumerate(values))}
+        )
+        looked_up = [result(number, v) for v in values]
+        expected.append(sum(v << (bits * i) for i, v in enumerate(looked_up)))
+    seen = await play(dut, [*cycles, *[{}] * edge], ["result_o"])
+    assert [s["result_o"] for s in seen[edge:]] == expected
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+@cocotb.test()
+async def requantize_matches_golden(dut):
+    """Corner values with every shift, then random ones, for several clamps."""
+    rng = seeded_random()
+    await start(dut, acc_i=0, entry_i=0, lo_i=0, hi_i=0)
+    top = 2**31 - 1
+    corners = [-top - 1, -top, -1, 0, 1, top - 1, top]
+    biases = [-(2**30), -1, 0, 1, 2**30 - 1]
+    clamps = [(-128, 127), (0, 255), (0, 127), (-32768, 32767), (0, 65535), (-top - 1, top), (5, 5)]
+    for lo, hi in clamps:
+        acc = [a for a in corners for _ in biases for _ in range(32)]
+        bias = [b for _ in corners for b in biases for _ in range(32)]
+        shift = [s for _ in corners for _ in biases for s in range(32)]
+        for _ in range(500):
+            wide = rng.choice([8, 12, 20, 32])
+            acc.append(rng.randrange(-(2 ** (wide - 1)), 2 ** (wide - 1)))
+            bias.append(rng.randrange(-(2 ** (wide - 2)), 2 ** (wide - 2)))
+            shift.append(rng.randrange(min(wide, 32)))
+        expected = requantize(
+            np.array(acc, np.int64), np.array(bias, np.int64), np.array(shift, np.int64), lo, hi
+        )
+        cycles = [
+            {"acc_i": a, "entry_i": (s << 31) | (b & 0x7FFFFFFF), "lo_i": lo, "hi_i": hi}
+            for a, b, s in zip(acc, bias, shift, strict=True)
+        ]
+        seen = await play(dut, [*cycles, *({} for _ in range(4))], ["value_o"])
+        got = [to_signed(s["value_o"], 32) for s in seen[4:]]
+        wrong = [i for i, (a, b) in enumerate(zip(got, expected.tolist(), strict=True)) if a != b]
+        assert not wrong, (acc[wrong[0]], bias[wrong[0]], shift[wrong[0]], lo, hi, got[wrong[0]])
+
+
+@cocotb.test()
+async def sum_adds_what_is_used(dut):
+    """Random terms and masks, one a cycle; sums wrap modulo 2**32."""
+    rng = seeded_random()
+    taps = int(dut.TAPS.value)
+    latency = {1: 0, 2: 1, 4: 2, 8: 3}[taps]
+    await start(dut, terms_i=0, use_i=0)
+    cycles, expected = [], []
+    for _ in range(2000):
+        terms = [rng.choice([rng.getrandbits(32), 2**32 - 1, 2**31, 1]) for _ in range(taps)]
+        use = 1 if taps == 1 else rng.choice([2**taps - 1, 1 << rng.randrange(taps), 0])
+        cycles.append({"terms_i": sum(v << (32 * i) for i, v in enumerate(terms)), "use_i": use})
+        expected.append(sum(v for i, v in enumerate(terms) if use >> i & 1) % 2**32)
+    seen = await play(dut, [*cycles, *({} for _ in range(latency))], ["sum_o"])
+    assert [s["sum_o"] for s in seen[latency:]] == expected
+
+
+@cocotb.test()
+async def lane_accumulates_and_keeps_the_maximum(dut):
+    """Pixels of random taps, some outside, with bubbles; both results of every pixel."""
+    rng = seeded_random()
+    bits, weight_bits = int(dut.DATA_BITS.value), int(dut.WEIGHT_BITS.value)
+    low, high = -(2 ** (weight_bits - 1)), 2 ** (weight_bits - 1) - 1
+    await start(dut, clear_i=1, max_load_i=0, max_try_i=0, max_capture_i=0, acc_step_i=0)
+    for unsigned in (0, 1):
+        cycles: list[Cycle] = []
+
+        def at(n: int, cycles: list[Cycle] = cycles, **inputs: int) -> None:
+            while len(cycles) <= n:
+                idle = {"clear_i": 1, "max_load_i": 0, "max_try_i": 0, "max_capture_i": 0}
+                cycles.append({**idle, "acc_step_i": 0, "acc_capture_i": 0})
+            cycles[n].update(inputs)
+
+        expected = []  # cycle, accumulator, maximum
+        n = 0
+        at(0, unsigned_i=unsigned)
+        for _ in range(150):
+            taps = rng.choice([1, 1, 2, 5, 20])
+            x = np.array([rng.choice([0, 2**bits - 1, rng.getrandbits(bits)]) for _ in range(taps)])
+            x = x if unsigned else np.where(x >> (bits - 1), x - 2**bits, x)
+            w = np.array([rng.choice([low, high, rng.randint(low, high)]) for _ in range(taps)])
+            inside = np.array([rng.random() < 0.7 for _ in range(taps)])
+            seen = False
+            for i in range(taps):
+                while rng.random() < 0.2:
+                    n += 1
+                lanewise = rng.getrandbits(1)
+                other = rng.getrandbits(bits)
+                at(n, clear_i=int(not inside[i]), lanewise_i=lanewise)
+                at(n, own_i=int(x[i]) if lanewise else other)
+                at(n, broadcast_i=other if lanewise else int(x[i]))
+                load = i == 0 or (bool(inside[i]) and not seen)
+                at(n + 1, weight_i=int(w[i]), max_load_i=int(load), max_try_i=int(inside[i]))
+                at(n + 2, acc_step_i=1, acc_load_i=int(i == 0))
+                seen = seen or bool(inside[i])
+                n += 1
+            at(n + 1, max_capture_i=1)
+            at(n + 2, acc_capture_i=1)
+            total = int((x * w)[inside].sum())
+            best = int(x[inside].max()) if inside.any() else 0
+            expected.append((n + 2, n + 3, (total + 2**31) % 2**32 - 2**31, best))
+        at(n + 4)
+        outputs = await play(dut, cycles, ["acc_o", "max_o"])
+        for max_cycle, acc_cycle, acc, best in expected:
+            assert to_signed(outputs[max_cycle]["max_o"], bits + 1) == best
+            assert to_signed(outputs[acc_cycle]["acc_o"], 32) == acc
+
+
+# ---------------------------------------------------------------- loops, addresses, coordinates
+
+
+@cocotb.test()
+async def nest_counts_like_six_for_loops(dut):
+    """Random counts with random stalls: every tap's level and flags, and no bubble of its own."""
+    rng = seeded_random()
+    await start(dut, prime_i=0, stall_i=0, counts_i=0)
+    for number in range(40):
+        counts = random_counts(rng)
+        if number == 0:
+            counts = [1] * 6
+        packed = sum((c - 1) << (16 * i) for i, c in enumerate(counts))
+        taps = levels(counts)
+        pixel = counts[3] * counts[4] * counts[5]
+        flags = []
+        for i, level in enumerate(taps):
+            group = i // (len(taps) // counts[0])
+            flags.append((level, i % pixel == 0, (i + 1) % pixel == 0, group == counts[0] - 1))
+        slow = rng.choice([0.0, 0.0, 0.5])
+        put(dut, prime_i=1, counts_i=packed, stall_i=1)
+        await RisingEdge(dut.clk)
+        put(dut, prime_i=0)
+        seen: list[tuple[Any, ...]] = []
+        cycles, stalled = 0, 0
+        while len(seen) < len(taps):
+            stall = int(rng.random() < slow)
+            put(dut, stall_i=stall)
+            await RisingEdge(dut.clk)
+            if cycles == 0:  # S1 of the base
+                assert (get(dut, "s1_step_o"), get(dut, "s1_tap_o")) == (1, 0)
+                assert get(dut, "s1_level_o") == 0
+            elif get(dut, "s1_tap_o"):
+                assert get(dut, "s1_step_o") == 1
+                names = ("s1_level_o", "s1_first_o", "s1_last_o", "s1_tail_group_o")
+                seen.append(tuple(get(dut, name) for name in names))
+                assert get(dut, "s1_end_o") == int(len(seen) == len(taps))
+            else:
+                stalled += 1
+            cycles += 1
+            assert cycles < LIMIT
+        assert seen == flags, f"counts {counts}"
+        assert cycles == 1 + len(taps) + stalled
+        if slow == 0.0:
+            assert stalled == 0
+        put(dut, stall_i=0)
+        for _ in range(3):
+            await RisingEdge(dut.clk)
+            assert (get(dut, "s1_tap_o"), get(dut, "pixel_end_o")) == (0, 0)
+
+
+@cocotb.test()
+async def address_is_base_plus_steps(dut):
+    """The jumps of random steps give the sum over all loops; the other bank fills meanwhile."""
+    rng = seeded_random()
+    bits = int(dut.ADDRESS_BITS.value)
+    await start(dut, we_i=0, clear_i=1, step_i=0, bank_i=0)
+
+    def table(bank: int, base: int, jumps: Sequence[int]) -> list[Cycle]:
+        words = [base, *jumps]
+        common = {"we_i": 1, "write_bank_i": bank}
+        return [{**common, "write_level_i": i, "jump_i": w} for i, w in enumerate(words)]
+
+    def draw() -> tuple[list[int], list[int], int]:
+        counts = random_counts(rng)
+        steps = [0 if c == 1 else rng.randint(-300, 300) for c in counts]
+        return counts, steps, rng.getrandbits(bits)
+
+    bank, nest = 0, draw()
+    await play(dut, [*table(0, nest[2], jumps_from_steps(*nest[:2])), {"we_i": 0}], [])
+    for _ in range(20):
+        counts, steps, base = nest
+        following = draw()
+        writes = table(1 - bank, following[2], jumps_from_steps(*following[:2]))
+        cycles: list[Cycle] = [{"bank_i": bank, "clear_i": 1, "step_i": 0}]
+        cycles.append({"clear_i": 0, "step_i": 1, "level_i": 0})
+        due = [len(cycles)]
+        for level in levels(counts)[:-1]:
+            while rng.random() < 0.2:
+                cycles.append({"step_i": 0})
+            cycles.append({"step_i": 1, "level_i": level})
+            due.append(len(cycles))
+        cycles.append({"step_i": 0})
+        while len(cycles) < len(writes) + 1:
+            cycles.append({})
+        cycles = [
+            {**c, **(writes[i] if i < len(writes) else {"we_i": 0})} for i, c in enumerate(cycles)
+        ]
+        seen = await play(dut, cycles, ["address_o"])
+        expected = [
+            (base + sum(i * s for i, s in zip(at, steps, strict=True))) % (1 << bits)
+            for at in itertools.product(*(range(c) for c in counts))
+        ]
+        assert [seen[n]["address_o"] for n in due] == expected
+        bank, nest = 1 - bank, following
+
+
+@cocotb.test()
+async def coordinate_knows_what_lies_inside(dut):
+    """Random start, steps and limit over all loops of random counts."""
+    rng = seeded_random()
+    pixel = int(dut.PIXEL_LEVEL.value) - 1  # index of the loop: 1 = oy, 2 = ox
+    await start(dut, step_i=0)
+    for _ in range(60):
+        counts = random_counts(rng)
+        reach = rng.choice([3, 3, 2000])
+        first, move, tap = (rng.randint(-reach, reach) for _ in range(3))
+        limit = rng.choice([1, 2, 5, reach, 32767])
+        cycles: list[Cycle] = [
+            {"step_i": 0, "start_i": first, "pixel_step_i": move, "tap_step_i": tap},
+            {"limit_i": limit, "step_i": 1, "level_i": 0},
+        ]
+        due = [len(cycles) + 1]
+        for level in levels(counts)[:-1]:
+            while rng.random() < 0.2:
+                cycles.append({"step_i": 0})
+            cycles.append({"step_i": 1, "level_i": level})
+            due.append(len(cycles) + 1)
+        cycles += [{"step_i": 0}, {}]
+        seen = await play(dut, cycles, ["inside_o"])
+        expected = []
+        for at in itertools.product(*(range(c) for c in counts)):
+            value = first + at[pixel] * move + at[pixel + 2] * tap
+            expected.append(int(0 <= value < limit))
+        assert [seen[n]["inside_o"] for n in due] == expected
+
+
+# ---------------------------------------------------------------- pace and drain
+
+
+@cocotb.test()
+async def pace_waits_for_drain_and_room(dut):
+    """Against the rules of docs/core.md, with random chunks and a FIFO that empties at random."""
+    rng = seeded_random()
+    whole, room = int(dut.CHUNKS.value), int(dut.FIFO_CHUNKS.value)
+    await start(dut, stream_i=0, pixel_end_i=0, chunks_i=0, pop_i=0)
+    free, held = room, 0  # chunks; held: taken and not yet given back
+    last, drain, waited = -100, 0, 0
+    for now in range(5000):
+        if now % 500 == 0:
+            stream = rng.getrandbits(1)
+            give = rng.choice([0.1, 0.5, 1.0])
+        pop = int(held > 0 and rng.random() < give)
+        chunks = rng.randint(1, whole)
+        put(dut, stream_i=stream, pop_i=pop, chunks_i=chunks - 1, pixel_end_i=0)
+        # stall_o does not depend on this cycle's inputs but for stream_i
+        stall = now < last + drain or (stream == 1 and free < whole)
+        end = int(not stall and rng.random() < 0.7)
+        put(dut, pixel_end_i=end)
+        await RisingEdge(dut.clk)
+        assert get(dut, "stall_o") == int(stall), f"cycle {now}"
+        waited += stall
+        if end:
+            last, drain = now, chunks
+            if stream:
+                free, held = free - chunks, held + chunks
+        free, held = free + pop, held - pop
+    assert waited or whole == 1
+
+
+@cocotb.test()
+async def drain_walks_over_chunks(dut):
+    """Random pixels of several groups: bias address, index and flags of every chunk."""
+    rng = seeded_random()
+    lanes_dense, taps, rq = (int(getattr(dut, n).value) for n in ("LANES", "TAPS", "RQ"))
+    bits = int(dut.BIAS_BITS.value)
+    await start(dut, load_i=0, pixel_i=0, lanewise_i=0)
+    names = ["chunk_valid_o", "chunk_index_o", "chunk_last_o", "chunk_level_o", "chunk_lanes_o"]
+    names += ["chunk_end_o", "bias_address_o"]
+    for _ in range(40):
+        lanewise = rng.getrandbits(1)
+        lanes = lanes_dense * taps if lanewise else lanes_dense
+        tail, whole = rng.randint(1, lanes), lanes // rq
+        base, step = rng.getrandbits(bits - 1), rng.choice([0, 1, whole])
+        groups, pixels = rng.randint(1, 3), rng.randint(1, 4)
+        ends = rng.getrandbits(1)
+        cycles: list[Cycle] = [
+            {"load_i": 1, "bias_base_i": base, "pixel_i": 0},
+            {"load_i": 0, "bias_step_i": step, "tail_i": tail - 1, "lanewise_i": lanewise},
+        ]
+        expected: dict[int, tuple[int, ...]] = {}
+        for g, p in itertools.product(range(groups), range(pixels)):
+            final = g == groups - 1 and p == pixels - 1
+            level = 0 if final else 1 if p == pixels - 1 else rng.choice([2, 3])
+            valid = tail if g == groups - 1 else lanes
+            cycles.append(
+                {
+                    "pixel_i": 1,
+                    "pixel_level_i": level,
+                    "pixel_tail_i": int(g == groups - 1),
+                    "pixel_end_i": int(final and ends),
+                }
+            )
+            first = len(cycles)
+            for i in range(-(-valid // rq)):
+                last = (i + 1) * rq >= valid
+                in_chunk = min(rq, valid - i * rq)
+                address = (base + g * step + i) % (1 << bits)
+                row = (1, i, int(last), level, in_chunk - 1, int(final and ends and last), address)
+                expected[first + i] = row
+                if i:
+                    cycles.append({"pixel_i": 0})
+            for _ in range(rng.choice([0, 0, 1, 3])):
+                cycles.append({"pixel_i": 0})
+        cycles += [{"pixel_i": 0}] * 2
+        seen = await play(dut, cycles, names)
+        for n, outputs in enumerate(seen):
+            if n in expected:
+                assert tuple(outputs[name] for name in names) == expected[n], f"cycle {n}"
+            else:
+                assert outputs["chunk_valid_o"] == 0
+
+
+# ---------------------------------------------------------------- streams and words
+
+
+async def send(dut, frame: Sequence[int], gap: float, rng: random.Random, last: int) -> None:
+    """One frame on s_axis; TLAST with element number ``last``."""
+    for i, element in enumerate(frame):
+        while rng.random() < gap:
+            put(dut, s_axis_tvalid=0)
+            await RisingEdge(dut.clk)
+        put(dut, s_axis_tvalid=1, s_axis_tdata=element, s_axis_tlast=int(i == last))
+        for _ in range(LIMIT):
+            await RisingEdge(dut.clk)
+            if get(dut, "s_axis_tready"):
+                break
+        else:
+            raise AssertionError("s_axis_tready stays low")
+    put(dut, s_axis_tvalid=0)
+
+
+@cocotb.test()
+async def input_follows_its_descriptor(dut):
+    """Random INPUT descriptors and gaps: every element, its lane, its unit's address, the end."""
+    rng = seeded_random()
+    lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
+    taps = int(dut.TAPS.value)
+    space = 1 << int(dut.ADDRESS_BITS.value)
+    await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1)
+    seen: list[tuple[int, ...]] = []
+    addresses: list[int] = []
+    done = 0
+
+    async def watch() -> None:
+        nonlocal done
+        ended = 0
+        while True:
+            put(dut, written_i=ended)  # the word goes to memory one cycle after its last element
+            await RisingEdge(dut.clk)
+            if ended:
+                addresses.append(get(dut, "address_o"))
+            ended = 0
+            if get(dut, "valid_o"):
+                ended = get(dut, "word_end_o")
+                flags = get(dut, "first_o"), ended, get(dut, "run_end_o")
+                seen.append((get(dut, "element_o"), get(dut, "lane_o"), *flags))
+            done += get(dut, "done_o")
+
+    cocotb.start_soon(watch())
+    bad = 20
+    for number in range(bad + 1):
+        run, runs = rng.randint(1, 3 * lanes * units), rng.randint(1, 4)
+        lead = rng.randrange(taps)
+        end = lead + run
+        per_run, words_each = -(-end // lanes), -(-end // (lanes * units))
+        words = words_each * runs
+        base = rng.randrange(space - words + 1)
+        for i, word in enumerate(encode(Input(run, runs, base, lead))):
+            put(dut, we_i=1, index_i=i, word_i=word)
+            await RisingEdge(dut.clk)
+        put(dut, we_i=0)
+        await RisingEdge(dut.clk)
+        assert get(dut, "s_axis_tready") == 0
+        put(dut, start_i=1)
+        await RisingEdge(dut.clk)
+        put(dut, start_i=0)
+        seen.clear()
+        addresses.clear()
+        done = 0
+        frame = [rng.getrandbits(bits) for _ in range(run * runs)]
+        last = len(frame) - 1
+        if number == bad:  # TLAST never comes, or too early
+            last = -1 if lanes == 1 or len(frame) == 1 else 0
+        await send(dut, frame, rng.choice([0.0, 0.3, 0.8]), rng, last)
+        for _ in range(3):
+            await RisingEdge(dut.clk)
+        expected = [
+            (
+                *(e, at % lanes, int(at % lanes == 0 or at == lead)),
+                *(int(at % lanes == lanes - 1 or at == end - 1), int(at == end - 1)),
+            )
+            for e, at in ((e, lead + i % run) for i, e in enumerate(frame))
+        ]
+        assert seen == expected, f"run {run}, runs {runs}"
+        starts = [(base + i * words_each) * units for i in range(runs)]
+        assert addresses == [start + i for start in starts for i in range(per_run)]
+        assert (done, get(dut, "s_axis_tready")) == (1, 0)
+        assert get(dut, "frame_error_o") == int(number == bad)
+
+
+@cocotb.test()
+async def assemble_puts_lane_0_first(dut):
+    """Groups from chunks and units from elements: contents, cycle and origin of every write."""
+    rng = seeded_random()
+    lanes, rq, bits = (int(getattr(dut, n).value) for n in ("LANES", "RQ", "DATA_BITS"))
+    unit = int(dut.UNIT.value)
+    most = rng.choice([1, 4])  # sub-words of a group
+    idle = {"chunk_valid_i": 0, "element_valid_i": 0}
+    await start(dut, **idle)
+    cycles: list[Cycle] = []
+    expected: dict[int, tuple[int, int]] = {}
+
+    def pack(values: Sequence[int]) -> int:
+        return sum(v << (bits * i) for i, v in enumerate(values))
+
+    for _ in range(60):
+        from_input = rng.getrandbits(1)
+        for _ in range(rng.randint(1, 5)):
+            size = unit if from_input else lanes * rng.randint(1, most)
+            valid = rng.choice([size, rng.randint(1, size)])
+            values = [rng.getrandbits(bits) for _ in range(valid)]
+            if from_input:
+                for i, v in enumerate(values):
+                    cycles.append({**idle, "element_valid_i": 1, "element_i": v})
+                    cycles[-1].update(element_lane_i=i, element_end_i=int(i == valid - 1))
+                    cycles[-1].update(element_first_i=int(i == 0))
+                    if rng.random() < 0.2:
+                        cycles.append(idle)
+                        late = 1
+                    else:
+                        late = 0
+                expected[len(cycles) - late] = (pack(values), 1)
+            else:
+                chunks = -(-valid // rq)
+                whole = lanes // rq
+                for i in range(chunks):
+                    cycles.append({**idle, "chunk_valid_i": 1, "chunk_index_i": i % whole})
+                    cycles[-1].update(chunk_i=pack(values[i * rq : (i + 1) * rq]))
+                    cycles[-1].update(chunk_last_i=int(i == chunks - 1))
+                    if i % whole == whole - 1:
+                        first = i // whole * lanes
+                        expected[len(cycles) - 1] = (pack(values[first : first + lanes]), 0)
+                direct = chunks % whole == 0
+                if not direct:
+                    expected[len(cycles)] = (pack(values[chunks // whole * lanes :]), 0)
+                if direct or rng.getrandbits(1):
+                    # a shorter group is never followed by a whole one without a pause
+                    cycles += [idle] * rng.choice([0, 1])
+                if not direct:
+                    cycles += [idle] * 2
+        cycles += [idle] * 2
+    seen = await play(dut, cycles, ["we_o", "word_o", "from_input_o"])
+    for n, row in enumerate(seen):
+        assert row["we_o"] == int(n in expected), f"cycle {n}"
+        if n in expected:
+            sub = (1 << (bits * (unit if row["from_input_o"] else lanes))) - 1
+            word = row["word_o"]
+            assert word is not None
+            assert (word & sub, row["from_input_o"]) == expected[n], f"cycle {n}"
+
+
+def tops_of_runs(beats: Sequence[tuple[int, int]]) -> list[int]:
+    """The number of the largest beat, the first of equals, of every run that TLAST ends."""
+    tops, run = [], []
+    for value, last in beats:
+        run.append(to_signed(value, 32))
+        if last:
+            tops.append(run.index(max(run)))
+            run = []
+    return tops
+
+
+@cocotb.test()
+async def output_sends_every_lane_once(dut):
+    """Random chunks while there is room, random TREADY: the beats, TLAST, the pops, stable data."""
+    rng = seeded_random()
+    rq, room = int(dut.RQ.value), int(dut.FIFO_CHUNKS.value)
+    await start(dut, chunk_valid_i=0, m_axis_tready=0)
+    expected: list[tuple[int, int]] = []
+    got: list[tuple[int, int]] = []
+    held, sent, pops = 0, 0, 0
+    waiting: tuple[int | None, ...] | None = None
+    tops: list[tuple[int | None, int | None]] = []  # TUSER with TLAST, class_o one cycle later
+    ended: int | None = None
+    first_cycle = None
+    for now in range(4000):
+        if now % 400 == 0:
+            load, take = rng.choice([0.1, 0.6, 1.0]), rng.choice([0.1, 0.6, 1.0])
+        inputs: Cycle = {"chunk_valid_i": 0, "m_axis_tready": int(rng.random() < take)}
+        if held < room and rng.random() < load and now < 3500:
+            lanes, end = rng.randint(1, rq), int(rng.random() < 0.2)
+            values = [rng.choice([rng.getrandbits(32), 0, 5, 2**31]) for _ in range(lanes)]
+            inputs |= {"chunk_valid_i": 1, "chunk_lanes_i": lanes - 1, "chunk_end_i": end}
+            inputs["chunk_i"] = sum(v << (32 * i) for i, v in enumerate(values))
+            expected += [(v, int(end and i == lanes - 1)) for i, v in enumerate(values)]
+            held, sent = held + 1, sent + 1
+            if first_cycle is None:
+                first_cycle = now
+        if now >= 3500:
+            inputs["m_axis_tready"] = 1
+        put(dut, **inputs)
+        await RisingEdge(dut.clk)
+        beat = (get(dut, "m_axis_tdata"), get(dut, "m_axis_tlast"))
+        if ended is not None:
+            tops.append((ended, get(dut, "class_o")))
+            ended = None
+        valid = get(dut, "m_axis_tvalid")
+        if first_cycle is not None and now <= first_cycle + 2:
+            assert valid == int(now == first_cycle + 2), "the first beat comes after two cycles"
+        if waiting is not None:
+            assert valid == 1 and beat == waiting, "a beat that waits must not change"
+        waiting = None
+        if valid and inputs["m_axis_tready"]:
+            got.append(beat)
+            ended = get(dut, "m_axis_tuser") if beat[1] else None
+        elif valid:
+            waiting = beat
+        if get(dut, "pop_o"):
+            held, pops = held - 1, pops + 1
+    assert got == expected
+    assert (pops, held) == (sent, 0)
+    assert tops == [(t, t) for t in tops_of_runs(expected)]
+
+
+# ---------------------------------------------------------------- program
+
+
+def _front(nest: Nest) -> dict[str, int]:
+    counts = sum((c - 1) << (16 * i) for i, c in enumerate(nest.counts))
+    plain: tuple[str, ...] = ("y_start", "y_limit", "y_step_oy", "y_step_ky")
+    plain += ("x_start", "x_limit", "x_step_ox", "x_step_kx")
+    return {
+        "counts_o": counts,
+        "front_stream_o": int(nest.stream),
+        "front_table_o": int(nest.table),
+        "front_last_o": int(nest.last),
+        "front_lanewise_o": int(nest.lanewise),
+        "front_tail_o": nest.tail - 1,
+        **{f"{name}_o": getattr(nest, name) for name in plain},
+    }
+
+
+def _back(nest: Nest) -> dict[str, int]:
+    flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "stream", "table", "last")
+    return {
+        **{f"{name}_o": int(getattr(nest, name)) for name in flags},
+        "tail_o": nest.tail - 1,
+        "lo_o": nest.lo,
+        "hi_o": nest.hi,
+        "bias_step_o": nest.bias_step,
+        "table_number_o": nest.table_base,
+    }
+
+
+def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) -> Nest:
+    half: dict[str, Any] = {
+        name: rng.randint(-(2**15), 2**15 - 1)
+        for name in (f.name for f in fields(Nest))
+        if name[:2] in ("y_", "x_") and "unsigned" not in name
+    }
+    flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "table", "stream")
+    return Nest(
+        counts=tuple(rng.randint(1, 65536) for _ in LOOPS),
+        act_base=rng.getrandbits(10),
+        act_steps=(0,) * 6,
+        weight_base=rng.getrandbits(10),
+        weight_steps=(0,) * 6,
+        result_base=rng.getrandbits(10),
+        result_steps=(0,) * 3,
+        lo=rng.randint(-(2**31), 2**31 - 1),
+        hi=rng.randint(-(2**31), 2**31 - 1),
+        bias_base=rng.getrandbits(bias_bits),
+        bias_step=rng.getrandbits(bias_bits),
+        tail=rng.randint(1, 512),
+        table_base=rng.getrandbits(table_bits),
+        **{name: bool(rng.getrandbits(1)) for name in flags},
+        **half,
+    )
+
+
+@cocotb.test()
+async def settings_hand_over_front_before_back(dut):
+    """Random descriptors: each half changes with its own signal only."""
+    rng = seeded_random()
+    await start(dut, we_i=0, take_front_i=0, take_back_i=0)
+
+    def check(expected: dict[str, int]) -> None:
+        for name, value in expected.items():
+            assert get(dut, name) == value & ((1 << len(getattr(dut, name))) - 1), name
+
+    old: Nest | None = None
+    for _ in range(30):
+        nest = _random_nest(rng, int(dut.BIAS_BITS.value), int(dut.TABLE_BITS.value))
+        nest = replace(nest, last=bool(rng.getrandbits(1)))
+        words = [{"we_i": 1, "index_i": i, "word_i": w} for i, w in enumerate(encode(nest))]
+        await play(dut, [*words, {"we_i": 0}, {"take_front_i": 1}, {"take_front_i": 0}], [])
+        check(_front(nest))
+        if old is not None:
+            check(_back(old))
+        put(dut, take_back_i=1)
+        await RisingEdge(dut.clk)
+        assert get(dut, "next_bias_base_o") == nest.bias_base
+        await play(dut, [{"take_back_i": 0}], [])
+        check(_front(nest))
+        check(_back(nest))
+        old = nest
+
+
+@cocotb.test()
+async def fetch_delivers_one_descriptor_ahead(dut):
+    """Three times through a program: words, order and the cycle of everything behind a take."""
+    rng = seeded_random()
+    words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
+    program = split_program(np.array(words, np.uint32))
+    await start(dut, take_input_i=0, take_nest_i=0, restart_i=0, **NO_HOST)
+    got: list[tuple[int, int, int]] = []
+    now = 0
+
+    async def cycle() -> None:
+        nonlocal now
+        await RisingEdge(dut.clk)
+        now += 1
+        if get(dut, "we_o") and get(dut, "index_o") < DESCRIPTOR_WORDS - 1:  # which holds nothing
+            got.append((get(dut, "input_o"), get(dut, "index_o"), get(dut, "word_o")))
+
+    async def until(name: str) -> None:
+        for _ in range(LIMIT):
+            if get(dut, name):
+                return
+            await cycle()
+        raise AssertionError(f"{name} stays low")
+
+    def expect(number: int) -> list[tuple[int, int, int]]:
+        first = number * DESCRIPTOR_WORDS
+        indices = range(DESCRIPTOR_WORDS - 1)
+        return [(int(number == 0), i, words[first + i]) for i in indices]
+
+    for _ in range(3):
+        await until("input_ready_o")
+        await until("nest_ready_o")
+        for _ in range(3):
+            await cycle()
+        assert got == expect(0) + expect(1)
+        put(dut, take_input_i=1)
+        await cycle()
+        put(dut, take_input_i=0)
+        for number in range(1, len(program)):
+            for _ in range(rng.choice([0, 5, 50])):
+                await cycle()
+                assert get(dut, "nest_ready_o") == 1
+            await until("nest_ready_o")
+            await cycle()
+            got.clear()
+            put(dut, take_nest_i=1)
+            await cycle()
+            put(dut, take_nest_i=0)
+            if number + 1 < len(program):
+                for n in range(1, 35):  # cycles after the take
+                    await cycle()
+                    assert len(got) == max(0, n - 3)
+                    assert get(dut, "nest_ready_o") == 0
+                await cycle()
+                assert get(dut, "nest_ready_o") == 1
+                await cycle()
+                assert got == expect(number + 1)
+
+
+@cocotb.test()
+async def fetch_begins_again_at_any_time(dut):
+    """A program with LOOPs: runs that end, and runs that a restart of any kind cuts off anywhere.
+
+    After a restart the descriptors come from the first one on, with all iterations and with bases
+    that have not moved, as if nothing had been before.
+    """
+    rng = seeded_random()
+    words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
+    program = unrolled(split_program(np.array(words, np.uint32)))
+    # Word 31 holds nothing.
+    expected = [[w & 0xFFFFFFFF for w in encode(d)[:-1]] for _, d in program]
+    assert len(expected) > len({i for i, _ in program}), "a program with LOOPs"
+    await start(dut, take_input_i=0, take_nest_i=0, restart_i=0, **NO_HOST)
+    got: list[int] = []
+
+    async def cycle(**inputs: int) -> None:
+        put(dut, **inputs)
+        await RisingEdge(dut.clk)
+        if get(dut, "we_o") and get(dut, "index_o") < DESCRIPTOR_WORDS - 1:
+            got.append(get(dut, "word_o"))
+        for name in inputs:
+            put(dut, **{name: 0})
+
+    async def deliver(number: int) -> None:
+        """Descriptor ``number`` comes; a LOOP's words may come before it."""
+        ready = "nest_ready_o" if number else "input_ready_o"
+        for _ in range(150):
+            if get(dut, ready):
+                break
+            assert get(dut, "error_o") == 0, f"descriptor {number}"
+            await cycle()
+        assert get(dut, ready) == 1, f"descriptor {number} does not come"
+        if number != 1:  # INPUT and the first nest come one after another
+            assert got[-len(expected[number]) :] == expected[number], f"descriptor {number}"
+
+    async def run() -> None:
+        await deliver(0)
+        await deliver(1)
+        assert got[: len(expected[0])] == expected[0]
+        assert got[-len(expected[1]) :] == expected[1]
+        await cycle(take_input_i=1)
+        for number in range(1, len(expected)):
+            await deliver(number) if number > 1 else None
+            for _ in range(rng.choice([0, 0, 3, 40])):
+                await cycle()
+            got.clear()
+            await cycle(take_nest_i=1)
+            await cycle()
+
+    for kind in ["none", *["rst", "restart_i", "host_read_i"] * 6]:
+        if kind != "none":
+            task = cocotb.start_soon(run())
+            for _ in range(rng.randrange(1, 60 * len(expected))):
+                await RisingEdge(dut.clk)
+                if task.done():
+                    break
+            task.cancel()
+            put(dut, take_input_i=0, take_nest_i=0, **{kind: 1})
+            await RisingEdge(dut.clk)
+            put(dut, **{kind: 0})
+            await RisingEdge(dut.clk)
+            got.clear()
+        await run()

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that a vendor's tool can build: the core's sources, a bundle's images, and a top.
+
+The top has the bundle's parameters. It is plain Verilog, so that block designs take it as a module,
+and its ports have the names by which they recognise AXI. Scripts for Vivado and Quartus and a file
+list come with it.
+"""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from bramcast.golden.load import load
+from bramcast.hw import sources
+from bramcast.pack.axi.registers import address_bits
+from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder import replace_folder
+from bramcast.pack.bundle.manifest import IMAGES, Manifest
+from bramcast.sim.run.cosim import core_parameters
+
+OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
+SIMULATION_TOP = "bramcast_sim_top"
+PERIOD_NS = 10.0
+
+
+def write_project(
+    bundle: Path, target: Path, axi: bool, frame_depth: int = 0, allow_modified: bool = False
+) -> Path:
+    """Write a bundle's core as a project folder; atomic.
+
+    Args:
+        axi: with the AXI4-Lite slave (``bramcast_axi``), else streams only (``bramcast_core``).
+        frame_depth: HDL parameter FRAME_DEPTH.
+
+    Returns:
+        The top's file.
+
+    Raises:
+        InputError: no bundle, an illegal FRAME_DEPTH, or a folder that holds other files.
+        UserError: images or a program that golden and the simulation would refuse, too.
+    """
+    manifest = load(bundle, allow_modified).manifest
+    assert manifest is not None
+    if frame_depth and (frame_depth < 16 or frame_depth & (frame_depth - 1)):
+        raise InputError(f"FRAME_DEPTH is 0 or a power of two from 16 on, not {frame_depth}")
+    images = [name for name in IMAGES if manifest.core.depth(name)]
+    name = _identifier(manifest.name)
+    top = f"{name}_top.v"
+
+    def fill(folder: Path) -> None:
+        files = [source for source in sources() if source.stem != SIMULATION_TOP]
+        for source in files:
+            (folder / source.name).write_bytes(source.read_bytes())
+        for image in images:
+            (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
+        (folder / top).write_text(top_text(manifest, axi, frame_depth))
+        names = [source.name for source in files]
+        (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
+        (folder / "vivado.tcl").write_text(_vivado(name, names, top, images))
+        (folder / "quartus.tcl").write_text(_quartus(name, names, top))
+        for constraints in ("clock.xdc", "clock.sdc"):
+            (folder / constraints).write_text(
+                "# SPDX-License-Identifier: Apache-2.0\n"
+                f"create_clock -name aclk -period {PERIOD_NS:g} [get_ports aclk]\n"
+            )
+
+    replace_folder(target, fill, OURS)
+    return target / top
+
+
+def _identifier(name: str) -> str:
+    """A Verilog name.
+
+    >>> _identifier("3-layer net"), _identifier("kws")
+    ('n3_layer_net', 'kws')
+    >>> _identifier("prüfung")
+    'pr_fung'
+    """
+    clean = re.sub(r"\W", "_", name, flags=re.ASCII).lower()
+    return clean if clean[:1].isalpha() else f"n{clean}"
+
+
+_AXI_PORTS = (
+    ("input", "AB", "s_axil_awaddr"), ("input", 3, "s_axil_awprot"),
+    ("input", 1, "s_axil_awvalid"), ("output", 1, "s_axil_awready"),
+    ("input", 32, "s_axil_wdata"), ("input", 4, "s_axil_wstrb"),
+    ("input", 1, "s_axil_wvalid"), ("output", 1, "s_axil_wready"),
+    ("output", 2, "s_axil_bresp"), ("output", 1, "s_axil_bvalid"),
+    ("input", 1, "s_axil_bready"), ("input", "AB", "s_axil_araddr"),
+    ("input", 3, "s_axil_arprot"), ("input", 1, "s_axil_arvalid"),
+    ("output", 1, "s_axil_arready"), ("output", 32, "s_axil_rdata"),
+    ("output", 2, "s_axil_rresp"), ("output", 1, "s_axil_rvalid"),
+    ("input", 1, "s_axil_rready"), ("output", 1, "irq_o"),
+)  # fmt: skip
+_STREAM_PORTS = (
+    ("input", "DB", "s_axis_tdata"), ("input", 1, "s_axis_tvalid"),
+    ("output", 1, "s_axis_tready"), ("input", 1, "s_axis_tlast"),
+    ("output", 32, "m_axis_tdata"), ("output", 1, "m_axis_tvalid"),
+    ("input", 1, "m_axis_tready"), ("output", 1, "m_axis_tlast"),
+    ("output", 16, "m_axis_tuser"),
+)  # fmt: skip
+_CORE_PORTS = (
+    ("output", 1, "busy_o"), ("output", 1, "done_o"), ("output", 32, "cycles_o"),
+    ("output", 16, "class_o"), ("output", 1, "ready_o"), ("output", 1, "program_error_o"),
+    ("output", 1, "frame_error_o"),
+)  # fmt: skip
+
+
+def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0) -> str:
+    """The Verilog top of a bundle's core."""
+    core, name = manifest.core, _identifier(manifest.name)
+    ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
+    bits = {"AB": address_bits(core) if axi else 0, "DB": core.data_bits}
+    buses = "s_axis:m_axis" + (":s_axil" if axi else "")
+    lines = [
+        "// SPDX-License-Identifier: Apache-2.0",
+        f"// {name}_top: the core for the network {name}, with its parameters and images.",
+        "//",
+        f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
+        f"// Input: {_frame(manifest)}.",
+        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class.",
+        f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
+        "//",
+        "`default_nettype none",
+        f"module {name}_top (",
+        '    (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 aclk CLK" *)',
+        f'    (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET aresetn" *)',
+        "    input  wire aclk,",
+        '    (* X_INTERFACE_INFO = "xilinx.com:signal:reset:1.0 aresetn RST" *)',
+        '    (* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)',
+        "    input  wire aresetn,",
+    ]
+    declared = []
+    for direction, width, port in ports:
+        count = width if isinstance(width, int) else bits[width]
+        span = "" if count == 1 else f"[{count - 1}:0] "
+        declared.append(f"    {direction:<6} wire {span}{port}")
+    lines.append(",\n".join(declared))
+    lines += [
+        ");",
+        "",
+        "  // The reset may come from another clock: two registers, and then synchronous.",
+        "  reg [1:0] rst_q;",
+        "  initial rst_q = 2'b11;",
+        "  always @(posedge aclk) rst_q <= {rst_q[0], ~aresetn};",
+        "",
+        f"  {'bramcast_axi' if axi else 'bramcast_core'} #(",
+    ]
+    if not axi:
+        lines[-1:-1] = ["  wire        begun_unused;", "  wire [31:0] host_unused;", ""]
+    values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
+    values.append(f"      .FRAME_DEPTH({frame_depth})")
+    if axi:
+        values.append(f"      .AXI_ADDRESS_BITS({bits['AB']})")
+    values += [
+        f'      .{image.upper()}_IMAGE("{image}.mem")' for image in IMAGES if core.depth(image)
+    ]
+    lines.append(",\n".join(values))
+    lines.append("  ) u_core (")
+    wired = ["      .clk(aclk)", "      .rst(rst_q[1])"]
+    wired += [f"      .{port}({port})" for _, _, port in ports]
+    if not axi:
+        wired += [
+            "      .start_i(1'b1)", "      .begun_o(begun_unused)", "      .clear_error_i(1'b0)",
+            "      .host_read_i(4'd0)", "      .host_we_i(4'd0)", "      .host_word_i(24'd0)",
+            "      .host_beat_i(7'd0)", "      .host_data_i(32'd0)",
+            "      .host_data_o(host_unused)",
+        ]  # fmt: skip
+    lines.append(",\n".join(wired))
+    lines += ["  );", "", "endmodule", "`default_nettype wire", ""]
+    return "\n".join(lines)
+
+
+def _frame(manifest: Manifest) -> str:
+    frame = manifest.input
+    y, x, c = frame.dims
+    planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
+    steps = [f"minus {frame.offsets}[c]"] if frame.offsets else []
+    if any(frame.exponents):
+        steps.append(f"times 2 to the power of {frame.exponents}[c]")
+    scaled = f", feature c {', then '.join(steps)}" if steps else ""
+    return f"{y} x {x} x {c} elements (y, x, c; c fastest) in {frame.format.q}{planes}{scaled}"
+
+
+def _vivado(name: str, names: list[str], top: str, images: list[str]) -> str:
+    files = " ".join(f"$here/{n}" for n in names)
+    memories = " ".join(f"$here/{image}.mem" for image in images)
+    return f"""\
+# SPDX-License-Identifier: Apache-2.0
+# vivado -mode batch -source vivado.tcl -tclargs PART
+# Synthesizes the core alone, out of context: resources and timing. For your own project: add these
+# files (the .mem files too, as memory files) and instantiate {name}_top.
+set here [file dirname [file normalize [info script]]]
+set part [expr {{$argc > 0 ? [lindex $argv 0] : "xc7a35ticsg324-1L"}}]
+read_verilog -sv [list {files}]
+read_verilog $here/{top}
+read_mem [list {memories}]
+read_xdc -mode out_of_context $here/clock.xdc
+synth_design -top {name}_top -part $part -mode out_of_context
+opt_design
+place_design
+route_design
+report_utilization -file $here/utilization.rpt
+report_timing_summary -file $here/timing.rpt
+write_checkpoint -force $here/{name}_top.dcp
+"""
+
+
+def _quartus(name: str, names: list[str], top: str) -> str:
+    files = "\n".join(
+        f"set_global_assignment -name SYSTEMVERILOG_FILE [file join $here {n}]" for n in names
+    )
+    return f"""\
+# SPDX-License-Identifier: Apache-2.0
+# quartus_sh -t quartus.tcl FAMILY DEVICE   (without arguments: Cyclone V, 5CEBA4F23C7)
+set here [file dirname [file normalize [info script]]]
+set family [expr {{$argc > 0 ? [lindex $argv 0] : "Cyclone V"}}]
+set device [expr {{$argc > 1 ? [lindex $argv 1] : "5CEBA4F23C7"}}]
+load_package flow
+project_new -overwrite {name}_top
+set_global_assignment -name FAMILY $family
+set_global_assignment -name DEVICE $device
+set_global_assignment -name TOP_LEVEL_ENTITY {name}_top
+set_global_assignment -name SEARCH_PATH $here
+{files}
+set_global_assignment -name VERILOG_FILE [file join $here {top}]
+set_global_assignment -name SDC_FILE [file join $here clock.sdc]
+set_instance_assignment -name VIRTUAL_PIN ON -to *
+set_instance_assignment -name VIRTUAL_PIN OFF -to aclk
+execute_flow -compile
+project_close
+"""
