@@ -8,7 +8,8 @@ import numpy as np
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.manifest import FORMAT, Core, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import Graph, IntArray
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.judge.against_float import Judged
 from bramcast.pack.lower.nests import Program
 from bramcast.pack.passes.two_planes import Planes

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.judge.exact import exactness_notes
 from bramcast.pack.passes.input_scales import scalable
 from bramcast.pack.passes.two_planes import Planes, can_split
@@ -61,11 +62,11 @@ def notes_of(
 def _spared_notes(graph: Graph, quantized: dict[str, QuantizedOp], inputs: Inputs) -> Iterator[str]:
     """Weights that saturate as their inputs stand still in calibration, and which of those move."""
     for op in graph.ops:
-        count = quantized[op.name].spared
+        count, total = quantized[op.name].spared, weights_of(op).size
         if not count:
             continue
         text = (
-            f"layer {op.name!r}: {count:,} of its {op.weight.size:,} weights are far larger than "
+            f"layer {op.name!r}: {count:,} of its {total:,} weights are far larger than "
             "the others and saturate, as what they meet hardly moves in the calibration samples"
         )
         if graph.operands(op) == {graph.input.index}:

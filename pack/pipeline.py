@@ -21,7 +21,8 @@ from bramcast.pack.bundle.manifest import (
 )
 from bramcast.pack.bundle.program import Descriptor
 from bramcast.pack.contents import manifest_of
-from bramcast.pack.graph.graph import Graph, IntArray
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.judge.against_float import judge
 from bramcast.pack.judge.limits import check_limits, within_limits
 from bramcast.pack.judge.remedies import Remedy, Situation, advice, remedies

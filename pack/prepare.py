@@ -11,6 +11,7 @@ from bramcast.pack.bundle.program import MAX_CYCLES
 from bramcast.pack.bundle.qformat import QFormat, parse_format
 from bramcast.pack.capture.capture import capture
 from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.graph.twins import has_gates
 from bramcast.pack.judge.against_float import judged_samples
 from bramcast.pack.lower.layout import make_layout
@@ -255,8 +256,8 @@ def _choose_planes(recipe: Recipe, graph: Graph, inputs: Inputs) -> Planes | Non
         return Planes(parse_format(recipe.quantize.input), recipe.quantize.plane_shift)
     # Copies of single features: their one weight counts, not the zeros beside it.
     weights = [
-        op.weight.sum(axis=1) if (np.count_nonzero(op.weight, axis=1) == 1).all() else op.weight
-        for op in graph.consumers(graph.input)
+        weight.sum(axis=1) if (np.count_nonzero(weight, axis=1) == 1).all() else weight
+        for weight in map(weights_of, graph.consumers(graph.input))
     ]
     planes = choose_planes(
         graph.framed(inputs.calibration), recipe.quantize.activation_bits, weights

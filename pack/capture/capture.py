@@ -28,12 +28,8 @@ from bramcast.pack.capture.pools import POOLS
 from bramcast.pack.capture.recurrent import RECURRENT
 from bramcast.pack.capture.state import MIXES, Capture, Handler, Site, Turned
 from bramcast.pack.capture.traced import Leaf, mark, mark_results
-from bramcast.pack.graph.graph import (
-    ZERO,
-    Graph,
-    IntArray,
-    LeftOut,
-)
+from bramcast.pack.graph.graph import Graph, LeftOut
+from bramcast.pack.graph.tensor import ZERO, IntArray
 from bramcast.pack.read.model_file import silent_graphs, users_code
 
 SOFTMAX = ("softmax", "log_softmax", "_softmax", "_log_softmax")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bramcast.pack.graph.graph import ZERO, FloatArray, IntArray
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray
 
 
 class Builder(Protocol):

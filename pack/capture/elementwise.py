@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scales, sums, products, clamps and functions of elements as Ops. Imports torch."""
+"""Scales, sums, products, clamps and functions of elements as operations. Imports torch."""
 
 from dataclasses import replace
 from math import inf
@@ -12,29 +12,23 @@ from bramcast.pack.capture.state import (
     Capture,
     Handler,
     Site,
-    add_op,
     as_numpy,
     constant_of,
     operand_of,
 )
 from bramcast.pack.capture.traced import tensor_of
 from bramcast.pack.graph.activations import Activation, Function
-from bramcast.pack.graph.graph import (
-    ZERO,
-    Clamp,
-    FloatArray,
-    IntArray,
-    as_pixels,
-)
+from bramcast.pack.graph.ops import Add, Apply, Clip, Common, Op, Product, RoundEven, Scale
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, as_pixels
+from bramcast.pack.graph.window import Clamp
 
 
-def add_elementwise(state: Capture, site: Site, view: IntArray, op: dict[str, Any]) -> IntArray:
-    """An operation on each element by itself: any shape, taken as [C, H, W]."""
+def _elementwise(state: Capture, site: Site, view: IntArray, kind: type[Op]) -> Common:
+    """What an operation on each element by itself has: any shape, taken as [C, H, W]."""
     if view.ndim > 3:
         raise site.refuse(f"an array with {view.ndim} axes (at most 3 without the batch)")
     pixels = as_pixels(view.shape)
-    numbers = add_op(state, site, {"views": (view.reshape(pixels),), **op}, pixels)
-    return numbers.reshape(view.shape)
+    return state.begin(site, kind, (view.reshape(pixels),), pixels)
 
 
 def add_scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any) -> Any:
@@ -52,7 +46,8 @@ def add_scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any
     factor, offset = full(weight), full(bias)
     if (view == ZERO).all() or not factor.any():
         return known_values(offset.reshape(view.shape))
-    return add_elementwise(state, site, view, {"kind": "scale", "weight": factor, "bias": offset})
+    made = Scale(**_elementwise(state, site, view, Scale), weight=factor, bias=offset)
+    return state.add(made).reshape(view.shape)
 
 
 def known_values(values: FloatArray) -> Any:
@@ -64,15 +59,17 @@ def known_values(values: FloatArray) -> Any:
 
 def _clamped(lo: float, hi: float) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-        return _between(state, site, operand_of(a), Clamp(lo, hi))
+        return add_clip(state, site, operand_of(a), Clamp(lo, hi))
 
     return handler
 
 
-def _between(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
+def add_clip(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
+    """max(lo, min(hi, x))."""
     if (view == ZERO).all():
         return known_values(limits.apply(np.zeros(view.shape)))
-    return add_elementwise(state, site, view, {"kind": "clamp", "clamp": limits})
+    made = replace(Clip(**_elementwise(state, site, view, Clip)), clamp=limits)
+    return state.add(made).reshape(view.shape)
 
 
 def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -81,7 +78,7 @@ def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, .
     if isinstance(lo, (np.ndarray, torch.Tensor)) or isinstance(hi, (np.ndarray, torch.Tensor)):
         raise site.refuse("a clamp whose limits are tensors")
     limits = Clamp(-inf if lo is None else float(lo), inf if hi is None else float(hi))
-    return _between(state, site, a["self"], limits)
+    return add_clip(state, site, a["self"], limits)
 
 
 def _function(name: str, *parameters: str) -> Handler:
@@ -98,7 +95,8 @@ def add_functions(state: Capture, site: Site, view: IntArray, *functions: Functi
     activation = Activation(functions)
     if (view == ZERO).all():
         return known_values(activation.apply(np.zeros(view.shape)))
-    return add_elementwise(state, site, view, {"kind": "function", "activation": activation})
+    made = replace(Apply(**_elementwise(state, site, view, Apply)), activation=activation)
+    return state.add(made).reshape(view.shape)
 
 
 def _glu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -165,13 +163,13 @@ def add_sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: f
             return _stands_for(state, right, pixels)
         return add_scale(state, site, right, -1.0, 0.0)
     views = (left.reshape(pixels), right.reshape(pixels))
-    op = {"kind": "add", "views": views, "weight": np.array([1.0, sign])}
-    return add_op(state, site, op, pixels).reshape(left.shape)
+    made = Add(**state.begin(site, Add, views, pixels), weight=np.array([1.0, sign]))
+    return state.add(made).reshape(left.shape)
 
 
 def _stands_for(state: Capture, view: IntArray, pixels: tuple[int, ...]) -> IntArray:
     """A sum with zero is its other operand, and the twin of the sums in other time steps."""
-    twin = state.twin("add", pixels)
+    twin = state.twin(Add, pixels)
     owners = state.graph.owners(view)
     ops = state.graph.ops
     if len(owners) == 1 and owners[0].index:
@@ -217,7 +215,7 @@ def add_product(state: Capture, site: Site, left: IntArray, right: IntArray) -> 
         return np.full(left.shape, ZERO, np.int64)
     pixels = as_pixels(left.shape)
     views = (left.reshape(pixels).copy(), right.reshape(pixels).copy())
-    return add_op(state, site, {"kind": "product", "views": views}, pixels).reshape(left.shape)
+    return state.add(Product(**state.begin(site, Product, views, pixels))).reshape(left.shape)
 
 
 def _floor(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -242,12 +240,14 @@ def _floor_divide(state: Capture, site: Site, a: dict[str, Any], shape: tuple[in
 
 
 def _round(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    """round(x), ties to even: only where there is nothing left to round (see rounding.py)."""
+    """round(x), ties to even: only where nothing is left to round (see passes/rounding.py)."""
     if a.get("decimals"):
         raise site.refuse("round() to decimals (the core rounds to binary fractions)")
     if (a["self"] == ZERO).all():
         return a["self"]
-    return add_elementwise(state, site, a["self"], {"kind": "round_even"})
+    view: IntArray = a["self"]
+    made = RoundEven(**_elementwise(state, site, view, RoundEven))
+    return state.add(made).reshape(view.shape)
 
 
 def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions, matrix products and BatchNorm as Ops. Imports torch."""
+"""Convolutions, matrix products and BatchNorm as operations. Imports torch."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,36 @@ from bramcast.pack.capture.state import (
     Capture,
     Handler,
     Site,
-    add_op,
     as_numpy,
     constant_of,
     two_axes,
 )
 from bramcast.pack.capture.traced import tensor_of
 from bramcast.pack.capture.transposed import Axis, all_phases, from_one_pixel
-from bramcast.pack.graph.graph import (
-    ZERO,
-    FloatArray,
-    IntArray,
-    Window,
-    as_pixels,
-)
+from bramcast.pack.graph.ops import Dense, Depthwise
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, as_pixels
+from bramcast.pack.graph.window import Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """A convolution's constants; weight [O, I / groups, KY, KX], bias [O], float64."""
+
+    view: IntArray
+    weight: FloatArray
+    bias: FloatArray
+    window: Window
+    groups: int
+
+    def add(self, state: Capture, site: Site, out: tuple[int, int, int], macs: int) -> IntArray:
+        """Append it as the kind that it is; the result's numbers."""
+        weight, bias, window, views = self.weight, self.bias, self.window, (self.view,)
+        if self.groups == len(self.view) and weight.shape[1] == 1 and self.groups > 1:
+            common = state.begin(site, Depthwise, views, out, macs)
+            return state.add(Depthwise(**common, weight=weight, bias=bias, window=window))
+        common = state.begin(site, Dense, views, out, macs)
+        made = Dense(**common, weight=weight, bias=bias, window=window, groups=self.groups)
+        return state.add(made)
 
 
 def _convolution(one_axis: bool) -> Handler:
@@ -42,22 +59,9 @@ def _convolution(one_axis: bool) -> Handler:
         out_shape = as_pixels(shape)
         macs = int(np.prod(out_shape)) * int(np.prod(weight.shape[1:]))
         groups, outputs = int(a["groups"]), int(weight.shape[0])
-        depthwise = groups == view.shape[0] and weight.shape[1] == 1 and groups > 1
-        numbers = add_op(
-            state,
-            site,
-            {
-                "kind": "depthwise" if depthwise else "dense",
-                "views": (view,),
-                "weight": weight,
-                "bias": np.zeros(outputs) if bias is None else constant_of(site, bias, "bias"),
-                "window": Window(kernel, stride, dilation, padding),
-                "groups": 1 if depthwise else groups,
-                "macs": macs,
-            },
-            out_shape,
-        )
-        return numbers.reshape(shape)
+        rows = np.zeros(outputs) if bias is None else constant_of(site, bias, "bias")
+        layer = _Layer(view, weight, rows, Window(kernel, stride, dilation, padding), groups)
+        return layer.add(state, site, out_shape, macs).reshape(shape)
 
     return handler
 
@@ -89,21 +93,10 @@ def _transposed_convolution(one_axis: bool) -> Handler:
             pixels = flat.reshape(*size, each).transpose(2, 0, 1)
             return np.ascontiguousarray(pixels).reshape(shape)
         made = all_phases(y, x, weight, bias, groups)
-        depthwise = groups == len(view) and groups > 1
-        numbers = add_op(
-            state,
-            site,
-            {
-                "kind": "depthwise" if depthwise else "dense",
-                "views": (view[:, slice(*y.crop), slice(*x.crop)],),
-                "weight": made.weight,
-                "bias": made.bias,
-                "window": made.window,
-                "groups": 1 if depthwise else groups,
-                "macs": int(view[0].size * weight.size),
-            },
-            (len(made.bias), y.count, x.count),
-        )
+        shown = view[:, slice(*y.crop), slice(*x.crop)]
+        layer = _Layer(shown, made.weight, made.bias, made.window, groups)
+        phases = (len(made.bias), y.count, x.count)
+        numbers = layer.add(state, site, phases, int(view[0].size * weight.size))
         picture = numbers.reshape(groups, y.stride, x.stride, each, y.count, x.count)
         picture = picture.transpose(0, 3, 4, 1, 5, 2)
         picture = picture.reshape(groups * each, y.count * y.stride, x.count * x.stride)
@@ -165,18 +158,9 @@ def add_matrix_product(
         height, width = lead
     pixels = view.reshape(height, width, view.shape[-1]).transpose(2, 0, 1)
     outputs, fan_in = weight.shape
-    numbers = add_op(
-        state,
-        site,
-        {
-            "kind": "dense",
-            "views": (np.ascontiguousarray(pixels),),
-            "weight": weight[:, :, None, None],
-            "bias": bias,
-            "macs": int(height * width * outputs * fan_in),
-        },
-        (outputs, height, width),
-    )
+    views, out = (np.ascontiguousarray(pixels),), (outputs, height, width)
+    common = state.begin(site, Dense, views, out, int(height * width * outputs * fan_in))
+    numbers = state.add(Dense(**common, weight=weight[:, :, None, None], bias=bias))
     return np.ascontiguousarray(numbers.transpose(1, 2, 0)).reshape(shape)
 
 

@@ -7,11 +7,7 @@ import numpy as np
 import torch
 
 from bramcast.pack.capture.state import MIXES, Capture, Handler, Site, Turned, operand_of
-from bramcast.pack.graph.graph import (
-    ZERO,
-    IntArray,
-    as_pixels,
-)
+from bramcast.pack.graph.tensor import ZERO, IntArray, as_pixels
 
 BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batch
 WHOLE = {  # what only gives the elements other axes

@@ -1,25 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling and reductions as Ops. Imports torch."""
+"""Pooling and reductions as operations. Imports torch."""
 
 from typing import Any
 
 import numpy as np
 
-from bramcast.pack.capture.state import Capture, Handler, Site, add_op, operand_of, two_axes
-from bramcast.pack.graph.graph import (
-    ZERO,
-    IntArray,
-    Window,
-    as_pixels,
-)
+from bramcast.pack.capture.state import Capture, Handler, Site, operand_of, two_axes
+from bramcast.pack.graph.ops import AvgPool, MaxPool
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, as_pixels
+from bramcast.pack.graph.window import Window
 
 
-def _pooled(
-    state: Capture, site: Site, view: IntArray, op: dict[str, Any], out: tuple[int, int, int]
+def _largest(
+    state: Capture, site: Site, view: IntArray, window: Window, out: tuple[int, int, int]
 ) -> IntArray:
     if (view == ZERO).all():  # its windows see at least one zero each
         return np.full(out, ZERO, np.int64)
-    return add_op(state, site, {"views": (view,), **op}, out)
+    return state.add(MaxPool(**state.begin(site, MaxPool, (view,), out), window=window))
+
+
+def _average(
+    state: Capture,
+    site: Site,
+    view: IntArray,
+    window: Window,
+    weight: FloatArray,
+    out: tuple[int, int, int],
+) -> IntArray:
+    if (view == ZERO).all():
+        return np.full(out, ZERO, np.int64)
+    common = state.begin(site, AvgPool, (view,), out)
+    return state.add(AvgPool(**common, window=window, weight=weight))
 
 
 def _window(a: dict[str, Any], one_axis: bool, view: IntArray, out: tuple[int, int, int]) -> Window:
@@ -43,8 +54,8 @@ def _max_pool(one_axis: bool) -> Handler:
         if one_axis:
             view = view[:, None, :]
         out = as_pixels(shape)
-        op = {"kind": "maxpool", "window": _window(a, one_axis, view, out)}
-        return _pooled(state, site, view, op, out).reshape(shape)
+        window = _window(a, one_axis, view, out)
+        return _largest(state, site, view, window, out).reshape(shape)
 
     return handler
 
@@ -65,8 +76,7 @@ def _avg_pool(one_axis: bool) -> Handler:
         counts = rows[:, None] * columns[None, :]
         if a.get("divisor_override"):
             counts = np.full_like(counts, float(a["divisor_override"]))
-        op = {"kind": "avgpool", "window": window, "weight": 1.0 / counts[None]}
-        return _pooled(state, site, view, op, out).reshape(shape)
+        return _average(state, site, view, window, 1.0 / counts[None], out).reshape(shape)
 
     return handler
 
@@ -82,7 +92,7 @@ def _divisors(
     return (end - start).astype(np.float64)
 
 
-def _global_pool(kind: str) -> Handler:
+def _global_pool(average: bool) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
         view = operand_of(a)
         one_axis = view.ndim == 2
@@ -94,30 +104,31 @@ def _global_pool(kind: str) -> Handler:
                 f"adaptive pooling from {view.shape[1:]} to {out[1:]}, which is no multiple of it"
             )
         kernel = (view.shape[1] // out[1], view.shape[2] // out[2])
-        op: dict[str, Any] = {"kind": kind, "window": Window(kernel, kernel)}
-        if kind == "avgpool":
-            op["weight"] = np.full((1, out[1], out[2]), 1.0 / (kernel[0] * kernel[1]))
-        return _pooled(state, site, view, op, out).reshape(shape)
+        window = Window(kernel, kernel)
+        if not average:
+            return _largest(state, site, view, window, out).reshape(shape)
+        weight = np.full((1, out[1], out[2]), 1.0 / (kernel[0] * kernel[1]))
+        return _average(state, site, view, window, weight, out).reshape(shape)
 
     return handler
 
 
 def _mean(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-    return _reduce("avgpool", a.get("dim"), state, site, a["self"], shape)
+    return _reduce(True, a.get("dim"), state, site, a["self"], shape)
 
 
 def _amax(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-    return _reduce("maxpool", a.get("dim"), state, site, a["self"], shape)
+    return _reduce(False, a.get("dim"), state, site, a["self"], shape)
 
 
 def _max_over(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
     if a.get("dim") is None:
         raise site.refuse("a maximum over all axes, or of two tensors")
-    return _reduce("maxpool", [a["dim"]], state, site, a["self"], shape)
+    return _reduce(False, [a["dim"]], state, site, a["self"], shape)
 
 
 def _reduce(
-    kind: str, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
+    average: bool, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
 ) -> IntArray:
     """Mean or maximum over axes: a pooling whose window is the whole of them."""
     if dims is None or dims == []:
@@ -134,10 +145,11 @@ def _reduce(
     else:
         pixels = moved
     out = (pixels.shape[0], 1, pixels.shape[2] // lengths[1])
-    op: dict[str, Any] = {"kind": kind, "window": Window((lengths[0], lengths[1]), (1, 1))}
-    if kind == "avgpool":
-        op["weight"] = np.full((1, 1, out[2]), 1.0 / (lengths[0] * lengths[1]))
-    return _pooled(state, site, np.ascontiguousarray(pixels), op, out).reshape(shape)
+    pixels, window = np.ascontiguousarray(pixels), Window((lengths[0], lengths[1]), (1, 1))
+    if not average:
+        return _largest(state, site, pixels, window, out).reshape(shape)
+    weight = np.full((1, 1, out[2]), 1.0 / (lengths[0] * lengths[1]))
+    return _average(state, site, pixels, window, weight, out).reshape(shape)
 
 
 POOLS: dict[str, Handler] = {
@@ -145,10 +157,10 @@ POOLS: dict[str, Handler] = {
     "max_pool2d": _max_pool(False),
     "avg_pool1d": _avg_pool(True),
     "avg_pool2d": _avg_pool(False),
-    "adaptive_avg_pool1d": _global_pool("avgpool"),
-    "adaptive_avg_pool2d": _global_pool("avgpool"),
-    "adaptive_max_pool1d": _global_pool("maxpool"),
-    "adaptive_max_pool2d": _global_pool("maxpool"),
+    "adaptive_avg_pool1d": _global_pool(True),
+    "adaptive_avg_pool2d": _global_pool(True),
+    "adaptive_max_pool1d": _global_pool(False),
+    "adaptive_max_pool2d": _global_pool(False),
     "max_pool1d_with_indices": _max_pool(True),
     "max_pool2d_with_indices": _max_pool(False),
     "mean": _mean,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GRU, LSTM, RNN and their cells as the Ops of their time steps. Imports torch."""
+"""GRU, LSTM, RNN and their cells as the operations of their time steps. Imports torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from bramcast.pack.capture.cells import (
     run_layers,
 )
 from bramcast.pack.capture.elementwise import (
-    add_elementwise,
+    add_clip,
     add_functions,
     add_product,
     add_scale,
@@ -27,17 +27,13 @@ from bramcast.pack.capture.elementwise import (
 from bramcast.pack.capture.linear import add_matrix_product
 from bramcast.pack.capture.state import MIXES, Capture, Site, Turned, constant_of
 from bramcast.pack.graph.activations import Function
-from bramcast.pack.graph.graph import (
-    ZERO,
-    Clamp,
-    FloatArray,
-    IntArray,
-)
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray
+from bramcast.pack.graph.window import Clamp
 
 
 @dataclass(slots=True)
 class _Builder:
-    """Appends the operations of one layer's time steps; see ``recurrent.Builder``."""
+    """Appends the operations of one layer's time steps; see ``cells.Builder``."""
 
     state: Capture
     site: Site
@@ -57,8 +53,8 @@ class _Builder:
 
     def function(self, name: str, function: str, view: IntArray) -> IntArray:
         if function == "relu":
-            limits = {"kind": "clamp", "clamp": Clamp(0.0, inf)}
-            return add_elementwise(self.state, self._at(name), view, limits)
+            clipped: IntArray = add_clip(self.state, self._at(name), view, Clamp(0.0, inf))
+            return clipped
         result: IntArray = add_functions(self.state, self._at(name), view, Function(function))
         return result
 

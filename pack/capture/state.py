@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a capture knows, and what every operator needs to add an Op. Imports torch."""
+"""What a capture knows, and what every operator needs to add an operation. Imports torch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,10 @@ import torch
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.capture.traced import array_of
-from bramcast.pack.graph.graph import (
-    Graph,
-    IntArray,
-    Op,
-)
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Common, Op
+from bramcast.pack.graph.tensor import IntArray
+from bramcast.pack.graph.window import NO_CLAMP
 
 MIXES = "it moves elements between samples of a batch (axis 0 must stay the batch)"
 SUPPORTED = (
@@ -56,10 +55,33 @@ class Capture:
         self.anchor, self.offset = (origin, 0) if origin else (self.anchor, self.offset + 1)
         self.count = 0
 
-    def twin(self, kind: str, shape: tuple[int, ...]) -> str:
+    def twin(self, kind: type[Op], shape: tuple[int, ...]) -> str:
         """What the next operation is in any time step: so many nodes behind the same weights."""
         self.count += 1
-        return f"{self.anchor} +{self.offset}.{self.count} {kind} {shape}"
+        return f"{self.anchor} +{self.offset}.{self.count} {kind.__name__} {shape}"
+
+    def begin(
+        self,
+        site: "Site",
+        kind: type[Op],
+        views: tuple[IntArray, ...],
+        shape: tuple[int, int, int],
+        macs: int = 0,
+    ) -> Common:
+        """What all kinds have, of an operation whose result is [C, H, W] = ``shape``."""
+        name = self.unique(site.name)
+        out = self.graph.new_tensor(name, *shape)
+        twin = self.twin(kind, shape)
+        return Common(
+            name=name, label=site.label, source=site.source, views=views, out=out, clamp=NO_CLAMP,
+            activation=None, rounds=None, macs=macs, layer=self.layers.setdefault(twin, name),
+            twins=(twin,), passed=0,
+        )  # fmt: skip
+
+    def add(self, op: Op) -> IntArray:
+        """Append an operation and return the numbers of its result, [C, H, W]."""
+        self.graph.ops.append(op)
+        return op.out.ids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,17 +114,6 @@ Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]
 
 def as_numpy(value: Any) -> Any:
     return array_of(value) if isinstance(value, torch.Tensor) else value
-
-
-def add_op(state: Capture, site: Site, op: dict[str, Any], out_shape: tuple[int, ...]) -> IntArray:
-    """Append an Op whose result is [C, H, W] = ``out_shape`` and return the result's numbers."""
-    name = state.unique(site.name)
-    out = state.graph.new_tensor(name, *out_shape)
-    twin = state.twin(op["kind"], out_shape)
-    layer = state.layers.setdefault(twin, name)
-    made = Op(name=name, label=site.label, source=site.source, out=out, layer=layer, **op)
-    state.graph.ops.append(replace(made, twins=(twin,)))
-    return out.ids
 
 
 def constant_of(site: Site, value: Any, what: str) -> Any:

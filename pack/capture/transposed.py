@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bramcast.pack.graph.graph import FloatArray, Window
+from bramcast.pack.graph.tensor import FloatArray
+from bramcast.pack.graph.window import Window
 
 
 @dataclass(frozen=True, slots=True)

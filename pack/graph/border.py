@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.graph.graph import FloatArray, Op, Window
+from bramcast.pack.graph.ops import Weighted
+from bramcast.pack.graph.tensor import FloatArray
+from bramcast.pack.graph.window import Window
 
 BoolArray = NDArray[np.bool_]
 
@@ -55,7 +57,7 @@ class Bands:
         return cls(rows, columns)
 
     @classmethod
-    def of(cls, op: Op) -> "Bands":
+    def of(cls, op: Weighted) -> "Bands":
         """Those of a dense or depthwise operation; its view has no border of zeros."""
         return cls.over((op.view.shape[1], op.view.shape[2]), op.window)
 

@@ -3,8 +3,10 @@
 
 import numpy as np
 
-from bramcast.pack.graph.graph import Graph, Op, Window
+from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import round_half_up
+from bramcast.pack.graph.ops import Add, AvgPool, Depthwise, MaxPool, Op, Product, is_exact
+from bramcast.pack.graph.window import Window
 
 
 def known_bounds(graph: Graph) -> dict[int, tuple[float, float]]:
@@ -21,12 +23,12 @@ def known_bounds(graph: Graph) -> dict[int, tuple[float, float]]:
         low, high = min(b[0] for b in known), max(b[1] for b in known)
         if op.rounds is not None:
             continue
-        if op.kind in ("maxpool", "avgpool") or op.exact:
+        if isinstance(op, MaxPool | AvgPool) or is_exact(op):
             found = (low, high)
-        elif op.kind == "depthwise" and op.window == Window() and op.weight[0].size == 1:
+        elif isinstance(op, Depthwise) and op.window == Window() and op.weight[0].size == 1:
             ends = op.weight.ravel()[:, None] * np.array([low, high]) + op.bias[:, None]
             found = (float(ends.min()), float(ends.max()))
-        elif op.kind == "product" and len(known) == len(op.views):
+        elif isinstance(op, Product) and len(known) == len(op.views):
             found = _product_bounds(known)
         else:
             continue
@@ -52,12 +54,12 @@ def never_negative(
     if op.clamp.lo >= 0:
         return True
     operands = [known[t.index] for view in op.views for t in graph.owners(view)]
-    if op.bias.size and op.kind in ("avgpool", "add"):
+    if isinstance(op, AvgPool | Add) and op.bias.size:
         least = float(op.bias.min())
         if (least if op.rounds is None else round_half_up(least, op.rounds)) < 0:
             return False
-    if op.kind in ("maxpool", "avgpool") or op.exact:
+    if isinstance(op, MaxPool | AvgPool) or is_exact(op):
         return all(operands)
-    if op.kind == "product":
+    if isinstance(op, Product):
         return all(operands)
-    return op.kind == "add" and all(operands) and bool((op.weight > 0).all())
+    return isinstance(op, Add) and all(operands) and bool((op.weight > 0).all())

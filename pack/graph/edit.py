@@ -5,49 +5,59 @@ from dataclasses import replace
 
 import numpy as np
 
-from bramcast.pack.graph.graph import FloatArray, Graph, IntArray, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Add, Dense, Depthwise, Product
+from bramcast.pack.graph.tensor import FloatArray, IntArray
 
 
-def without_pairs(graph: Graph, op: Op) -> None:
+def without_pairs(graph: Graph, op: Product) -> None:
     """Take a joined product of four operands apart again: two products and their sum."""
     names = [graph.unique_name(f"{op.name}.{part}") for part in ("first", "second")]
     parts = []
     for name, views in zip(names, (op.views[:2], op.views[2:]), strict=True):
         out = graph.new_tensor(name, *op.view.shape)
         twins = tuple(f"{twin} {name.rsplit('.', 1)[1]}" for twin in op.twins)
-        parts.append(Op("product", name, op.label, op.source, views, out, twins=twins))
-    total = replace(
-        op, kind="add", views=tuple(p.out.ids for p in parts), weight=np.array([1.0, 1.0])
-    )
+        parts.append(
+            Product(name=name, label=op.label, source=op.source, views=views, out=out, twins=twins)
+        )
+    ends = replace(op, views=tuple(p.out.ids for p in parts))
+    total = Add(**ends.common, weight=np.array([1.0, 1.0]))
     at = graph.ops.index(op)
     graph.ops[at : at + 1] = [*parts, total]
 
 
-def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
+def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Depthwise:
     """A lane-wise copy of a [C, H, W] view into a tensor of its own, in the same format."""
     name = graph.unique_name(name)
     out = graph.new_tensor(name, *view.shape)
-    weight = np.ones((view.shape[0], 1, 1, 1))
-    return Op(
-        "depthwise", name, "copy", source, (view,), out, weight, np.zeros(view.shape[0]), exact=True
-    )
+    channels = view.shape[0]
+    return Depthwise(
+        name=name, label="copy", source=source, views=(view,), out=out,
+        weight=np.ones((channels, 1, 1, 1)), bias=np.zeros(channels), exact=True,
+    )  # fmt: skip
 
 
-def gather_op(graph: Graph, view: IntArray, name: str, source: str) -> Op:
+def gather_op(graph: Graph, view: IntArray, name: str, source: str) -> Dense:
     """A dense copy that may put channels in any order and fill others with zeros."""
     name = graph.unique_name(name)
     out = graph.new_tensor(name, *view.shape)
     channels = view.shape[0]
-    weight = np.eye(channels)[:, :, None, None]
     return without_repeats(
-        Op("dense", name, "gather", source, (view,), out, weight, np.zeros(channels), exact=True)
+        Dense(
+            name=name,
+            label="gather",
+            source=source,
+            views=(view,),
+            out=out,
+            weight=np.eye(channels)[:, :, None, None],
+            bias=np.zeros(channels),
+            exact=True,
+        )  # fmt: skip
     )
 
 
-def without_repeats(op: Op) -> Op:
+def without_repeats(op: Dense) -> Dense:
     """A dense operation that reads each channel once: the weights of equal ones are added."""
-    if op.kind != "dense":
-        return op
     rows = op.view.reshape(len(op.view), -1)
     _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     if len(first) == len(rows):
@@ -65,7 +75,7 @@ def without_repeats(op: Op) -> Op:
     return replace(op, views=(op.view[np.sort(first)],), weight=merged, groups=1)
 
 
-def _ungrouped(op: Op) -> FloatArray:
+def _ungrouped(op: Dense) -> FloatArray:
     """A grouped layer's weights for all input channels, zero for those of other groups."""
     outputs, fan_in, *kernel = op.weight.shape
     each = outputs // op.groups

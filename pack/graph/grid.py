@@ -5,7 +5,8 @@ from math import floor, frexp, inf
 
 import numpy as np
 
-from bramcast.pack.graph.graph import FloatArray, Op
+from bramcast.pack.graph.ops import Op, Scale
+from bramcast.pack.graph.tensor import FloatArray
 
 FINEST = 40  # nobody means multiples of 2**-40 as integers
 
@@ -50,7 +51,7 @@ def grid_of(values: FloatArray) -> int | None:
     return grid if grid <= FINEST else None
 
 
-def uniform(scale: Op) -> tuple[float, float] | None:
+def uniform(scale: Scale) -> tuple[float, float] | None:
     """Factor and offset of a scale that is the same for all elements."""
     factor, offset = scale.weight.flat[0], scale.bias.flat[0]
     if (scale.weight != factor).any() or (scale.bias != offset).any():

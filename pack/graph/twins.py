@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time steps of recurrent networks: operations that do the same."""
 
-from bramcast.pack.graph.graph import Graph, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Op, Product
 
 
 def has_gates(graph: Graph) -> bool:
     """Whether there are recurrent cells: products of two tensors, or time steps."""
-    return any(op.kind == "product" for op in graph.ops) or bool(twins_of(graph))
+    return any(isinstance(op, Product) for op in graph.ops) or bool(twins_of(graph))
 
 
 def twins_of(graph: Graph, passed: bool = True) -> list[list[Op]]:

@@ -2,10 +2,13 @@
 """Views as nests take them: whose pixels they show, and whether these are points."""
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
-from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, strip_zeros
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Dense, Op
+from bramcast.pack.graph.tensor import ZERO, IntArray, strip_zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,8 @@ def is_point(view: IntArray) -> bool:
     return strip_zeros(view)[0].shape[1:] == (1, 1)
 
 
-def is_flat(op: Op) -> bool:
+def is_flat(op: Op) -> TypeGuard[Dense]:
     """Whether a dense op sees one pixel only: it may read elements wherever they lie."""
-    window = op.window
-    return (
-        op.kind == "dense"
-        and op.view.shape[1:] == (1, 1)
-        and window.kernel == (1, 1)
-        and not any(window.padding)
-        and op.groups == 1
-    )
+    if not isinstance(op, Dense) or op.groups > 1 or op.view.shape[1:] != (1, 1):
+        return False
+    return op.window.kernel == (1, 1) and not any(op.window.padding)

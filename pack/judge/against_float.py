@@ -10,7 +10,8 @@ import numpy as np
 from bramcast.pack.bundle.judgement import Moments, classes_of, has_classes
 from bramcast.pack.bundle.manifest import Judgement
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import FloatArray, Graph, IntArray
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.tensor import FloatArray, IntArray
 from bramcast.pack.judge.blame import Blame, blame
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.op import QuantizedOp

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from bramcast.pack.bundle.judgement import Moments
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import FloatArray, Graph
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.run import execute

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import FloatArray, Graph, IntArray, Op
+from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import grid_of, rounds_to
+from bramcast.pack.graph.ops import Op, Weighted
+from bramcast.pack.graph.tensor import FloatArray, IntArray
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.op import QuantizedOp
@@ -44,7 +46,7 @@ def of_integers(graph: Graph, samples: FloatArray) -> bool:
     def small(op: Op) -> bool:
         if op.activation is not None:
             return False
-        if op.kind not in ("dense", "depthwise"):
+        if not isinstance(op, Weighted):
             return True
         rows = op.weight.reshape(len(op.weight), -1)
         return all(is_integer(row) for row in rows) and is_integer(op.bias, BIAS_BITS)

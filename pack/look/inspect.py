@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import FloatArray
+from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.quantize.formats import best_fraction
 from bramcast.pack.quantize.integers import weight_fraction
 from bramcast.pack.read.tensors import StoredTensor, chosen, read_tensors

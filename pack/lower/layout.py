@@ -11,9 +11,21 @@ import numpy as np
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.graph.edit import copy_op, gather_op, without_pairs
-from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import (
+    Add,
+    Dense,
+    Depthwise,
+    MaxPool,
+    Op,
+    Product,
+    Weighted,
+    is_exact,
+)
+from bramcast.pack.graph.tensor import ZERO, IntArray, Tensor, strip_zeros
 from bramcast.pack.graph.views import PixelView, is_flat, is_point, pixel_view
 from bramcast.pack.lower.walks import (
+    Lanewise,
     Layout,
     Placement,
     Reading,
@@ -25,8 +37,6 @@ from bramcast.pack.lower.walks import (
     round_up,
 )
 from bramcast.pack.passes.interleave import weave_of
-
-LANEWISE = ("depthwise", "avgpool", "maxpool", "add", "product")
 
 
 class _Again(Exception):
@@ -61,7 +71,7 @@ def make_layout(graph: Graph, lanes: int, taps: int = 1) -> Layout:
 
 def _materialize_padding(graph: Graph, op: Op) -> None:
     """Zeros that a maximum or a sum has to see are stored; elsewhere they are masked taps."""
-    if op.kind not in ("maxpool", "add", "product"):
+    if not isinstance(op, MaxPool | Add | Product):
         return
     for operand, view in enumerate(op.views):
         if (view == ZERO).any():
@@ -71,7 +81,7 @@ def _materialize_padding(graph: Graph, op: Op) -> None:
 def _insert_copy(graph: Graph, need: _NeedsCopy) -> None:
     op = next(o for o in graph.ops if o.name == need.op.name)
     view = op.views[need.operand]
-    if op.label == "gather" and op.exact:
+    if op.label == "gather" and is_exact(op):
         raise UnsupportedLayer(
             f"{op.source}: layer {op.name.split('.copy')[0]!r} reads its operand in an order that "
             f"no steps over y, x and channels reach ({need.reason}); store it in another order "
@@ -122,7 +132,7 @@ class _Attempt:
         for op in graph.ops:
             if len(op.views) == 4:
                 self.paired |= {t.index for view in op.views for t in graph.owners(view)}
-            for view in op.views if op.kind in LANEWISE else ():
+            for view in op.views if isinstance(op, Lanewise) else ():
                 owners = {t.index for t in graph.owners(view)}
                 self.lanewise |= owners
                 self.stepped |= set() if is_point(view) else owners
@@ -175,7 +185,7 @@ class _Attempt:
     def _of_result(self, op: Op) -> _Inner:
         """Places of the result's channels within its own part of a pixel."""
         lanes, unit = self.result.lanes, self.result.unit
-        if op.kind == "dense":
+        if isinstance(op, Dense):
             per_nest = op.weight.shape[0] // op.groups * groups_per_nest(op, lanes)
             words = -(-per_nest // lanes)
             channel = np.arange(op.out.channels, dtype=np.int64)
@@ -231,7 +241,7 @@ class _Attempt:
         numbers = strip_zeros(view)[0].ravel()
         position = np.full(numbers.size, -1, np.int64)
         for tensor in self.graph.owners(numbers):
-            mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
+            mine = tensor.mine(numbers)
             channel, pixel = np.divmod(numbers[mine] - tensor.first, tensor.height * tensor.width)
             group = self._group(tensor.index)
             shared = group.by_pixel and len(group.tensors) > 1
@@ -327,11 +337,13 @@ class _Attempt:
             pitch = round_up(span, word)
             row = frame.width * pitch
         elif self.result.taps > 1 and not all(map(is_flat, readers)):
-            self._place_rows(buffer, readers)
+            dense = [op for op in readers if isinstance(op, Dense)]
+            assert len(dense) == len(readers), "the others are lane-wise"
+            self._place_rows(buffer, dense)
             return
         self._put_frame(Placement(buffer, 0, pitch, row, frame.width, inner.position, runs, span))
 
-    def _place_rows(self, buffer: int, readers: list[Op]) -> None:
+    def _place_rows(self, buffer: int, readers: list[Dense]) -> None:
         """Rows that begin behind as many zeros as make the readers' windows the cheapest."""
         frame, result = self.graph.input, self.result
         costs = []
@@ -393,7 +405,7 @@ def _find_groups(graph: Graph) -> dict[int, _Group]:
             merged = _Group(tensors, by_pixel, stacked=stacked)
             groups.update(dict.fromkeys(tensors, merged))
     for op in graph.ops:
-        if len(op.views) == 4:
+        if isinstance(op, Product) and len(op.views) == 4:
             _group_pairs(graph, op, groups)
     return groups
 
@@ -401,7 +413,7 @@ def _find_groups(graph: Graph) -> dict[int, _Group]:
 def _woven_groups(graph: Graph) -> dict[int, _Group]:
     groups: dict[int, _Group] = {}
     for op in graph.ops:
-        for view in op.views if op.kind == "dense" and not is_flat(op) else ():
+        for view in op.views if isinstance(op, Dense) and not is_flat(op) else ():
             found = weave_of(graph, view) if len(graph.operands(op)) > 1 else None
             if found is not None:
                 made = _Group(list(found.tensors), False, woven=found.steps)
@@ -409,7 +421,7 @@ def _woven_groups(graph: Graph) -> dict[int, _Group]:
     return groups
 
 
-def _group_pairs(graph: Graph, op: Op, groups: dict[int, _Group]) -> None:
+def _group_pairs(graph: Graph, op: Product, groups: dict[int, _Group]) -> None:
     """The factors of two joined products lie one behind the other, and so do what they multiply.
 
     Both distances must be equal, as taps are evenly spaced; ``_align_pairs`` sees to that.
@@ -424,7 +436,7 @@ def _group_pairs(graph: Graph, op: Op, groups: dict[int, _Group]) -> None:
         groups.update(dict.fromkeys(tensors, _Group(tensors, False, stacked=stacked)))
 
 
-def _take_apart(graph: Graph, op: Op) -> None:
+def _take_apart(graph: Graph, op: Product) -> None:
     without_pairs(graph, op)
     raise _Again
 
@@ -439,12 +451,11 @@ def _stacked(graph: Graph, view: IntArray) -> bool:
 def _shows_only(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
     """Whether a tensor is read through this view and no other."""
     views = [v for op in graph.consumers(tensor) for v in op.views]
-    first, last = tensor.first, tensor.first + tensor.elements
-    mine = [v for v in views if ((v >= first) & (v < last)).any()]
+    mine = [v for v in views if tensor.mine(v).any()]
     return all(np.array_equal(v, view) for v in mine)
 
 
-def _copy_pixels(graph: Graph, op: Op, operand: int, owners: list[Tensor]) -> None:
+def _copy_pixels(graph: Graph, op: Dense, operand: int, owners: list[Tensor]) -> None:
     """Copy some pixels of a larger tensor that a flat layer reads beside others; then start again.
 
     A time step reads a row of a picture beside its state. Walked where it lies, the layer would
@@ -452,7 +463,7 @@ def _copy_pixels(graph: Graph, op: Op, operand: int, owners: list[Tensor]) -> No
     """
     view = op.views[operand]
     for tensor in owners:
-        mine = (view >= tensor.first) & (view < tensor.first + tensor.elements)
+        mine = tensor.mine(view)
         pixels = _pixels(tensor, np.unique(view[mine])) if tensor.index else None
         if pixels is None or 2 * pixels.size > tensor.elements:
             continue
@@ -483,10 +494,12 @@ def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = F
     with the same operand read the same copy. Results of time steps are copied where they are made.
     """
     tensor, old = graph.tensors[index], op.views[operand]
-    mine = (old >= tensor.first) & (old < tensor.first + tensor.elements)
+    mine = tensor.mine(old)
     name = f"{op.name}.part_{tensor.name}"
     read = np.unique(old[mine])
     rows = mine.reshape(len(old), -1)
+    copy: Weighted
+    same: list[Op]
     if index == 0 and is_flat(op) and read.size < tensor.elements:
         copy = gather_op(graph, read[:, None, None], name, op.source)
         view = old.copy()
@@ -529,22 +542,22 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
                 _straighten(graph, view, layout)
             raise _NeedsCopy(op, operand, True, "its operand has no regular order")
         readings.append(reading)
-        if op.kind in LANEWISE:
+        if isinstance(op, Lanewise):
             _check_words(graph, op, operand, layout, reading)
-    if op.kind == "dense" and layout.taps > 1:
+    if isinstance(op, Dense) and layout.taps > 1:
         for inputs in nest_inputs(op, layout.lanes):
             if dense_walks(graph, layout, op, inputs) is None:
                 raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
-    if op.kind == "product":
+    if isinstance(op, Product):
         _check_products(graph, op, readings)
-    if op.kind != "add":
+    if not isinstance(op, Add):
         return
     steps = [(r.sy, r.sx) for r in readings]
     if (op.out.height > 1 or op.out.width > 1) and steps[0] != steps[1]:
         # The broadcast one, or the one that lies in the wider pixels, if it is no copy already.
         wanted = steps.index(min(steps) if 0 in min(steps) else max(steps))
         source = graph.producer(graph.owners(op.views[wanted])[0])
-        if source is not None and source.exact:
+        if source is not None and is_exact(source):
             wanted = 1 - wanted
         raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
     if len(np.unique(readings[1].offsets - readings[0].offsets)) > 1:
@@ -552,7 +565,7 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
         raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
 
 
-def _check_products(graph: Graph, op: Op, readings: list[Reading]) -> None:
+def _check_products(graph: Graph, op: Product, readings: list[Reading]) -> None:
     """The operands of a product are walked alike, and two pairs lie a distance apart.
 
     A vector that multiplies all pixels is stored for the pixels of a row; then each row is a nest.
@@ -567,7 +580,7 @@ def _check_products(graph: Graph, op: Op, readings: list[Reading]) -> None:
     if wide or (tall and len(set(rows)) > 1 and 0 not in rows):
         wanted = columns.index(max(columns)) if wide else rows.index(max(rows))
         source = graph.producer(graph.owners(op.views[wanted])[0])
-        if source is not None and source.exact:
+        if source is not None and is_exact(source):
             wanted = 1 - wanted
         raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
     spacing = [np.unique(r.offsets - readings[0].offsets).size for r in readings]
@@ -583,7 +596,7 @@ def _check_products(graph: Graph, op: Op, readings: list[Reading]) -> None:
             _take_apart(graph, op)
 
 
-def _copy_row(graph: Graph, op: Op, operand: int) -> None:
+def _copy_row(graph: Graph, op: Product, operand: int) -> None:
     """Store a vector once for each pixel of a row; then start again."""
     view = op.views[operand]
     copy = copy_op(graph, view[:, :1].copy(), f"{op.name}.row", op.source)
@@ -594,7 +607,9 @@ def _copy_row(graph: Graph, op: Op, operand: int) -> None:
     raise _Again
 
 
-def _check_words(graph: Graph, op: Op, operand: int, layout: Layout, reading: Reading) -> None:
+def _check_words(
+    graph: Graph, op: Lanewise, operand: int, layout: Layout, reading: Reading
+) -> None:
     """A lane-wise nest reads whole words, of the last one the sub-words with valid lanes."""
     word = layout.word
     words = np.unique(reading.offsets // word)
@@ -617,7 +632,7 @@ def _straighten(graph: Graph, view: IntArray, layout: Layout) -> None:
             continue
         copy = gather_op(graph, tensor.ids, f"{source.name}.copy", source.source)
         at = graph.ops.index(source)
-        if source.exact and source.kind == "depthwise":
+        if isinstance(source, Depthwise) and source.exact:
             graph.ops[at] = replace(copy, views=source.views, out=source.out)
         else:
             graph.substitute(tensor, copy.out.ids)
@@ -626,15 +641,17 @@ def _straighten(graph: Graph, view: IntArray, layout: Layout) -> None:
         raise _Again
 
 
-def _part_pairs(graph: Graph, op: Op) -> None:
+def _part_pairs(graph: Graph, op: Dense) -> None:
     """Factors of joined products start words, which leaves holes: do without where that matters."""
     owners = graph.owners(op.view)
     for other in graph.ops:
-        if len(other.views) == 4 and len(owners) > 1 and any(other.reads(t) for t in owners):
+        if not isinstance(other, Product) or len(other.views) < 4:
+            continue
+        if len(owners) > 1 and any(other.reads(t) for t in owners):
             _take_apart(graph, other)
 
 
-def _copy_with_holes(graph: Graph, op: Op, layout: Layout) -> None:
+def _copy_with_holes(graph: Graph, op: Dense, layout: Layout) -> None:
     """Copy a tensor whose pixels end inside words, so that a flat layer can run over it."""
     for tensor in graph.owners(op.view):
         place = layout.placements[tensor.index]

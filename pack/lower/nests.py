@@ -7,7 +7,7 @@ steps. Addresses stay relative to buffers until the planner has placed those.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,26 @@ from numpy.typing import NDArray
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.program import Descriptor, Input, Nest
 from bramcast.pack.graph.border import Bands
-from bramcast.pack.graph.graph import Graph, IntArray, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import (
+    Add,
+    AvgPool,
+    Dense,
+    Depthwise,
+    MaxPool,
+    Op,
+    Product,
+    Weighted,
+    biases_of,
+    is_exact,
+    weights_of,
+)
+from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.lower.scratchpad import Lifetime, place
 from bramcast.pack.lower.walks import (
     LARGEST_COUNT,
     DenseWalk,
+    Lanewise,
     Layout,
     Walk,
     dense_walks,
@@ -96,8 +111,8 @@ def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
     firsts: list[Op] = []
     alike: dict[tuple[object, ...], str] = {}
     for op in graph.ops:
-        parameters = op.name
-        if op.weight.any():
+        parameters, weight = op.name, weights_of(op)
+        if weight.any():
             equal = (o.name for o in firsts if _same_parameters(o, op))
             parameters = next(equal, op.name)
         if parameters == op.name:
@@ -105,16 +120,16 @@ def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
         operands = tuple(tuple(same.find(t.index) for t in graph.owners(v)) for v in op.views)
         seen = None if op.activation is None else sees.find(op.out.index)
         results = same.find(op.out.index), seen
-        mine = (op.kind, operands, *results, op.clamp, op.bias.tobytes())
-        bias = alike.setdefault((parameters, *mine), op.name) if op.weight.any() else op.name
-        if not op.weight.size:
+        mine = (type(op), operands, *results, op.clamp, biases_of(op).tobytes())
+        bias = alike.setdefault((parameters, *mine), op.name) if weight.any() else op.name
+        if not weight.size:
             bias = alike.setdefault(mine, op.name)
         table = alike.setdefault((op.activation, *results), op.name)
-        weights = bias if op.kind == "add" else parameters
-        if op.exact or op.kind == "maxpool":
-            bias = f"{ANY}{op.kind}"
-        if op.exact or op.kind == "avgpool":
-            weights = f"{ANY}{op.kind}"
+        weights = bias if isinstance(op, Add) else parameters
+        if is_exact(op) or isinstance(op, MaxPool):
+            bias = f"{ANY}{type(op).__name__}"
+        if is_exact(op) or isinstance(op, AvgPool):
+            weights = f"{ANY}{type(op).__name__}"
         found[op.name] = Owner(weights, bias, table)
     for part in parts_of(graph):  # ``quantize`` gives them the others' integers
         tables = {o.activation is not None for o in (part.op, part.whole)}
@@ -127,7 +142,11 @@ def owners_of(graph: Graph, formats: Formats) -> dict[str, Owner]:
 
 
 def _same_parameters(a: Op, b: Op) -> bool:
-    return a.kind == b.kind and a.groups == b.groups and np.array_equal(a.weight, b.weight)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Dense) and isinstance(b, Dense) and a.groups != b.groups:
+        return False
+    return np.array_equal(weights_of(a), weights_of(b))
 
 
 def store_steps(weights: Blocks, rows: IntArray, bits: int, owner: str) -> int:
@@ -184,12 +203,13 @@ def lower(
     for op in graph.ops:
         q = quantized[op.name]
         signed = [formats.of(graph.owners(view)[0]).signed for view in op.views]
-        unsigned = not signed[1 if op.kind == "product" else 0]
+        unsigned = not signed[1 if isinstance(op, Product) else 0]
         wide = op is graph.ops[-1]
-        if op.kind == "dense":
+        if isinstance(op, Dense):
             _dense(graph, layout, program, op, q, unsigned, wide)
         else:
-            factors = not signed[0] and op.kind == "product"
+            assert isinstance(op, Lanewise), "the passes have folded the others"
+            factors = not signed[0] and isinstance(op, Product)
             _lanewise(graph, layout, program, op, q, unsigned, wide, factors)
     share_parts(program)
     return program
@@ -216,7 +236,7 @@ def share_parts(program: Program) -> None:
         assert index is not None, "weights are read from a block's beginning"
         whole = _steps(nest) * nest.counts[0] == len(blocks[index])
         # The ones of a copy may be found among any weights, but not after the next training.
-        copy = lowered.op.exact
+        copy = is_exact(lowered.op)
         plain = whole and not (nest.lanewise or nest.narrow or copy)
         if not plain or groups.get(index, nest.counts[0]) != nest.counts[0]:
             groups[index] = 0
@@ -283,7 +303,7 @@ def _dense(
     graph: Graph,
     layout: Layout,
     program: Program,
-    op: Op,
+    op: Dense,
     q: QuantizedOp,
     unsigned: bool,
     wide: bool,
@@ -357,7 +377,7 @@ def _lanewise(
     graph: Graph,
     layout: Layout,
     program: Program,
-    op: Op,
+    op: Lanewise,
     q: QuantizedOp,
     unsigned: bool,
     wide: bool,
@@ -375,12 +395,12 @@ def _lanewise(
     counts, steps = list(walk.counts), list(walk.steps)
     counts[0], steps[0] = groups, step * size
     coordinates = walk.coordinates
-    if op.kind in ("add", "product"):
+    if isinstance(op, Add | Product):
         other = readings[1]
         assert other is not None, "the layout has checked it"
         start = int(other.offsets[0] - offsets[0]) + low * size
         coordinates = _no_taps(coordinates)
-        counts[3 if op.kind == "add" else 4] = 2
+        counts[3 if isinstance(op, Add) else 4] = 2
         if len(op.views) == 4:
             third = readings[2]
             assert third is not None and third.buffer == buffer, "the layout has checked it"
@@ -447,29 +467,33 @@ def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
 
 
 def _lanewise_weights(
-    program: Program, op: Op, q: QuantizedOp, channels: IntArray
+    program: Program, op: Lanewise, q: QuantizedOp, channels: IntArray
 ) -> tuple[int, tuple[int, int, int, int, int, int]]:
     """Words of a lane-wise nest: (first word, weight steps)."""
     size = program.word
     owner = program.owners[op.name].part(program.owners[op.name].weights, channels)
-    if op.kind in ("maxpool", "product"):
-        return 0, (0,) * 6
-    if op.kind == "add":
-        rows = np.repeat(q.weight[:, None], size, axis=1)
-        return program.weights.add(rows, owner), (0, 0, 0, 1, 0, 0)
-    if op.kind == "avgpool":
-        values = q.weight.ravel()
-        varies = bool((values != values[0]).any())
-        rows = np.repeat((values if varies else values[:1])[:, None], size, axis=1)
-        steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
-        return program.weights.add(rows, owner), steps
-    kernel = op.weight.shape[2] * op.weight.shape[3]
-    table = np.zeros((len(channels), kernel), np.int64)
-    valid = channels >= 0
-    table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
-    words = table.reshape(-1, size, kernel).transpose(0, 2, 1).reshape(-1, size)
-    base = store_steps(program.weights, words, q.weight_bits, owner)
-    return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
+    match op:
+        case MaxPool() | Product():
+            return 0, (0,) * 6
+        case Add():
+            rows = np.repeat(q.weight[:, None], size, axis=1)
+            return program.weights.add(rows, owner), (0, 0, 0, 1, 0, 0)
+        case AvgPool():
+            values = q.weight.ravel()
+            varies = bool((values != values[0]).any())
+            rows = np.repeat((values if varies else values[:1])[:, None], size, axis=1)
+            steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
+            return program.weights.add(rows, owner), steps
+        case Depthwise():
+            kernel = op.weight.shape[2] * op.weight.shape[3]
+            table = np.zeros((len(channels), kernel), np.int64)
+            valid = channels >= 0
+            table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
+            words = table.reshape(-1, size, kernel).transpose(0, 2, 1).reshape(-1, size)
+            base = store_steps(program.weights, words, q.weight_bits, owner)
+            return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
+        case _:
+            assert_never(op)
 
 
 # --- along the border --------------------------------------------------------------------------
@@ -500,6 +524,7 @@ def _biases(op: Op, q: QuantizedOp) -> list[_Part]:
     """All results with one bias, or one part for each pair of bands that have others."""
     if not q.border.size:
         return [_whole(op, q)]
+    assert isinstance(op, Weighted)
     bands = Bands.of(op)
     return [
         _Part(
@@ -546,12 +571,13 @@ def _finish(
     tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
     entries = np.zeros((len(channels), 2), np.int64)
     entries[valid, 0], entries[valid, 1] = part.bias[channels[valid]], q.shift[channels[valid]]
-    if op.kind in ("add", "maxpool", "avgpool", "product") or op.uniform:
+    same = not isinstance(op, Weighted) or op.uniform  # for all channels
+    if same:
         entries[:] = entries[valid][0]
     rows = entries.reshape(-1, 2 * program.rq)
     per_group = size // program.rq
     # Trained biases of two groups are never taken for the same, not even if they are.
-    alike = groups == 1 or op.exact or op.kind not in ("dense", "depthwise") or op.uniform
+    alike = groups == 1 or is_exact(op) or same
     uniform = alike and bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
     stored = rows[:per_group] if uniform and groups > 1 else rows
     if groups == 1:  # no further than the sub-words that are written
@@ -612,13 +638,13 @@ def _finish(
         bias_step=bias_step,
         tail=tail,
         lanewise=lanewise,
-        max=op.kind == "maxpool",
+        max=isinstance(op, MaxPool),
         narrow={8: 0, 4: 1, 2: 2}[q.weight_bits],
         x_unsigned=unsigned,
         stream=wide,
     )
     nest = replace(nest, **coordinates)
-    if op.kind == "product":
+    if isinstance(op, Product):
         nest = replace(nest, product=True, factor_unsigned=factors)
     if q.table is not None:
         entries = (q.table & ((1 << q.out.bits) - 1)).reshape(256, -1)
@@ -676,7 +702,9 @@ def _in_place(
     found: dict[int, int] = {}
     for step, op in enumerate(graph.ops[:-1]):
         to = layout.placements[op.out.index]
-        if op.kind != "product" or op.out.height * op.out.width > 1 or born[to.buffer] != step:
+        if not isinstance(op, Product) or op.out.height * op.out.width > 1:
+            continue
+        if born[to.buffer] != step:
             continue
         mine = {layout.placements[t.index].buffer for v in op.views for t in graph.owners(v)}
         if to.buffer in mine:

@@ -13,8 +13,21 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, strip_zeros
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import (
+    Add,
+    AvgPool,
+    Dense,
+    Depthwise,
+    MaxPool,
+    Op,
+    Product,
+    window_of,
+)
+from bramcast.pack.graph.tensor import ZERO, IntArray, strip_zeros
 from bramcast.pack.graph.views import PixelView, grid_steps, is_flat, is_point, pixel_view
+
+Lanewise = Depthwise | AvgPool | MaxPool | Add | Product  # each lane computes with its own
 
 LARGEST_COUNT = 1 << 16
 NEST_CYCLES = 40  # what one nest more costs, about
@@ -99,7 +112,7 @@ class Layout:
 # --- views -------------------------------------------------------------------------------------
 
 
-def groups_per_nest(op: Op, lanes: int) -> int:
+def groups_per_nest(op: Dense, lanes: int) -> int:
     """How many groups of a grouped convolution one nest computes side by side in its lanes."""
     per_group = op.weight.shape[0] // op.groups
     if op.groups == 1 or per_group >= lanes:
@@ -108,7 +121,7 @@ def groups_per_nest(op: Op, lanes: int) -> int:
     return int(min(best, op.groups))
 
 
-def nest_inputs(op: Op, lanes: int) -> list[slice]:
+def nest_inputs(op: Dense, lanes: int) -> list[slice]:
     """The input channels of each of a dense layer's nests."""
     bundle, fan_in = groups_per_nest(op, lanes), op.weight.shape[1]
     starts = range(0, op.groups, bundle)
@@ -195,7 +208,7 @@ def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, 
     buffer = -1
     for tensor in graph.owners(view):
         place = layout.placements[tensor.index]
-        mine = (numbers >= tensor.first) & (numbers < tensor.first + tensor.elements)
+        mine = tensor.mine(numbers)
         local = numbers[mine] - tensor.first
         channel, pixel = np.divmod(local, tensor.height * tensor.width)
         offsets[mine] = place.pixels(pixel) + place.position[channel]
@@ -322,7 +335,7 @@ class _Loops:
 
 def window_axes(op: Op, reading: Reading) -> tuple[_Axis, _Axis]:
     """The window over y and over x."""
-    window = op.window
+    window = window_of(op)
     sizes, steps = (reading.height, reading.width), (reading.sy, reading.sx)
     outs = (op.out.height, op.out.width)
     y, x = (
@@ -387,7 +400,7 @@ def progression(offsets: IntArray) -> tuple[int, int, int]:
     return low, step, (high - low) // step + 1
 
 
-def dense_walks(graph: Graph, layout: Layout, op: Op, inputs: slice) -> list[DenseWalk] | None:
+def dense_walks(graph: Graph, layout: Layout, op: Dense, inputs: slice) -> list[DenseWalk] | None:
     """The nests that compute a dense layer from some of its input channels.
 
     None where its operand can't be read where it lies.
@@ -405,7 +418,7 @@ def dense_walks(graph: Graph, layout: Layout, op: Op, inputs: slice) -> list[Den
     return min(fitting, key=_cycles, default=None)
 
 
-def dense_cycles(graph: Graph, layout: Layout, op: Op) -> int:
+def dense_cycles(graph: Graph, layout: Layout, op: Dense) -> int:
     """About the cycles of a dense layer; very many where its operand needs a copy."""
     total = 0
     for inputs in nest_inputs(op, layout.lanes):
@@ -420,7 +433,7 @@ def _cycles(walks: Iterable[DenseWalk]) -> int:
     return sum(w.walk.cycles for w in walks)
 
 
-def _flat_walk(graph: Graph, layout: Layout, op: Op) -> list[DenseWalk] | None:
+def _flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None:
     """A Linear reads elements wherever they lie: over one range, or over rows and pixels.
 
     The shortest loops that run over nothing unwritten. At one tap everything is written.
@@ -444,7 +457,7 @@ def _flat_walk(graph: Graph, layout: Layout, op: Op) -> list[DenseWalk] | None:
     return [DenseWalk(walk, used, (best.tap * taps + element)[:, None, None])]
 
 
-def _strides(graph: Graph, layout: Layout, op: Op) -> tuple[int, list[tuple[int, ...]]]:
+def _strides(graph: Graph, layout: Layout, op: Dense) -> tuple[int, list[tuple[int, ...]]]:
     """First block of an operand, and by what its loops may advance outside the innermost one."""
     taps = layout.taps
     places = [layout.placements[t.index] for t in graph.owners(op.view)]
@@ -491,12 +504,14 @@ def _nested(numbers: IntArray, strides: Sequence[int], start: int) -> _Nested:
     return _Nested(low + first, (*counts, count), (*strides, step), tap)
 
 
-def _written_blocks(graph: Graph, layout: Layout, op: Op, buffer: int) -> NDArray[np.bool_]:
+def _written_blocks(graph: Graph, layout: Layout, op: Dense, buffer: int) -> NDArray[np.bool_]:
     """Which blocks of a buffer are written when ``op`` starts."""
     return layout.written(graph, buffer, layout.born[op.out.index])[:: layout.taps]
 
 
-def _window_walks(graph: Graph, layout: Layout, op: Op, reading: Reading) -> list[DenseWalk] | None:
+def _window_walks(
+    graph: Graph, layout: Layout, op: Dense, reading: Reading
+) -> list[DenseWalk] | None:
     """Each tap is a block of one pixel's channels."""
     taps = layout.taps
     y_axis, x_axis = window_axes(op, reading)
@@ -527,7 +542,7 @@ def _phases(axis: _Axis, taps: int) -> list[_Loops]:
 
 
 def _merged_walks(
-    graph: Graph, layout: Layout, op: Op, view: IntArray, reading: Reading, along: str
+    graph: Graph, layout: Layout, op: Dense, view: IntArray, reading: Reading, along: str
 ) -> list[DenseWalk] | None:
     """Each tap is a block of a stored row: a window's pixels in that row are read as one run.
 

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import RecipeError
-from bramcast.pack.graph.graph import FloatArray, Graph, IntArray, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Dense, Op
+from bramcast.pack.graph.tensor import FloatArray, IntArray
 
 WEIGHT_RATIO = 6.0
 MOST_COPIES = 32
@@ -26,7 +28,7 @@ class _Reader:
     """A dense operation that reads elements of the frame at ``columns``, of other tensors at
     ``state``: none in the first time step."""
 
-    op: Op
+    op: Dense
     columns: IntArray
     elements: tuple[int, ...]
     state: IntArray
@@ -91,10 +93,10 @@ def _name(graph: Graph, op: Op) -> str:
 
 def _reader(graph: Graph, op: Op) -> _Reader | None:
     frame = graph.input
-    if op.kind != "dense" or op.groups > 1 or op.view.shape[1:] != (1, 1):
+    if not isinstance(op, Dense) or op.groups > 1 or op.view.shape[1:] != (1, 1):
         return None
     numbers = op.view.ravel()
-    columns = np.flatnonzero((numbers >= 0) & (numbers < frame.elements))
+    columns = np.flatnonzero(frame.mine(numbers))
     if not columns.size or op.weight.shape[2:] != (1, 1):
         return None
     state = np.flatnonzero(numbers >= frame.elements)
@@ -174,14 +176,14 @@ def _insert(graph: Graph, family: list[_Reader], spread: _Spread) -> list[str]:
     twins = tuple(dict.fromkeys(f"{twin} input" for r in family for twin in r.op.twins))
     made: dict[tuple[int, ...], IntArray] = {}
     for reader in family:
-        op = next(o for o in graph.ops if o.name == reader.op.name)
+        op = next(o for o in graph.ops if isinstance(o, Dense) and o.name == reader.op.name)
         if reader.elements not in made:
             name = _name(graph, op)
             out = graph.new_tensor(name, source.size, 1, 1)
             view = np.array(reader.elements, np.int64)[:, None, None]
-            scaled = Op(
-                "dense", name, "scale", op.source, (view,), out, weight, bias, layer=name,
-                twins=twins,
+            scaled = Dense(
+                name=name, label="scale", source=op.source, views=(view,), out=out, weight=weight,
+                bias=bias, layer=name, twins=twins,
             )  # fmt: skip
             graph.ops.insert(graph.ops.index(op), scaled)
             made[reader.elements] = out.ids
@@ -190,7 +192,9 @@ def _insert(graph: Graph, family: list[_Reader], spread: _Spread) -> list[str]:
     return names
 
 
-def _joined(op: Op, reader: _Reader, spread: _Spread, copies: IntArray, shift: FloatArray) -> Op:
+def _joined(
+    op: Dense, reader: _Reader, spread: _Spread, copies: IntArray, shift: FloatArray
+) -> Dense:
     """The operation with its features' copies in place of the features."""
     columns, source = reader.columns, spread.source
     factor = spread.reach[source] / spread.copies[source]

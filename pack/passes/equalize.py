@@ -15,10 +15,11 @@ from math import ceil, inf, log2
 import numpy as np
 
 from bramcast.pack.graph.classes import Classes
-from bramcast.pack.graph.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Add, AvgPool, MaxPool, Op, Weighted
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor
 
-_LINEAR = ("dense", "depthwise")
-_PASSING = ("maxpool", "avgpool")
+_Passing = MaxPool | AvgPool
 
 
 def equalize(
@@ -44,11 +45,15 @@ def equalize(
         A graph whose operations have other weights and biases, and the same results.
     """
     factors: dict[int, FloatArray] = {}  # by tensor
-    weights = [op.weight.tobytes() for op in graph.ops if op.kind in _LINEAR]
+    weights = [op.weight.tobytes() for op in graph.ops if isinstance(op, Weighted)]
     joined = _streams(graph)
     spoilt = {graph.input.index, *keep}  # tensors that stay as they are, and so do their streams
     for op in graph.ops:
-        makes = _homogeneous(op) and weights.count(op.weight.tobytes()) == 1
+        makes = (
+            isinstance(op, Weighted)
+            and _homogeneous(op)
+            and weights.count(op.weight.tobytes()) == 1
+        )
         adds = sums and _sums(graph, op)
         if not (makes or adds) or not can_absorb(graph, op.out, sums):
             spoilt.add(op.out.index)
@@ -63,16 +68,16 @@ def equalize(
         root = joined.find(op.out.index)
         if root in largest and largest[root].max() > 0:
             factors[op.out.index] = _factors(largest[root], power, largest_factor)
-        elif op.kind in _PASSING:
+        elif isinstance(op, _Passing):
             source = _of_view(graph, op.view, factors)
             if source is not None and (source != 1.0).any():
                 factors[op.out.index] = source
     return graph.with_ops([rescaled(graph, op, factors) for op in graph.ops])
 
 
-def _homogeneous(op: Op) -> bool:
+def _homogeneous(op: Weighted) -> bool:
     """Whether a channel of the result may be scaled where it is computed."""
-    return op.kind in _LINEAR and not op.exact and not op.uniform and _scales_along(op)
+    return not op.exact and not op.uniform and _scales_along(op)
 
 
 def _scales_along(op: Op) -> bool:
@@ -85,7 +90,7 @@ def _scales_along(op: Op) -> bool:
 
 def _sums(graph: Graph, op: Op) -> bool:
     """Whether an operation adds whole tensors, channel by channel: a residual stream."""
-    if op.kind != "add" or op.bias.any() or not _scales_along(op):
+    if not isinstance(op, Add) or op.bias.any() or not _scales_along(op):
         return False
     owners = [graph.owners(view) for view in op.views]
     if any(len(tensors) != 1 for tensors in owners):
@@ -97,7 +102,7 @@ def _streams(graph: Graph) -> Classes:
     """Tensors whose channels are added up, which are scaled alike or not at all."""
     joined = Classes(len(graph.tensors))
     for op in graph.ops:
-        if op.kind == "add":
+        if isinstance(op, Add):
             joined.join([op.out.index, *graph.operands(op)])
     return joined
 
@@ -111,17 +116,16 @@ def can_absorb(graph: Graph, tensor: Tensor, sums: bool = False) -> bool:
     if graph.is_output(tensor):
         return False
     for op in graph.consumers(tensor):
-        if op.uniform:  # and stays so, whatever the weights are
+        if isinstance(op, Weighted) and op.uniform:  # and stays so, whatever the weights are
             return False
-        if op.kind in _LINEAR and not op.exact:
+        if isinstance(op, Weighted) and not op.exact:
             if not all(_one_channel_each(graph, tensor, view) for view in op.views):
                 return False
-        elif op.kind in _PASSING:
-            same = bool((op.view >= tensor.first).all())
-            same &= bool((op.view < tensor.first + tensor.elements).all())
+        elif isinstance(op, _Passing):
+            same = bool(tensor.mine(op.view).all())
             whole = same and _one_channel_each(graph, tensor, op.view)
             whole &= op.rounds is None
-            if not whole or getattr(op, "activation", None) or op.clamp.hi != inf:
+            if not whole or op.activation is not None or op.clamp.hi != inf:
                 return False
             if not can_absorb(graph, op.out, sums):
                 return False
@@ -135,7 +139,7 @@ def can_absorb(graph: Graph, tensor: Tensor, sums: bool = False) -> bool:
 def _one_channel_each(graph: Graph, tensor: Tensor, view: IntArray) -> bool:
     """Whether each channel of a view shows elements of one channel of ``tensor`` only, if any."""
     flat = view.reshape(len(view), -1)
-    mine = (flat >= tensor.first) & (flat < tensor.first + tensor.elements)
+    mine = tensor.mine(flat)
     if (mine.any(axis=1) & ~(mine | (flat == ZERO)).all(axis=1)).any():
         return False
     channel = (flat - tensor.first) // (tensor.height * tensor.width)
@@ -159,7 +163,7 @@ def _of_view(graph: Graph, view: IntArray, factors: Mapping[int, FloatArray]) ->
     for tensor in graph.owners(view):
         if tensor.index not in factors:
             continue
-        mine = (flat >= tensor.first) & (flat < tensor.first + tensor.elements)
+        mine = tensor.mine(flat)
         row, column = np.nonzero(mine)
         channel = (flat[row, column] - tensor.first) // (tensor.height * tensor.width)
         result[row] = factors[tensor.index][channel]
@@ -168,7 +172,7 @@ def _of_view(graph: Graph, view: IntArray, factors: Mapping[int, FloatArray]) ->
 
 def rescaled(graph: Graph, op: Op, factors: Mapping[int, FloatArray]) -> Op:
     """The operation on channels, by tensor, that are larger by factors."""
-    if op.kind not in _LINEAR:
+    if not isinstance(op, Weighted):
         return op
     weight = op.weight
     reads = _of_view(graph, op.view, factors)

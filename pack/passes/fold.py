@@ -14,24 +14,33 @@ from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.graph.activations import Activation, Function
 from bramcast.pack.graph.bounds import known_bounds
 from bramcast.pack.graph.edit import copy_op, gather_op, without_repeats
-from bramcast.pack.graph.graph import (
-    NO_CLAMP,
-    ZERO,
-    Clamp,
-    FloatArray,
-    Graph,
-    IntArray,
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.grid import on_grid, power_of_two, uniform
+from bramcast.pack.graph.ops import (
+    Add,
+    Apply,
+    AvgPool,
+    Clip,
+    Dense,
+    Depthwise,
     Op,
+    Pointwise,
+    Product,
+    Scale,
+    Weighted,
+)
+from bramcast.pack.graph.tensor import (
+    ZERO,
+    FloatArray,
+    IntArray,
     Tensor,
     as_pixels,
     is_whole,
     strip_zeros,
 )
-from bramcast.pack.graph.grid import on_grid, power_of_two, uniform
+from bramcast.pack.graph.window import NO_CLAMP, Clamp
 from bramcast.pack.passes.forward import fold_forward
 from bramcast.pack.passes.rounding import scaled_around_rounding, settle_rounding
-
-POINTWISE = ("scale", "clamp", "function")  # what works on each element by itself
 
 
 def fold(graph: Graph) -> Graph:
@@ -45,12 +54,12 @@ def fold(graph: Graph) -> Graph:
         pass
     settle_rounding(graph)
     fold_forward(graph)
-    while left := [op for op in graph.ops if op.kind in POINTWISE]:
+    while left := [op for op in graph.ops if isinstance(op, Pointwise)]:
         _make_depthwise(graph, left[0])
     _join_products(graph)
     if any(op.rounds is not None for op in graph.ops):  # what must be exact
         graph.ops = [_without_zeros(op) for op in graph.ops]
-    graph.ops = [without_repeats(op) for op in graph.ops]
+    graph.ops = [without_repeats(op) if isinstance(op, Dense) else op for op in graph.ops]
     _shape_input(graph)
     _own_output(graph)
     _drop_dead(graph)
@@ -61,7 +70,7 @@ def _use_stored_order(graph: Graph) -> None:
     """Element-wise operations on a rearranged tensor work in the order in which it is stored."""
     for op in list(graph.ops):
         op = next(o for o in graph.ops if o.name == op.name)
-        if op.kind not in (*POINTWISE, "add", "product"):
+        if not isinstance(op, Pointwise | Add | Product):
             continue
         owners = [graph.owners(v) for v in op.views]
         if any(len(o) != 1 for o in owners):
@@ -90,17 +99,11 @@ def _reorder(graph: Graph, op: Op, tensors: list[Tensor], order: IntArray) -> No
     out = graph.new_tensor(op.out.name, *shape)
 
     def stored(values: FloatArray) -> FloatArray:
-        if values.size != order.size or op.kind == "add":
-            return values
         return np.asanyarray(values.ravel()[np.argsort(order)].reshape(shape))
 
-    moved = replace(
-        op,
-        views=tuple(t.ids for t in tensors),
-        out=out,
-        weight=stored(op.weight),
-        bias=stored(op.bias),
-    )
+    moved = replace(op, views=tuple(t.ids for t in tensors), out=out)
+    if isinstance(moved, Scale):
+        moved = replace(moved, weight=stored(moved.weight), bias=stored(moved.bias))
     graph.ops = [moved if o is op else o for o in graph.ops]
     graph.substitute(op.out, out.ids.ravel()[order])
 
@@ -110,7 +113,7 @@ def _use_whole_tensors(graph: Graph) -> None:
 
     Only they read it, so the other elements may be anything. Then what makes it can take them.
     """
-    for name in [op.name for op in graph.ops if op.kind in POINTWISE]:
+    for name in [op.name for op in graph.ops if isinstance(op, Pointwise)]:
         op = next(o for o in graph.ops if o.name == name)
         owners = graph.owners(op.view)
         if len(owners) != 1 or owners[0].index == 0 or (op.view == ZERO).any():
@@ -120,19 +123,20 @@ def _use_whole_tensors(graph: Graph) -> None:
             continue
         if graph.consumers(tensor) != [op]:
             continue
-        weight, bias = (_by_channel(tensor, op.view, values) for values in (op.weight, op.bias))
-        if weight is None or bias is None:
-            continue
+        whole = op
+        if isinstance(op, Scale):
+            weight, bias = (_by_channel(tensor, op.view, values) for values in (op.weight, op.bias))
+            if weight is None or bias is None:
+                continue
+            whole = replace(op, weight=weight, bias=bias)
         out = graph.new_tensor(op.out.name, tensor.channels, tensor.height, tensor.width)
-        whole = replace(op, views=(tensor.ids,), out=out, weight=weight, bias=bias)
+        whole = replace(whole, views=(tensor.ids,), out=out)
         graph.ops = [whole if o is op else o for o in graph.ops]
         graph.substitute(op.out, op.view - tensor.first + out.first)
 
 
 def _by_channel(tensor: Tensor, view: IntArray, values: FloatArray) -> FloatArray | None:
-    """An operation's constants for all elements of a tensor, if each channel has one constant."""
-    if not values.size:
-        return values
+    """A scale's constants for all elements of a tensor, if each channel has one constant."""
     channel = ((view - tensor.first) // (tensor.height * tensor.width)).ravel()
     shown, first = np.unique(channel, return_index=True)
     if (np.asarray(values.ravel() != values.ravel()[first][np.searchsorted(shown, channel)])).any():
@@ -158,24 +162,29 @@ def _fold_back(graph: Graph) -> bool:
     changed, number = False, 0
     while number < len(graph.ops):
         op = graph.ops[number]
-        source = _sole_source(graph, op) if op.kind in POINTWISE else None
-        merged = None if source is None else _followed(source, op)
-        if merged is None:
+        if isinstance(op, Pointwise) and _into_source(graph, op):
+            changed = True
+        else:
             number += 1
-            continue
-        graph.ops = [merged if o is source else o for o in graph.ops]
-        numbers = op.view.ravel()
-        graph.remove(op)
-        graph.substitute(op.out, numbers)
-        changed = True
     return changed
 
 
-def _followed(source: Op, op: Op) -> Op | None:
+def _into_source(graph: Graph, op: Pointwise) -> bool:
+    """An element-wise operation into the one before it; False if that can't take it."""
+    source = _sole_source(graph, op)
+    merged = None if source is None else _followed(source, op)
+    if merged is None:
+        return False
+    graph.ops = [merged if o is source else o for o in graph.ops]
+    numbers = op.view.ravel()
+    graph.remove(op)
+    graph.substitute(op.out, numbers)
+    return True
+
+
+def _followed(source: Op, op: Pointwise) -> Op | None:
     """``source`` with the element-wise operation behind it, if it can take it."""
-    merged: Op | None = source
-    if op.kind == "scale":
-        merged = _scaled(source, op)
+    merged = _scaled(source, op) if isinstance(op, Scale) else source
     if merged is None:
         return None
     if op.clamp != NO_CLAMP:
@@ -194,13 +203,13 @@ def _followed(source: Op, op: Op) -> Op | None:
     return replace(merged, twins=(*merged.twins, *op.twins), passed=passed)
 
 
-def _uniform(scale: Op) -> Function | None:
+def _uniform(scale: Scale) -> Function | None:
     """A scale that is the same for all elements."""
     same = uniform(scale)
     return None if same is None else Function("scale", same)
 
 
-def _scaled(source: Op, scale: Op) -> Op | None:
+def _scaled(source: Op, scale: Scale) -> Op | None:
     """``source`` with the scale behind it multiplied into its weights or table, if it can be."""
     if source.activation is not None:
         same = _uniform(scale)
@@ -216,28 +225,28 @@ def _scaled(source: Op, scale: Op) -> Op | None:
     return None if linear is None else scaled_around_rounding(source, scale, linear)
 
 
-def _passes(clamp: Clamp, scale: Op) -> bool:
+def _passes(clamp: Clamp, scale: Scale) -> bool:
     """Whether a scale may as well stand before a clamp: positive gains before a ReLU."""
     along = clamp.hi == inf and clamp.lo in (0.0, -inf)
     return along and bool((scale.weight > 0).all()) and not scale.bias.any()
 
 
-def _times(source: Op, scale: Op) -> Op | None:
+def _times(source: Op, scale: Scale) -> Op | None:
     """``source`` with the scale multiplied into its weights and bias, all else as it is."""
-    if source.kind == "clamp" and scale.rounds is not None:
+    if isinstance(source, Clip) and scale.rounds is not None:
         ones = np.ones(source.view.shape)
-        source = replace(source, kind="scale", weight=ones, bias=np.zeros(ones.shape))
+        source = Scale(**source.common, weight=ones, bias=np.zeros(ones.shape))
     order = scale.view.ravel() - source.out.first
     inverse = np.argsort(order)
     weight, bias = scale.weight.ravel()[inverse], scale.bias.ravel()[inverse]
-    if source.kind == "scale":
+    if isinstance(source, Scale):
         shape = source.weight.shape
         factor, offset = weight.reshape(shape), bias.reshape(shape)
         return replace(source, weight=source.weight * factor, bias=source.bias * factor + offset)
     rounds = scale.rounds is not None or source.rounds is not None
-    if source.kind in ("add", "avgpool") and rounds:
+    if isinstance(source, Add | AvgPool) and rounds:
         return _rounded_sum(source, scale)
-    if source.kind not in ("dense", "depthwise") or source.tap_bias.size:
+    if not isinstance(source, Weighted) or source.tap_bias.size:
         return None  # padding's share comes last of all
     rows = weight.reshape(source.out.channels, -1), bias.reshape(source.out.channels, -1)
     if any((r != r[:, :1]).any() for r in rows):
@@ -250,10 +259,10 @@ def _times(source: Op, scale: Op) -> Op | None:
     )
 
 
-def _rounded_sum(source: Op, scale: Op) -> Op | None:
+def _rounded_sum(source: Add | AvgPool, scale: Scale) -> Op | None:
     """An add or an average with the scale of the rounding behind it."""
     same = uniform(scale)
-    if same is None or same[0] <= 0 or (source.kind == "add" and power_of_two(same[0]) is None):
+    if same is None or same[0] <= 0 or (isinstance(source, Add) and power_of_two(same[0]) is None):
         return None
     factor, offset = same
     bias = source.bias if source.bias.size else np.zeros(source.out.channels)
@@ -263,14 +272,14 @@ def _rounded_sum(source: Op, scale: Op) -> Op | None:
 def _fold_gate(graph: Graph) -> bool:
     """x * f(x) is a function of x: SiLU, Mish, Hardswish as they are written out."""
     for op in graph.ops:
-        if op.kind != "product":
+        if not isinstance(op, Product):
             continue
         for x, other in (op.views, op.views[::-1]):
             inner = _function_of(graph, other, x)
             if inner is None:
                 continue
             gate = Activation((Function("gate", inner=inner),))
-            made = replace(op, kind="function", views=(x,), activation=gate)
+            made = Apply(**replace(op, views=(x,), activation=gate).common)
             graph.ops = [made if o is op else o for o in graph.ops]
             _drop_dead(graph)
             return True
@@ -283,10 +292,10 @@ def _function_of(graph: Graph, view: IntArray, of: IntArray) -> Activation | Non
     while not np.array_equal(view, of):
         owners = graph.owners(view)
         source = graph.producer(owners[0]) if len(owners) == 1 and (view != ZERO).all() else None
-        if source is None or source.kind not in POINTWISE or source.rounds is not None:
+        if not isinstance(source, Pointwise) or source.rounds is not None:
             return None
         before: tuple[Function, ...] = ()
-        if source.kind == "scale":
+        if isinstance(source, Scale):
             same = _uniform(source)
             if same is None:
                 return None
@@ -306,12 +315,12 @@ def _split_by_use(graph: Graph) -> bool:
     So each gate of a recurrent cell has an activation and whole words of its own.
     """
     for op in graph.ops:
-        if op.kind != "dense" or op.groups != 1 or graph.is_output(op.out):
+        if not isinstance(op, Dense) or op.groups != 1 or graph.is_output(op.out):
             continue
         readers = graph.consumers(op.out)
         used = np.array([_channels_read(op.out, v) for r in readers for v in r.views])
         partly = [
-            r.kind in (*POINTWISE, "product") and not _channels_read(op.out, v).all()
+            isinstance(r, Pointwise | Product) and not _channels_read(op.out, v).all()
             for r in readers
             for v in r.views
             if _channels_read(op.out, v).any()
@@ -327,13 +336,13 @@ def _split_by_use(graph: Graph) -> bool:
 
 def _channels_read(tensor: Tensor, view: IntArray) -> IntArray:
     """Which channels of a tensor a view reads, int64 [C], 0 or 1."""
-    mine = view[(view >= tensor.first) & (view < tensor.first + tensor.elements)]
+    mine = view[tensor.mine(view)]
     read = np.zeros(tensor.channels, np.int64)
     read[(mine - tensor.first) // (tensor.height * tensor.width)] = 1
     return read
 
 
-def _split(graph: Graph, op: Op, edges: list[int]) -> None:
+def _split(graph: Graph, op: Dense, edges: list[int]) -> None:
     parts, numbers = [], []
     for number, (first, end) in enumerate(zip(edges[:-1], edges[1:], strict=True), 1):
         name = f"{op.name}.part{number}"
@@ -355,7 +364,7 @@ def _split(graph: Graph, op: Op, edges: list[int]) -> None:
 def _join_products(graph: Graph) -> None:
     """a * b + c * d is one nest if nobody else wants the products."""
     bounds = known_bounds(graph)
-    for op in [o for o in graph.ops if o.kind == "add" and (o.weight == 1.0).all()]:
+    for op in [o for o in graph.ops if isinstance(o, Add) and (o.weight == 1.0).all()]:
         found = [_product_behind(graph, op, view) for view in op.views]
         sources = [s for s in found if s is not None]
         if len(sources) < 2:
@@ -367,24 +376,24 @@ def _join_products(graph: Graph) -> None:
         whole = all(len(o) == 1 and is_whole(v, o[0]) for o, v in zip(owners, views, strict=True))
         if not whole or 0 in tensors or len(set(tensors)) < 4:
             continue
-        joined = replace(op, kind="product", views=views, weight=np.zeros(0), bias=np.zeros(0))
+        joined = Product(**replace(op, views=views).common)
         graph.ops = [joined if o is op else o for o in graph.ops if o not in sources]
 
 
-def _product_behind(graph: Graph, op: Op, view: IntArray) -> Op | None:
+def _product_behind(graph: Graph, op: Add, view: IntArray) -> Product | None:
     """The plain product that alone makes a view and that only ``op`` reads, once."""
     owners = graph.owners(view)
     if len(owners) != 1 or not is_whole(view, owners[0]) or graph.is_output(owners[0]):
         return None
     source = graph.producer(owners[0])
-    if source is None or source.kind != "product" or len(source.views) != 2:
+    if not isinstance(source, Product) or len(source.views) != 2:
         return None
     alone = graph.consumers(owners[0]) == [op]
     plain = source.clamp == NO_CLAMP and source.activation is None
     return source if alone and plain else None
 
 
-def _as_read(source: Op, view: IntArray) -> tuple[IntArray, IntArray]:
+def _as_read(source: Product, view: IntArray) -> tuple[IntArray, IntArray]:
     """The operands of a product in the order in which a view shows it."""
     a, b = (operand.ravel()[view - source.out.first] for operand in source.views)
     return a, b
@@ -398,11 +407,12 @@ def _gate_first(
     return pair if low[0] >= low[1] or low[1] < 0 else (pair[1], pair[0])
 
 
-def _make_depthwise(graph: Graph, op: Op) -> None:
+def _make_depthwise(graph: Graph, op: Pointwise) -> None:
     """A scale, clamp or function of its own becomes a depthwise 1x1 convolution."""
     shape = op.view.shape
-    weight = op.weight if op.kind == "scale" else np.ones(shape)
-    bias = op.bias if op.kind == "scale" else np.zeros(shape)
+    weight, bias = np.ones(shape), np.zeros(shape)
+    if isinstance(op, Scale):
+        weight, bias = op.weight, op.bias
     rows = weight.reshape(shape[0], -1), bias.reshape(shape[0], -1)
     if any((r != r[:, :1]).any() for r in rows):
         out = graph.new_tensor(op.out.name, op.view.size, 1, 1)
@@ -411,11 +421,8 @@ def _make_depthwise(graph: Graph, op: Op) -> None:
     else:
         out, view = op.out, op.view
         factor, offset = rows[0][:, 0], rows[1][:, 0]
-    made = replace(
-        op,
-        kind="depthwise",
-        views=(view,),
-        out=out,
+    made = Depthwise(
+        **replace(op, views=(view,), out=out).common,
         weight=factor[:, None, None, None].copy(),
         bias=offset.copy(),
     )
@@ -456,24 +463,25 @@ def _own_output(graph: Graph) -> None:
     if alone and tensor.index != 0 and not graph.consumers(tensor):
         return
     if alone:
-        op = copy_op(graph, tensor.ids, "output", "copy")
-        graph.ops.append(op)
-        graph.output = op.out.ids.ravel()[graph.output - tensor.first]
+        copy = copy_op(graph, tensor.ids, "output", "copy")
+        graph.ops.append(copy)
+        graph.output = copy.out.ids.ravel()[graph.output - tensor.first]
         return
     if graph.output.ndim > 3:
         raise UnsupportedLayer(
             f"model {graph.name!r}: its output has {graph.output.ndim} axes without the batch "
             "(at most 3)"
         )
-    op = gather_op(graph, graph.output.reshape(as_pixels(graph.output.shape)), "output", "gather")
-    graph.ops.append(op)
-    graph.output = op.out.ids.reshape(graph.output.shape)
+    view = graph.output.reshape(as_pixels(graph.output.shape))
+    gather = gather_op(graph, view, "output", "gather")
+    graph.ops.append(gather)
+    graph.output = gather.out.ids.reshape(graph.output.shape)
 
 
 def _without_zeros(op: Op) -> Op:
     """Weights of channels that are constant zeros must not sway the others' format."""
     zeros = (op.view == ZERO).all(axis=(1, 2))
-    if op.kind != "dense" or not zeros.any():
+    if not isinstance(op, Dense) or not zeros.any():
         return op
     used = np.repeat(~zeros.reshape(op.groups, -1), len(op.weight) // op.groups, axis=0)
     return replace(op, weight=op.weight * used[:, :, None, None])

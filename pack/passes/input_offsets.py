@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import RecipeError
-from bramcast.pack.graph.graph import ZERO, FloatArray, Graph, IntArray, Op, strip_zeros
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Op, Weighted
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, strip_zeros
 from bramcast.pack.passes.forward import lifted
 from bramcast.pack.passes.input_scales import shared_features
 
@@ -22,8 +24,6 @@ TAILS = 1.0  # percent of its values at either end that don't count
 FAR = 3.0  # its middle is so many times its half range from zero: a bit is won at least
 NEAR = 1 / 6  # of the half range: so far an offset may be from the middle, to be a round number
 FLOAT32_BITS = 24
-
-_LINEAR = ("dense", "depthwise")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +129,7 @@ def find_obstacle(graph: Graph, offsets: FloatArray) -> Obstacle | None:
             flat = lacks.reshape(len(view), -1)
             bad = flat.any(axis=1)
             pads = False
-            if op.kind in _LINEAR and not op.exact and bad.any():
+            if isinstance(op, Weighted) and not op.exact and bad.any():
                 inner = strip_zeros(view)[0]
                 flat = _lacking(graph, inner, offsets).reshape(len(inner), -1)
                 uneven = (flat != flat[:, :1]).any(axis=1)
@@ -148,21 +148,21 @@ def find_obstacle(graph: Graph, offsets: FloatArray) -> Obstacle | None:
 def _channels(graph: Graph, view: IntArray) -> IntArray:
     """The input's channels that a view shows, ascending."""
     t = graph.input
-    mine = view[(view >= t.first) & (view < t.first + t.elements)]
+    mine = view[t.mine(view)]
     return np.unique((mine - t.first) // (t.height * t.width))
 
 
 def _lacking(graph: Graph, view: IntArray, offsets: FloatArray) -> FloatArray:
     """What each element of a view has too little, float64 of the view's shape."""
     t = graph.input
-    mine = (view >= t.first) & (view < t.first + t.elements)
+    mine = t.mine(view)
     channel = np.where(mine, view - t.first, 0) // (t.height * t.width)
     return np.asarray(np.where(mine, offsets[channel], 0.0))
 
 
 def absorbed(graph: Graph, op: Op, offsets: FloatArray) -> Op:
     """The operation whose biases have what the input's channels lack, [C]; there is no obstacle."""
-    if op.kind not in _LINEAR or graph.input.index not in graph.operands(op):
+    if not isinstance(op, Weighted) or graph.input.index not in graph.operands(op):
         return op
     inner = strip_zeros(op.view)[0]
     lacks = _lacking(graph, inner, offsets).reshape(len(inner), -1)[:, 0]

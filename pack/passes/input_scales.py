@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import RecipeError
-from bramcast.pack.graph.graph import FloatArray, Graph, IntArray
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Weighted, weights_of
+from bramcast.pack.graph.tensor import FloatArray, IntArray
 from bramcast.pack.passes.equalize import can_absorb, rescaled
 
 LARGEST = 30
@@ -20,7 +22,7 @@ LARGEST = 30
 def scalable(graph: Graph) -> bool:
     """Whether every reader of the input has weights for each feature."""
     readers = graph.consumers(graph.input)
-    linear = all(op.kind in ("dense", "depthwise") for op in readers)
+    linear = all(isinstance(op, Weighted) for op in readers)
     return linear and can_absorb(graph, graph.input)
 
 
@@ -30,9 +32,9 @@ def shared_features(graph: Graph) -> list[list[int]]:
     pixels = t.height * t.width
     together: dict[tuple[bytes, int], set[int]] = {}
     for op in graph.consumers(t):
-        weight = op.weight.tobytes()
+        weight = weights_of(op).tobytes()
         for row, numbers in enumerate(op.view.reshape(len(op.view), -1)):
-            mine = numbers[(numbers >= t.first) & (numbers < t.first + t.elements)]
+            mine = numbers[t.mine(numbers)]
             if mine.size:
                 together.setdefault((weight, row), set()).add(int(mine[0] - t.first) // pixels)
     groups = [{feature} for feature in range(t.channels)]

@@ -8,25 +8,18 @@ pixels (y % sy, x % sx), becomes a tensor of its own. The layout puts the phases
 so that a dense reader walks them as one picture; any other reader gets a dense copy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.graph.edit import copy_op, gather_op
-from bramcast.pack.graph.graph import (
-    ZERO,
-    FloatArray,
-    Graph,
-    IntArray,
-    Op,
-    Tensor,
-    Window,
-    as_pixels,
-    strip_zeros,
-)
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Dense, Op, Weighted, is_exact
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor, as_pixels, strip_zeros
 from bramcast.pack.graph.views import is_flat, pixel_view
+from bramcast.pack.graph.window import Window
 
 Steps = tuple[int, int]
 
@@ -105,7 +98,7 @@ def _straight_output(graph: Graph) -> None:
 def _split(graph: Graph, tensor: Tensor) -> bool:
     """An operation for each phase, if all readers see this tensor as one weave."""
     op = graph.producer(tensor)
-    if op is None or graph.is_output(tensor) or op.kind not in ("dense", "depthwise"):
+    if graph.is_output(tensor) or not isinstance(op, Weighted):
         return False
     seen = [
         _channels(tensor, rows)
@@ -139,8 +132,7 @@ def _split(graph: Graph, tensor: Tensor) -> bool:
 
 def _rows_of(tensor: Tensor, view: IntArray) -> Iterator[IntArray]:
     """The channels of a view that show elements of a tensor, if any do."""
-    mine = (view >= tensor.first) & (view < tensor.first + tensor.elements)
-    rows = view[mine.any(axis=(1, 2))]
+    rows = view[tensor.mine(view).any(axis=(1, 2))]
     if len(rows):
         yield rows
 
@@ -163,14 +155,13 @@ def _channels(tensor: Tensor, rows: IntArray) -> IntArray | None:
     return np.array(result)
 
 
-def _selectable(op: Op, chosen: IntArray) -> bool:
+def _selectable(op: Weighted, chosen: IntArray) -> bool:
     """Whether these channels are a layer of the same kind: as many of each group, in order."""
-    groups = len(op.view) if op.kind == "depthwise" else op.groups
-    group = chosen * groups // op.out.channels
-    return bool(np.array_equal(group, np.repeat(np.arange(groups), len(chosen) // groups)))
+    group = chosen * op.split // op.out.channels
+    return bool(np.array_equal(group, np.repeat(np.arange(op.split), len(chosen) // op.split)))
 
 
-def _trimmed(op: Op) -> Op:
+def _trimmed(op: Weighted) -> Weighted:
     """Without the rows and columns of the window in which all weights are zero."""
     used: NDArray[np.bool_] = (np.asarray(op.weight) != 0).any(axis=(0, 1))
     edges = []
@@ -201,7 +192,7 @@ def _trimmed(op: Op) -> Op:
 
 def _repeat(graph: Graph, op: Op, operand: int) -> None:
     """A view that repeats pixels becomes a weave of copies."""
-    if is_flat(op) or op.exact or pixel_view(graph, op.views[operand]) is not None:
+    if is_flat(op) or is_exact(op) or pixel_view(graph, op.views[operand]) is not None:
         return
     inner = strip_zeros(op.views[operand])[0]
     for rows in _runs(graph, inner):
@@ -240,7 +231,7 @@ def _runs(graph: Graph, view: IntArray) -> Iterator[slice]:
         yield slice(start, end)
 
 
-def _replace_rows(graph: Graph, old: IntArray, new: IntArray, copies: list[Op]) -> None:
+def _replace_rows(graph: Graph, old: IntArray, new: IntArray, copies: Sequence[Op]) -> None:
     """Every reader of these channels reads others; copies are made before the first of them."""
 
     def moved(view: IntArray) -> IntArray:
@@ -276,7 +267,7 @@ def _copy(graph: Graph, op: Op, operand: int) -> None:
     view = op.views[operand]
     if is_flat(op) or pixel_view(graph, view) is not None:
         return
-    if op.kind == "dense" and weave_of(graph, view) is not None:
+    if isinstance(op, Dense) and weave_of(graph, view) is not None:
         return
     inner = strip_zeros(view)[0]
     for rows in _runs(graph, inner):

@@ -12,8 +12,19 @@ from math import inf
 import numpy as np
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
-from bramcast.pack.graph.graph import NO_CLAMP, Clamp, Graph, Op
+from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import FINEST, grid_of, on_grid, power_of_two, round_half_up, uniform
+from bramcast.pack.graph.ops import (
+    Apply,
+    AvgPool,
+    Op,
+    Product,
+    RoundEven,
+    Scale,
+    biases_of,
+    weights_of,
+)
+from bramcast.pack.graph.window import NO_CLAMP, Clamp
 
 
 def known_grids(graph: Graph) -> dict[int, int]:
@@ -34,13 +45,14 @@ def _grid(graph: Graph, op: Op, grids: dict[int, int]) -> int | None:
     if found is None:
         operands = [grids.get(t.index) for view in op.views for t in graph.owners(view)]
         known = [g for g in operands if g is not None]
-        if len(known) < len(operands) or not known or op.kind in ("avgpool", "function"):
+        if len(known) < len(operands) or not known or isinstance(op, AvgPool | Apply):
             return None
-        found = sum(known) if op.kind == "product" else max(known)
-        if op.kind == "product" and len(op.views) > 2:
+        found = sum(known) if isinstance(op, Product) else max(known)
+        if isinstance(op, Product) and len(op.views) > 2:
             return None
-        weight = grid_of(op.weight) if op.weight.size else 0
-        bias = grid_of(op.bias) if op.bias.size else -FINEST
+        factors, offsets = weights_of(op), biases_of(op)
+        weight = grid_of(factors) if factors.size else 0
+        bias = grid_of(offsets) if offsets.size else -FINEST
         if weight is None or bias is None:
             return None
         found = max(found + weight, bias)
@@ -55,14 +67,14 @@ def settle_rounding(graph: Graph) -> None:
     """
     grids = known_grids(graph)
     for op in list(graph.ops):
-        if op.kind != "round_even" and not _may_be_idle(op):
+        if not isinstance(op, RoundEven) and not _may_be_idle(op):
             continue
         wanted = op.rounds if op.rounds is not None else 0
         now = next(o for o in graph.ops if o.name == op.name)  # what it reads may have moved
         if all(grids.get(t.index, FINEST) <= wanted for t in graph.owners(now.view)):
             graph.remove(now)
             graph.substitute(op.out, now.view.ravel())
-        elif op.kind == "round_even":
+        elif isinstance(op, RoundEven):
             raise UnsupportedLayer(
                 f"{op.source}: layer {op.name!r}: round() rounds ties to even numbers, the core "
                 "rounds them towards +inf: write torch.floor(x + 0.5), which the core does exactly"
@@ -71,13 +83,13 @@ def settle_rounding(graph: Graph) -> None:
 
 def _may_be_idle(op: Op) -> bool:
     """Whether a rounding changes nothing about what is a multiple already."""
-    if op.kind != "scale" or op.rounds is None or op.clamp != NO_CLAMP:
+    if not isinstance(op, Scale) or op.rounds is None or op.clamp != NO_CLAMP:
         return False
     offset = np.floor(op.bias * 2.0**op.rounds + 0.5)
     return op.activation is None and bool((op.weight == 1).all()) and not offset.any()
 
 
-def scaled_around_rounding(source: Op, scale: Op, linear: Op) -> Op | None:
+def scaled_around_rounding(source: Op, scale: Scale, linear: Op) -> Op | None:
     """``source`` with the scale behind it, where one of them rounds or ``source`` clamps.
 
     Args:

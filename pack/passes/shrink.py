@@ -17,7 +17,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.pack.graph.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import (
+    Add,
+    AvgPool,
+    Dense,
+    Depthwise,
+    MaxPool,
+    Op,
+    Product,
+    Weighted,
+    weights_of,
+)
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor
 
 BoolArray = NDArray[np.bool_]
 
@@ -59,7 +71,7 @@ def shrink(graph: Graph) -> tuple[Graph, list[Removed]]:
         graph = _rebuilt(graph, values, plans, removed)
         if any(not graph.owners(view) for op in graph.ops for view in op.views):
             return before, list(removed_before.values())  # all that is left to read is padding
-        kept = sum(op.weight.size + op.out.elements for op in graph.ops)
+        kept = sum(weights_of(op).size + op.out.elements for op in graph.ops)
         if kept == kept_before:
             return graph, list(removed.values())
         kept_before = kept
@@ -82,13 +94,13 @@ def _frozen(graph: Graph) -> frozenset[str]:
 def _constants(graph: Graph) -> FloatArray:
     """The value of each stored element that is the same for every sample; NaN for the others."""
     last = graph.tensors[-1]
-    values = np.full(last.first + last.elements, np.nan)
+    values = np.full(last.end, np.nan)
     frozen = _frozen(graph)
     for op in graph.ops:
         if op.name in frozen:
             continue
         result = _constant_results(op, [_of_view(values, view) for view in op.views])
-        if op.bias.size and op.kind not in ("dense", "depthwise"):
+        if isinstance(op, AvgPool | Add) and op.bias.size:
             result = result + op.bias
         if op.rounds is not None:
             result = np.floor(result * 2.0**op.rounds + 0.5) * 2.0**-op.rounds
@@ -107,7 +119,7 @@ def _of_view(values: FloatArray, view: IntArray) -> FloatArray:
     return np.where((shown == first[:, None]).all(axis=1), first, np.nan)
 
 
-def _foldable(op: Op, seen: FloatArray) -> BoolArray:
+def _foldable(op: Weighted, seen: FloatArray) -> BoolArray:
     """Channels of the view whose contribution to a dense or depthwise result is a constant."""
     plain = not any(op.window.padding) and not op.exact  # an exact copy has no bias
     return np.asarray((seen == 0.0) | (~np.isnan(seen) & plain))
@@ -116,7 +128,7 @@ def _foldable(op: Op, seen: FloatArray) -> BoolArray:
 def _constant_results(op: Op, seen: list[FloatArray]) -> FloatArray:
     """Each channel's value before the clamp, NaN where it depends on the sample; float64 [C]."""
     x = seen[0]
-    if op.kind in ("dense", "depthwise"):
+    if isinstance(op, Weighted):
         known, factor = _foldable(op, x), op.weight.sum(axis=(2, 3))
         used = (op.weight != 0).any(axis=(2, 3))
         index = op.inputs
@@ -125,14 +137,15 @@ def _constant_results(op: Op, seen: list[FloatArray]) -> FloatArray:
         if op.tap_bias.any():  # not the same along the border
             open_inputs = open_inputs | op.tap_bias.any(axis=(1, 2))
         return np.where(open_inputs, np.nan, total)
-    if op.kind == "maxpool":
+    if isinstance(op, MaxPool):
         return x.copy()  # its padding is no value
-    if op.kind == "avgpool":
+    if isinstance(op, AvgPool):
         each = float(op.weight.flat[0]) * op.window.kernel[0] * op.window.kernel[1]
         even = bool((op.weight == op.weight.flat[0]).all()) and not any(op.window.padding)
         return np.where(x == 0.0, 0.0, x * each if even else np.nan)
-    if op.kind == "add":
+    if isinstance(op, Add):
         return np.asarray(op.weight[0] * x + op.weight[1] * seen[1])
+    assert isinstance(op, Product)
     products: FloatArray = np.zeros(len(x))
     for a, b in zip(seen[::2], seen[1::2], strict=True):  # zero times anything is zero
         products = products + np.where((a == 0.0) | (b == 0.0), 0.0, a * b)
@@ -162,7 +175,7 @@ def _plans(graph: Graph, values: FloatArray) -> dict[str, _Plan]:
             if plan is None:
                 continue
             there = [_all_stored(stored, view) for view in op.views]
-            if op.kind == "dense":
+            if isinstance(op, Dense):
                 if op.groups == 1:
                     plan.inputs = np.union1d(plan.inputs, np.flatnonzero(there[0]))
                 continue
@@ -191,7 +204,7 @@ def _wanted(graph: Graph, values: FloatArray, forced: dict[str, BoolArray]) -> d
             continue
         if op.name in frozen:
             plan = _Plan(np.arange(len(wanted)), np.arange(len(op.view)))
-        elif op.kind == "dense":
+        elif isinstance(op, Dense):
             plan = _dense_plan(op, wanted, _of_view(values, op.view))
         else:
             wanted = wanted | forced.get(op.name, np.False_)
@@ -205,7 +218,7 @@ def _wanted(graph: Graph, values: FloatArray, forced: dict[str, BoolArray]) -> d
     return plans
 
 
-def _dense_plan(op: Op, wanted: BoolArray, seen: FloatArray) -> _Plan:
+def _dense_plan(op: Dense, wanted: BoolArray, seen: FloatArray) -> _Plan:
     """Groups keep equally many outputs and inputs; each keeps at least one."""
     used = (op.weight != 0).any(axis=(2, 3)) & wanted[:, None]
     used &= ~_foldable(op, seen)[op.inputs]
@@ -252,7 +265,7 @@ def _rebuilt(
     def moved(view: IntArray) -> IntArray:
         return np.where(view == ZERO, ZERO, numbers[view])
 
-    ops = []
+    ops: list[Op] = []
     for op in graph.ops:
         plan = plans.get(op.name)
         _count(op, plan, removed)
@@ -271,12 +284,19 @@ def _smaller(op: Op, plan: _Plan, seen: FloatArray) -> Op:
     """The operation with only the channels of the plan; constants go into its bias."""
     if len(plan.outputs) == op.out.channels and len(plan.inputs) == len(op.view):
         return op
-    if op.kind not in ("dense", "depthwise"):
-        bias = op.bias[plan.outputs] if op.bias.size else op.bias
-        return replace(op, bias=bias, macs=op.macs * len(plan.outputs) // op.out.channels)
-    made = op.of_outputs(plan.outputs)
-    if op.kind == "depthwise":
+    if isinstance(op, Dense):
+        return _smaller_dense(op, plan, seen)
+    if isinstance(op, Depthwise):
+        made = op.of_outputs(plan.outputs)
         return replace(made, macs=_part(op.macs, made.weight, op.weight))
+    if isinstance(op, AvgPool | Add) and op.bias.size:
+        op = replace(op, bias=op.bias[plan.outputs])
+    return replace(op, macs=op.macs * len(plan.outputs) // op.out.channels)
+
+
+def _smaller_dense(op: Dense, plan: _Plan, seen: FloatArray) -> Dense:
+    """A dense operation with only these outputs and inputs; constant inputs go into its bias."""
+    made = op.of_outputs(plan.outputs)
     index = op.inputs[plan.outputs]
     stays = np.isin(index, plan.inputs)
     gone = ~stays & _foldable(op, seen)[index]

@@ -4,6 +4,7 @@
 from bramcast.pack.graph.bounds import known_bounds, never_negative
 from bramcast.pack.graph.edit import without_pairs
 from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Product
 
 
 def split_products(graph: Graph) -> None:
@@ -14,6 +15,6 @@ def split_products(graph: Graph) -> None:
     known, bounds = {graph.input.index: False}, known_bounds(graph)
     for op in graph.ops:
         known[op.out.index] = never_negative(graph, op, known, bounds)
-    for op in [op for op in graph.ops if op.kind == "product" and len(op.views) > 2]:
+    for op in [op for op in graph.ops if isinstance(op, Product) and len(op.views) > 2]:
         if not any(known[t.index] for view in op.views for t in graph.owners(view)):
             without_pairs(graph, op)

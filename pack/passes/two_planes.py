@@ -7,7 +7,9 @@ from math import log2
 import numpy as np
 
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import ZERO, FloatArray, Graph, IntArray, Tensor
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Dense, Op
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def can_split(graph: Graph) -> bool:
     """Whether every reader of the input is a dense layer that reads nothing else."""
     readers = graph.consumers(graph.input)
     return bool(readers) and all(
-        op.kind == "dense" and op.groups == 1 and graph.owners(op.view) == [graph.input]
+        isinstance(op, Dense) and op.groups == 1 and graph.owners(op.view) == [graph.input]
         for op in readers
     )
 
@@ -92,10 +94,11 @@ def split_input(graph: Graph, shift: int) -> None:
 
     others = [replace(t, first=t.first + added) for t in graph.tensors[1:]]
     graph.tensors = [new, *others]
-    ops = []
+    ops: list[Op] = []
     for op in graph.ops:
         out = graph.tensors[op.out.index]
         if op.name in readers:
+            assert isinstance(op, Dense), "can_split() said so"
             fine = op.weight * 2.0**-shift
             weight = np.stack([op.weight, fine], axis=2)
             shape = (op.weight.shape[0], 2 * op.weight.shape[1], *op.weight.shape[2:])

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remembers the integers of operations for callers that quantize one network many times."""
 
-from bramcast.pack.graph.graph import Graph, Op, Tensor
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Dense, Op, Weighted, biases_of, is_exact, weights_of, window_of
+from bramcast.pack.graph.tensor import Tensor
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.op import QuantizedOp
 
@@ -54,13 +56,14 @@ class Known:
 
 def _content(op: Op, owners: list[Tensor]) -> Key:
     """What an operation computes, apart from formats and from where its operands lie."""
-    channels = tuple(
-        ((view >= t.first) & (view < t.first + t.elements)).any(axis=(1, 2)).tobytes()
-        for t in owners
-        for view in op.views
-    )
+    channels = tuple(t.mine(view).any(axis=(1, 2)).tobytes() for t in owners for view in op.views)
+    weight = weights_of(op)
+    own: Key = ()
+    if isinstance(op, Dense):
+        own = (op.groups, op.copies)
+    if isinstance(op, Weighted) and op.tap_bias.size:
+        own += (op.tap_bias.tobytes(), op.view.shape[1:])
     return (
-        op.kind, op.weight.shape, op.weight.tobytes(), op.bias.tobytes(), op.groups, op.copies,
-        op.tap_bias.tobytes(), op.view.shape[1:] if op.tap_bias.size else (),
-        op.clamp, op.activation, op.rounds, op.exact, op.out.channels, op.window, channels,
+        type(op), weight.shape, weight.tobytes(), biases_of(op).tobytes(), own, op.clamp,
+        op.activation, op.rounds, is_exact(op), op.out.channels, window_of(op), channels,
     )  # fmt: skip

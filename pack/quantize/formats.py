@@ -18,9 +18,12 @@ from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.activations import Activation, Function
 from bramcast.pack.graph.bounds import known_bounds, never_negative
 from bramcast.pack.graph.classes import Classes
-from bramcast.pack.graph.graph import Clamp, FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import rounds_to
+from bramcast.pack.graph.ops import Dense, MaxPool, Op, Product, is_exact
+from bramcast.pack.graph.tensor import FloatArray, IntArray, Tensor
 from bramcast.pack.graph.twins import has_gates, twins_of
+from bramcast.pack.graph.window import Clamp
 from bramcast.pack.quantize.line_tables import line_table, look_up
 from bramcast.pack.quantize.reads import Reads
 from bramcast.pack.quantize.rules import Rules, is_wide
@@ -192,14 +195,14 @@ def choose_formats(
             # Weights make up for different formats where cells join states and inputs.
             if op.name not in apart:
                 same.join(t.index for t in graph.owners(view))
-        if (op.kind == "maxpool" and op.activation is None) or op.exact:
+        if (isinstance(op, MaxPool) and op.activation is None) or is_exact(op):
             same.join([op.out.index, *(t.index for v in op.views for t in graph.owners(v))])
         for together in _one_sign(op):
             signs.join(t.index for view in together for t in graph.owners(view))
     sees = Classes(len(graph.tensors))
     for ops in twins_of(graph, passed=False):
         same.join(op.out.index for op in ops)
-        _join_factors(graph, same, [op for op in ops if op.kind == "product"])
+        _join_factors(graph, same, [op for op in ops if isinstance(op, Product)])
     for ops in twins_of(graph):
         first: dict[tuple[Function, Clamp], int] = {}
         for op in ops:
@@ -235,7 +238,7 @@ def choose_formats(
     return formats
 
 
-def _join_factors(graph: Graph, same: Classes, products: list[Op]) -> None:
+def _join_factors(graph: Graph, same: Classes, products: list[Product]) -> None:
     """A state has one format in all time steps, also the one that a first step without a state
     makes in its own way: then the steps behind it are all alike."""
     factors: dict[tuple[int, int], list[int]] = {}
@@ -326,7 +329,7 @@ def _joining(graph: Graph) -> set[str]:
     for family, ops in enumerate(twins_of(graph)):
         for op in ops:
             number[op.name] = number.get(op.name, 0) | 1 << family
-    products = [op for op in graph.ops if op.kind == "product"]
+    products = [op for op in graph.ops if isinstance(op, Product)]
     factors = {t for op in products for t in graph.operands(op)}
     results = {op.out.index for op in products}
     found: set[str] = set()
@@ -337,7 +340,7 @@ def _joining(graph: Graph) -> set[str]:
             before |= past.get(index, 0)
         past[op.out.index] = before | mine
         reads = graph.operands(op)
-        if op.kind == "dense" and op.groups == 1 and not op.exact and len(reads) > 1:
+        if isinstance(op, Dense) and op.groups == 1 and not op.exact and len(reads) > 1:
             if before & mine or op.out.index in factors or results & reads:
                 found.add(op.name)
     return found
@@ -345,12 +348,12 @@ def _joining(graph: Graph) -> set[str]:
 
 def _one_sign(op: Op) -> list[tuple[IntArray, ...]]:
     """Operands that a nest reads with the same signedness: factors and others in a product."""
-    return [op.views[::2], op.views[1::2]] if op.kind == "product" else [op.views]
+    return [op.views[::2], op.views[1::2]] if isinstance(op, Product) else [op.views]
 
 
 def _sign_factors(graph: Graph, formats: Formats) -> None:
     """16-bit data: two unsigned factors, and sums of two products with one, need over 32 bits."""
-    products = [op for op in graph.ops if op.kind == "product"]
+    products = [op for op in graph.ops if isinstance(op, Product)]
     for op in sorted(products, key=lambda op: -len(op.views)):
         factor, other = (formats.signs.find(graph.owners(view)[0].index) for view in op.views[:2])
         if len(op.views) > 2:

@@ -6,17 +6,31 @@ Weights get one fraction length per output channel, or per tensor, or what the r
 the accumulator can't wrap.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor, inf
+from typing import assert_never
 
 import numpy as np
 
 from bramcast.pack.bundle.errors import RangeError
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.border import Bands
-from bramcast.pack.graph.graph import ZERO, FloatArray, Graph, IntArray, Op, Tensor
+from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import power_of_two
+from bramcast.pack.graph.ops import (
+    Add,
+    AvgPool,
+    Dense,
+    Depthwise,
+    Folded,
+    MaxPool,
+    Op,
+    Product,
+    Weighted,
+    biases_of,
+)
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor
 from bramcast.pack.graph.twins import twins_of
 from bramcast.pack.quantize.cache import Known
 from bramcast.pack.quantize.formats import Formats, activation_table, finest_fraction, squared_error
@@ -56,12 +70,11 @@ def quantize(
         gains = pooling_gains(graph, formats)
         result: dict[str, QuantizedOp] = {}
         for op in graph.ops:
-            builder = _BUILDERS[op.kind]
             # A last table gives results of DATA_BITS.
             full = op is wide and op.activation is None
             bits = weight_bits.get(op.name, 8)
             bound = None
-            if op.kind == "product" and formats.bits > 8:
+            if isinstance(op, Product) and formats.bits > 8:
                 bound = _product_bound(graph, formats, op, result)
             key = (
                 (*known.key(graph, formats, op, bits, full, gains), bound)
@@ -72,7 +85,8 @@ def quantize(
             if before is not None:
                 result[op.name] = before
                 continue
-            made = builder(graph, formats, op, bits, full, gains)
+            assert isinstance(op, Folded), "the passes have folded the others"
+            made = _integers_of(graph, formats, op, bits, full, gains)
             if made is None:
                 lowered = op
                 break
@@ -131,8 +145,8 @@ class Part:
     ``whole``, which reads more, with the same biases; ``read``: the tensors of these, side by side.
     """
 
-    op: Op
-    whole: Op
+    op: Dense
+    whole: Dense
     used: IntArray
     columns: slice
     read: tuple[tuple[Tensor, Tensor], ...]
@@ -142,7 +156,7 @@ def parts_of(graph: Graph) -> list[Part]:
     """All time steps that are a part of others, as the first ones, which have no state."""
     found: dict[str, Part] = {}
     for ops in twins_of(graph):
-        dense = [op for op in ops if op.kind == "dense" and op.groups == 1]
+        dense = [op for op in ops if isinstance(op, Dense) and op.groups == 1]
         if not dense:
             continue
         whole = max(dense, key=lambda op: op.weight.shape[1])
@@ -179,7 +193,7 @@ def _moved(mine: QuantizedOp, of: QuantizedOp, weight: IntArray, finer: int) -> 
     )  # fmt: skip
 
 
-def _columns_of(op: Op, whole: Op) -> slice | None:
+def _columns_of(op: Dense, whole: Dense) -> slice | None:
     """Where ``whole`` has the weights of what ``op`` reads, if it has, and reads more."""
     used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
     more = whole.weight.shape[1] - used.size
@@ -206,7 +220,7 @@ def _with_table(formats: Formats, op: Op, made: QuantizedOp) -> QuantizedOp:
 # --- gains of average pooling ------------------------------------------------------------------
 
 
-def pool_scale(op: Op, magnitude: int) -> tuple[int, IntArray]:
+def pool_scale(op: AvgPool, magnitude: int) -> tuple[int, IntArray]:
     """Fraction length and integers of an average pool's reciprocal divisors.
 
     At most 7 bits; fewer where the sum of so many elements of ``magnitude`` could wrap.
@@ -224,7 +238,7 @@ def pooling_gains(graph: Graph, formats: Formats) -> dict[int, float]:
     """By how much a pooled tensor is too large, where the next layer can make up for it."""
     gains: dict[int, float] = {}
     for op in graph.ops:
-        if op.kind != "avgpool" or (op.weight != op.weight.flat[0]).any():
+        if not isinstance(op, AvgPool) or (op.weight != op.weight.flat[0]).any():
             continue
         readers = graph.consumers(op.out)
         if not readers or graph.is_output(op.out) or abs(op.clamp.hi) not in (inf, 0.0):
@@ -235,24 +249,47 @@ def pooling_gains(graph: Graph, formats: Formats) -> dict[int, float]:
             continue
         if op.clamp.lo not in (-inf, 0.0):
             continue
-        if all(r.kind in ("dense", "depthwise") and not r.exact for r in readers):
+        if all(isinstance(r, Weighted) and not r.exact for r in readers):
             frac, integers = pool_scale(op, formats.of(graph.owners(op.view)[0]).magnitude)
             gains[op.out.index] = float(integers.flat[0] / 2.0**frac / op.weight.flat[0])
     return gains
 
 
-def _without_gain(graph: Graph, op: Op, gains: dict[int, float]) -> FloatArray:
+def _without_gain(graph: Graph, op: Weighted, gains: dict[int, float]) -> FloatArray:
     """The real weights with the gains of the operands divided out."""
     if not any(t.index in gains for t in graph.owners(op.view)):
         return op.weight
     factor = np.ones(op.view.shape[0])
     for tensor in graph.owners(op.view):
-        mine = (op.view >= tensor.first) & (op.view < tensor.first + tensor.elements)
-        factor[mine.any(axis=(1, 2))] = 1.0 / gains.get(tensor.index, 1.0)
+        factor[tensor.mine(op.view).any(axis=(1, 2))] = 1.0 / gains.get(tensor.index, 1.0)
     return np.asarray(op.weight * factor[op.inputs][:, :, None, None])
 
 
 # --- one builder for each kind -----------------------------------------------------------------
+
+
+def _integers_of(
+    graph: Graph,
+    formats: Formats,
+    op: Folded,
+    weight_bits: int,
+    wide: bool,
+    gains: dict[int, float],
+) -> QuantizedOp | None:
+    """An operation's integers without its table; None if a format has been lowered for them."""
+    match op:
+        case Dense() | Depthwise():
+            return _weighted(graph, formats, op, weight_bits, wide, gains)
+        case AvgPool():
+            return _average(graph, formats, op, wide)
+        case MaxPool():
+            return _maximum(graph, formats, op, wide)
+        case Add():
+            return _sum(graph, formats, op, wide)
+        case Product():
+            return _product(graph, formats, op, wide)
+        case _:
+            assert_never(op)
 
 
 def _limits(op: Op, out: QFormat) -> tuple[int, int]:
@@ -268,9 +305,13 @@ def _limits(op: Op, out: QFormat) -> tuple[int, int]:
 
 
 def _weighted(
-    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
+    graph: Graph,
+    formats: Formats,
+    op: Weighted,
+    weight_bits: int,
+    wide: bool,
+    gains: dict[int, float],
 ) -> QuantizedOp | None:
-    """Dense and depthwise."""
     x, scaled = multiplied_weight(graph, formats, op, gains)
     real = scaled.reshape(op.weight.shape[0], -1)
     w = QFormat(weight_bits, 0)
@@ -327,7 +368,7 @@ class _Met:
 def _met(
     graph: Graph,
     formats: Formats,
-    op: Op,
+    op: Weighted,
     weight: FloatArray,
     x: QFormat,
     gains: dict[int, float],
@@ -335,7 +376,8 @@ def _met(
     """What the weights [O, fan-in] meet; None where they are what forward() or a copy wants, or
     count in different LSBs."""
     reads = formats.reads.get(op.name)
-    exact = op.rounds is not None or op.exact or bool(op.copies) or formats.rules.tensor_weights
+    copies = isinstance(op, Dense) and bool(op.copies)
+    exact = op.rounds is not None or op.exact or copies or formats.rules.tensor_weights
     if reads is None or exact or any(formats.of(t) != x for t in graph.owners(op.view)):
         return None
     mean, variance = reads.by_tap(op)
@@ -378,7 +420,7 @@ def spared_fractions(
 
 
 def _made(
-    op: Op,
+    op: Weighted,
     real: FloatArray,
     weight: IntArray,
     bias: IntArray,
@@ -409,7 +451,7 @@ def _made(
 
 
 def _channels(
-    op: Op,
+    op: Weighted,
     real: FloatArray,
     x: QFormat,
     out: QFormat,
@@ -445,7 +487,7 @@ def _channels(
 
 
 def _channel_by_hand(
-    op: Op, channel: int, row: FloatArray, frac: int, x: QFormat, out: QFormat, w: QFormat
+    op: Weighted, channel: int, row: FloatArray, frac: int, x: QFormat, out: QFormat, w: QFormat
 ) -> "_Channel":
     """Integers of one output channel in the format given by hand.
 
@@ -477,7 +519,7 @@ def _channel_by_hand(
 
 
 def multiplied_weight(
-    graph: Graph, formats: Formats, op: Op, gains: dict[int, float]
+    graph: Graph, formats: Formats, op: Weighted, gains: dict[int, float]
 ) -> tuple[QFormat, FloatArray]:
     """The format whose LSB the integers of a dense or depthwise operation's weights multiply, and
     the real weights that they stand for: without the operands' gains, in that LSB."""
@@ -485,7 +527,7 @@ def multiplied_weight(
 
 
 def _one_lsb(
-    graph: Graph, formats: Formats, op: Op, weight: FloatArray
+    graph: Graph, formats: Formats, op: Weighted, weight: FloatArray
 ) -> tuple[QFormat, FloatArray]:
     """Weights for operands that all count in the LSB of the finest one, and its format."""
     owners = graph.owners(op.view)
@@ -493,11 +535,10 @@ def _one_lsb(
     finest = max(operands, key=lambda x: x.frac)
     if all(x.frac == finest.frac for x in operands):
         return operands[0], weight
-    assert op.kind == "dense" and op.groups == 1, "only these read operands of different formats"
+    assert isinstance(op, Dense) and op.groups == 1, "only these read operands of different formats"
     factor = np.ones(op.view.shape[0])
     for tensor, x in zip(owners, operands, strict=True):
-        mine = (op.view >= tensor.first) & (op.view < tensor.first + tensor.elements)
-        factor[mine.any(axis=(1, 2))] = 2.0 ** (finest.frac - x.frac)
+        factor[tensor.mine(op.view).any(axis=(1, 2))] = 2.0 ** (finest.frac - x.frac)
     return finest, np.asarray(weight * factor[:, None, None])
 
 
@@ -535,7 +576,7 @@ class _Channel:
 
 
 def _channel(
-    op: Op,
+    op: Weighted,
     channel: int,
     row: FloatArray,
     frac: int,
@@ -590,7 +631,7 @@ def _spared(row: FloatArray, weight: IntArray, frac: int) -> int:
     return int((np.floor(row * 2.0**frac + 0.5) != weight).sum())
 
 
-def _sums(op: Op, channel: int, lost: FloatArray | None = None) -> FloatArray:
+def _sums(op: Weighted, channel: int, lost: FloatArray | None = None) -> FloatArray:
     """One channel's real biases, float64 [rows, columns]; 1 by 1 where all results have the same.
 
     Args:
@@ -617,10 +658,10 @@ def _biases(op: Op, real: FloatArray, frac: int, out: QFormat) -> IntArray:
     return np.clip(np.floor(exact + half), -limit, limit).astype(np.int64)
 
 
-def _integers(op: Op, row: FloatArray, fmt: QFormat) -> IntArray:
+def _integers(op: Weighted, row: FloatArray, fmt: QFormat) -> IntArray:
     """One output channel's weights; a feature's copies share what is left of their sum."""
     weight = fmt.quantize(row)
-    if not op.copies:
+    if not isinstance(op, Dense) or not op.copies:
         return weight
     features = np.array(op.copies)
     for feature in np.unique(features[features >= 0]):
@@ -643,7 +684,7 @@ def _saturated(op: Op, row: FloatArray, bias: FloatArray, x: QFormat, out: QForm
 
 
 def _wide(
-    op: Op,
+    op: Weighted,
     real: FloatArray,
     x: QFormat,
     w: QFormat,
@@ -686,7 +727,7 @@ def _wide(
 
 
 def _wide_by_hand(
-    op: Op, real: FloatArray, x: QFormat, w: QFormat, given: tuple[int, ...]
+    op: Weighted, real: FloatArray, x: QFormat, w: QFormat, given: tuple[int, ...]
 ) -> QuantizedOp:
     if len(set(given)) > 1:
         raise RangeError(
@@ -709,13 +750,13 @@ def _unbiased(
     op: Op, weight: IntArray, shift: int, out: QFormat, bound: int, inexact: int = 0
 ) -> QuantizedOp:
     """Every channel has the same shift, and a bias only where forward() rounds with one."""
-    bias = np.zeros(op.out.channels, np.int64)
-    if op.bias.size:
-        bias[:] = _biases(op, op.bias, out.frac + shift, out)
+    bias, real = np.zeros(op.out.channels, np.int64), biases_of(op)
+    if real.size:
+        bias[:] = _biases(op, real, out.frac + shift, out)
         bound += int(np.abs(bias).max())
         if bound >= ACC_LIMIT or np.abs(bias).max() >= BIAS_LIMIT:
             raise RangeError(
-                f"{op.source}: layer {op.name!r} adds {op.bias[0]:.6g} before it rounds, which the "
+                f"{op.source}: layer {op.name!r} adds {real[0]:.6g} before it rounds, which the "
                 "accumulator can't hold: add it elsewhere"
             )
     lo, hi = _limits(op, out)
@@ -723,9 +764,7 @@ def _unbiased(
     return QuantizedOp(weight, bias, shifts, lo, hi, out, bound, inexact=inexact)
 
 
-def _product(
-    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
-) -> QuantizedOp | None:
+def _product(graph: Graph, formats: Formats, op: Product, wide: bool) -> QuantizedOp | None:
     """a * b, or a * b + c * d, whose products need the same LSB."""
     owners = [graph.owners(view)[0] for view in op.views]
     operands = [formats.of(t) for t in owners]
@@ -758,7 +797,9 @@ def _product(
     return _unbiased(op, np.zeros(0, np.int64), frac - out.frac, out, bound)
 
 
-def _product_bound(graph: Graph, formats: Formats, op: Op, made: Mapping[str, QuantizedOp]) -> int:
+def _product_bound(
+    graph: Graph, formats: Formats, op: Product, made: Mapping[str, QuantizedOp]
+) -> int:
     """Largest |a * b (+ c * d)|, from what the operations before let through.
 
     Raises:
@@ -786,9 +827,7 @@ def _product_bound(graph: Graph, formats: Formats, op: Op, made: Mapping[str, Qu
     return bound
 
 
-def _average(
-    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
-) -> QuantizedOp | None:
+def _average(graph: Graph, formats: Formats, op: AvgPool, wide: bool) -> QuantizedOp | None:
     x = formats.of(graph.owners(op.view)[0])
     frac, weight = pool_scale(op, x.magnitude)
     taps = op.window.kernel[0] * op.window.kernel[1]
@@ -803,9 +842,7 @@ def _average(
     return _unbiased(op, weight, frac + x.frac - out.frac, out, bound, inexact)
 
 
-def _maximum(
-    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
-) -> QuantizedOp | None:
+def _maximum(graph: Graph, formats: Formats, op: MaxPool, wide: bool) -> QuantizedOp:
     x = formats.of(graph.owners(op.view)[0])
     out = QFormat(32, x.frac) if wide else formats.of(op.out)
     seen = x if op.activation is not None else out  # a table sees what the maximum passes through
@@ -818,9 +855,7 @@ def _maximum(
     return _unbiased(op, np.zeros(0, np.int64), 0, seen, x.magnitude)
 
 
-def _sum(
-    graph: Graph, formats: Formats, op: Op, weight_bits: int, wide: bool, gains: dict[int, float]
-) -> QuantizedOp | None:
+def _sum(graph: Graph, formats: Formats, op: Add, wide: bool) -> QuantizedOp | None:
     owners = [graph.owners(view)[0] for view in op.views]
     operands = [formats.of(t) for t in owners]
     # A rounding behind the sum may have left powers of two as its weights.
@@ -843,14 +878,3 @@ def _sum(
     )
     bound = sum(abs(int(v)) * x.magnitude for v, x in zip(weight, operands, strict=True))
     return _unbiased(op, weight, frac - out.frac, out, bound)
-
-
-Builder = Callable[[Graph, Formats, Op, int, bool, dict[int, float]], QuantizedOp | None]
-_BUILDERS: dict[str, Builder] = {
-    "dense": _weighted,
-    "depthwise": _weighted,
-    "avgpool": _average,
-    "maxpool": _maximum,
-    "add": _sum,
-    "product": _product,
-}

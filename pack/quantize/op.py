@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import IntArray
+from bramcast.pack.graph.tensor import IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -14,7 +14,7 @@ class QuantizedOp:
     """The integers of one operation.
 
     Attributes:
-        weight: int64, shape of Op.weight.
+        weight: int64, shape of the operation's ``weight``.
         bias, shift: int64 [C].
         border: what results along the border have beside the bias, int64 [C, bands of rows, bands
             of columns] (``Bands``); empty where every result has the same.

@@ -12,7 +12,8 @@ from itertools import count
 import numpy as np
 
 from bramcast.pack.graph.border import taps_met
-from bramcast.pack.graph.graph import FloatArray, Op
+from bramcast.pack.graph.ops import Weighted
+from bramcast.pack.graph.tensor import FloatArray
 
 _NUMBERS = count()
 
@@ -56,10 +57,10 @@ class Reads:
         mean = self.total / self.count
         return np.asarray(np.maximum(self.squares / self.count - mean * mean, 0.0))
 
-    def by_tap(self, op: Op) -> tuple[FloatArray, FloatArray]:
+    def by_tap(self, op: Weighted) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of what each weight meets, zeros of the padding counted in.
 
-        Where the biases know the padding (``Op.tap_bias``) the mean is that of the elements alone,
+        Where the biases know the padding (``op.tap_bias``) the mean is that of the elements alone,
         and the variance counts as often as a tap meets one.
 
         Returns:
@@ -77,7 +78,7 @@ class Reads:
         return mean[op.inputs].reshape(outputs, -1), variance[op.inputs].reshape(outputs, -1)
 
 
-def _shares(op: Op) -> FloatArray:
+def _shares(op: Weighted) -> FloatArray:
     """In which share of the results each tap meets an element, not padding: float64 [KY, KX]."""
     top, left, bottom, right = op.window.padding
     height, width = op.view.shape[1:]

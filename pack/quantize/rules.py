@@ -8,8 +8,9 @@ from typing import Literal
 
 from bramcast.pack.bundle.errors import RecipeError
 from bramcast.pack.bundle.qformat import QFormat, parse_format
-from bramcast.pack.graph.graph import Graph, Op
+from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import rounds_to
+from bramcast.pack.graph.ops import MaxPool, Op, Weighted
 from bramcast.pack.recipe.recipe import LayerSection, Recipe
 
 
@@ -61,16 +62,16 @@ def rules_of(recipe: Recipe, graph: Graph) -> Rules:
     for name, layer in section.layers.items():
         place = f'{recipe.path}: quantize.layers."{name}"'
         mine = _named(graph, name, place, section.layers)
-        weighted = [op for op in mine if op.kind in ("dense", "depthwise") and not op.exact]
+        weighted = [op for op in mine if isinstance(op, Weighted) and not op.exact]
         if (layer.weight_bits or layer.weight or layer.weight_frac is not None) and not weighted:
             raise RecipeError(
                 f"{place}: no such layer with weights; there are {', '.join(_with_weights(graph))}"
             )
-        for op in weighted:
-            bits[op.name] = layer.bits
-            given = _fractions(layer, op, place)
+        for owner in weighted:
+            bits[owner.name] = layer.bits
+            given = _fractions(layer, owner, place)
             if given is not None:
-                fractions[op.name] = given
+                fractions[owner.name] = given
         for op in mine:
             if layer.output is not None:
                 outputs[op.name] = _output(graph, op, parse_format(layer.output), place)
@@ -89,7 +90,7 @@ def rules_of(recipe: Recipe, graph: Graph) -> Rules:
 
 
 def _with_weights(graph: Graph) -> list[str]:
-    ops = [op for op in graph.ops if op.kind in ("dense", "depthwise") and not op.exact]
+    ops = [op for op in graph.ops if isinstance(op, Weighted) and not op.exact]
     return [*dict.fromkeys(n for op in ops for n in (op.layer or op.name, op.name))]
 
 
@@ -103,7 +104,7 @@ def _named(graph: Graph, name: str, place: str, sections: Mapping[str, LayerSect
     return found
 
 
-def _fractions(layer: LayerSection, op: Op, place: str) -> tuple[int, ...] | None:
+def _fractions(layer: LayerSection, op: Weighted, place: str) -> tuple[int, ...] | None:
     outputs = len(op.weight)
     if layer.weight is not None:
         return (parse_format(layer.weight).frac,) * outputs
@@ -134,7 +135,7 @@ def _output(graph: Graph, op: Op, fmt: QFormat, place: str) -> QFormat:
 def _table_input(op: Op, fmt: QFormat, place: str) -> QFormat:
     if op.activation is None:
         raise RecipeError(f"{place}.table_input: {op.name!r} has no activation that is a table")
-    if op.kind != "maxpool" and fmt.signed != (op.clamp.lo < 0):
+    if not isinstance(op, MaxPool) and fmt.signed != (op.clamp.lo < 0):
         can = "can't" if fmt.signed else "can"
         raise RecipeError(
             f"{place}.table_input: {fmt}: what the table sees {can} be negative: write "

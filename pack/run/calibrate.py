@@ -18,7 +18,8 @@ from bramcast.pack.bundle.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.bundle.judgement import EQUAL_DB, classes_of, varying
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.bounds import known_bounds
-from bramcast.pack.graph.graph import Graph, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Op, Weighted
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.formats import Statistics, best_fraction
 from bramcast.pack.quantize.op import QuantizedOp
@@ -149,7 +150,7 @@ def calibrate(
     shared: dict[tuple[object, ...], Reads] = {}
     reads: dict[str, Reads] = {}
     for op in graph.ops:
-        if op.kind in ("dense", "depthwise") and not op.exact:
+        if isinstance(op, Weighted) and not op.exact:
             key = (op.weight.tobytes(), op.weight.shape, op.view.shape[0])
             reads[op.name] = shared.setdefault(key, Reads())
 

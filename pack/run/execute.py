@@ -16,7 +16,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from bramcast.pack.graph.border import Bands
-from bramcast.pack.graph.graph import ZERO, Graph, IntArray, Op, Tensor, strip_zeros
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import (
+    Add,
+    AvgPool,
+    Dense,
+    MaxPool,
+    Op,
+    Product,
+    Weighted,
+    Windowed,
+    biases_of,
+    weights_of,
+)
+from bramcast.pack.graph.tensor import ZERO, IntArray, strip_zeros
 from bramcast.pack.quantize.op import QuantizedOp
 
 Compute = Callable[[Op, list[torch.Tensor]], torch.Tensor]
@@ -93,7 +106,7 @@ def take(graph: Graph, store: dict[int, torch.Tensor], view: IntArray) -> torch.
     result = torch.zeros((batch, view.size), dtype=dtype)
     numbers = view.ravel()
     for tensor in owners:
-        mine = np.flatnonzero((numbers >= tensor.first) & (numbers < _end(tensor)))
+        mine = np.flatnonzero(tensor.mine(numbers))
         source = torch.from_numpy(numbers[mine] - tensor.first)
         values = store[tensor.index].reshape(batch, -1)[:, source].to(dtype)
         result[:, torch.from_numpy(mine)] = values
@@ -106,24 +119,20 @@ def _padded(x: torch.Tensor, border: tuple[int, int, int, int], fill: float = 0.
     return F.pad(x, (left, right, top, bottom), value=fill) if any(border) else x
 
 
-def _end(tensor: Tensor) -> int:
-    return tensor.first + tensor.elements
-
-
-def linear_part(op: Op, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def linear_part(op: Windowed, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The multiply-add or maximum of one operation, without bias and activation."""
     window = op.window
-    x = _padded(x, window.padding, float("-inf") if op.kind == "maxpool" else 0.0)
-    if op.kind == "maxpool":
+    x = _padded(x, window.padding, float("-inf") if isinstance(op, MaxPool) else 0.0)
+    if isinstance(op, MaxPool):
         return F.max_pool2d(x, window.kernel, window.stride, 0, window.dilation)
-    if op.kind == "avgpool":
+    if isinstance(op, AvgPool):
         total = F.avg_pool2d(x, window.kernel, window.stride, divisor_override=1)
         return total * weight
-    if op.kind == "dense" and x.shape[2:] == (1, 1) and weight.shape[2:] == (1, 1):
+    assert isinstance(op, Weighted)
+    if isinstance(op, Dense) and x.shape[2:] == (1, 1) and weight.shape[2:] == (1, 1):
         if op.groups == 1:
             return F.linear(x[:, :, 0, 0], weight[:, :, 0, 0])[:, :, None, None]
-    groups = x.shape[1] if op.kind == "depthwise" else op.groups
-    return F.conv2d(x, weight, None, window.stride, 0, window.dilation, groups)
+    return F.conv2d(x, weight, None, window.stride, 0, window.dilation, op.split)
 
 
 def products(operands: list[torch.Tensor]) -> torch.Tensor:
@@ -155,11 +164,12 @@ def real_clamped(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
 
 def real_sum(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
     """One operation before it is rounded and clamped."""
-    weight = torch.from_numpy(op.weight).to(operands[0].dtype)
+    weight = torch.from_numpy(weights_of(op)).to(operands[0].dtype)
     result = combined(op, operands, weight)
-    if op.bias.size:
-        result = result + torch.from_numpy(op.bias).to(result.dtype)[:, None, None]
-    if op.tap_bias.size:
+    bias = biases_of(op)
+    if bias.size:
+        result = result + torch.from_numpy(bias).to(result.dtype)[:, None, None]
+    if isinstance(op, Weighted) and op.tap_bias.size:
         bands = Bands.of(op)
         border = bands.picture(bands.totals(op.tap_bias))
         result = result + torch.from_numpy(border).to(result.dtype)
@@ -168,10 +178,11 @@ def real_sum(op: Op, operands: list[torch.Tensor]) -> torch.Tensor:
 
 def combined(op: Op, operands: list[torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """One operation without bias and activation, of real numbers or of integers."""
-    if op.kind == "product":
+    if isinstance(op, Product):
         return products(operands)
-    if op.kind == "add":
+    if isinstance(op, Add):
         return weight[0] * operands[0] + weight[1] * operands[1]
+    assert isinstance(op, Windowed)
     return linear_part(op, operands[0], weight)
 
 
@@ -192,6 +203,7 @@ def accumulated(op: Op, q: QuantizedOp, operands: list[torch.Tensor]) -> torch.T
     operands = [x.to(carrier) for x in operands]
     acc = combined(op, operands, weight)
     if q.border.size:
+        assert isinstance(op, Weighted)
         acc = acc + torch.from_numpy(Bands.of(op).picture(q.border)).to(carrier)
     return acc + torch.from_numpy(q.bias).to(carrier)[:, None, None] if q.bias.any() else acc
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.passes.equalize import equalize
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.formats import Formats
@@ -121,7 +122,7 @@ def refine(
 
 def _alike(a: Graph, b: Graph) -> bool:
     pairs = zip(a.ops, b.ops, strict=True)
-    return all(x is y or np.array_equal(x.weight, y.weight) for x, y in pairs)
+    return all(x is y or np.array_equal(weights_of(x), weights_of(y)) for x, y in pairs)
 
 
 def _some(samples: NDArray[np.floating], count: int) -> NDArray[np.floating]:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import RangeError
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import FloatArray, Graph, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Op, Weighted, weights_of
+from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.graph.twins import twins_of
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.cache import Known
@@ -130,15 +132,15 @@ class Judge:
             {graph.input.index: frame_values(graph, batch, self._planes)} for batch in self._batches
         ]
         integer: list[Store] = [{graph.input.index: frame} for frame in self._frames]
-        weights = [op.weight.tobytes() for op in graph.ops]
+        weights = [weights_of(op).tobytes() for op in graph.ops]
         steps = {op.name for ops in twins_of(graph) for op in ops}
         wide = graph.ops[-1] if graph.ops[-1].activation is None else None
         known, trial = self._known.fork(), graph
         ops = quantize(graph, formats.copy(), bits, graph.ops[-1], known)
         for number, op in enumerate(graph.ops):
-            shared = weights.count(weights[number]) > 1 or op.name in steps or op.uniform
-            if op.kind in ("dense", "depthwise") and not (
-                op.exact or shared or op.rounds is not None
+            shared = weights.count(weights[number]) > 1 or op.name in steps
+            if isinstance(op, Weighted) and not (
+                op.exact or shared or op.uniform or op.rounds is not None
             ):
                 settled = formats.copy()
                 ops = quantize(trial, settled, bits, trial.ops[-1], known)

@@ -22,7 +22,8 @@ from bramcast.pack.bundle.folder import replace_bytes, replace_file
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.capture.traced import Source as Computation
 from bramcast.pack.capture.traced import evaluate, leaves, source_of
-from bramcast.pack.graph.graph import IntArray, Op
+from bramcast.pack.graph.ops import MaxPool, Op, Weighted
+from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.prepare import Prepared, prepare, settle
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import multiplied_weight, pooling_gains, quantize
@@ -152,8 +153,12 @@ class Wrapped(nn.Module):
         self.recipe = recipe
         self._prepared = prepared
         self._formats = formats
-        self._traces = [_own_arrays(prepared, number) for number in range(len(prepared.graph.ops))]
-        self._traces = [t for t in self._traces if t.computations]
+        traces = [
+            _own_arrays(prepared, number, op)
+            for number, op in enumerate(prepared.graph.ops)
+            if isinstance(op, Weighted)
+        ]
+        self._traces = [t for t in traces if t.computations]
         found = {name for t in self._traces for c in t.computations for name in leaves(c)}
         self.untrained = tuple(
             name
@@ -223,7 +228,7 @@ class Wrapped(nn.Module):
             section = given.get(op.name, given.get(op.layer, LayerSection()))
             if not is_wide(graph, op):
                 section = replace(section, output=str(state.formats.of(op.out)))
-            if op.activation is not None and op.kind != "maxpool":
+            if op.activation is not None and not isinstance(op, MaxPool):
                 section = replace(section, table_input=str(state.seen[op.name]))
             if section != LayerSection():
                 layers[op.name] = section
@@ -294,7 +299,7 @@ class Wrapped(nn.Module):
         gains = pooling_gains(graph, formats)
         operand, adjusted = {}, {}
         for op in graph.ops:
-            if op.name not in live:
+            if not isinstance(op, Weighted) or op.name not in live:
                 continue
             ones = replace(op, weight=np.ones_like(op.weight))
             operand[op.name], factor = multiplied_weight(graph, formats, ones, gains)
@@ -339,7 +344,7 @@ class Wrapped(nn.Module):
 class _Trace:
     """How an operation's weights and biases come from the parameters; None for constants."""
 
-    op: Op
+    op: Weighted
     weight: Computation | None
     bias: Computation | None
     tap_bias: Computation | None
@@ -360,16 +365,13 @@ class _State:
     live: Mapping[str, Live]
 
 
-def _own_arrays(prepared: Prepared, number: int) -> _Trace:
+def _own_arrays(prepared: Prepared, number: int, op: Weighted) -> _Trace:
     """Give an operation arrays of its own, which are written to before each forward pass."""
-    graph = prepared.graph
-    op = graph.ops[number]
-    able = op.kind in ("dense", "depthwise")
     arrays = (op.weight, op.bias, op.tap_bias)
     weight, bias, taps = (np.array(a) for a in arrays)
     own = replace(op, weight=weight, bias=bias, tap_bias=taps)
-    graph.ops[number] = own
-    return _Trace(own, *(source_of(a) if able else None for a in arrays))
+    prepared.graph.ops[number] = own
+    return _Trace(own, *(source_of(a) for a in arrays))
 
 
 def _names(module: nn.Module, parameter: nn.Parameter) -> set[str]:
@@ -381,6 +383,6 @@ def _seen(prepared: Prepared, formats: Formats, op: Op, made: QuantizedOp) -> QF
     """The format of the clamp's result, which a table sees."""
     if op.activation is None:
         return made.out
-    if op.kind == "maxpool":  # passes through what it reads
+    if isinstance(op, MaxPool):  # passes through what it reads
         return formats.of(prepared.graph.owners(op.view)[0])
     return formats.clamped(op)

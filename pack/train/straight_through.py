@@ -16,7 +16,7 @@ import torch
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.activations import Activation
 from bramcast.pack.graph.border import Bands
-from bramcast.pack.graph.graph import Op
+from bramcast.pack.graph.ops import Op, Weighted
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.run.execute import Compute, combined, looked_up
 
@@ -51,8 +51,9 @@ def through(smooth: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
 class Live:
     """An operation's real weights and biases with their gradients, float64.
 
-    ``weight`` [.. as Op.weight] counts what pack multiplies into the weights before it rounds them
-    (gains of pools), ``tap_bias`` is as Op.tap_bias; None for a constant, as that of a copy.
+    ``weight`` [.. as Weighted.weight] counts what pack multiplies into the weights before it rounds
+    them (gains of pools), ``tap_bias`` is as Weighted.tap_bias; None for a constant, as that of a
+    copy.
     """
 
     weight: torch.Tensor | None
@@ -87,14 +88,15 @@ def through_compute(
         operands = [x.to(carrier) for x in operands]
         weight = torch.from_numpy(q.weight).to(carrier)
         bias = torch.from_numpy(q.bias).double()[:, None, None]
-        bands = Bands.of(op) if q.border.size else None
-        if bands is not None:
-            bias = bias + torch.from_numpy(bands.picture(q.border)).double()
+        if q.border.size:
+            assert isinstance(op, Weighted)
+            bias = bias + torch.from_numpy(Bands.of(op).picture(q.border)).double()
         if op.name in live:
             # The accumulator's LSB in each channel is 2**-(shift + frac of what leaves).
             fraction = q.shift + seen[op.name].frac
             scale = torch.from_numpy(np.exp2(fraction.astype(np.float64)))
             real = live[op.name]
+            assert isinstance(op, Weighted)
             smooth = _real_bias(op, real)
             if smooth is not None:
                 bias = through(smooth * scale[:, None, None], bias)
@@ -111,7 +113,7 @@ def through_compute(
     return compute
 
 
-def _real_bias(op: Op, live: Live) -> torch.Tensor | None:
+def _real_bias(op: Weighted, live: Live) -> torch.Tensor | None:
     """What is added to each result, float64 [C, 1, 1] or [C, OY, OX]; None for constants."""
     if live.bias is None and live.tap_bias is None:
         return None

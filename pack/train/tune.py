@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import InputError, RangeError
-from bramcast.pack.graph.graph import FloatArray, Graph, Op
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Weighted
+from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.lower.nests import lower
 from bramcast.pack.prepare import Prepared, settle
 from bramcast.pack.quantize.cache import Known
@@ -237,9 +239,9 @@ class _Search:
         self.prepared, self.limit, self.progress = prepared, limit, progress
         self.decide, self.others = decide, others
         graph = prepared.graph
-        self.members: dict[str, list[Op]] = {}  # operations of each layer, in all time steps
+        self.members: dict[str, list[Weighted]] = {}  # operations of each layer, in all time steps
         for op in graph.ops:
-            if op.kind in ("dense", "depthwise") and not op.exact and op.macs:
+            if isinstance(op, Weighted) and not op.exact and op.macs:
                 self.members.setdefault(op.layer or op.name, []).append(op)
         sections = prepared.recipe.quantize.layers
         self.named = {name: s.bits for name, s in sections.items() if s.gives_width}

@@ -12,6 +12,7 @@ from support import DIGITS, bramcast, text_recipe, write_recipe
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import RangeError, RecipeError, UserError
 from bramcast.pack.bundle.qformat import QFormat, parse_format
+from bramcast.pack.graph.ops import MaxPool
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize.formats import _joining
 from bramcast.pack.recipe.recipe import read_recipe
@@ -116,7 +117,7 @@ def whole_recipe(packed):
     lines.append("[quantize.layers]")
     for op in packed.graph.ops[: None if packed.graph.ops[-1].activation else -1]:
         keys = [f'output = "{packed.formats.of(op.out)}"']
-        if op.activation is not None and op.kind != "maxpool":
+        if op.activation is not None and not isinstance(op, MaxPool):
             keys.append(f'table_input = "{packed.formats.clamped(op)}"')
         lines.append(f'"{op.name}" = {{ {", ".join(keys)} }}')
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import RangeError
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.activations import Activation, Function
+from bramcast.pack.graph.ops import Add, Product
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize.line_tables import line_table, look_up
 from bramcast.pack.recipe.recipe import read_recipe
@@ -212,9 +213,9 @@ def corners():
 def test_sums_of_products_fit_the_accumulator(functions, sums, tmp_path):
     torch.manual_seed(0)
     real, want, packed = outputs(tmp_path, Pairs(*functions), corners())
-    products = [op for op in packed.graph.ops if op.kind == "product"]
+    products = [op for op in packed.graph.ops if isinstance(op, Product)]
     assert len(products) == 1 + sums
-    assert sum(op.kind == "add" for op in packed.graph.ops) == sums
+    assert sum(isinstance(op, Add) for op in packed.graph.ops) == sums
     assert 10 * np.log10((want**2).sum() / ((real - want) ** 2).sum()) > 35
 
 
@@ -229,7 +230,7 @@ def test_unsigned_factors_get_a_sign_where_both_have_none(tmp_path):
 
     torch.manual_seed(0)
     real, want, packed = outputs(tmp_path, Gated(), corners())
-    (product,) = (op for op in packed.graph.ops if op.kind == "product")
+    (product,) = (op for op in packed.graph.ops if isinstance(op, Product))
     operands = [packed.graph.owners(view)[0] for view in product.views]
     assert sorted(packed.formats.of(t).signed for t in operands) == [False, True]
     assert 10 * np.log10((want**2).sum() / ((real - want) ** 2).sum()) > 35

@@ -9,6 +9,7 @@ from support import MODELS, model_recipe, text_recipe, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
+from bramcast.pack.graph.ops import Weighted
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.pack.run import execute
@@ -115,7 +116,7 @@ def test_narrow_weights_take_a_half_or_a_quarter_of_the_words(name, taps, tmp_pa
     assert compare_with_graph(packed, tmp_path / "narrow", silent).mismatches == 0
     words = {n.op.name: 0 for n in full.program.nests}
     for nest in full.program.nests:
-        if nest.op.kind in ("dense", "depthwise"):
+        if isinstance(nest.op, Weighted):
             words[nest.op.name] += nest.nest.counts[0] * nest.nest.taps
     saved = sum(words[k] - -(-words[k] * v // 8) for k, v in NARROW[name].items())
     used = [p.manifest.image("weights").used for p in (full, packed)]

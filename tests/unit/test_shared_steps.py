@@ -10,7 +10,8 @@ from support import write_recipe
 
 from bramcast.pack.bundle.errors import RecipeError
 from bramcast.pack.bundle.program import Nest
-from bramcast.pack.graph.graph import Op, Tensor
+from bramcast.pack.graph.ops import Product
+from bramcast.pack.graph.tensor import Tensor
 from bramcast.pack.lower.nests import Blocks, LoweredNest, Program, share_parts
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize.integers import _columns_of
@@ -26,7 +27,14 @@ def nest(groups, taps, base, **fields):
     return replace(made, **fields)
 
 
-STEP = Op("dense", "step", "Linear", "model.py", (), Tensor(0, "out", 1, 1, 1, 0), twins=("h",))
+STEP = Product(
+    name="step",
+    label="Linear",
+    source="model.py",
+    views=(),
+    out=Tensor(0, "out", 1, 1, 1, 0),
+    twins=("h",),
+)
 
 
 def program(*blocks, **fields):

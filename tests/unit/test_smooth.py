@@ -16,6 +16,7 @@ from bramcast.pack.bundle.program import Loop, Nest
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.capture.capture import capture
 from bramcast.pack.graph.activations import Activation, Function
+from bramcast.pack.graph.ops import Add, Dense, Product
 from bramcast.pack.passes.fold import fold
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize.formats import activation_table
@@ -73,7 +74,7 @@ def test_an_activation_is_part_of_the_layer_before_it_and_computes_what_pytorch_
     torch.manual_seed(1)
     module = Between(ACTIVATIONS[name])
     graph = graph_of(module, (5,))
-    assert [op.kind for op in graph.ops] == ["dense", "dense"]
+    assert [type(op) for op in graph.ops] == [Dense, Dense]
     x = 4 * np.random.default_rng(0).normal(size=(50, 5))
     with torch.no_grad():
         want = module(torch.from_numpy(x).float()).numpy()
@@ -147,7 +148,7 @@ def test_a_gated_sum_is_one_nest_with_two_pairs(tmp_path):
     gates = [n.nest for n in packed.program.nests if n.nest.product and n.nest.taps == 4]
     assert len(gates) == 6  # the first of seven steps has no state
     assert all(g.factor_unsigned and not g.x_unsigned for g in gates)
-    assert not any(op.kind == "add" for op in packed.graph.ops)
+    assert not any(isinstance(op, Add) for op in packed.graph.ops)
 
 
 @pytest.mark.parametrize("lanes, taps", [(16, 1), (4, 2)])
@@ -156,7 +157,8 @@ def test_time_steps_share_weights_and_roll_up(lanes, taps, tmp_path):
     packed = pack(read_recipe(write_recipe(tmp_path, "HandGru", extra)), tmp_path / "b")
     bases: dict[str, set[int]] = {}
     for nest in packed.program.nests:
-        if nest.op.kind == "dense" and nest.op.out.channels == 21 and len(nest.op.weight[0]) > 25:
+        op = nest.op
+        if isinstance(op, Dense) and op.out.channels == 21 and len(op.weight[0]) > 25:
             part = nest.op.name.rpartition(".")[2] if "." in nest.op.name else ""
             bases.setdefault(nest.op.layer + part, set()).add(nest.nest.weight_base)
     assert len(bases) == 3 and all(len(found) == 1 for found in bases.values())
@@ -254,7 +256,10 @@ def test_an_input_beside_a_state_is_spread_over_copies(tmp_path):
     np.savez(tmp_path / "inputs.npz", x=data)
     packed = pack(read_recipe(recipe), tmp_path / "b")
     spread = next(op for op in packed.graph.ops if op.name.endswith(".input"))
-    copies = np.bincount(np.array(next(op.copies for op in packed.graph.ops if op.copies)) + 1)[1:]
+    copies = np.bincount(
+        np.array(next(op.copies for op in packed.graph.ops if isinstance(op, Dense) and op.copies))
+        + 1
+    )[1:]
     assert spread.label == "scale" and copies[2] > 1 and copies.max() == copies[2]
     assert compare_with_graph(packed, tmp_path / "b", lambda *_: None).mismatches == 0
     machine = load(tmp_path / "b")
@@ -271,7 +276,7 @@ def test_an_input_beside_a_state_is_spread_over_copies(tmp_path):
 def test_glu_is_a_product_with_a_sigmoid():
     module = nn.Sequential(nn.Conv1d(3, 10, 3), nn.GLU(1), nn.Conv1d(5, 2, 1))
     graph = graph_of(module, (3, 9))
-    assert [op.kind for op in graph.ops] == ["dense", "dense", "product", "dense"]
+    assert [type(op) for op in graph.ops] == [Dense, Dense, Product, Dense]
     x = np.random.default_rng(0).normal(size=(4, 3, 9))
     with torch.no_grad():
         want = module(torch.from_numpy(x).float()).numpy()

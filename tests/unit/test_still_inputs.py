@@ -12,7 +12,9 @@ from support import bramcast
 from torch import nn
 
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.graph.graph import Op, Tensor, Window
+from bramcast.pack.graph.ops import Dense
+from bramcast.pack.graph.tensor import Tensor
+from bramcast.pack.graph.window import Window
 from bramcast.pack.quantize.integers import spared_fractions
 from bramcast.pack.quantize.reads import Reads
 
@@ -93,7 +95,10 @@ def test_the_padding_of_a_constant_counts_as_movement():
     view = np.arange(18, dtype=np.int64).reshape(2, 3, 3)
     out = Tensor(1, "out", 1, 3, 3, 18)
     window = Window(kernel=(3, 3), padding=(1, 1, 1, 1))
-    op = Op("dense", "conv", "Conv2d", "", (view,), out, np.ones((1, 2, 3, 3)), window=window)
+    op = Dense(
+        name="conv", label="Conv2d", source="", views=(view,), out=out,
+        weight=np.ones((1, 2, 3, 3)), bias=np.zeros(1), window=window,
+    )  # fmt: skip
     reads = Reads()
     values = np.zeros((4, 2, 3, 3))
     values[:, 1] = 5.0
