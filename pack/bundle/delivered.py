@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the files of a bundle are, byte for byte, the ones that were packed."""
 
+import hashlib
+import stat
 from pathlib import Path
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.float_results import FLOAT_RESULTS_NAME
 from bramcast.pack.bundle.formats.text import read_source
-from bramcast.pack.bundle.manifest import MANIFEST_NAME, Manifest, as_written, sha256
+from bramcast.pack.bundle.manifest import MANIFEST_NAME, Manifest, as_written
 
 
 def _sums(bundle: Path, manifest: Manifest) -> dict[str, str]:
@@ -36,7 +38,7 @@ def verify_delivered(bundle: Path, manifest: Manifest) -> None:
     """
     for file, recorded in _sums(bundle, manifest).items():
         path = bundle / file
-        if not path.exists() or sha256(read_source(path).raw) == recorded:
+        if not path.exists() or _file_sum(path) == recorded:
             continue
         fate = (
             "delete it: nothing but the judgement needs it"
@@ -53,6 +55,21 @@ def verify_delivered(bundle: Path, manifest: Manifest) -> None:
             f"{path}: differs from what was packed (its last line is the SHA-256 of the others); "
             "repack, or pass --allow-modified to go on with it as it is"
         )
+
+
+def _file_sum(path: Path) -> str:
+    """SHA-256 of a file of any size: some forms take many times an image's bits.
+
+    Raises:
+        InputError: it can't be read, or is a device, which may have no end.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def absent(bundle: Path, manifest: Manifest) -> list[str]:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder.npz import READING_FAILS
+from bramcast.pack.bundle.formats.text import read_source
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, Manifest, sha256
-from bramcast.pack.bundle.npz import READING_FAILS
 
 FLOAT_RESULTS_NAME = "float_results.npz"
 MOST_RESULTS = 1 << 20  # 4 MiB
@@ -79,7 +80,7 @@ def read_float_results(bundle: Path, manifest: Manifest) -> FloatResults | None:
     wrong = f"{path}: differs from what was packed (SHA-256 does not match {MANIFEST_NAME}); "
     wrong += "repack, or delete it: nothing but the judgement needs it"
     try:
-        data = path.read_bytes()
+        data = read_source(path).raw
         if sha256(data) != manifest.float_results:
             raise InputError(wrong)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:

@@ -26,6 +26,7 @@ from bramcast.pack.bundle.qformat import QFormat, parse_format
 
 _STRICT = ConfigDict(extra="forbid")
 
+MOST_BYTES = 1 << 20  # of a recipe
 SOURCES = (
     "python and checkpoint (a PyTorch model), checkpoint alone (a chain of Linear layers), onnx, "
     "or exported (torch.export)"
@@ -367,14 +368,21 @@ _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe; a pipe's, too.
 
     Raises:
-        InputError: the file is missing or no TOML.
+        InputError: the file is missing, larger than MOST_BYTES as devices are, or no TOML.
         RecipeError: an unknown key or a value out of range; names the key.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise InputError(
+                f"{path}: more than {MOST_BYTES:,} bytes: no recipe; give one, which names the "
+                "checkpoint (docs/recipe.md)"
+            )
+        data = tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the path of a recipe (TOML)") from None
     except UnicodeDecodeError:

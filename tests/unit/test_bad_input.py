@@ -40,6 +40,12 @@ def refused(done, *fragments):
         assert fragment in lines[0], lines[0]
 
 
+def test_a_device_in_place_of_a_recipe_has_an_end(tmp_path):
+    done = bramcast("pack", "/dev/zero", "-o", tmp_path / "b")
+    refused(done, "/dev/zero: more than 1,048,576 bytes: no recipe")
+    assert not (tmp_path / "b").exists()
+
+
 @pytest.fixture
 def recipe(tmp_path):
     return write_recipe(tmp_path / "recipe", "Mlp96")

@@ -84,6 +84,38 @@ def test_every_verb_that_runs_or_copies_notices(bundle, copy, tmp_path, file):
     assert bramcast("hdl", copy, "-o", tmp_path / "project", "--allow-modified").returncode == 0
 
 
+@pytest.mark.parametrize(
+    "file", ["weights.mem", "weights.coe", "images.bin", "float_results.npz", "manifest.json"]
+)
+def test_a_device_in_place_of_a_file_is_one_line(copy, file):
+    (copy / file).unlink()
+    (copy / file).symlink_to("/dev/zero")
+    needed = file not in ("weights.coe", "images.bin")
+    for more in ((), ("--allow-modified",)):
+        done = bramcast("golden", copy, "--inputs", INPUTS, *more)
+        if more and not needed:
+            assert done.returncode == 0
+            continue
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert f"{copy / file}: " in done.stderr and "internal" not in done.stderr
+    done = bramcast("images", copy)
+    assert done.returncode in (1, 2) and file in done.stdout + done.stderr
+
+
+def test_a_file_that_is_larger_than_what_images_reads_is_verified(copy, monkeypatch):
+    """A C header has 13 bytes where .mem has 8 and images.bin 4, .memb has 32."""
+    largest = max((p for p in copy.iterdir()), key=lambda p: p.stat().st_size)
+    mem = max(p.stat().st_size for p in copy.glob("*.mem"))
+    assert largest.suffix != ".mem" and largest.stat().st_size > mem
+    monkeypatch.setattr("bramcast.pack.bundle.formats.text.MAX_FILE_BYTES", mem)
+    manifest = (copy / "manifest.json").stat().st_size
+    assert manifest <= mem
+    load(copy)
+    alter(largest)
+    with pytest.raises(UserError, match="differs from what was packed"):
+        load(copy)
+
+
 def test_images_names_an_altered_manifest(copy):
     path = copy / "manifest.json"
     path.write_text(path.read_text().replace('"macs": ', '"macs": 1', 1))
