@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A regression's verdicts for continuous integration: JUnit XML and Markdown."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 from bramcast.pack.bundle.folder import replace_bytes, replace_file
 from bramcast.sim.regress.candidates import Outcome
 from bramcast.sim.regress.regress import HDL_CHECK
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
@@ -28,16 +31,16 @@ def write_error(junit: Path | None, markdown: Path | None, message: str) -> None
     """
     if junit is not None:
         case = TestCase("verdict", classname="bramcast.regress")
-        case.result = [Error(message)]
+        case.result = [Error(_plain(message))]
         _write(junit, {"regress": [case]})
     if markdown is not None:
-        replace_bytes(markdown, f"## no verdict\n\n- {_cell(message)}\n".encode())
+        replace_bytes(markdown, f"## no verdict\n\n- {_cell(_plain(message))}\n".encode())
 
 
 def _write(path: Path, suites: Mapping[str, Sequence[TestCase]]) -> None:
     document = JUnitXml("bramcast regress")
     for name, cases in suites.items():
-        suite = TestSuite(name)
+        suite = TestSuite(_plain(name))
         for case in cases:
             suite.add_testcase(case)
         document.add_testsuite(suite)
@@ -72,7 +75,8 @@ def _cases(outcome: Outcome) -> list[TestCase]:
 def _case(
     name: str, suite: str, reason: str, seconds: float, output: str = "", undecided: bool = False
 ) -> TestCase:
-    case = TestCase(name, classname=f"bramcast.{suite}", time=round(seconds, 3))
+    case = TestCase(_plain(name), classname=f"bramcast.{_plain(suite)}", time=round(seconds, 3))
+    reason = _plain(reason)
     if reason:
         case.result = [Failure(reason, "undecided") if undecided else Failure(reason)]
     if output:
@@ -86,7 +90,7 @@ def write_markdown(path: Path, outcomes: Sequence[Outcome]) -> None:
     Raises:
         InputError: the file can't be written.
     """
-    text = "\n".join(_markdown(outcomes)) + "\n"
+    text = _plain("\n".join(_markdown(outcomes)) + "\n")
     replace_bytes(path, text.encode())
 
 
@@ -115,6 +119,15 @@ def _markdown(outcomes: Sequence[Outcome]) -> list[str]:
                 lines += ["", f"Copy: {', '.join(f'`{file}`' for file in outcome.copy)}"]
         lines.append("")
     return lines[:-1]
+
+
+def _plain(text: str) -> str:
+    r"""Without what XML can't hold: escape sequences, as libraries colour messages, and the like.
+
+    >>> _plain("\x1b[31mno\x1b[0m file \udc80\x00.pth"), _plain("größer\n")
+    ('no file \ufffd\ufffd.pth', 'größer\n')
+    """
+    return _NO_XML.sub("\ufffd", re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
 def _cell(text: str) -> str:

@@ -40,7 +40,7 @@ from bramcast.sim.regress.candidates import (
     with_checkpoint,
     with_formats,
 )
-from bramcast.sim.regress.ci_reports import write_junit
+from bramcast.sim.regress.ci_reports import write_error, write_junit, write_markdown
 from bramcast.sim.regress.evaluate import LayerPair, Likeness, Range, suspect
 from bramcast.sim.regress.quality import ClassScore, class_checks
 from bramcast.sim.regress.regress import fits, regress
@@ -327,6 +327,18 @@ def test_reports_are_written_without_a_verdict(old, twin, inputs, tmp_path):
     (error,) = ET.parse(report).getroot().iter("error")
     assert "no verdict" in error.get("message") and ET.parse(report).getroot().get("errors") == "1"
     assert page.read_text().startswith("## no verdict\n") and "shifted.npz" in page.read_text()
+
+
+def test_reports_are_well_formed_whatever_a_message_holds(tmp_path):
+    report, page = tmp_path / "r.xml", tmp_path / "r.md"
+    message = "\x1b[31mno\x1b[0m file 'a\x00b\udc80\uffff' <&>"
+    write_error(report, page, message)
+    (error,) = ET.parse(report).getroot().iter("error")
+    assert error.get("message") == "no file 'a\ufffdb\ufffd\ufffd' <&>"
+    assert "no file 'a\ufffdb" in page.read_text(encoding="utf-8")
+    write_junit(report, [Outcome(Path("n\x07.pth"), None, message)])
+    write_markdown(page, [Outcome(Path("n\udc80.pth"), None, message)])
+    assert "no file" in ET.parse(report).getroot().find(".//failure").get("message")
 
 
 def test_junit_has_the_times_that_were_taken(old, twin, inputs, tmp_path, monkeypatch):
