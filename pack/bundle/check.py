@@ -16,6 +16,7 @@ from bramcast.pack.bundle.formats.table import check_written, format_of_file
 from bramcast.pack.bundle.formats.text import Source, read_source
 from bramcast.pack.bundle.images import DRIVER_NAMES, checked_infos
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, ImageInfo, Manifest, as_written, sha256
+from bramcast.pack.bundle.swap import HIDDEN
 from bramcast.pack.bundle.words import Words, from_axi, split_banks
 
 
@@ -77,7 +78,7 @@ def check_bundle(bundle: Path, manifest: Manifest) -> list[FileState]:
         detail = _AS_PACKED if same else _CHANGED
         states.append(FileState("", MANIFEST_NAME, "json", same, detail))
     for path in sorted(bundle.iterdir()):
-        if path.name not in listed:
+        if path.name not in listed and not HIDDEN.fullmatch(path.name):
             states.append(FileState("", path.name, "", False, "is not in the manifest"))
     return states
 

@@ -116,6 +116,13 @@ def test_a_file_that_is_larger_than_what_images_reads_is_verified(copy, monkeypa
         load(copy)
 
 
+def test_what_a_killed_writer_left_is_no_file_of_the_bundle(copy):
+    (copy / ".bramcast-new.abcd1234").mkdir()
+    assert bramcast("images", copy).returncode == 0
+    (copy / ".bramcast-other").mkdir()
+    assert "is not in the manifest" in bramcast("images", copy).stdout
+
+
 def test_images_names_an_altered_manifest(copy):
     path = copy / "manifest.json"
     path.write_text(path.read_text().replace('"macs": ', '"macs": 1', 1))
