@@ -2,7 +2,6 @@
 """What the user sees: tables on standard output, progress and errors on standard error."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -51,14 +50,31 @@ def give_stdout(outputs: Sequence[Path | None], json: bool) -> None:
         _given_away.set(True)
 
 
+@contextmanager
+def _saying() -> Iterator[None]:
+    """What can't be said, because of a full disk, is an error like that of any other output.
+
+    Raises:
+        InputError: standard output can't be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # a reader that has seen enough
+        raise
+    except OSError as error:
+        raise InputError(f"standard output can't be written: {error.strerror}") from None
+
+
 def say_json(document: dict[str, object]) -> None:
     """One JSON object on standard output."""
-    sys.stdout.write(json.dumps(document) + "\n")
+    with _saying():
+        print(json.dumps(document), flush=True)  # nothing where standard output is closed
 
 
 def say(text: str) -> None:
     """A plain line on standard output."""
-    (stderr if _given_away.get() else stdout).print(text, markup=False)
+    with _saying():
+        (stderr if _given_away.get() else stdout).print(text, markup=False)
 
 
 def complain(text: str) -> None:
@@ -83,7 +99,8 @@ def table(
         made.add_row(*(_cell(value) for value in row))
     wide = Console(highlight=False, width=WIDEST)
     natural = wide.measure(made).maximum
-    Console(stderr=_given_away.get(), highlight=False, width=max(natural, 40)).print(made)
+    with _saying():
+        Console(stderr=_given_away.get(), highlight=False, width=max(natural, 40)).print(made)
 
 
 def _cell(value: object) -> str:

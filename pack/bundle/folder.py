@@ -102,6 +102,8 @@ def replace_bytes(target: Path, content: bytes) -> None:
 
 
 def _to_stdout(content: bytes) -> None:
+    if sys.stdout is None:  # closed before Python began
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     sys.stdout.flush()
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:  # something else that takes text, as a notebook's
@@ -110,7 +112,7 @@ def _to_stdout(content: bytes) -> None:
     try:
         buffer.write(content)
         buffer.flush()
-    except BrokenPipeError:
+    except OSError:  # a reader that has left, a full disk
         # What is left in the buffer must not raise again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

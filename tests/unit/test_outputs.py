@@ -3,6 +3,7 @@
 
 import io
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -150,6 +151,19 @@ def test_a_reader_that_leaves_is_one_line(tmp_path):
     run.stdout.close()
     errors = run.stderr.read().decode()
     assert run.wait() == 2 and errors.count("\n") == 1 and "Broken pipe" in errors
+
+
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+@pytest.mark.parametrize("verb", ["export", "inspect", "inspect --json", "images"])
+def test_standard_output_that_takes_nothing_is_one_line(tmp_path, verb, where):
+    torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "n.pth")
+    given = OLD / "bias.mem" if verb == "images" else tmp_path / "n.pth"
+    line = " ".join(map(str, (*map(shlex.quote, MAIN), *verb.split(), given, where)))
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "internal" not in done.stderr and "Exception" not in done.stderr, done.stderr
+    if where != ">&-" or verb == "export":  # text for nobody is no error
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "can't be written: " in done.stderr
 
 
 def test_prune_asks_before_it_loses_its_own_input(tmp_path):
