@@ -58,6 +58,9 @@ def command(
         int | None,
         typer.Option("--word-bits", min=1, help="Bits of an image's word; else a value a word."),
     ] = None,
+    pad_rows: Annotated[
+        bool, typer.Option("--pad-rows", help="In an image each row begins with a new word.")
+    ] = False,
     recipe: RecipeFile = None,
     model: ModelName = None,
     state: StateName = None,
@@ -81,6 +84,7 @@ def command(
             style=Style(precision, scientific, columns),
             fmt=parse_format(q) if q is not None else None,
             word_bits=word_bits,
+            pad_rows=pad_rows,
             state=state,
             recipe=read_recipe(recipe) if recipe is not None else None,
             model=model,

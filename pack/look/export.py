@@ -21,7 +21,13 @@ from bramcast.pack.bundle.errors import CheckpointError, InputError
 from bramcast.pack.bundle.folder import replace_bytes, replace_folder
 from bramcast.pack.bundle.formats.table import NAMES, image_format
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.look.export_words import Span, image_bytes, image_suffix, integers_needed
+from bramcast.pack.look.export_words import (
+    Span,
+    image_bytes,
+    image_suffix,
+    integers_needed,
+    rows_of,
+)
 from bramcast.pack.read.tensors import RECURRENT, StoredTensor, chosen, read_tensors
 from bramcast.pack.recipe.recipe import Recipe
 
@@ -114,6 +120,7 @@ def export(
     style: Style = Style(),  # noqa: B008 (frozen)
     fmt: QFormat | None = None,
     word_bits: int | None = None,
+    pad_rows: bool = False,
     state: str | None = None,
     recipe: Recipe | None = None,
     model: str | None = None,
@@ -128,6 +135,7 @@ def export(
             text. What both have (npz, h) is an image if ``word_bits`` is given.
         fmt: write integers of this fixed-point format instead of floats; images need it.
         word_bits: bits of an image's word, a multiple of the format's; a value a word if absent.
+        pad_rows: in an image each row of a tensor begins with a new word (``rows_of``).
         state, recipe, model: see ``read_tensors``.
 
     Raises:
@@ -143,6 +151,8 @@ def export(
     image = format in NAMES and (format not in FORMATS or word_bits is not None)
     if word_bits is not None and not image:
         raise InputError(f"--word-bits {word_bits} is for memory images, not {format}: {_IMAGES}")
+    if pad_rows and not image:
+        raise InputError(f"--pad-rows is for memory images, not {format}: {_IMAGES}")
     if image and style != Style():
         raise InputError(
             f"{output}: --precision, --scientific and --columns are for numbers to read; a word of "
@@ -161,7 +171,7 @@ def export(
         )
     parts = [part for block in blocks for part in block.parts]
     if image:
-        return _image(format, read.path, output, parts, fmt, word_bits, tuple(notes))
+        return _image(format, read.path, output, parts, fmt, word_bits, pad_rows, notes)
     if format == "npy" and len(parts) > 1:
         replace_folder(output, lambda folder: _npy_files(folder, parts, fmt), EXPORTED_FILE)
     else:
@@ -262,7 +272,7 @@ def parse_slice(text: str) -> tuple[int | slice, ...]:
 
 def _image(
     format: str, path: Path, output: Path, parts: Sequence[Part], fmt: QFormat | None,
-    word_bits: int | None, notes: tuple[str, ...],
+    word_bits: int | None, pad_rows: bool, notes: list[str],
 ) -> Exported:  # fmt: skip
     """Write a memory image; ``parts`` hold integers of ``fmt`` already."""
     if fmt is None:
@@ -270,11 +280,19 @@ def _image(
     if output.is_dir():
         raise InputError(f"{output}: is a folder; give a file")
     tensors = [np.asarray(part.values, np.int64) for part in parts]
-    content, words, spans = image_bytes(output, format, tensors, fmt, word_bits)
+    content, words, spans = image_bytes(output, format, tensors, fmt, word_bits, pad_rows)
     replace_bytes(output, content)
+    lanes = words.bits // fmt.bits
+    for part in () if pad_rows else parts:
+        rows, length = rows_of(part.values)
+        if rows > 1 and length % lanes:
+            notes.append(
+                f"{part.name}: a row of {length:,} values does not end with a word of {lanes}: the "
+                "next one begins inside it; --pad-rows begins each row with a new word"
+            )
     names, shapes = tuple(p.name for p in parts), tuple(t.shape for t in tensors)
     name = image_format(format).name
-    return Exported(output, name, names, shapes, notes, len(words), words.bits, spans)
+    return Exported(output, name, names, shapes, tuple(notes), len(words), words.bits, spans)
 
 
 def _slice(path: Path, part: Part, text: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,31 +37,55 @@ def image_suffix(name: str) -> str | None:
     return max(fitting, key=lambda f: len(f.suffix)).name if fitting else None
 
 
+def rows_of(tensor: NDArray[Any]) -> tuple[int, int]:
+    """How many rows a tensor has, and how many values each: all that one first index holds.
+
+    A row of a Linear's or a convolution's weights is what one output sums up.
+
+    >>> rows_of(np.zeros((10, 3, 5, 5))), rows_of(np.zeros(7)), rows_of(np.zeros(()))
+    ((10, 75), (1, 7), (1, 1))
+    """
+    if tensor.ndim < 2:
+        return 1, tensor.size
+    return len(tensor), tensor.size // max(1, len(tensor))
+
+
 def tensor_words(
-    tensors: Sequence[NDArray[np.int64]], fmt: QFormat, word_bits: int
+    tensors: Sequence[NDArray[np.int64]], fmt: QFormat, word_bits: int, pad_rows: bool = False
 ) -> tuple[Words, tuple[Span, ...]]:
     """Tensors one after another, each from a new word on; what is left of its last word is zero.
 
     Args:
         tensors: integers of ``fmt``, any shape, taken in C order (the last index is fastest).
         word_bits: a multiple of ``fmt.bits``; element 0 sits in the least significant bits.
+        pad_rows: so begins each row (``rows_of``), not only each tensor.
 
     >>> words, spans = tensor_words([np.array([1, -2, 3]), np.array([4])], QFormat(8, 6), 16)
     >>> [f"{words.integer(i):04X}" for i in range(3)]
     ['FE01', '0003', '0004']
     >>> spans
     (Span(address=0, words=2), Span(address=2, words=1))
+    >>> words, _ = tensor_words([np.array([[1, 2, 3], [4, 5, 6]])], QFormat(4, 0), 8, pad_rows=True)
+    >>> [f"{words.integer(i):02X}" for i in range(4)]
+    ['21', '03', '54', '06']
     """
     lanes = word_bits // fmt.bits
     rows, spans, at = [], [], 0
     for values in tensors:
-        n = -(-values.size // lanes)
-        padded = np.zeros(n * lanes, np.int64)
-        padded[: values.size] = values.ravel()
+        n = word_count(values, lanes, pad_rows)
+        many, length = rows_of(values) if pad_rows else (1, values.size)
+        padded = np.zeros((many, n // max(1, many) * lanes), np.int64)
+        padded[:, :length] = values.reshape(many, length)
         rows.append(padded.reshape(n, lanes))
         spans.append(Span(at, n))
         at += n
     return pack_lanes(np.concatenate(rows), fmt.bits, fmt.signed), tuple(spans)
+
+
+def word_count(tensor: NDArray[Any], lanes: int, pad_rows: bool) -> int:
+    """Words that a tensor takes; see ``tensor_words``."""
+    many, length = rows_of(tensor) if pad_rows else (1, tensor.size)
+    return many * -(-length // lanes)
 
 
 def image_bytes(
@@ -69,6 +94,7 @@ def image_bytes(
     tensors: Sequence[NDArray[np.int64]],
     fmt: QFormat,
     word_bits: int | None,
+    pad_rows: bool = False,
 ) -> tuple[bytes, Words, tuple[Span, ...]]:
     """An image file of tensors, read back before it is returned; its words, and each one's place.
 
@@ -76,6 +102,7 @@ def image_bytes(
         output: the file, for messages.
         format: a choice of ``image_formats.NAMES``.
         word_bits: bits of a word; None is a word for each element.
+        pad_rows: each row begins with a new word.
 
     Raises:
         InputError: a width that ``fmt`` does not fill, or a memory that the format can't hold.
@@ -90,7 +117,7 @@ def image_bytes(
         )
     if bits > MAX_BITS:
         raise InputError(f"{output}: words of {bits:,} bits; images have at most {MAX_BITS:,}")
-    depth = sum(-(-t.size // (bits // fmt.bits)) for t in tensors)
+    depth = sum(word_count(t, bits // fmt.bits, pad_rows) for t in tensors)
     if not depth:
         raise InputError(f"{output}: no values: an image has at least one word")
     if depth > MAX_DEPTH or depth * bits > MAX_TOTAL_BITS:
@@ -101,10 +128,11 @@ def image_bytes(
     complaint = made.complaint(bits, depth)
     if complaint:
         hint = (
-            f"(write .mem, then: bramcast images F.mem --to {made.name} --bank-bits N -o {output})"
+            f"(write .mem, then: bramcast images F.mem --to {made.name} --bits {bits} "
+            f"--bank-bits N -o {output})"
         )
         raise InputError(f"{output}: {complaint.replace('(bank_bits)', hint)}")
-    words, spans = tensor_words(tensors, fmt, bits)
+    words, spans = tensor_words(tensors, fmt, bits, pad_rows)
     return write_checked(words, made, depth), words, spans
 
 

@@ -203,11 +203,55 @@ def test_tensors_begin_with_a_word_of_their_own(tmp_path, capsys):
     output = tmp_path / "w.mem"
     code, out, _ = cli(capsys, "export", path, "fc", "--q", "Q3.0", "--word-bits", 16, "-o", output)
     assert code == 0 and output.read_text() == "32F1\n005C\n0007\n"  # nibbles 1 F 2 3, C 5, 7
-    assert out.splitlines() == [
+    assert out.splitlines()[1:] == [
         f"2 arrays written to {output} (mem, 3 words of 16 bits)",
         "fc.weight: 2 words from address 0 (0x0)",
         "fc.bias: 1 words from address 2 (0x2)",
     ]
+
+
+def test_rows_begin_with_a_word_where_that_is_wanted(tmp_path, capsys):
+    path = save(
+        tmp_path,
+        fc__weight=torch.tensor([[1.0, -1, 2], [3, -4, 5]]),
+        fc__bias=torch.tensor([7.0, 1, 2]),
+        conv=torch.arange(12.0).reshape(2, 1, 2, 3) - 6,
+    )
+    output = tmp_path / "w.mem"
+    call = ["export", path, "fc", "--q", "Q3.0", "--word-bits", 8, "-o", output]
+    code, out, _ = cli(capsys, *call)
+    assert code == 0 and output.read_text() == "F1\n32\n5C\n17\n02\n"
+    (note,) = [line for line in out.splitlines() if line.startswith("note: ")]
+    assert note.startswith("note: fc.weight: a row of 3 values does not end with a word of 2: ")
+    assert "--pad-rows" in note
+    code, out, _ = cli(capsys, *call, "--pad-rows")
+    assert code == 0 and output.read_text() == "F1\n02\nC3\n05\n17\n02\n" and "note" not in out
+    assert "fc.weight: 4 words from address 0 (0x0)" in out
+    assert "fc.bias: 2 words from address 4 (0x4)" in out
+    # A convolution's row is a filter: 6 values, 4 a word. A row that ends with a word has no note.
+    call = ["export", path, "conv", "--q", "Q3.0", "-o", output]
+    code, out, _ = cli(capsys, *call, "--word-bits", 16, "--pad-rows")
+    assert code == 0 and output.read_text() == "DCBA\n00FE\n3210\n0054\n"
+    code, out, _ = cli(capsys, *call, "--word-bits", 24)
+    assert code == 0 and output.read_text() == "FEDCBA\n543210\n" and "note" not in out
+    code, _, err = cli(capsys, "export", path, "-o", tmp_path / "w.csv", "--pad-rows")
+    assert code == 2 and "--pad-rows is for memory images, not csv" in err
+
+
+def test_what_is_too_wide_for_a_format_is_cut_as_told(tmp_path, capsys):
+    path = save(tmp_path, w=torch.arange(-45.0, 45.0) / 50)
+    call = ["export", path, "w", "--q", "Q0.4", "--word-bits", 450]
+    code, _, err = cli(capsys, *call, "--format", "lattice", "-o", tmp_path / "w.lattice.mem")
+    assert code == 2
+    assert cli(capsys, *call, "-o", tmp_path / "F.mem")[0] == 0
+    told = re.search(r"bramcast (images .*?)\)", err)[1].split()
+    told = [{"F.mem": tmp_path / "F.mem", "N": "225"}.get(word, word) for word in told]
+    code, _, err = cli(capsys, *told)
+    assert code == 0, err
+    banks = sorted(tmp_path.glob("w_bank*"))
+    assert [p.name for p in banks] == ["w_bank0.lattice.mem", "w_bank1.lattice.mem"]
+    low, high = (headed(p.read_bytes(), "lattice")[0] for p in banks)
+    assert f"{high << 225 | low:0113X}\n" == (tmp_path / "F.mem").read_text()
 
 
 def test_without_a_width_a_word_is_a_value(tmp_path):
@@ -280,7 +324,10 @@ def test_an_image_for_standard_output_is_text_or_asked_for(capsys):
         (["--word-bits", "64"], "say their fixed-point format"),
         (["--q", "Q1.6", "--word-bits", "64", "--format", "csv"], "is for memory images, not csv"),
         (["--q", "Q1.6", "--columns", "4"], "as wide as --word-bits says"),
-        (["--q", "Q1.6", "--word-bits", "512", "--format", "lattice"], "--to lattice --bank-bits"),
+        (
+            ["--q", "Q1.6", "--word-bits", "512", "--format", "lattice"],
+            "--to lattice --bits 512 --bank-bits",
+        ),
         (["--q", "Q0.5", "--format", "hex"], "a multiple of 8 bits, not 6"),
         (["--q", "Q1.6", "--format", "xml"], "and memory images with --q: mem, memb"),
         (["empty", "--q", "Q1.6"], "no values"),
