@@ -23,7 +23,9 @@ BUNDLE_FILE = re.compile(
     r"|images\.bin|bramcast_\w+\.[ch]|manifest\.json|float_results\.npz"
 )
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_OPEN_FILE = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+_OPEN_FILE = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_OTHERS_FILE = re.compile(r"/proc/\d+/fd/\d+")
+_NAMED = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def replace_folder(
@@ -91,7 +93,10 @@ def replace_bytes(target: Path, content: bytes) -> None:
     try:
         if is_stdout(target):
             _to_stdout(content)
-        elif _is_open_file(target):
+        elif (number := _open_file(target)) is not None:
+            with os.fdopen(os.dup(number), "wb") as file:
+                file.write(content)
+        elif _OTHERS_FILE.fullmatch(os.path.abspath(target)):
             _write_into(target, content, os.O_APPEND)
         elif _is_sink(target):
             _write_into(target, content)
@@ -118,8 +123,15 @@ def _to_stdout(content: bytes) -> None:
         raise
 
 
-def _is_open_file(target: Path) -> bool:
-    return _OPEN_FILE.fullmatch(os.path.abspath(target)) is not None
+def _open_file(target: Path) -> int | None:
+    """The number of an open file, whose place must move: opened anew it would have one of its own.
+
+    >>> _open_file(Path("/dev/fd/3")), _open_file(Path("/dev/stderr")), _open_file(Path("fd/3"))
+    (3, 2, None)
+    """
+    name = os.path.abspath(target)
+    found = _OPEN_FILE.fullmatch(name)
+    return int(found[1]) if found else _NAMED.get(name)
 
 
 def _is_sink(target: Path) -> bool:

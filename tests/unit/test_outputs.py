@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -92,6 +93,27 @@ def test_an_open_file_is_written_behind_what_is_there(tmp_path):
         inode = path.stat().st_ino
         replace_bytes(Path(f"/dev/fd/{file.fileno()}"), b"second\n")
     assert path.read_bytes() == b"first\nsecond\n" and path.stat().st_ino == inode
+
+
+def test_an_open_file_goes_on_behind_what_was_written(tmp_path):
+    """A shell's own output follows, as in { bramcast .. -o /dev/fd/3; echo end >&3; } 3> log."""
+    path = tmp_path / "log"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"first\n")
+        for name in (f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}"):
+            replace_bytes(Path(name), b"second\n")
+            file.write(b"third\n")
+        replace_bytes(Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"), b"end\n")
+    assert path.read_bytes() == b"first\n" + 2 * b"second\nthird\n" + b"end\n"
+    with pytest.raises(InputError, match="/dev/fd/999: can't be written: Bad file descriptor"):
+        replace_bytes(Path("/dev/fd/999"), b"x")
+
+
+def test_a_socket_takes_what_is_written():
+    one, other = socket.socketpair()
+    with one, other:
+        replace_bytes(Path(f"/dev/fd/{one.fileno()}"), b"x")
+        assert other.recv(9) == b"x"
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
