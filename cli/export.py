@@ -96,6 +96,7 @@ def command(
         ]
         document: dict[str, object] = {"path": str(done.path), "format": done.format}
         document["tensors"] = tensors
+        document["notes"] = list(done.notes)
         if spans:
             document |= {"words": done.words, "bits": done.word_bits}
             for tensor, span in zip(tensors, spans, strict=True):

@@ -355,8 +355,15 @@ def _narrow(values: NDArray[Any], fmt: QFormat | None) -> NDArray[Any]:
 
 
 def _npy_files(folder: Path, parts: Sequence[Part], fmt: QFormat | None) -> None:
+    taken: dict[str, str] = {}
     for part in parts:
-        np.save(folder / f"{part.name.replace('/', '_')}.npy", _narrow(part.values, fmt))
+        file = f"{part.name.replace('/', '_')}.npy"
+        if file in taken:
+            raise InputError(
+                f"{taken[file]!r} and {part.name!r} would both be {file}; export them one by one"
+            )
+        taken[file] = part.name
+        np.save(folder / file, _narrow(part.values, fmt))
 
 
 def _lines(block: Block, style: Style) -> list[list[list[str]]]:

@@ -301,3 +301,12 @@ def test_json(tmp_path, capsys):
         "path": str(output), "format": "csv",
         "tensors": [{"name": f"gru.bias_{k}h_l0", "shape": [96]} for k in "ih"],
     }  # fmt: skip
+
+
+def test_two_arrays_do_not_share_a_file(tmp_path, capsys):
+    torch.save({"a/b": torch.zeros(2), "a_b": torch.ones(2)}, tmp_path / "n.pth")
+    code, out, err = cli(
+        capsys, "export", tmp_path / "n.pth", "--format", "npy", "-o", tmp_path / "n"
+    )
+    assert (code, out) == (2, "") and "'a/b' and 'a_b' would both be a_b.npy" in err
+    assert not (tmp_path / "n").exists()

@@ -159,6 +159,7 @@ def test_every_format_is_read_by_images_and_by_a_foreign_parser(
     assert json.loads(out) == {
         "path": str(output), "format": fmt.name, "words": len(want), "bits": width,
         "tensors": [{"name": TENSOR, "shape": [32, 48], "address": 0, "words": len(want)}],
+        "notes": [],
     }  # fmt: skip
     assert READERS[fmt.name](output.read_bytes(), width) == want
     data = b"".join(word.to_bytes(-(-width // 8), "little") for word in want)
@@ -285,6 +286,8 @@ def test_what_saturates_is_said(tmp_path, capsys):
     code, out, _ = cli(capsys, "export", path, "--q", "Q1.6", "-o", tmp_path / "w.mem")
     assert code == 0 and "note: w: 2 of 5 values saturate in Q1.6" in out
     assert (tmp_path / "w.mem").read_text() == "7F\n7F\n80\n80\n00\n"
+    _, out, _ = cli(capsys, "export", path, "--q", "Q1.6", "-o", tmp_path / "w.mem", "--json")
+    assert json.loads(out)["notes"] == ["w: 2 of 5 values saturate in Q1.6"]
 
 
 # ---------------------------------------------------------------- refusals
