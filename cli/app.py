@@ -4,10 +4,12 @@
 0: all is well. 1: a mismatch or a regression. 2: wrong input.
 """
 
+import errno
 import functools
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
@@ -94,6 +96,10 @@ def main() -> None:
             "give fewer samples or a smaller network, or close other programs"
         )
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            place = error.filename or f"standard output or {tempfile.gettempdir()}"
+            complain(f"error: {place}: can't be written: {error.strerror}; make room there")
+            sys.exit(2)
         if os.environ.get("BRAMCAST_TRACEBACK"):
             raise
         complain(

@@ -9,6 +9,7 @@ import typer
 from bramcast.cli.options import Json, ModelName, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import give_stdout, say, say_json
 from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder import named
 from bramcast.pack.bundle.formats.table import NAMES
 from bramcast.pack.recipe.recipe import read_recipe
 
@@ -107,7 +108,8 @@ def command(
         say(f"note: {note}")
     what = "array" if len(done.names) == 1 else "arrays"
     held = f", {done.words:,} words of {done.word_bits} bits" if spans else ""
-    say(f"{len(done.names)} {what} written to {done.path} ({done.format}{held})")
+    say(f"{len(done.names)} {what} written to {named(done.path)} ({done.format}{held})")
     for name, span in zip(done.names, spans, strict=True) if len(spans) > 1 else ():
-        say(f"{name}: {span.words:,} words from address {span.address:,} (0x{span.address:X})")
+        many = "word" if span.words == 1 else "words"
+        say(f"{name}: {span.words:,} {many} from address {span.address:,} (0x{span.address:X})")
     return 0

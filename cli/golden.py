@@ -18,7 +18,7 @@ from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle.float_results import read_float_results
-from bramcast.pack.bundle.folder import replace_file
+from bramcast.pack.bundle.folder import named, replace_file
 
 
 def command(
@@ -61,5 +61,5 @@ def command(
     if beside is not None:
         say(beside_line(beside, len(frames)))
     if output is not None:
-        say(f"results written to {output}")
+        say(f"results written to {named(output)}")
     return 0

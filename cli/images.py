@@ -13,7 +13,7 @@ from bramcast.cli.options import Json
 from bramcast.cli.output import complain, give_stdout, say, say_json, table
 from bramcast.pack.bundle.check import check_bundle
 from bramcast.pack.bundle.errors import InputError
-from bramcast.pack.bundle.folder import is_stdout, replace_bytes
+from bramcast.pack.bundle.folder import is_stdout, named, replace_bytes
 from bramcast.pack.bundle.formats.table import (
     NAMES,
     ImageFile,
@@ -215,7 +215,7 @@ def _convert(
     complaint = fmt.complaint(cut or words.bits, n)
     if complaint:
         hint = complaint.replace("(bank_bits)", "(--bank-bits)")
-        raise InputError(f"{output}: {hint}")
+        raise InputError(f"{named(output)}: {hint}")
     banks = split_banks(words, cut) if cut else [words]
     made = [write_checked(bank, fmt, n) for bank in banks]
     paths = [_bank_path(output, k, fmt.suffix) for k in range(len(banks))] if cut else [output]
@@ -234,7 +234,7 @@ def _convert(
         return 0
     order = f" ({paths[0].name} holds bits 0..{banks[0].bits - 1})" if cut else ""
     say(
-        f"{image.path} ({image.format.name}) -> {', '.join(map(str, paths))} ({fmt.name}): "
+        f"{image.path} ({image.format.name}) -> {', '.join(map(named, paths))} ({fmt.name}): "
         f"{n:,} words of {banks[0].bits} bits{order}"
     )
     return 0

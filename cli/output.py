@@ -2,8 +2,9 @@
 """What the user sees: tables on standard output, progress and errors on standard error."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -51,30 +52,37 @@ def give_stdout(outputs: Sequence[Path | None], json: bool) -> None:
 
 
 @contextmanager
-def _saying() -> Iterator[None]:
-    """What can't be said, because of a full disk, is an error like that of any other output.
+def _onto_stdout() -> Iterator[None]:
+    """Standard output that takes no more is one line, whatever is said there.
 
     Raises:
-        InputError: standard output can't be written.
+        InputError: it can't be written.
     """
     try:
         yield
-    except BrokenPipeError:  # a reader that has seen enough
+        if sys.stdout is not None:  # it is closed
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough
         raise
     except OSError as error:
-        raise InputError(f"standard output can't be written: {error.strerror}") from None
+        raise InputError(f"standard output: can't be written: {error.strerror}") from None
 
 
 def say_json(document: dict[str, object]) -> None:
     """One JSON object on standard output."""
-    with _saying():
-        print(json.dumps(document), flush=True)  # nothing where standard output is closed
+    if sys.stdout is None:
+        raise InputError("standard output: can't be written: it is closed")
+    with _onto_stdout():
+        sys.stdout.write(json.dumps(document) + "\n")
 
 
 def say(text: str) -> None:
     """A plain line on standard output."""
-    with _saying():
-        (stderr if _given_away.get() else stdout).print(text, markup=False)
+    if _given_away.get():
+        stderr.print(text, markup=False)
+        return
+    with _onto_stdout():
+        stdout.print(text, markup=False)
 
 
 def complain(text: str) -> None:
@@ -99,8 +107,9 @@ def table(
         made.add_row(*(_cell(value) for value in row))
     wide = Console(highlight=False, width=WIDEST)
     natural = wide.measure(made).maximum
-    with _saying():
-        Console(stderr=_given_away.get(), highlight=False, width=max(natural, 40)).print(made)
+    console = Console(stderr=_given_away.get(), highlight=False, width=max(natural, 40))
+    with nullcontext() if console.stderr else _onto_stdout():
+        console.print(made)
 
 
 def _cell(value: object) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from bramcast.cli.options import Filter, Json, RecipeFile, StateName, torch_needed
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
+from bramcast.pack.bundle.folder import is_stdout, named
 from bramcast.pack.recipe.recipe import read_recipe
 
 
@@ -116,9 +117,9 @@ def command(
         table("", ("packed", "before", "after"), lines, ("before", "after"))
     for note in done.notes:
         say(f"note: {note}")
-    say(f"{done.output}: written")
+    say(f"{named(done.output)}: written")
     if done.recipe is not None:
         say(f"next: bramcast pack {done.recipe} -o bundle")
-    elif recipe is None and checkpoint.suffix != ".toml":
+    elif recipe is None and checkpoint.suffix != ".toml" and not is_stdout(done.output):
         say(f"next: bramcast inspect {done.output}")
     return 0

@@ -10,9 +10,9 @@ from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import give_stdout, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.pack.bundle.errors import InputError
-from bramcast.pack.bundle.folder import replace_bytes
+from bramcast.pack.bundle.folder import named, replace_bytes
 from bramcast.pack.recipe.recipe import RegressSection
-from bramcast.sim.regress.regress import regress
+from bramcast.sim.regress import regress
 from bramcast.sim.report.report import report_html
 from bramcast.sim.run.cosim import simulate
 from bramcast.sim.run.runner import SIMULATORS
@@ -66,7 +66,7 @@ def command(
         verdict = None if compared is None else compared.verdict
         say_json({"report": str(output), "hdl_equal": hdl_equal, "verdict": verdict})
     else:
-        say(f"report written to {output}")
+        say(f"report written to {named(output)}")
     broken = (simulated is not None and not simulated.equal) or (
         compared is not None and not compared.passed
     )

@@ -9,7 +9,7 @@ import typer
 from bramcast.cli.options import Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
 from bramcast.pack.bundle.errors import InputError, ToolError
-from bramcast.pack.bundle.folder import is_stdout, replace_bytes
+from bramcast.pack.bundle.folder import is_stdout, named, replace_bytes
 from bramcast.pack.recipe.recipe import read_recipe
 
 
@@ -113,6 +113,7 @@ def command(
     first = tuned.steps[0]
     say(
         f"weights {first.weight_bits:,} -> {tuned.weight_bits:,} bits, weights.mem "
-        f"{first.words:,} -> {tuned.words:,} words of {tuned.word_bits} bits; written to {target}"
+        f"{first.words:,} -> {tuned.words:,} words of {tuned.word_bits} bits; "
+        f"written to {named(target)}"
     )
     return 0

@@ -71,6 +71,11 @@ def is_stdout(target: Path | None) -> bool:
     return str(target) in _STDOUT
 
 
+def named(target: Path) -> str:
+    """What an output is called in messages."""
+    return "standard output" if is_stdout(target) else str(target)
+
+
 def replace_file(target: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write what a function writes; see ``replace_bytes``.
 
@@ -103,12 +108,12 @@ def replace_bytes(target: Path, content: bytes) -> None:
         else:
             _replace(Path(os.path.realpath(target)), content)
     except OSError as error:
-        raise InputError(f"{target}: can't be written: {error.strerror}") from None
+        raise InputError(f"{named(target)}: can't be written: {error.strerror}") from None
 
 
 def _to_stdout(content: bytes) -> None:
-    if sys.stdout is None:  # closed before Python began
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
     sys.stdout.flush()
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None:  # something else that takes text, as a notebook's

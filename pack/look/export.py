@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import CheckpointError, InputError
-from bramcast.pack.bundle.folder import replace_bytes, replace_folder
+from bramcast.pack.bundle.folder import named, replace_bytes, replace_folder
 from bramcast.pack.bundle.formats.table import NAMES, image_format
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.look.export_words import (
@@ -155,8 +155,8 @@ def export(
         raise InputError(f"--pad-rows is for memory images, not {format}: {_IMAGES}")
     if image and style != Style():
         raise InputError(
-            f"{output}: --precision, --scientific and --columns are for numbers to read; a word of "
-            "a memory image is as wide as --word-bits says"
+            f"{named(output)}: --precision, --scientific and --columns are for numbers to read; a "
+            "word of a memory image is as wide as --word-bits says"
         )
     read = read_tensors(path, state, recipe, model)
     wanted = set(chosen([t.name for t in read.tensors], names, read.path))
@@ -171,7 +171,12 @@ def export(
         )
     parts = [part for block in blocks for part in block.parts]
     if image:
-        return _image(format, read.path, output, parts, fmt, word_bits, pad_rows, notes)
+        if fmt is None:
+            name = parts[0].name if len(parts) == 1 else "TENSOR"
+            said = (" --gates" if gates else "") + (f' --slice "{cut}"' if cut is not None else "")
+            said += " --pad-rows" if pad_rows else ""
+            raise integers_needed(read.path, output, format, name, word_bits, said)
+        return _image(format, output, parts, fmt, word_bits, pad_rows, notes)
     if format == "npy" and len(parts) > 1:
         replace_folder(output, lambda folder: _npy_files(folder, parts, fmt), EXPORTED_FILE)
     else:
@@ -271,12 +276,10 @@ def parse_slice(text: str) -> tuple[int | slice, ...]:
 
 
 def _image(
-    format: str, path: Path, output: Path, parts: Sequence[Part], fmt: QFormat | None,
-    word_bits: int | None, pad_rows: bool, notes: list[str],
+    format: str, output: Path, parts: Sequence[Part], fmt: QFormat, word_bits: int | None,
+    pad_rows: bool, notes: list[str],
 ) -> Exported:  # fmt: skip
     """Write a memory image; ``parts`` hold integers of ``fmt`` already."""
-    if fmt is None:
-        raise integers_needed(path, output, format, parts[0].name if len(parts) == 1 else "TENSOR")
     if output.is_dir():
         raise InputError(f"{output}: is a folder; give a file")
     tensors = [np.asarray(part.values, np.int64) for part in parts]
@@ -363,7 +366,9 @@ def _npy_files(folder: Path, parts: Sequence[Part], fmt: QFormat | None) -> None
                 f"{taken[file]!r} and {part.name!r} would both be {file}; export them one by one"
             )
         taken[file] = part.name
-        np.save(folder / file, _narrow(part.values, fmt))
+        content = io.BytesIO()  # numpy does not say that a disk is full
+        np.save(content, _narrow(part.values, fmt))
+        (folder / file).write_bytes(content.getvalue())
 
 
 def _lines(block: Block, style: Style) -> list[list[list[str]]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.folder import is_stdout, named
 from bramcast.pack.bundle.formats.table import TABLE, image_format
 from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH, MAX_TOTAL_BITS
 from bramcast.pack.bundle.images import write_checked
@@ -113,17 +114,19 @@ def image_bytes(
         less, more = bits // fmt.bits * fmt.bits, -(-bits // fmt.bits) * fmt.bits
         near = f"{less} or {more}" if less else f"{more}"
         raise InputError(
-            f"{output}: --word-bits {bits} is no multiple of {fmt}'s {fmt.bits} bits: {near}"
+            f"{named(output)}: --word-bits {bits} is no multiple of {fmt}'s {fmt.bits} bits: {near}"
         )
     if bits > MAX_BITS:
-        raise InputError(f"{output}: words of {bits:,} bits; images have at most {MAX_BITS:,}")
+        raise InputError(
+            f"{named(output)}: words of {bits:,} bits; images have at most {MAX_BITS:,}"
+        )
     depth = sum(word_count(t, bits // fmt.bits, pad_rows) for t in tensors)
     if not depth:
-        raise InputError(f"{output}: no values: an image has at least one word")
+        raise InputError(f"{named(output)}: no values: an image has at least one word")
     if depth > MAX_DEPTH or depth * bits > MAX_TOTAL_BITS:
         raise InputError(
-            f"{output}: {depth:,} words of {bits:,} bits; images have at most {MAX_DEPTH:,} words "
-            f"and {MAX_TOTAL_BITS:,} bits: export fewer tensors, or parts of them (--slice)"
+            f"{named(output)}: {depth:,} words of {bits:,} bits; images have at most {MAX_DEPTH:,} "
+            f"words and {MAX_TOTAL_BITS:,} bits: export fewer tensors, or parts of them (--slice)"
         )
     complaint = made.complaint(bits, depth)
     if complaint:
@@ -131,20 +134,25 @@ def image_bytes(
             f"(write .mem, then: bramcast images F.mem --to {made.name} --bits {bits} "
             f"--bank-bits N -o {output})"
         )
-        raise InputError(f"{output}: {complaint.replace('(bank_bits)', hint)}")
-    words, spans = tensor_words(tensors, fmt, bits, pad_rows)
+        raise InputError(f"{named(output)}: {complaint.replace('(bank_bits)', hint)}")
+    words, spans = tensor_words(tensors, fmt, bits)
     return write_checked(words, made, depth), words, spans
 
 
-def integers_needed(path: Path, output: Path, format: str, name: str) -> InputError:
+def integers_needed(
+    path: Path, output: Path, format: str, name: str, word_bits: int | None, options: str = ""
+) -> InputError:
     """The refusal of an image of floats: says what to write.
 
     Args:
         path, name: the checkpoint and a tensor of it.
+        word_bits, options: what was said already, other options as they are written.
     """
     asked = "" if image_suffix(output.name) == format else f" --format {format}"
+    place = "" if is_stdout(output) else f" -o {output}"
     return InputError(
-        f"{output}: {format} is a memory image, which holds integers: say their fixed-point format "
-        f"(bramcast inspect proposes one) and how wide a word is: bramcast export {path} {name} "
-        f"--q Q1.6 --word-bits 64{asked} -o {output}; or --format text for numbers to read"
+        f"{named(output)}: {format} is a memory image, which holds integers: say their fixed-point "
+        f"format (bramcast inspect proposes one) and how wide a word is: bramcast export {path} "
+        f"{name}{options} --q Q1.6 --word-bits {word_bits or 64}{asked}{place}; or --format text "
+        "for numbers to read"
     )

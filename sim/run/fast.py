@@ -170,7 +170,7 @@ class _Hardware:
     ) -> _Answer:
         """Send frames [n, beats] through one process; ``work`` is a folder of its own."""
         element = np.uint8 if self.machine.core.data_bits == 8 else np.uint16
-        frames.astype(element).tofile(work / "frames.bin")
+        (work / "frames.bin").write_bytes(np.ascontiguousarray(frames, element).data)
         command = [str(self._program), *self._arguments]
         command += [f"+frames={work / 'frames.bin'}", f"+results={work / 'results.bin'}"]
         if log is not None:

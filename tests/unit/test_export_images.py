@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shlex
 import zlib
 from fractions import Fraction
 
@@ -207,7 +208,7 @@ def test_tensors_begin_with_a_word_of_their_own(tmp_path, capsys):
     assert out.splitlines()[1:] == [
         f"2 arrays written to {output} (mem, 3 words of 16 bits)",
         "fc.weight: 2 words from address 0 (0x0)",
-        "fc.bias: 1 words from address 2 (0x2)",
+        "fc.bias: 1 word from address 2 (0x2)",
     ]
 
 
@@ -307,10 +308,21 @@ def test_an_image_without_a_format_is_refused_with_what_to_write(tmp_path, capsy
     assert code == 0 and output.read_text().startswith("# 4.weight")
 
 
+def test_the_refusal_keeps_what_was_said(capsys):
+    words = ("export", CHECKPOINT, "6.bias", "--slice", "0:8", "--word-bits", "16")
+    code, out, err = cli(capsys, *words, "--format", "mem")
+    assert (code, out) == (2, "") and err.startswith("bramcast: error: standard output: mem is")
+    told = re.search(r"bramcast (export .*);", err)[1]
+    rest = 'export F 6.bias --slice "0:8" --q Q1.6 --word-bits 16 --format mem'
+    assert told == rest.replace("F", str(CHECKPOINT))
+    code, out, err = cli(capsys, *shlex.split(told))
+    assert code == 0 and out.count("\n") == 4, err
+
+
 def test_an_image_for_standard_output_is_text_or_asked_for(capsys):
     code, out, err = cli(capsys, "export", CHECKPOINT, "6.bias", "--format", "mem")
     assert (code, out) == (2, "")
-    told = re.search(r"bramcast (export .* -o -);", err)[1].split()
+    told = re.search(r"bramcast (export .*);", err)[1].split()
     code, out, _ = cli(capsys, *told)
     want = expected_words(integers("6.bias", 6, 8), 8, 8)
     assert code == 0 and plain(out.encode(), 16) == want

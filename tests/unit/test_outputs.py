@@ -143,7 +143,7 @@ def test_text_goes_to_the_terminal_without_o(tmp_path):
     torch.save({"fc.weight": torch.tensor([[1.5, -2.0]])}, tmp_path / "n.pth")
     done = bramcast("export", tmp_path / "n.pth", "--format", "csv")
     assert done.returncode == 0 and "1.5" in done.stdout and "written" not in done.stdout
-    assert "1 array written to -" in done.stderr
+    assert "1 array written to standard output" in done.stderr
     to_file = bramcast("export", tmp_path / "n.pth", "-o", tmp_path / "n.csv")
     assert to_file.returncode == 0 and (tmp_path / "n.csv").read_text() == done.stdout
     done = bramcast("export", tmp_path / "n.pth", "--format", "npz")
@@ -164,6 +164,46 @@ def test_two_things_do_not_share_standard_output(tmp_path):
     assert done.returncode == 2 and done.stdout == "" and "give a file" in done.stderr
     done = bramcast("regress", OLD, OLD, "--inputs", inputs, "--markdown", "-")
     assert done.returncode == 0 and done.stdout.startswith("## ") and "drop-in" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("images", OLD / "bias.mem"),
+        ("images", OLD / "bias.mem", "--json"),
+        ("images", OLD),
+        ("images", OLD / "bias.mem", "--to", "coe"),
+        ("--version",),
+        ("export", "--help"),
+    ],
+    ids=["table", "json", "bundle", "text", "version", "help"],
+)
+def test_standard_output_that_is_full_is_one_line(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*MAIN, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("bramcast: error: standard output") and "None" not in done.stderr
+    assert "can't be written: No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_standard_output_that_is_closed_is_missed_by_those_only_who_need_it(tmp_path):
+    def closed(*words):
+        run = subprocess.run(
+            [*MAIN, *words], stderr=subprocess.PIPE, text=True, check=False,
+            preexec_fn=lambda: os.close(1),
+        )  # fmt: skip
+        return run.returncode, run.stderr
+
+    told = "bramcast: error: standard output: can't be written: it is closed\n"
+    image = OLD / "bias.mem"
+    assert closed("images", image, "--to", "coe") == (2, told)
+    assert closed("images", image, "--json") == (2, told)
+    assert closed("images", image, "--to", "coe", "-o", tmp_path / "b.coe") == (0, "")
+    assert (tmp_path / "b.coe").read_bytes() == (OLD / "bias.coe").read_bytes()
 
 
 def test_a_reader_that_leaves_is_one_line(tmp_path):
@@ -452,6 +492,14 @@ def test_a_cache_on_a_full_disk_says_so_and_keeps_no_half(small_disk, monkeypatc
         cached("sim", ["a"], [], lambda made: fill(made, {"program": bytes(1 << 20)}))
     assert not [path for path in small_disk.iterdir() if path.is_dir()]
     assert files(cached("sim", ["a"], [], fill)) == GIVEN
+
+
+def test_arrays_that_have_no_room_are_one_line(small_disk, tmp_path):
+    torch.save({"a": torch.randn(256, 256), "b": torch.randn(4)}, tmp_path / "n.pth")
+    done = bramcast("export", tmp_path / "n.pth", "--format", "npy", "-o", small_disk / "n")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "disk/n: can't be written: No space left on device" in done.stderr
+    assert os.listdir(small_disk) == []
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
