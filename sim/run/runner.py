@@ -301,6 +301,7 @@ def cached(
             made = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=cache_root))
             try:
                 compile_into(made)
+                _ask_for_room(made)
                 sync_folder(made)
                 made.rename(folder)
             finally:
@@ -313,6 +314,18 @@ def cached(
             "or set BRAMCAST_CACHE to another folder"
         ) from None
     return folder
+
+
+def _ask_for_room(folder: Path) -> None:
+    """Icarus writes half a simulator onto a full disk and ends well.
+
+    Raises:
+        OSError: there is no room.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 14))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def lint(top: str, parameters: Mapping[str, int | str]) -> str:

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -490,6 +491,19 @@ def test_a_cache_on_a_full_disk_says_so_and_keeps_no_half(small_disk, monkeypatc
     monkeypatch.setenv("BRAMCAST_CACHE", str(small_disk))
     with pytest.raises(ToolError, match=r"disk: .*No space left on device\); make room"):
         cached("sim", ["a"], [], lambda made: fill(made, {"program": bytes(1 << 20)}))
+    assert not [path for path in small_disk.iterdir() if path.is_dir()]
+    assert files(cached("sim", ["a"], [], fill)) == GIVEN
+
+
+def test_a_compiler_that_does_not_say_that_the_disk_is_full(small_disk, monkeypatch):
+    def half(made):
+        with suppress(OSError), open(made / "sim.vvp", "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+    monkeypatch.setenv("BRAMCAST_CACHE", str(small_disk))
+    with pytest.raises(ToolError, match=r"disk: .*No space left on device\); make room"):
+        cached("sim", ["a"], [], half)
     assert not [path for path in small_disk.iterdir() if path.is_dir()]
     assert files(cached("sim", ["a"], [], fill)) == GIVEN
 
