@@ -11,7 +11,7 @@ from html import escape
 from bramcast.sim.report.anatomy import Anatomy
 
 BOX, HIGH, ROW, GAP, LANE = 236, 40, 74, 26, 15  # pixels
-
+LEAST = 0.62  # of that; a narrower window scrolls instead of making letters smaller
 
 CHARACTER, LINE = 7.4, 14  # pixels that a label's character and line take at most
 
@@ -76,14 +76,14 @@ def graph_svg(anatomy: Anatomy) -> str:
 
     corners = [corner(node) for node in place]
     labels = _Labels([(x, y, x + BOX, y + HIGH) for x, y in corners])
-    body = []
+    body, formats = [], []  # formats stand over the edges
     for e in down:
         (x0, y0), (x1, y1) = corner(e.source), corner(e.target)
         x0, y0, x1 = x0 + BOX / 2, y0 + HIGH, x1 + BOX / 2
         if e not in passing:
             middle = (y0 + y1) / 2
             body.append(_path(f"M{x0},{y0} C{x0},{middle} {x1},{middle} {x1},{y1 - 3}"))
-            body.append(labels.place((x0 + x1) / 2 + 7, middle + 4, e.label))
+            formats.append(labels.place((x0 + x1) / 2 + 7, middle + 4, e.label))
             continue
         lane = margin + columns * (BOX + GAP) + LANE * right[e]
         body.append(
@@ -92,7 +92,7 @@ def graph_svg(anatomy: Anatomy) -> str:
                 f"C{lane},{y1 - 4} {x1 + 34},{y1 - 24} {x1 + 34},{y1 - 3}"
             )
         )
-        body.append(labels.place(lane + 5, (y0 + y1) / 2 + 4, e.label))
+        formats.append(labels.place(lane + 5, (y0 + y1) / 2 + 4, e.label))
     for e in back:
         (x0, y0), (x1, y1) = corner(e.source), corner(e.target)
         lane = margin - 12 - LANE * left[e]
@@ -104,7 +104,7 @@ def graph_svg(anatomy: Anatomy) -> str:
             )
         )
         if e is next(other for other in back if other.source == e.source):
-            body.append(labels.place(lane - 5, (y0 + y1) / 2 + 20, e.label, "end"))
+            formats.append(labels.place(lane - 5, (y0 + y1) / 2 + 20, e.label, "end"))
     frame = anatomy.manifest.input
     planes = f", {frame.planes} planes" if frame.planes > 1 else ""
     shape = " x ".join(str(n) for n in frame.dims)
@@ -116,12 +116,13 @@ def graph_svg(anatomy: Anatomy) -> str:
         body.append(_box(*corner(number), part.name, f"{layer.op}  {shape}", kind))
     x, y = corner(len(parts) - 1)
     body.append(_path(f"M{x + BOX / 2},{y + HIGH} L{x + BOX / 2},{y + HIGH + 26}"))
-    body.append(labels.place(x + BOX / 2 + 7, y + HIGH + 20, _format(anatomy, len(parts) - 1)))
+    formats.append(labels.place(x + BOX / 2 + 7, y + HIGH + 20, _format(anatomy, len(parts) - 1)))
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'role="img" aria-label="the network"><defs><marker id="tip" viewBox="0 0 8 8" refX="6" '
+        f'style="min-width:{LEAST * width:.0f}px" role="img" aria-label="the network"><defs>'
+        '<marker id="tip" viewBox="0 0 8 8" refX="6" '
         'refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z"/>'
-        f"</marker></defs>{''.join(body)}</svg>"
+        f"</marker></defs>{''.join(body + formats)}</svg>"
     )
 
 

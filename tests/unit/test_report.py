@@ -13,9 +13,9 @@ from support import DIGITS, bramcast, text_recipe, write_recipe
 
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
-from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.report.anatomy import Span, dissect
 from bramcast.sim.report.report import report_html
+from bramcast.sim.report.report_graph import graph_svg
 from bramcast.sim.report.report_plots import scratchpad
 
 VOID = {"meta", "br", "link", "img", "input"}
@@ -199,6 +199,12 @@ for (const svg of document.querySelectorAll('svg')) {
 }
 return found;
 """
+LETTERS = """
+return Math.min(...[...document.querySelectorAll('.graphs text, .figure text')].map(t => {
+  const scale = t.getScreenCTM();
+  return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(scale.a, scale.b);
+}));
+"""
 DEEP = """
 from torch import nn
 
@@ -254,6 +260,17 @@ def test_no_text_of_a_picture_lies_over_another(browser, name, width, folder):
     browser.set_window_size(width, 900)
     browser.get(page.as_uri())
     assert browser.execute_script(OVERLAPS) == []
+    # Letters stay large enough to read: what is too wide scrolls.
+    assert browser.execute_script(LETTERS) >= 6
+    wide, seen = browser.execute_script(
+        "return [document.documentElement.scrollWidth, window.innerWidth]"
+    )
+    assert wide <= seen
+
+
+def test_formats_stand_over_all_edges(bundles):
+    svg = graph_svg(dissect(bundles["gru"]))
+    assert svg.rindex("<path class=") < svg.index('<text class="format"')
 
 
 def test_few_words_have_few_ticks(tmp_path):
