@@ -142,7 +142,11 @@ class Calibrated:
 def calibrate(
     graph: Graph, inputs: Inputs, planes: Planes | None, progress: Progress
 ) -> Calibrated:
-    """Run the real network on the calibration samples."""
+    """Run the real network on the calibration samples.
+
+    Raises:
+        RangeError: float32, in which the model computes, does not hold a result.
+    """
     rng = np.random.default_rng(0)
     stored = [graph.input, *(op.out for op in graph.ops)]
     statistics = {t.index: Statistics(rng) for t in stored}
@@ -170,6 +174,7 @@ def calibrate(
             statistics[graph.input.index].observe(frame.numpy())
             for step in execute.run(graph, frame, compute):
                 statistics[step.op.out.index].observe(step.result.numpy())
+            _check_finite(graph, batch, step.result.numpy(), inputs.path, done)
             done += len(batch)
             progress("calibrating", done, len(samples))
     if planes is None:  # the sign is that of all samples, so that none is cut off
@@ -231,10 +236,19 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
 
 
 def _check_finite(
-    graph: Graph, samples: NDArray[np.floating], exact: NDArray[np.float64], path: Path
+    graph: Graph,
+    samples: NDArray[np.floating],
+    exact: NDArray[np.float64],
+    path: Path,
+    before: int = 0,
 ) -> None:
-    """Refuse a network that gives inf or NaN; names the first layer that is beyond float32."""
-    bad = ~np.isfinite(exact.reshape(len(samples), -1)).all(axis=1)
+    """Refuse a network that gives inf or NaN; names the first layer that is beyond float32.
+
+    Args:
+        exact: its results, [len(samples), ...].
+        before: how many samples came before these.
+    """
+    bad = ~(np.abs(exact.reshape(len(samples), -1)) <= FLOAT32_MAX).all(axis=1)
     if not bad.any():
         return
     sample = int(np.flatnonzero(bad)[0])
@@ -248,8 +262,8 @@ def _check_finite(
     where = "" if first is None else f" from layer {first.name!r} on ({first.source})"
     raise RangeError(
         f"model {graph.name!r}: its results are infinite or NaN{where}, in float32, for "
-        f"calibration sample {sample} of {path}: look for large weights with bramcast inspect, and "
-        "at the scale of the samples"
+        f"calibration sample {before + sample} of {path}: look for large weights with bramcast "
+        "inspect, and at the scale of the samples"
     )
 
 

@@ -333,6 +333,15 @@ def test_too_little_memory_is_no_internal_error(monkeypatch):
     refused(done, "error: there is not enough memory (Unable to allocate 256. GiB)")
 
 
+def test_network_that_gives_inf_for_a_late_sample_names_it(tmp_path):
+    state = {"fc.weight": torch.full((4, 6), 1e30), "fc.bias": torch.zeros(4)}
+    x = np.full((40, 6), 1e-3, np.float32)
+    x[23] = 1.0  # 6e30 * 1e8 is beyond float32
+    recipe = custom(tmp_path, "self.fc(x) * 1e8", x=x, checkpoint=state)
+    done = process("pack", recipe, "-o", tmp_path / "b")
+    refused(done, "infinite or NaN from layer 'fc'", "model.py:12", "sample 23 of", "inputs.npz")
+
+
 @pytest.mark.parametrize("weight", [1e30, -3e38])
 def test_network_that_gives_inf_names_its_first_layer(tmp_path, weight):
     state = {"fc.weight": torch.full((4, 6), weight), "fc.bias": torch.zeros(4)}
