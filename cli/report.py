@@ -12,7 +12,7 @@ from bramcast.cli.samples import read_samples
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import named, replace_bytes
 from bramcast.pack.recipe.recipe import RegressSection
-from bramcast.sim.regress import regress
+from bramcast.sim.regress.regress import regress
 from bramcast.sim.report.report import report_html
 from bramcast.sim.run.cosim import simulate
 from bramcast.sim.run.runner import SIMULATORS

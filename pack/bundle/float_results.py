@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import InputError
-from bramcast.pack.bundle.folder.npz import READING_FAILS
 from bramcast.pack.bundle.formats.text import read_source
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, Manifest, sha256
+from bramcast.pack.bundle.npz import READING_FAILS
 
 FLOAT_RESULTS_NAME = "float_results.npz"
 MOST_RESULTS = 1 << 20  # 4 MiB

@@ -13,6 +13,7 @@ from support import DIGITS, bramcast, text_recipe, write_recipe
 
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.report.anatomy import Span, dissect
 from bramcast.sim.report.report import report_html
 from bramcast.sim.report.report_graph import graph_svg
