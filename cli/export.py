@@ -73,7 +73,7 @@ def command(
     target = Path("-") if output is None else output
     give_stdout([target], json)
     with torch_needed("reading a checkpoint"):
-        from bramcast.pack.look.export import Style, export, parse_format
+        from bramcast.pack.look.export import Style, export, integer_format
 
         done = export(
             checkpoint,
@@ -83,7 +83,7 @@ def command(
             gates=gates,
             format=format,
             style=Style(precision, scientific, columns),
-            fmt=parse_format(q) if q is not None else None,
+            fmt=integer_format(q) if q is not None else None,
             word_bits=word_bits,
             pad_rows=pad_rows,
             state=state,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast pack: checkpoint and recipe -> bundle."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,10 +13,12 @@ from bramcast.cli.advised import print_trials, tried
 from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import Json
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
+from bramcast.cli.stages import Stopwatch
 from bramcast.pack.bundle.errors import InputError, ToolError
 from bramcast.pack.bundle.program import Nest, unrolled
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.bundle.time_steps import same_descriptors, title
+from bramcast.pack.passes.table import VERIFY
 from bramcast.pack.recipe.recipe import read_recipe
 
 if TYPE_CHECKING:
@@ -35,6 +38,12 @@ def command(
         bool,
         typer.Option("--advise", help="Try what may lose less, a table; -o is not needed then."),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Print the stages with their times.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the graph behind each pass, for developers.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Read the checkpoint, fold, quantize, lay out and write the images."""
@@ -42,7 +51,7 @@ def command(
         if not advise:
             raise InputError("-o is missing: give the bundle folder to write, or --advise")
         with TemporaryDirectory() as folder:
-            return command(recipe, Path(folder) / "bundle", check, True, json)
+            return command(recipe, Path(folder) / "bundle", check, True, verbose, verify, json)
     read = read_recipe(recipe)
     try:
         from bramcast.pack.pipeline import Packed, pack
@@ -52,6 +61,8 @@ def command(
         raise ToolError(
             "packing needs PyTorch: pip install '.[torch]' in bramcast's checkout"
         ) from None
+    if verify:
+        os.environ[VERIFY] = "1"
     from bramcast.golden.cycles import predict
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
@@ -64,8 +75,9 @@ def command(
         machines.append(load(folder))
         return output_order(machines[-1])
 
+    clock = Stopwatch()
     with progress(json) as report:
-        packed: Packed = pack(read, output, report, validate)
+        packed: Packed = pack(read, output, report, validate, clock)
         agreement = None
         if check:
             from bramcast.sim.regress.agree import compare_with_graph
@@ -120,12 +132,15 @@ def command(
                 "judgement": asdict(manifest.judgement),
                 "notes": list(packed.notes),
                 "advice": None if trials is None else [asdict(trial) for trial in trials],
+                "stages": [asdict(stage) for stage in clock.stages] if verbose else None,
                 "channels_removed": sum(r.channels for r in packed.removed),
                 "accuracy": None if agreement is None else agreement.accuracy,
                 "golden_equals_graph": None if agreement is None else agreement.mismatches == 0,
             }
         )
     else:
+        if verbose:
+            clock.print()
         _print(output, packed, layers, images, cycles)
         if agreement is not None:
             say(agreement.text)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manifest's contents: what a packed network looks like to people and tools."""
 
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -13,9 +14,9 @@ from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.judge.against_float import Judged
 from bramcast.pack.lower.nests import Program
 from bramcast.pack.passes.two_planes import Planes
+from bramcast.pack.prepare import Network
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.op import QuantizedOp
-from bramcast.pack.recipe.recipe import Recipe
 
 
 def _format(fmt: QFormat) -> Format:
@@ -61,7 +62,7 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
 
 
 def _output_frame(graph: Graph, quantized: dict[str, QuantizedOp]) -> Frame:
-    last = graph.ops[-1]
+    last = graph.last
     t = last.out
     where = np.empty(t.elements, np.int64)
     where[graph.output.ravel() - t.first] = np.arange(t.elements)
@@ -75,19 +76,29 @@ def _output_frame(graph: Graph, quantized: dict[str, QuantizedOp]) -> Frame:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measures:
+    """How near a network of integers comes to the float one.
+
+    Attributes:
+        noise: signal to noise of each operation's results, decibels, by its name.
+        float_accuracy: None where it was not asked or there are no labels.
+    """
+
+    noise: dict[str, float]
+    float_accuracy: float | None
+    judged: Judged
+
+
 def manifest_of(
-    recipe: Recipe,
-    graph: Graph,
-    formats: Formats,
-    quantized: dict[str, QuantizedOp],
-    noise: dict[str, float],
-    program: Program,
-    planes: Planes | None,
-    core: Core,
-    scratch: int,
-    accuracy: float | None,
-    judged: Judged,
+    network: Network, measures: Measures, program: Program, core: Core, scratch: int
 ) -> Manifest:
+    """What is known before the images are written.
+
+    Args:
+        scratch: words of the scratchpad that are used.
+    """
+    graph, quantized, blame = network.graph, network.ops, measures.judged.blame
     index = {op.name: i for i, op in enumerate(graph.ops)}
     writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
     layers = [
@@ -98,10 +109,10 @@ def manifest_of(
             format=_format(quantized[op.name].out),
             macs=op.macs,
             source=op.source,
-            snr=noise[op.name],
+            snr=measures.noise[op.name],
             reads=sorted(writer[t] for t in graph.operands(op)),
-            varying=judged.blame.varying[op.name],
-            share=judged.blame.share(judged.blame.layers[op.name]),
+            varying=blame.varying[op.name],
+            share=blame.share(blame.layers[op.name]),
         )
         for op in graph.ops
     ]
@@ -115,13 +126,13 @@ def manifest_of(
         bramcast=version("bramcast"),
         core=core,
         images=[],
-        input=_input_frame(graph, formats, planes),
+        input=_input_frame(graph, network.formats, network.planes),
         output=_output_frame(graph, quantized),
         layers=layers,
         nests=nests,
         parameters=graph.parameters,
         macs=sum(op.macs for op in graph.ops),
         scratch_words=scratch,
-        float_accuracy=accuracy,
-        judgement=judged.judgement,
+        float_accuracy=measures.float_accuracy,
+        judgement=measures.judged.judgement,
     )

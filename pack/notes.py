@@ -9,28 +9,28 @@ from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.judge.exact import exactness_notes
 from bramcast.pack.passes.input_scales import scalable
-from bramcast.pack.passes.two_planes import Planes, can_split
-from bramcast.pack.prepare import Prepared
-from bramcast.pack.quantize.formats import Formats
+from bramcast.pack.passes.two_planes import can_split
+from bramcast.pack.prepare import Network, Prepared
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.run.calibrate import ONE_PLANE_DB, needs_planes
 from bramcast.pack.samples.inputs import Inputs
 
 NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
-
-
 FEW_SAMPLES = 16  # of calibration
 
 
-def notes_of(
-    asked: Graph,
-    graph: Graph,
-    formats: Formats,
-    quantized: dict[str, QuantizedOp],
-    planes: Planes | None,
-    inputs: Inputs,
-) -> Iterator[str]:
+def notes_of(prepared: Prepared, network: Network) -> Iterator[str]:
+    """Everything that a person should know of before the network is judged."""
+    yield from _integer_notes(prepared.graph, network, prepared.inputs)
+    yield from _input_note(prepared)
+    if prepared.advice.far:
+        yield prepared.advice.far
+    yield from _calibration_note(prepared)
+
+
+def _integer_notes(asked: Graph, network: Network, inputs: Inputs) -> Iterator[str]:
     """What is left out, what hand-given formats cut off, and where integers are not ``asked``'s."""
+    graph, formats, quantized = network.graph, network.formats, network.ops
     if graph.left_out is not None:
         count, length = graph.left_out.groups.shape
         largest = "of which the largest stays the largest"
@@ -43,7 +43,7 @@ def notes_of(
         )
     yield from _spared_notes(graph, quantized, inputs)
     fmt = formats.of(graph.input)
-    if formats.is_fixed(graph.input) and planes is None:
+    if formats.is_fixed(graph.input) and network.planes is None:
         scaled = np.floor(graph.framed(inputs.x) / fmt.lsb + 0.5)
         cut = int(((scaled < fmt.min) | (scaled > fmt.max)).sum())
         if cut:
@@ -56,7 +56,7 @@ def notes_of(
                 "format given by hand"
             )
     some = inputs.calibration[:NOISE_SAMPLES]
-    yield from exactness_notes(asked, graph, formats, quantized, planes, some)
+    yield from exactness_notes(asked, graph, formats, quantized, network.planes, some)
 
 
 def _spared_notes(graph: Graph, quantized: dict[str, QuantizedOp], inputs: Inputs) -> Iterator[str]:
@@ -83,10 +83,10 @@ def _spared_notes(graph: Graph, quantized: dict[str, QuantizedOp], inputs: Input
         yield text
 
 
-def input_note(prepared: Prepared) -> Iterator[str]:
+def _input_note(prepared: Prepared) -> Iterator[str]:
     """What helps where one plane of input is too coarse and two are not possible."""
     section, graph = prepared.recipe.quantize, prepared.graph
-    if prepared.coarse:
+    if prepared.advice.coarse:
         helps = (
             'set quantize.input_exponents = "auto", which scales each by a power of two'
             if scalable(graph)
@@ -108,7 +108,7 @@ def input_note(prepared: Prepared) -> Iterator[str]:
         )
 
 
-def calibration_note(prepared: Prepared) -> Iterator[str]:
+def _calibration_note(prepared: Prepared) -> Iterator[str]:
     """Whether the samples can tell which values occur."""
     inputs = prepared.inputs
     if prepared.input_format is not None:  # given by hand, as then mostly the others are

@@ -15,12 +15,14 @@ from bramcast.pack.bundle.images import write_image_files
 from bramcast.pack.bundle.judgement import broken_text
 from bramcast.pack.bundle.manifest import (
     MANIFEST_NAME,
+    Core,
     Manifest,
     manifest_json,
     sha256,
 )
 from bramcast.pack.bundle.program import Descriptor
-from bramcast.pack.contents import manifest_of
+from bramcast.pack.bundle.words import Words
+from bramcast.pack.contents import Measures, manifest_of
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.judge.against_float import judge
@@ -30,21 +32,23 @@ from bramcast.pack.lower.core import core_of, images_of, needs_gates
 from bramcast.pack.lower.loops import roll
 from bramcast.pack.lower.nests import Program, link, lower
 from bramcast.pack.lower.walks import Layout
-from bramcast.pack.notes import NOISE_SAMPLES, calibration_note, input_note, notes_of
+from bramcast.pack.notes import NOISE_SAMPLES, notes_of
 from bramcast.pack.passes.shrink import Removed
+from bramcast.pack.passes.table import Watch, unwatched
 from bramcast.pack.passes.two_planes import Planes
-from bramcast.pack.prepare import prepare, settle
+from bramcast.pack.prepare import Network, Prepared, in_integers, prepare, settle
 from bramcast.pack.quantize.formats import Formats
-from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import (
+    FloatRun,
     Progress,
     integer_results,
     layer_noise,
     silent,
 )
 from bramcast.pack.run.execute import one_thread
+from bramcast.pack.run.refine import Refined
 from bramcast.pack.samples.inputs import Inputs
 
 
@@ -83,99 +87,123 @@ def pack(
     bundle: Path,
     progress: Progress = silent,
     verify: Callable[[Path], object] = lambda folder: None,
+    watch: Watch = unwatched,
 ) -> Packed:
     """Pack a recipe into a bundle folder.
 
     Args:
         verify: called with the complete new folder; what it raises keeps the old bundle in place.
+        watch: called behind each stage.
 
     Raises:
         UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
     """
-    prepared = prepare(recipe, progress)
-    inputs, layout, planes = prepared.inputs, prepared.layout, prepared.planes
+    prepared = prepare(recipe, progress, watch=watch)
     floats = prepared.floats
-    assert floats is not None
-    check_limits(recipe, prepared.graph, inputs, floats)
+    assert floats is not None, "nothing is traced"
+    check_limits(recipe, prepared.graph, prepared.inputs, floats)
     refined = settle(prepared, prepared.rules.weight_bits, progress)
-    graph, formats = refined.graph, refined.formats
-    quantized = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
-    noise = layer_noise(
-        refined.exact,
-        quantized,
-        formats.of(graph.input),
-        planes,
-        inputs.calibration[:NOISE_SAMPLES],
-    )
-    judged = judge(refined.exact, quantized, formats.of(graph.input), planes, inputs, floats)
-    judged = within_limits(recipe, judged)
-    program = lower(graph, layout, formats, quantized, recipe.core.drain)
-    situation = Situation(
-        recipe, graph, inputs, judged, planes is not None, prepared.scales, prepared.offsets,
-        refined.tried, program.nests,
-    )  # fmt: skip
-    helps = remedies(situation)
-    descriptors, scratch = link(graph, layout, program)
-    if needs_gates(recipe, descriptors):
-        descriptors = roll(descriptors)
-    images = images_of(program, descriptors, recipe)
-    core = core_of(
-        recipe, {name: len(words) for name, words in images.items()}, scratch, descriptors
-    )
-    packed = Packed(
-        recipe=recipe,
-        graph=graph,
-        layout=layout,
-        formats=formats,
-        quantized=quantized,
-        planes=planes,
-        program=program,
-        descriptors=descriptors,
-        manifest=manifest_of(
-            recipe,
-            graph,
-            formats,
-            quantized,
-            noise,
-            program,
-            planes,
-            core,
-            scratch,
-            floats.accuracy,
-            judged,
-        ),
-        inputs=inputs,
-        notes=(
-            *notes_of(prepared.graph, graph, formats, quantized, planes, inputs),
-            *input_note(prepared),
-            *([prepared.far] if prepared.far else []),
-            *calibration_note(prepared),
-            *(broken_text(broken) for broken in judged.judgement.broken),
-            *advice(situation, helps),
-        ),
-        remedies=tuple(helps),
-        removed=prepared.removed,
-    )
+    watch("calibrate, refine", prepared.graph, refined.graph)
+    network = in_integers(prepared, refined)
+    watch("quantize", network.graph, network.graph)
+    measures = _measured(prepared, refined, network, floats)
+    watch("judge", network.graph, network.graph)
+    program = lower(network.graph, prepared.layout, network.formats, network.ops, recipe.core.drain)
+    linked = _linked(recipe, network.graph, prepared.layout, program)
+    watch("lower", network.graph, network.graph)
+    packed = _packed(prepared, refined, network, measures, program, linked)
 
     def fill(folder: Path) -> None:
-        wanted = recipe.images
-        infos = write_image_files(
-            folder, images, core, wanted.formats, wanted.bank_bits, wanted.pad_depth
-        )
-        results = float_results_bytes(inputs.x[floats.chosen], floats.outputs)
-        (folder / FLOAT_RESULTS_NAME).write_bytes(results)
-        packed.manifest = replace(packed.manifest, images=infos, float_results=sha256(results))
-        (folder / MANIFEST_NAME).write_text(manifest_json(packed.manifest), encoding="utf-8")
+        packed.manifest = _write(folder, packed, linked, floats)
         try:
             verify(folder)
         except UserError as error:  # of a folder that nobody will find
             raise type(error)(str(error).replace(str(folder), str(bundle))) from None
 
     replace_folder(bundle, fill)
+    watch("write, validate", network.graph, network.graph)
     return packed
 
 
-# --- calibration -------------------------------------------------------------------------------
+# --- stages --------------------------------------------------------------------------------------
 
 
-# --- images and manifest -----------------------------------------------------------------------
+def _measured(prepared: Prepared, refined: Refined, network: Network, floats: FloatRun) -> Measures:
+    """The network of integers beside the real one."""
+    exact, ops, planes, inputs = refined.exact, network.ops, network.planes, prepared.inputs
+    fmt = network.input_format
+    noise = layer_noise(exact, ops, fmt, planes, inputs.calibration[:NOISE_SAMPLES])
+    judged = judge(exact, ops, fmt, planes, inputs, floats)
+    return Measures(noise, floats.accuracy, within_limits(prepared.recipe, judged))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Linked:
+    """A program with addresses, its images' words, and the core that runs it.
+
+    Attributes:
+        scratch: words of the scratchpad that are used.
+    """
+
+    descriptors: list[Descriptor]
+    images: dict[str, Words]
+    core: Core
+    scratch: int
+
+
+def _linked(recipe: Recipe, graph: Graph, layout: Layout, program: Program) -> _Linked:
+    descriptors, scratch = link(graph, layout, program)
+    if needs_gates(recipe, descriptors):
+        descriptors = roll(descriptors)
+    images = images_of(program, descriptors, recipe)
+    used = {name: len(words) for name, words in images.items()}
+    return _Linked(descriptors, images, core_of(recipe, used, scratch, descriptors), scratch)
+
+
+def _packed(
+    prepared: Prepared,
+    refined: Refined,
+    network: Network,
+    measures: Measures,
+    program: Program,
+    linked: _Linked,
+) -> Packed:
+    """All of it, with what a person should know of; no image is written yet."""
+    situation = Situation(
+        prepared.recipe, network.graph, prepared.inputs, measures.judged,
+        network.planes is not None, prepared.advice.scales, prepared.advice.offsets,
+        refined.tried, program.nests,
+    )  # fmt: skip
+    helps = remedies(situation)
+    return Packed(
+        recipe=prepared.recipe,
+        graph=network.graph,
+        layout=prepared.layout,
+        formats=network.formats,
+        quantized=network.ops,
+        planes=network.planes,
+        program=program,
+        descriptors=linked.descriptors,
+        manifest=manifest_of(network, measures, program, linked.core, linked.scratch),
+        inputs=prepared.inputs,
+        notes=(
+            *notes_of(prepared, network),
+            *(broken_text(broken) for broken in measures.judged.judgement.broken),
+            *advice(situation, helps),
+        ),
+        removed=prepared.removed,
+        remedies=tuple(helps),
+    )
+
+
+def _write(folder: Path, packed: Packed, linked: _Linked, floats: FloatRun) -> Manifest:
+    """Write all files of a bundle; the manifest with the images' checksums."""
+    wanted = packed.recipe.images
+    infos = write_image_files(
+        folder, linked.images, linked.core, wanted.formats, wanted.bank_bits, wanted.pad_depth
+    )
+    results = float_results_bytes(packed.inputs.x[floats.chosen], floats.outputs)
+    (folder / FLOAT_RESULTS_NAME).write_bytes(results)
+    manifest = replace(packed.manifest, images=infos, float_results=sha256(results))
+    (folder / MANIFEST_NAME).write_text(manifest_json(manifest), encoding="utf-8")
+    return manifest

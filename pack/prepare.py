@@ -16,15 +16,18 @@ from bramcast.pack.graph.twins import has_gates
 from bramcast.pack.judge.against_float import judged_samples
 from bramcast.pack.lower.layout import make_layout
 from bramcast.pack.lower.walks import Layout
-from bramcast.pack.passes.copy_inputs import spread_input
+from bramcast.pack.passes.copy_inputs import copy_inputs
 from bramcast.pack.passes.fold import fold
 from bramcast.pack.passes.input_offsets import Drift, drift, offset_input, offsets_note
 from bramcast.pack.passes.input_scales import input_exponents, scalable, scale_input
-from bramcast.pack.passes.interleave import weave
-from bramcast.pack.passes.shrink import Removed, shrink
+from bramcast.pack.passes.interleave import interleave
+from bramcast.pack.passes.shrink import Removed, Shrunk, shrink
 from bramcast.pack.passes.split_products import split_products
+from bramcast.pack.passes.table import Watch, passed, unwatched
 from bramcast.pack.passes.two_planes import Planes, can_split, choose_planes, split_input
 from bramcast.pack.quantize.formats import Formats, choose_formats
+from bramcast.pack.quantize.integers import quantize
+from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.quantize.rules import Rules, rules_of
 from bramcast.pack.read.network import Source, read_model
 from bramcast.pack.recipe.recipe import Recipe
@@ -48,6 +51,23 @@ from bramcast.pack.samples.inputs import Inputs, read_inputs
 WORTH_DB = 3.0  # what an offset must win to be named
 
 
+@dataclass(frozen=True, slots=True)
+class InputAdvice:
+    """What would suit the input better.
+
+    Attributes:
+        coarse: two planes of input alone leave too much noise.
+        far: a note about features that lie far from zero.
+        scales: powers of two would bring the input's features nearer to each other.
+        offsets: subtracting constants would bring some of them nearer to zero.
+    """
+
+    coarse: bool
+    far: str | None
+    scales: bool
+    offsets: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A network whose operations and tensors are final; formats and integers are to be chosen.
@@ -57,10 +77,7 @@ class Prepared:
         bits: width of an activation.
         input_format: the input's, where it is not chosen with the others.
         floats: what the float network gives; None where it was not asked.
-        coarse: two planes of input alone leave too much noise.
-        far: a note about features that lie far from zero.
-        scales: powers of two would bring the input's features nearer to each other.
-        offsets: subtracting constants would bring some of them nearer to zero.
+        removed: what ``[model] shrink`` took out.
     """
 
     recipe: Recipe
@@ -72,11 +89,8 @@ class Prepared:
     bits: int
     input_format: QFormat | None
     floats: FloatRun | None
-    removed: tuple[Removed, ...] = ()
-    coarse: bool = False
-    far: str | None = None
-    scales: bool = False
-    offsets: bool = False
+    removed: tuple[Removed, ...]
+    advice: InputAdvice
 
 
 @one_thread()
@@ -86,73 +100,125 @@ def prepare(
     source: Source | None = None,
     inputs: Inputs | None = None,
     trace: bool = False,
+    watch: Watch = unwatched,
 ) -> Prepared:
     """Capture and fold a network, split its input where that pays, and lay its tensors out.
 
     Args:
         source, inputs: the network and its samples; those that the recipe names if absent.
         trace: as ``capture`` takes it; the float network is then not run on the samples.
+        watch: called behind each stage.
 
     Raises:
         UserError: whatever is wrong with recipe, model, checkpoint or inputs.
     """
+
+    def behind(name: str, made: Graph) -> Graph:
+        return passed(name, graph, made, watch)
+
     if inputs is None:
         inputs = read_inputs(recipe.file(recipe.model.inputs))
     if source is None:
         source = read_model(recipe, inputs.x.shape[1:])
-    graph = fold(capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace))
-    removed: list[Removed] = []
-    if recipe.model.shrink and trace:
+    watch("read", None, None)
+    graph = capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace)
+    graph = behind("capture", graph)
+    graph = fold(graph, watch)
+    shrunk = _shrunk(recipe, graph, trace)
+    graph = behind("shrink", shrunk.graph)
+    graph = behind("interleave", interleave(graph))
+    _check(recipe, graph, source, inputs)
+    floats = None if trace else float_run(graph, inputs, judged_samples(graph, inputs), progress)
+    watch("float network", graph, graph)
+    graph = behind("input_offsets", _with_offsets(recipe, graph, inputs))
+    lies = None if trace else drift(graph, inputs.calibration)
+    scales = _could_scale(recipe, graph, inputs)
+    graph = behind("input_scales", _with_scales(recipe, graph, inputs))
+    graph = behind("copy_inputs", _with_copies(recipe, graph, inputs, trace))
+    planes = _choose_planes(recipe, graph, inputs)
+    advice = _advice(recipe, graph, inputs, planes, lies, scales)
+    if planes is not None:
+        graph = behind("two_planes", split_input(graph, planes.shift))
+    if recipe.quantize.activation_bits > 8:
+        graph = behind("split_products", split_products(graph))
+    laid_out = make_layout(graph, recipe.core.lanes, recipe.core.taps)
+    graph = behind("layout", laid_out.graph)
+    rules, fmt = rules_of(recipe, graph), _input_format(recipe, graph, inputs, planes)
+    return Prepared(
+        recipe, graph, inputs, planes, laid_out.layout, rules,
+        recipe.quantize.activation_bits, fmt, floats, shrunk.removed, advice,
+    )  # fmt: skip
+
+
+# --- the stages that the recipe decides ----------------------------------------------------------
+
+
+def _shrunk(recipe: Recipe, graph: Graph, trace: bool) -> Shrunk:
+    """Without the channels that compute nothing, where the recipe has it so.
+
+    Raises:
+        RecipeError: for retraining.
+    """
+    if not recipe.model.shrink:
+        return Shrunk(graph, ())
+    if trace:
         raise RecipeError(
             f"{recipe.path}: model.shrink: channels that are zero now may not stay so; retrain "
             "without it, and pack with it"
         )
-    if recipe.model.shrink:
-        graph, removed = shrink(graph)
-    weave(graph)
+    return shrink(graph)
+
+
+def _with_offsets(recipe: Recipe, graph: Graph, inputs: Inputs) -> Graph:
+    wanted = recipe.quantize.input_offsets
+    if wanted is None:
+        return graph
+    return offset_input(graph, wanted, inputs.calibration, str(recipe.path))
+
+
+def _could_scale(recipe: Recipe, graph: Graph, inputs: Inputs) -> bool:
+    """Whether the recipe gives no powers of two for the input's features, and some would help."""
+    given = recipe.quantize.input_exponents is not None
+    if given or not scalable(graph):
+        return False
+    return bool(input_exponents(graph, inputs.calibration).any())
+
+
+def _with_scales(recipe: Recipe, graph: Graph, inputs: Inputs) -> Graph:
+    wanted = recipe.quantize.input_exponents
+    if wanted is None:
+        return graph
+    return scale_input(graph, wanted, inputs.calibration, str(recipe.path))
+
+
+def _with_copies(recipe: Recipe, graph: Graph, inputs: Inputs, trace: bool) -> Graph:
+    """With copies of the features that join a recurrent cell's state.
+
+    Raises:
+        UnsupportedLayer: for retraining, if there are any.
+    """
+    if not has_gates(graph):
+        return graph
+    layers = recipe.quantize.layers.items()
+    given = {name: section.copies for name, section in layers if section.copies is not None}
+    largest = largest_values(graph, inputs)
+    copied = copy_inputs(graph, inputs.calibration, largest, given, str(recipe.path))
+    if trace and copied.copies:
+        cell = copied.graph.consumers(copied.copies[0].out)[0]
+        raise UnsupportedLayer(
+            f"{cell.source}: layer {cell.name!r} is recurrent and reads the input: how often "
+            "it reads each feature depends on its weights, so it can't be retrained as the "
+            "core computes; pack it without retraining"
+        )
+    return copied.graph
+
+
+def _check(recipe: Recipe, graph: Graph, source: Source, inputs: Inputs) -> None:
+    """Refuse what is no network for the core, or not the author's."""
     _check_cycles(recipe, graph)
     check_against_module(graph, source.module, inputs)
     if not graph.ops:
         raise UnsupportedLayer(f"model {graph.name!r} computes nothing: there is no layer to pack")
-    chosen = judged_samples(graph, inputs)
-    floats = None if trace else float_run(graph, inputs, chosen, progress)
-    offsets = recipe.quantize.input_offsets
-    if offsets is not None:
-        graph = offset_input(graph, offsets, inputs.calibration, str(recipe.path))
-    seen = None if trace else drift(graph, inputs.calibration)
-    given = recipe.quantize.input_exponents
-    scales = given is None and scalable(graph)
-    scales = scales and bool(input_exponents(graph, inputs.calibration).any())
-    if given is not None:
-        graph = scale_input(graph, given, inputs.calibration, str(recipe.path))
-    if has_gates(graph):
-        known = {op.name for op in graph.ops}
-        layers = recipe.quantize.layers.items()
-        copies = {name: section.copies for name, section in layers if section.copies is not None}
-        largest = largest_values(graph, inputs)
-        spread_input(graph, inputs.calibration, largest, copies, str(recipe.path))
-        added = next((op for op in graph.ops if op.name not in known), None)
-        if trace and added is not None:
-            cell = graph.consumers(added.out)[0]
-            raise UnsupportedLayer(
-                f"{cell.source}: layer {cell.name!r} is recurrent and reads the input: how often "
-                "it reads each feature depends on its weights, so it can't be retrained as the "
-                "core computes; pack it without retraining"
-            )
-    planes = _choose_planes(recipe, graph, inputs)
-    coarse = planes is not None and is_coarse(graph, inputs, planes.rounded)
-    far = _offsets_note(recipe, graph, inputs, planes, seen) if seen else None
-    if planes is not None:
-        split_input(graph, planes.shift)
-    if recipe.quantize.activation_bits > 8:
-        split_products(graph)
-    layout = make_layout(graph, recipe.core.lanes, recipe.core.taps)
-    rules, fixed = rules_of(recipe, graph), _input_format(recipe, graph, inputs, planes)
-    bits = recipe.quantize.activation_bits
-    return Prepared(
-        recipe, graph, inputs, planes, layout, rules, bits, fixed, floats, tuple(removed), coarse,
-        far, scales, seen is not None and offsets is None and bool(seen.able.any()),
-    )  # fmt: skip
 
 
 def _check_cycles(recipe: Recipe, graph: Graph) -> None:
@@ -196,6 +262,36 @@ def settle(
     return refine(p.graph, p.inputs, p.planes, weight_bits, choose, progress, wanted, formats_only)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network of integers.
+
+    Attributes:
+        ops: the integers of every operation, by its name.
+        planes: of the input, None for one.
+    """
+
+    graph: Graph
+    formats: Formats
+    ops: dict[str, QuantizedOp]
+    planes: Planes | None
+
+    @property
+    def input_format(self) -> QFormat:
+        return self.formats.of(self.graph.input)
+
+
+def in_integers(prepared: Prepared, refined: Refined) -> Network:
+    """A network with the formats that it has been given.
+
+    Raises:
+        RangeError: no legal weights.
+    """
+    graph, formats = refined.graph, refined.formats
+    ops = quantize(graph, formats, prepared.rules.weight_bits)
+    return Network(graph, formats, ops, prepared.planes)
+
+
 def _input_format(
     recipe: Recipe, graph: Graph, inputs: Inputs, planes: Planes | None
 ) -> QFormat | None:
@@ -215,6 +311,26 @@ def _input_format(
             f"{lowest:.6g}: write {QFormat(fmt.bits, fmt.frac)}"
         )
     return fmt
+
+
+def _advice(
+    recipe: Recipe,
+    graph: Graph,
+    inputs: Inputs,
+    planes: Planes | None,
+    seen: Drift | None,
+    scales: bool,
+) -> InputAdvice:
+    """
+    Args:
+        seen: where the features lie, None for retraining.
+    """
+    coarse = planes is not None and is_coarse(graph, inputs, planes.rounded)
+    if seen is None:
+        return InputAdvice(coarse, None, scales, False)
+    far = _offsets_note(recipe, graph, inputs, planes, seen)
+    able = recipe.quantize.input_offsets is None and bool(seen.able.any())
+    return InputAdvice(coarse, far, scales, able)
 
 
 def _offsets_note(

@@ -9,6 +9,7 @@ import pytest
 
 # pytest-xdist fills the cores with processes; threads inside them would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["BRAMCAST_VERIFY"] = "1"  # every graph that a pass makes
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_BITS = 48
+
 
 @dataclass(frozen=True, slots=True)
 class QFormat:
@@ -29,8 +31,8 @@ class QFormat:
     signed: bool = True
 
     def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 48:
-            raise ValueError(f"QFormat bits must be 2..48, got {self.bits}")
+        if not 2 <= self.bits <= MOST_BITS:
+            raise ValueError(f"QFormat bits must be 2..{MOST_BITS}, got {self.bits}")
 
     @property
     def min(self) -> int:
@@ -85,11 +87,11 @@ class QFormat:
         return self.real(self.quantize(values))
 
 
-def parse_format(text: str) -> QFormat:
+def parse_format(text: str, most: int = MOST_BITS) -> QFormat:
     """A format as ``str`` prints it: Qm.n is signed, UQm.n is not; m or n may be negative.
 
     Raises:
-        ValueError: it is none, or has no 2 to 48 bits.
+        ValueError: it is none, or has no 2 to ``most`` bits.
 
     >>> parse_format("Q1.6"), parse_format("UQ4.4").signed
     (QFormat(bits=8, frac=6, signed=True), False)
@@ -100,6 +102,6 @@ def parse_format(text: str) -> QFormat:
     if found is None:
         raise ValueError(f"{text!r} is no format: write Qm.n (signed) or UQm.n, such as Q1.6")
     signed, bits = not found[1], int(found[2]) + int(found[3]) + (not found[1])
-    if not 2 <= bits <= 48:
-        raise ValueError(f"{text} has {bits} bits (the sign counts): a format has 2 to 48")
+    if not 2 <= bits <= most:
+        raise ValueError(f"{text} has {bits} bits (the sign counts): a format has 2 to {most}")
     return QFormat(bits, int(found[3]), signed)

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bramcast.pack.capture.pools import POOLS
 from bramcast.pack.capture.recurrent import RECURRENT
 from bramcast.pack.capture.state import MIXES, Capture, Handler, Site, Turned
 from bramcast.pack.capture.traced import Leaf, mark, mark_results
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph, LeftOut
 from bramcast.pack.graph.tensor import ZERO, IntArray
 from bramcast.pack.read.model_file import silent_graphs, users_code
@@ -95,9 +97,9 @@ def capture(
             f"{_place(error)}: model {name!r} can't be captured: {_first_line(error)} "
             "(torch.export needs a forward() without control flow that depends on data)"
         ) from None
-    graph = Graph(name=name, input_shape=sample_shape)
-    graph.parameters = sum(p.numel() for p in module.parameters())
-    state = Capture(graph, name, source, titles=getattr(module, "bramcast_titles", {}))
+    parameters = sum(p.numel() for p in module.parameters())
+    draft = Draft(Graph(name, (), (), np.zeros(0, np.int64), sample_shape, parameters))
+    state = Capture(draft, name, source, titles=getattr(module, "bramcast_titles", {}))
     _bind_inputs(state, exported, sample_shape)
     if trace:
         _mark_parameters(state, module)
@@ -106,8 +108,8 @@ def capture(
         if node.op == "call_function":
             state.values[node.name] = _evaluate(state, node)
         elif node.op == "output":
-            graph.output = _output(state, node)
-    return graph
+            draft.output = _output(state, node)
+    return replace(draft.done(), left_out=_left_out(state, draft.output))
 
 
 def _refuse_attention(state: Capture, exported: Any) -> None:
@@ -154,7 +156,7 @@ def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
     signature = exported.graph_signature
     constants = {**exported.state_dict, **exported.constants}
     targets = {s.arg.name: s.target for s in signature.input_specs if s.target is not None}
-    frame = state.graph.new_tensor("input", int(np.prod(shape)), 1, 1)
+    frame = state.draft.new_tensor("input", int(np.prod(shape)), 1, 1)
     for node in exported.graph.nodes:
         if node.op != "placeholder":
             continue
@@ -194,12 +196,17 @@ def _output(state: Capture, node: Any) -> IntArray:
             f"model {state.model_name!r}: its output repeats elements or pads them with zeros; "
             "do that outside the network"
         )
-    if state.softmax is not None:
-        kind, name, groups = state.softmax
-        place = np.empty(int(view.max()) + 1, np.int64)
-        place[view.ravel()] = np.arange(view.size)
-        state.graph.left_out = LeftOut(kind, name, place[groups])
     return view
+
+
+def _left_out(state: Capture, output: IntArray) -> LeftOut | None:
+    """The softmax at the end, if there was one."""
+    if state.softmax is None:
+        return None
+    kind, name, groups = state.softmax
+    place = np.empty(int(output.max()) + 1, np.int64)
+    place[output.ravel()] = np.arange(output.size)
+    return LeftOut(kind, name, place[groups])
 
 
 def _is_last(node: Any) -> bool:

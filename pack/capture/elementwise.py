@@ -170,11 +170,10 @@ def add_sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: f
 def _stands_for(state: Capture, view: IntArray, pixels: tuple[int, ...]) -> IntArray:
     """A sum with zero is its other operand, and the twin of the sums in other time steps."""
     twin = state.twin(Add, pixels)
-    owners = state.graph.owners(view)
-    ops = state.graph.ops
-    if len(owners) == 1 and owners[0].index:
-        at = next(i for i, op in enumerate(ops) if op.out == owners[0])
-        ops[at] = replace(ops[at], twins=(*ops[at].twins, twin))
+    owners = state.draft.owners(view)
+    maker = state.draft.producer(owners[0]) if len(owners) == 1 else None
+    if maker is not None:
+        state.draft.put(maker, replace(maker, twins=(*maker.twins, twin)))
     return view
 
 
@@ -230,7 +229,7 @@ def _rounded(state: Capture, site: Site, view: IntArray, factor: FloatArray | fl
     numbers = add_scale(state, site, view, factor, -0.5)
     if not isinstance(numbers, np.ndarray):  # a factor of zeros
         return np.full(view.shape, ZERO, np.int64)
-    state.graph.ops[-1] = replace(state.graph.ops[-1], rounds=0)
+    state.draft.put(state.draft.last, replace(state.draft.last, rounds=0))
     return numbers
 
 

@@ -10,7 +10,7 @@ import torch
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.capture.traced import array_of
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.ops import Common, Op
 from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.graph.window import NO_CLAMP
@@ -30,7 +30,7 @@ SUPPORTED = (
 class Capture:
     """State of one capture: the graph so far and the value of each torch.export node."""
 
-    graph: Graph
+    draft: Draft
     model_name: str
     source: str = "model"
     values: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Capture:
     ) -> Common:
         """What all kinds have, of an operation whose result is [C, H, W] = ``shape``."""
         name = self.unique(site.name)
-        out = self.graph.new_tensor(name, *shape)
+        out = self.draft.new_tensor(name, *shape)
         twin = self.twin(kind, shape)
         return Common(
             name=name, label=site.label, source=site.source, views=views, out=out, clamp=NO_CLAMP,
@@ -80,7 +80,7 @@ class Capture:
 
     def add(self, op: Op) -> IntArray:
         """Append an operation and return the numbers of its result, [C, H, W]."""
-        self.graph.ops.append(op)
+        self.draft.ops.append(op)
         return op.out.ids
 
 

@@ -3,13 +3,13 @@
 
 import numpy as np
 
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.graph import Questions
 from bramcast.pack.graph.grid import round_half_up
 from bramcast.pack.graph.ops import Add, AvgPool, Depthwise, MaxPool, Op, Product, is_exact
 from bramcast.pack.graph.window import Window
 
 
-def known_bounds(graph: Graph) -> dict[int, tuple[float, float]]:
+def known_bounds(graph: Questions) -> dict[int, tuple[float, float]]:
     """Least and largest value of tensors that tables bound, by index, and of what follows."""
     bounds: dict[int, tuple[float, float]] = {}
     for op in graph.ops:
@@ -46,7 +46,7 @@ def _product_bounds(operands: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def never_negative(
-    graph: Graph, op: Op, known: dict[int, bool], bounds: dict[int, tuple[float, float]]
+    graph: Questions, op: Op, known: dict[int, bool], bounds: dict[int, tuple[float, float]]
 ) -> bool:
     """Whether an operation's result can't be negative, whatever the input is."""
     if op.out.index in bounds:

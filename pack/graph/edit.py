@@ -5,31 +5,30 @@ from dataclasses import replace
 
 import numpy as np
 
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.ops import Add, Dense, Depthwise, Product
 from bramcast.pack.graph.tensor import FloatArray, IntArray
 
 
-def without_pairs(graph: Graph, op: Product) -> None:
+def without_pairs(draft: Draft, op: Product) -> None:
     """Take a joined product of four operands apart again: two products and their sum."""
-    names = [graph.unique_name(f"{op.name}.{part}") for part in ("first", "second")]
+    names = [draft.unique_name(f"{op.name}.{part}") for part in ("first", "second")]
     parts = []
     for name, views in zip(names, (op.views[:2], op.views[2:]), strict=True):
-        out = graph.new_tensor(name, *op.view.shape)
+        out = draft.new_tensor(name, *op.view.shape)
         twins = tuple(f"{twin} {name.rsplit('.', 1)[1]}" for twin in op.twins)
         parts.append(
             Product(name=name, label=op.label, source=op.source, views=views, out=out, twins=twins)
         )
     ends = replace(op, views=tuple(p.out.ids for p in parts))
     total = Add(**ends.common, weight=np.array([1.0, 1.0]))
-    at = graph.ops.index(op)
-    graph.ops[at : at + 1] = [*parts, total]
+    draft.put(op, *parts, total)
 
 
-def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Depthwise:
+def copy_op(draft: Draft, view: IntArray, name: str, source: str) -> Depthwise:
     """A lane-wise copy of a [C, H, W] view into a tensor of its own, in the same format."""
-    name = graph.unique_name(name)
-    out = graph.new_tensor(name, *view.shape)
+    name = draft.unique_name(name)
+    out = draft.new_tensor(name, *view.shape)
     channels = view.shape[0]
     return Depthwise(
         name=name, label="copy", source=source, views=(view,), out=out,
@@ -37,10 +36,10 @@ def copy_op(graph: Graph, view: IntArray, name: str, source: str) -> Depthwise:
     )  # fmt: skip
 
 
-def gather_op(graph: Graph, view: IntArray, name: str, source: str) -> Dense:
+def gather_op(draft: Draft, view: IntArray, name: str, source: str) -> Dense:
     """A dense copy that may put channels in any order and fill others with zeros."""
-    name = graph.unique_name(name)
-    out = graph.new_tensor(name, *view.shape)
+    name = draft.unique_name(name)
+    out = draft.new_tensor(name, *view.shape)
     channels = view.shape[0]
     return without_repeats(
         Dense(

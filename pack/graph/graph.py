@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network between capture and layout: operations on stored tensors, read through views."""
+"""The network between capture and layout: operations on stored tensors, read through views.
 
+A ``Graph`` never changes: a pass takes one and returns another. What rewrites it works on a
+``Draft`` of its own (draft.py).
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from operator import is_not
+from functools import cached_property
+from operator import is_
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.graph.ops import Op
-from bramcast.pack.graph.tensor import Tensor, seen_through
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+# An operation and the numbers of the tensors that it reads never change.
+_OPERANDS: WeakKeyDictionary[Op, frozenset[int]] = WeakKeyDictionary()
 
-ZERO = -1
+
+def same_objects(ones: Sequence[object], others: Sequence[object]) -> bool:
+    """Whether two sequences hold the very same objects in one order."""
+    return len(ones) == len(others) and all(map(is_, ones, others))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,45 +40,117 @@ class LeftOut:
     groups: IntArray
 
 
-@dataclass(slots=True)
-class Graph:
-    """A whole network: ``tensors[0]`` is the input frame, ``ops`` are in order of execution.
+class Questions:
+    """What may be asked of operations on tensors, of a graph and of one in the making.
 
-    ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
-    (empty: the same), ``output`` is the view of the result in the author's shape, before the
-    softmax that is ``left_out``. Element i of the input is the sample's minus input_offsets[i],
-    times 2**input_exponents[i] (empty: the same).
+    ``tensors[0]`` is the input frame, ``ops`` are in order of execution, ``output`` is the view of
+    the result in the author's shape.
     """
 
-    name: str
-    tensors: list[Tensor] = field(default_factory=list)
-    ops: list[Op] = field(default_factory=list)
-    output: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    input_shape: tuple[int, ...] = ()
-    parameters: int = 0
-    input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    left_out: LeftOut | None = None
-    input_exponents: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    input_offsets: FloatArray = field(default_factory=lambda: np.zeros(0))
-    _known: "_Known" = field(default_factory=lambda: _Known(), repr=False, compare=False)
-    _last: tuple[list[Op], dict[int, int]] = field(
-        default_factory=lambda: ([], {}), repr=False, compare=False
-    )
+    tensors: Sequence[Tensor]
+    ops: Sequence[Op]
+    output: IntArray
 
-    def new_tensor(self, name: str, channels: int, height: int, width: int) -> Tensor:
-        """Add a stored tensor whose element numbers follow those of the last one."""
-        first = self.tensors[-1].first + self.tensors[-1].elements if self.tensors else 0
-        tensor = Tensor(len(self.tensors), name, channels, height, width, first)
-        self.tensors.append(tensor)
-        return tensor
+    @property
+    def firsts(self) -> IntArray:
+        """The first element number of each tensor."""
+        return np.array([t.first for t in self.tensors], dtype=np.int64)
 
     @property
     def input(self) -> Tensor:
         return self.tensors[0]
 
-    def with_ops(self, ops: list[Op]) -> "Graph":
-        """A graph with other operations on the same tensors."""
-        return replace(self, ops=ops)
+    @property
+    def last(self) -> Op:
+        """The operation whose results leave on the stream."""
+        return self.ops[-1]
+
+    def is_wide(self, op: Op) -> bool:
+        """Whether results leave at 32 bits: those of the last operation, if no table makes them."""
+        return op is self.last and op.activation is None
+
+    def owners(self, view: IntArray) -> list[Tensor]:
+        """The tensors that a view reads, in the order of its elements."""
+        numbers = view[view != ZERO]
+        which = np.searchsorted(self.firsts, numbers.ravel(), side="right") - 1
+        _, positions = np.unique(which, return_index=True)
+        return [self.tensors[which[p]] for p in np.sort(positions)]
+
+    def operands(self, op: Op) -> frozenset[int]:
+        """The indices of the tensors that an operation reads."""
+        found = _OPERANDS.get(op)
+        if found is None:
+            found = frozenset(t.index for view in op.views for t in self.owners(view))
+            _OPERANDS[op] = found
+        return found
+
+    def consumers(self, tensor: Tensor) -> list[Op]:
+        """The operations that read any element of ``tensor``, in their order."""
+        return [op for op in self.ops if tensor.index in self.operands(op)]
+
+    def producer(self, tensor: Tensor) -> Op | None:
+        return next((op for op in self.ops if op.out.index == tensor.index), None)
+
+    def is_output(self, tensor: Tensor) -> bool:
+        return bool(tensor.mine(self.output).any())
+
+    def unique_name(self, name: str) -> str:
+        """``name``, or ``name_2`` and so on where an operation is already called so."""
+        taken = {op.name for op in self.ops}
+        candidate, number = name, 2
+        while candidate in taken:
+            candidate, number = f"{name}_{number}", number + 1
+        return candidate
+
+
+@dataclass(frozen=True, eq=False)
+class Graph(Questions):
+    """A whole network.
+
+    ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
+    (empty: the same), ``output`` is what comes before the softmax that is ``left_out``. Element i
+    of the input is the sample's minus input_offsets[i], times 2**input_exponents[i] (empty: the
+    same).
+    """
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    output: IntArray
+    input_shape: tuple[int, ...]
+    parameters: int = 0
+    input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    left_out: LeftOut | None = None
+    input_exponents: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    input_offsets: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    @cached_property
+    def firsts(self) -> IntArray:
+        return super().firsts
+
+    @cached_property
+    def _readers(self) -> dict[int, list[Op]]:
+        found: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for index in self.operands(op):
+                found.setdefault(index, []).append(op)
+        return found
+
+    @cached_property
+    def last_readers(self) -> dict[int, int]:
+        """For each tensor that is read, the number of the last operation that reads it."""
+        last: dict[int, int] = {}
+        for number, op in enumerate(self.ops):
+            last |= dict.fromkeys(self.operands(op), number)
+        return last
+
+    def consumers(self, tensor: Tensor) -> list[Op]:
+        return list(self._readers.get(tensor.index, ()))
+
+    def with_ops(self, ops: Iterable[Op]) -> "Graph":
+        """A graph with other operations on the same tensors; itself if they are its own."""
+        ops = tuple(ops)
+        return self if same_objects(ops, self.ops) else replace(self, ops=ops)
 
     def framed(self, samples: NDArray[np.floating]) -> FloatArray:
         """Samples [N, *input_shape] as the elements of the stored input, float64 [N, C * H * W]."""
@@ -80,90 +162,3 @@ class Graph:
         if self.input_exponents.size:
             flat = flat * 2.0**self.input_exponents
         return np.ascontiguousarray(flat)
-
-    def owners(self, view: IntArray) -> list[Tensor]:
-        """The tensors that a view reads, in the order of its elements."""
-        numbers = view[view != ZERO]
-        which = np.searchsorted(self._firsts(), numbers.ravel(), side="right") - 1
-        _, positions = np.unique(which, return_index=True)
-        return [self.tensors[which[p]] for p in np.sort(positions)]
-
-    def unique_name(self, name: str) -> str:
-        """``name``, or ``name_2`` and so on where an operation is already called so."""
-        taken = {op.name for op in self.ops}
-        candidate, number = name, 2
-        while candidate in taken:
-            candidate, number = f"{name}_{number}", number + 1
-        return candidate
-
-    def consumers(self, tensor: Tensor) -> list[Op]:
-        """The operations that read any element of ``tensor``."""
-        self._firsts()
-        known, index = self._known.operands, tensor.index
-        readers = []
-        for op in self.ops:
-            entry = known.get(id(op))
-            if entry is None or entry[0] is not op:
-                entry = op, self.operands(op)
-            if index in entry[1]:
-                readers.append(op)
-        return readers
-
-    def last_readers(self) -> dict[int, int]:
-        """For each tensor that is read, the number of the last operation that reads it."""
-        ops, last = self._last
-        if len(ops) != len(self.ops) or any(map(is_not, ops, self.ops)):
-            last = {}
-            for number, op in enumerate(self.ops):
-                last |= dict.fromkeys(self.operands(op), number)
-            self._last = (list(self.ops), last)
-        return last
-
-    def operands(self, op: Op) -> frozenset[int]:
-        """The indices of the tensors that an operation reads."""
-        if len(self._known.firsts) != len(self.tensors) or self._known.tensors is not self.tensors:
-            self._firsts()
-        entry = self._known.operands.get(id(op))
-        if entry is None or entry[0] is not op:
-            indices = frozenset(t.index for view in op.views for t in self.owners(view))
-            entry = self._known.operands[id(op)] = (op, indices)
-        return entry[1]
-
-    def _firsts(self) -> IntArray:
-        """The first element number of each tensor."""
-        known = self._known
-        if known.tensors is not self.tensors or len(known.firsts) > len(self.tensors):
-            known.tensors, known.operands = self.tensors, {}
-            known.firsts = np.zeros(0, np.int64)
-        if len(known.firsts) < len(self.tensors):
-            known.firsts = np.array([t.first for t in self.tensors], dtype=np.int64)
-        return known.firsts
-
-    def is_output(self, tensor: Tensor) -> bool:
-        return bool(tensor.mine(self.output).any())
-
-    def producer(self, tensor: Tensor) -> Op | None:
-        return next((op for op in self.ops if op.out.index == tensor.index), None)
-
-    def substitute(self, old: Tensor, numbers: IntArray) -> None:
-        """Make every reader of ``old`` read ``numbers`` (one for each element of ``old``)."""
-
-        def rewired(op: Op) -> Op:
-            if old.index not in self.operands(op):
-                return op
-            return replace(op, views=tuple(seen_through(v, old, numbers) for v in op.views))
-
-        self.ops = [rewired(op) for op in self.ops]
-        self.output = seen_through(self.output, old, numbers)
-
-    def remove(self, dead: Op) -> None:
-        self.ops = [op for op in self.ops if op is not dead]
-
-
-@dataclass(slots=True)
-class _Known:
-    """What a graph has found out about its operations; they and their tensors never change."""
-
-    tensors: list[Tensor] = field(default_factory=list)
-    firsts: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    operands: dict[int, tuple[Op, frozenset[int]]] = field(default_factory=dict)

@@ -35,7 +35,7 @@ class Common(TypedDict):
     passed: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False, kw_only=True)
 class Op:
     """An operation on stored tensors. Every one is of a kind below.
 

@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.graph import Questions
 from bramcast.pack.graph.ops import Dense, Op
 from bramcast.pack.graph.tensor import ZERO, IntArray, strip_zeros
 
@@ -26,7 +26,7 @@ class PixelView:
     border: tuple[int, int, int, int]
 
 
-def pixel_view(graph: Graph, view: IntArray) -> PixelView | None:
+def pixel_view(graph: Questions, view: IntArray) -> PixelView | None:
     """The regular structure of a [C, H, W] view, or None where it has none."""
     inner, border = strip_zeros(view)
     channels, height, width = inner.shape
@@ -34,7 +34,7 @@ def pixel_view(graph: Graph, view: IntArray) -> PixelView | None:
     empty = (flat == ZERO).all(axis=1)
     if (flat[~empty] == ZERO).any() or empty.all():
         return None
-    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
+    firsts = graph.firsts
     owner = np.where(empty[:, None], -1, np.searchsorted(firsts, flat, side="right") - 1)
     if (owner != owner[:, :1]).any():
         return None

@@ -107,7 +107,7 @@ def _gradients(
         for op in graph.ops:
             operands = [execute.take(graph, store, view) for view in op.views]
             store[op.out.index] = execute.real_compute(op, operands)
-        last = store[graph.ops[-1].out.index]
+        last = store[graph.last.out.index]
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], size=tuple(last.shape))).to(last.dtype)
         wanted = [index for index, tensor in store.items() if tensor.requires_grad]
         found = torch.autograd.grad(
@@ -143,7 +143,7 @@ def _own_errors(
     with torch.no_grad():
         integers = {graph.input.index: integer_frame(graph, fmt, planes, batch)}
         real = {graph.input.index: integers[graph.input.index] * fmt.lsb}
-        last = graph.last_readers()
+        last = graph.last_readers
         for number, op in enumerate(graph.ops):
             result = compute(op, [execute.take(graph, integers, view) for view in op.views])
             exact = execute.real_compute(op, [execute.take(graph, real, v) for v in op.views])

@@ -19,7 +19,6 @@ from bramcast.pack.graph.tensor import FloatArray, IntArray
 from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.op import QuantizedOp
-from bramcast.pack.quantize.rules import is_wide
 from bramcast.pack.run.calibrate import integer_results, real_results
 
 FEW_BITS = 16  # of samples, and of the weights of one output channel; a float32 has 24
@@ -124,7 +123,7 @@ class _Lost:
         q, real = self.quantized[op.name], self.real[op.name]
         got = q.out.real(self.integers[op.name])
         differs = not follows and bool((got != real).any())
-        if q.inexact and (op.rounds is not None or is_wide(self.graph, op) or differs):
+        if q.inexact and (op.rounds is not None or self.graph.is_wide(op) or differs):
             return (
                 f"{q.inexact:,} of its weights and biases have no exact integers, so results can "
                 "differ from forward()'s"

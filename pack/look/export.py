@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bramcast.pack.bundle.errors import CheckpointError, InputError
 from bramcast.pack.bundle.folder import named, replace_bytes, replace_folder
 from bramcast.pack.bundle.formats.table import NAMES, image_format
-from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.bundle.qformat import QFormat, parse_format
 from bramcast.pack.look.export_words import (
     Span,
     image_bytes,
@@ -36,7 +36,7 @@ SUFFIXES = {".csv": "csv", ".npy": "npy", ".npz": "npz", ".h": "h", ".wts": "wts
 GATES = {"GRU": "rzn", "LSTM": "ifgo"}  # in PyTorch's order
 EXPORTED_FILE = re.compile(r".+\.npy")
 _IMAGES = ", ".join(NAMES)
-Q = re.compile(r"(U?)Q(-?\d+)\.(-?\d+)")
+MOST_BITS = 32  # of an integer, those of numpy's largest type here
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,26 +193,22 @@ def export(
     )
 
 
-def parse_format(text: str) -> QFormat:
-    """A fixed-point format as it is written.
+def integer_format(text: str) -> QFormat:
+    """The format of the integers that are written.
 
-    >>> parse_format("Q1.6"), str(parse_format("UQ-1.9"))
+    >>> integer_format("Q1.6"), str(integer_format(" UQ-1.9"))
     (QFormat(bits=8, frac=6, signed=True), 'UQ-1.9')
 
     Raises:
         InputError: it is none, or has fewer than 2 or more than 32 bits.
     """
-    found = Q.fullmatch(text.strip())
-    bits = 0
-    if found:
-        signed = not found[1]
-        bits = int(found[2]) + int(found[3]) + signed
-    if not found or not 2 <= bits <= 32:
+    try:
+        return parse_format(text.strip(), MOST_BITS)
+    except ValueError:
         raise InputError(
             f"{text!r} is no fixed-point format: Qm.n has a sign, m integer and n fraction bits "
-            "(Q1.6 has 8 bits), UQm.n has no sign; 2 to 32 bits in all"
-        )
-    return QFormat(bits, int(found[3]), signed)
+            f"(Q1.6 has 8 bits), UQm.n has no sign; 2 to {MOST_BITS} bits in all"
+        ) from None
 
 
 # --- what is written ---------------------------------------------------------------------------

@@ -3,13 +3,17 @@
 
 Addresses here are relative to *buffers*; the planner places those in the scratchpad. Where an
 operand does not lie as its nest needs it, a copy is inserted and the layout is made anew.
+
+    op(view)     ->     copy = view,  op(copy)        where ``view`` can't be read where it lies
 """
 
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.edit import copy_op, gather_op, without_pairs
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import (
@@ -39,8 +43,20 @@ from bramcast.pack.lower.walks import (
 from bramcast.pack.passes.interleave import weave_of
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LaidOut:
+    """A graph with the copies that its layout needs, and the layout."""
+
+    graph: Graph
+    layout: Layout
+
+
 class _Again(Exception):
-    """The graph has changed: lay it out anew."""
+    """It takes another graph: lay that out."""
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__()
+        self.graph = draft.done()
 
 
 class _NeedsCopy(Exception):
@@ -51,36 +67,43 @@ class _NeedsCopy(Exception):
         self.op, self.operand, self.dense, self.reason = op, operand, dense, reason
 
 
-def make_layout(graph: Graph, lanes: int, taps: int = 1) -> Layout:
-    """Place all tensors, inserting copies into ``graph`` where an operand needs one.
+def make_layout(graph: Graph, lanes: int, taps: int = 1) -> LaidOut:
+    """Place all tensors, inserting copies where an operand needs one.
 
     Raises:
         UnsupportedLayer: an operand can't be brought into any readable order.
     """
-    for op in list(graph.ops):
-        _materialize_padding(graph, op)
+    graph = _with_padding(graph)
     for _ in range(4 * len(graph.ops) + 8):
         try:
-            return _Attempt(graph, lanes, taps).layout()
-        except _Again:
-            continue
+            return LaidOut(graph, _Attempt(graph, lanes, taps).layout())
+        except _Again as again:
+            graph = again.graph
         except _NeedsCopy as need:
-            _insert_copy(graph, need)
+            draft = Draft(graph)
+            _insert_copy(draft, need)
+            graph = draft.done()
     raise AssertionError("layout does not settle")
 
 
-def _materialize_padding(graph: Graph, op: Op) -> None:
+def _with_padding(graph: Graph) -> Graph:
     """Zeros that a maximum or a sum has to see are stored; elsewhere they are masked taps."""
-    if not isinstance(op, MaxPool | Add | Product):
-        return
-    for operand, view in enumerate(op.views):
-        if (view == ZERO).any():
-            _insert_copy(graph, _NeedsCopy(op, operand, (view == ZERO).all(axis=(1, 2)).any(), ""))
+    draft = Draft(graph)
+    for op in graph.ops:
+        if not isinstance(op, MaxPool | Add | Product):
+            continue
+        reader: Op = op
+        for operand, view in enumerate(op.views):
+            zeros = view == ZERO
+            if zeros.any():
+                need = _NeedsCopy(reader, operand, bool(zeros.all(axis=(1, 2)).any()), "")
+                reader = _insert_copy(draft, need)
+    return draft.done()
 
 
-def _insert_copy(graph: Graph, need: _NeedsCopy) -> None:
-    op = next(o for o in graph.ops if o.name == need.op.name)
-    view = op.views[need.operand]
+def _insert_copy(draft: Draft, need: _NeedsCopy) -> Op:
+    """Put a copy in before the operation that needs it; the operation that reads the copy."""
+    op, view = need.op, need.op.views[need.operand]
     if op.label == "gather" and is_exact(op):
         raise UnsupportedLayer(
             f"{op.source}: layer {op.name.split('.copy')[0]!r} reads its operand in an order that "
@@ -88,12 +111,16 @@ def _insert_copy(graph: Graph, need: _NeedsCopy) -> None:
             "before, or leave the rearrangement out"
         )
     make = gather_op if need.dense else copy_op
-    name = f"{op.name}.copy{sum(o.name.startswith(op.name + '.copy') for o in graph.ops) + 1}"
-    copy = make(graph, view, name, op.source)
-    views = list(op.views)
-    views[need.operand] = copy.out.ids
-    at = graph.ops.index(op)
-    graph.ops[at : at + 1] = [copy, replace(op, views=tuple(views))]
+    name = f"{op.name}.copy{sum(o.name.startswith(op.name + '.copy') for o in draft.ops) + 1}"
+    copy = make(draft, view, name, op.source)
+    reader = _reading(op, need.operand, copy.out.ids)
+    draft.put(op, copy, reader)
+    return reader
+
+
+def _reading(op: Op, operand: int, view: IntArray) -> Op:
+    """An operation with another view in the place of one of its operands."""
+    return replace(op, views=(*op.views[:operand], view, *op.views[operand + 1 :]))
 
 
 # --- one attempt -------------------------------------------------------------------------------
@@ -223,7 +250,7 @@ class _Attempt:
             if (other != keys[0]).any():
                 first_is_straight = bool((keys[0] == straight).all())
                 raise _NeedsCopy(op, operand if first_is_straight else 0, True, "operands differ")
-        if op is self.graph.ops[-1] and (keys[0] != straight).any():
+        if op is self.graph.last and (keys[0] != straight).any():
             raise _NeedsCopy(op, 0, True, "the results must leave in the order of the channels")
         return keys[0]
 
@@ -436,15 +463,15 @@ def _group_pairs(graph: Graph, op: Product, groups: dict[int, _Group]) -> None:
         groups.update(dict.fromkeys(tensors, _Group(tensors, False, stacked=stacked)))
 
 
-def _take_apart(graph: Graph, op: Product) -> None:
-    without_pairs(graph, op)
-    raise _Again
+def _take_apart(graph: Graph, op: Product) -> NoReturn:
+    draft = Draft(graph)
+    without_pairs(draft, op)
+    raise _Again(draft)
 
 
 def _stacked(graph: Graph, view: IntArray) -> bool:
     """Whether the pixels of a channel belong to several tensors, as those of time steps do."""
-    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
-    owner = np.searchsorted(firsts, view.reshape(len(view), -1), side="right") - 1
+    owner = np.searchsorted(graph.firsts, view.reshape(len(view), -1), side="right") - 1
     return bool((owner != owner[:, :1]).any() and (view != ZERO).all())
 
 
@@ -461,22 +488,23 @@ def _copy_pixels(graph: Graph, op: Dense, operand: int, owners: list[Tensor]) ->
     A time step reads a row of a picture beside its state. Walked where it lies, the layer would
     pass all other rows, too, with weights of zero and others in each step.
     """
-    view = op.views[operand]
+    view, draft = op.views[operand], Draft(graph)
     for tensor in owners:
         mine = tensor.mine(view)
         pixels = _pixels(tensor, np.unique(view[mine])) if tensor.index else None
         if pixels is None or 2 * pixels.size > tensor.elements:
             continue
-        copy = copy_op(graph, pixels, f"{op.name}.part_{tensor.name}", op.source)
+        copy = copy_op(draft, pixels, f"{op.name}.part_{tensor.name}", op.source)
         numbers = np.full(tensor.elements, ZERO, np.int64)
         numbers[pixels.ravel() - tensor.first] = copy.out.ids.ravel()
         moved = view.copy()
         moved[mine] = numbers[view[mine] - tensor.first]
-        same = {o.name for o in graph.ops if is_flat(o) and np.array_equal(o.view, view)}
-        at = graph.ops.index(op)
-        graph.ops = [replace(o, views=(moved,)) if o.name in same else o for o in graph.ops]
-        graph.ops.insert(at, copy)
-        raise _Again
+        draft.ops = [
+            replace(o, views=(moved,)) if is_flat(o) and np.array_equal(o.view, view) else o
+            for o in graph.ops
+        ]
+        draft.ops.insert(graph.ops.index(op), copy)
+        raise _Again(draft)
 
 
 def _pixels(tensor: Tensor, numbers: IntArray) -> IntArray | None:
@@ -487,13 +515,13 @@ def _pixels(tensor: Tensor, numbers: IntArray) -> IntArray | None:
     return part if np.array_equal(part.ravel(), numbers) else None
 
 
-def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = False) -> None:
+def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = False) -> NoReturn:
     """Copy one tensor of a concatenation that can't lie beside the others; then start again.
 
     Of a frame of which only a part is read, as in a time step, only that part; other operations
     with the same operand read the same copy. Results of time steps are copied where they are made.
     """
-    tensor, old = graph.tensors[index], op.views[operand]
+    tensor, old, draft = graph.tensors[index], op.views[operand], Draft(graph)
     mine = tensor.mine(old)
     name = f"{op.name}.part_{tensor.name}"
     read = np.unique(old[mine])
@@ -501,31 +529,26 @@ def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = F
     copy: Weighted
     same: list[Op]
     if index == 0 and is_flat(op) and read.size < tensor.elements:
-        copy = gather_op(graph, read[:, None, None], name, op.source)
+        copy = gather_op(draft, read[:, None, None], name, op.source)
         view = old.copy()
         view[mine] = copy.out.ids.ravel()[np.searchsorted(read, old[mine])]
         same = [o for o in graph.ops if is_flat(o) and np.array_equal(o.view, old)]
     elif index == 0 and read.size < tensor.elements and (rows.any(1) == rows.all(1)).all():
-        copy = gather_op(graph, old[rows.any(axis=1)], name, op.source)
+        copy = gather_op(draft, old[rows.any(axis=1)], name, op.source)
         view = old.copy()
         view[rows.any(axis=1)] = copy.out.ids
         same = [o for o in graph.ops if len(o.views) == 1 and np.array_equal(o.view, old)]
     else:
-        copy = copy_op(graph, tensor.ids, name, op.source)
+        copy = copy_op(draft, tensor.ids, name, op.source)
         view = old.copy()
         view[mine] = copy.out.ids.ravel()[old[mine] - tensor.first]
         equal = [o for o in graph.ops if len(o.views) == 1 and np.array_equal(o.view, old)]
         same = equal if stacked else [op]
-    at = graph.ops.index(op)
-    views = (*op.views[:operand], view, *op.views[operand + 1 :])
-    changed = {o.name: replace(o, views=(view,)) for o in same} | {
-        op.name: replace(op, views=views)
-    }
-    graph.ops = [changed.get(o.name, o) for o in graph.ops]
-    if stacked and index:
-        at = graph.ops.index(next(o for o in graph.ops if o.out == tensor)) + 1
-    graph.ops.insert(at, copy)
-    raise _Again
+    changed = {o: replace(o, views=(view,)) for o in same} | {op: _reading(op, operand, view)}
+    draft.ops = [changed.get(o, o) for o in graph.ops]
+    maker = graph.producer(tensor) if stacked and index else None
+    draft.ops.insert(graph.ops.index(op) if maker is None else graph.ops.index(maker) + 1, copy)
+    raise _Again(draft)
 
 
 def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
@@ -596,15 +619,13 @@ def _check_products(graph: Graph, op: Product, readings: list[Reading]) -> None:
             _take_apart(graph, op)
 
 
-def _copy_row(graph: Graph, op: Product, operand: int) -> None:
+def _copy_row(graph: Graph, op: Product, operand: int) -> NoReturn:
     """Store a vector once for each pixel of a row; then start again."""
-    view = op.views[operand]
-    copy = copy_op(graph, view[:, :1].copy(), f"{op.name}.row", op.source)
-    views = list(op.views)
-    views[operand] = np.broadcast_to(copy.out.ids, view.shape).copy()
-    at = graph.ops.index(op)
-    graph.ops[at : at + 1] = [copy, replace(op, views=tuple(views))]
-    raise _Again
+    view, draft = op.views[operand], Draft(graph)
+    copy = copy_op(draft, view[:, :1].copy(), f"{op.name}.row", op.source)
+    row = np.broadcast_to(copy.out.ids, view.shape).copy()
+    draft.put(op, copy, _reading(op, operand, row))
+    raise _Again(draft)
 
 
 def _check_words(
@@ -630,15 +651,14 @@ def _straighten(graph: Graph, view: IntArray, layout: Layout) -> None:
         source = graph.producer(tensor)
         if source is None or np.array_equal(position - position[0], position):
             continue
-        copy = gather_op(graph, tensor.ids, f"{source.name}.copy", source.source)
-        at = graph.ops.index(source)
+        draft = Draft(graph)
+        copy = gather_op(draft, tensor.ids, f"{source.name}.copy", source.source)
         if isinstance(source, Depthwise) and source.exact:
-            graph.ops[at] = replace(copy, views=source.views, out=source.out)
+            draft.put(source, replace(copy, views=source.views, out=source.out))
         else:
-            graph.substitute(tensor, copy.out.ids)
-            at = next(i for i, o in enumerate(graph.ops) if o.out == tensor)
-            graph.ops.insert(at + 1, copy)
-        raise _Again
+            draft.substitute(tensor, copy.out.ids)
+            draft.ops.insert(graph.ops.index(source) + 1, copy)
+        raise _Again(draft)
 
 
 def _part_pairs(graph: Graph, op: Dense) -> None:
@@ -651,7 +671,7 @@ def _part_pairs(graph: Graph, op: Dense) -> None:
             _take_apart(graph, other)
 
 
-def _copy_with_holes(graph: Graph, op: Dense, layout: Layout) -> None:
+def _copy_with_holes(graph: Graph, op: Dense, layout: Layout) -> NoReturn:
     """Copy a tensor whose pixels end inside words, so that a flat layer can run over it."""
     for tensor in graph.owners(op.view):
         place = layout.placements[tensor.index]

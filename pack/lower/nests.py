@@ -36,6 +36,7 @@ from bramcast.pack.lower.walks import (
     DenseWalk,
     Lanewise,
     Layout,
+    Reading,
     Walk,
     dense_walks,
     groups_per_nest,
@@ -195,22 +196,57 @@ class Program:
     tables: Blocks = field(default_factory=Blocks)  # 256 rows each: an entry, or start and slope
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """An operation that becomes nests, and the program that they go to.
+
+    Attributes:
+        q: its integers.
+        unsigned: whether what it reads is; of a product, the second factor.
+        factors: whether the first factor of a product is unsigned.
+    """
+
+    graph: Graph
+    layout: Layout
+    program: Program
+    op: Op
+    q: QuantizedOp
+    unsigned: bool
+    factors: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether the results leave the core."""
+        return self.op is self.graph.last
+
+    @property
+    def owner(self) -> Owner:
+        return self.program.owners[self.op.name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Where a nest's weights lie: the first step, and by how many each loop moves on."""
+
+    base: int
+    steps: tuple[int, ...]
+
+
 def lower(
     graph: Graph, layout: Layout, formats: Formats, quantized: dict[str, QuantizedOp], rq: int
 ) -> Program:
     """Every operation as nests, in order of execution."""
     program = Program(layout.word, rq, owners_of(graph, formats))
     for op in graph.ops:
-        q = quantized[op.name]
         signed = [formats.of(graph.owners(view)[0]).signed for view in op.views]
-        unsigned = not signed[1 if isinstance(op, Product) else 0]
-        wide = op is graph.ops[-1]
+        product = isinstance(op, Product)
+        unsigned, factors = not signed[1 if product else 0], product and not signed[0]
+        task = _Task(graph, layout, program, op, quantized[op.name], unsigned, factors)
         if isinstance(op, Dense):
-            _dense(graph, layout, program, op, q, unsigned, wide)
+            _dense(task, op)
         else:
             assert isinstance(op, Lanewise), "the passes have folded the others"
-            factors = not signed[0] and isinstance(op, Product)
-            _lanewise(graph, layout, program, op, q, unsigned, wide, factors)
+            _lanewise(task, op)
     share_parts(program)
     return program
 
@@ -299,67 +335,49 @@ def _inside(small: IntArray, large: IntArray, groups: int) -> int | None:
 # --- dense -------------------------------------------------------------------------------------
 
 
-def _dense(
-    graph: Graph,
-    layout: Layout,
-    program: Program,
-    op: Dense,
-    q: QuantizedOp,
-    unsigned: bool,
-    wide: bool,
-) -> None:
+def _dense(task: _Task, op: Dense) -> None:
+    layout, q = task.layout, task.q
     lanes, taps = layout.lanes, layout.taps
     bundle = groups_per_nest(op, lanes)
-    outputs, fan_in = op.weight.shape[:2]
-    per_group = outputs // op.groups
+    per_group = len(op.weight) // op.groups
     for first, inputs in zip(range(0, op.groups, bundle), nest_inputs(op, lanes), strict=True):
         count = min(bundle, op.groups - first)
-        weight = np.zeros((per_group * count, fan_in * count, *op.weight.shape[2:]), np.int64)
-        for k in range(count):
-            rows = slice((first + k) * per_group, (first + k + 1) * per_group)
-            weight[k * per_group : (k + 1) * per_group, k * fan_in : (k + 1) * fan_in] = q.weight[
-                rows
-            ]
-        walks = dense_walks(graph, layout, op, inputs)
+        weight = _side_by_side(q.weight[first * per_group : (first + count) * per_group], count)
+        walks = dense_walks(task.graph, layout, op, inputs)
         assert walks is not None, "the layout has checked it"
         channels = np.arange(first * per_group, (first + count) * per_group)
         groups = -(-len(channels) // lanes)
-        if first + count == op.groups and not wide:
+        if first + count == op.groups and not task.streams:
             # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
             place_ = layout.placements[op.out.index]
             groups = (place_.span - int(place_.position[channels[0]])) // lanes
-        biases = _biases(op, q)
-        owner = program.owners[op.name]
         for dense in walks:
             table = np.zeros((dense.walk.taps * taps, groups * lanes), np.int64)
             _meet(table[:, : len(channels)], dense, weight)
             words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
             _, _, _, ky, kx, ci = dense.walk.counts
             base = store_steps(
-                program.weights,
+                task.program.weights,
                 words.reshape(-1, taps * lanes),
                 q.weight_bits,
-                owner.part(owner.weights, channels),
+                task.owner.part(task.owner.weights, channels),
             )
-            for part in biases:
+            stored = _Stored(base, (dense.walk.taps, 0, 0, kx * ci, ci, 1))
+            placed = _placed(groups * lanes, slice(len(channels)), channels)
+            for part in _biases(op, q):
                 walk = part.cut(dense.walk)
-                if walk is None:
-                    continue
-                _finish(
-                    layout,
-                    program,
-                    op,
-                    q,
-                    walk,
-                    groups,
-                    (dense.walk.taps, 0, 0, kx * ci, ci, 1),
-                    base,
-                    _padded(channels, groups * lanes),
-                    part,
-                    unsigned=unsigned,
-                    wide=wide,
-                    lanewise=False,
-                )
+                if walk is not None:
+                    _finish(task, _Results(walk, groups, placed, stored, part, lanewise=False))
+
+
+def _side_by_side(weight: IntArray, count: int) -> IntArray:
+    """The weights of ``count`` groups as one layer's: zeros for the other groups' inputs."""
+    rows, fan_in = len(weight) // count, weight.shape[1]
+    whole = np.zeros((len(weight), fan_in * count, *weight.shape[2:]), np.int64)
+    for k in range(count):
+        mine = slice(k * rows, (k + 1) * rows)
+        whole[mine, k * fan_in : (k + 1) * fan_in] = weight[mine]
+    return whole
 
 
 def _meet(table: IntArray, dense: DenseWalk, weight: IntArray) -> None:
@@ -373,92 +391,68 @@ def _meet(table: IntArray, dense: DenseWalk, weight: IntArray) -> None:
 # --- lane-wise ---------------------------------------------------------------------------------
 
 
-def _lanewise(
-    graph: Graph,
-    layout: Layout,
-    program: Program,
-    op: Lanewise,
-    q: QuantizedOp,
-    unsigned: bool,
-    wide: bool,
-    factors: bool,
-) -> None:
-    size = layout.word
-    readings = [read_view(graph, layout, view) for view in op.views]
-    first = readings[0]
-    assert first is not None, "the layout has checked it"
-    buffer, offsets = first.buffer, first.offsets
-    word, lane = offsets // size, offsets % size
-    low, step, groups = progression(word)
-    rank = (word - low) // step
-    walk = window_walk(op, first, low * size, 0, 1)
-    counts, steps = list(walk.counts), list(walk.steps)
-    counts[0], steps[0] = groups, step * size
-    coordinates = walk.coordinates
+def _lanewise(task: _Task, op: Lanewise) -> None:
+    size = task.layout.word
+    readings = [read_view(task.graph, task.layout, view) for view in op.views]
+    found = [reading for reading in readings if reading is not None]
+    assert len(found) == len(readings), "the layout has checked it"
+    offsets = found[0].offsets
+    low, step, groups = progression(offsets // size)
+    walk = window_walk(op, found[0], low * size, 0, 1)
+    walk = replace(walk, counts=(groups, *walk.counts[1:]), steps=(step * size, *walk.steps[1:]))
+    lanes = (offsets // size - low) // step * size + offsets % size
     if isinstance(op, Add | Product):
-        other = readings[1]
-        assert other is not None, "the layout has checked it"
-        start = int(other.offsets[0] - offsets[0]) + low * size
-        coordinates = _no_taps(coordinates)
-        counts[3 if isinstance(op, Add) else 4] = 2
-        if len(op.views) == 4:
-            third = readings[2]
-            assert third is not None and third.buffer == buffer, "the layout has checked it"
-            counts[3], steps[3] = 2, int(third.offsets[0] - offsets[0])
-        # A vector that multiplies all pixels is stored for one row only.
-        alone = op.out.height > 1 and first.sy != other.sy
-        for y in range(op.out.height if alone else 1):
-            if alone:
-                counts[1], steps[1] = 1, 0
-            walk = Walk(
-                buffer, walk.base if y == 0 else walk.base + first.sy, tuple(counts), tuple(steps),
-                coordinates, (y, 0),
-            )  # fmt: skip
-            channels = np.full(groups * size, -1, np.int64)
-            channels[rank * size + lane] = np.arange(len(offsets))
-            base, weight_steps = _lanewise_weights(program, op, q, channels)
-            _finish(
-                layout,
-                program,
-                op,
-                q,
-                walk,
-                groups,
-                weight_steps,
-                base,
-                channels,
-                _whole(op, q),
-                unsigned=unsigned,
-                wide=wide,
-                lanewise=True,
-                second=(other.buffer, start + y * other.sy),
-                factors=factors,
-            )
-        return
-    walk = Walk(buffer, walk.base, tuple(counts), tuple(steps), coordinates)
-    multiplier = op.out.channels // len(offsets)
+        _two_operands(task, op, found, walk, lanes)
+    else:
+        _one_operand(task, op, walk, lanes)
+
+
+def _one_operand(task: _Task, op: Lanewise, walk: Walk, lanes: IntArray) -> None:
+    """One nest for each of the results that a channel has.
+
+    Args:
+        lanes: the place of each operand's channel in the groups, int64 [C].
+    """
+    groups, multiplier = walk.counts[0], op.out.channels // len(lanes)
     for copy in range(multiplier):
-        channels = np.full(groups * size, -1, np.int64)
-        channels[rank * size + lane] = np.arange(len(offsets)) * multiplier + copy
-        base, weight_steps = _lanewise_weights(program, op, q, channels)
-        for part in _biases(op, q):
+        numbers = np.arange(len(lanes)) * multiplier + copy
+        channels = _placed(groups * task.layout.word, lanes, numbers)
+        stored = _lanewise_weights(task, op, channels)
+        for part in _biases(op, task.q):
             mine = part.cut(walk)
             assert mine is not None, "a lane-wise nest makes every result"
-            _finish(
-                layout,
-                program,
-                op,
-                q,
-                mine,
-                groups,
-                weight_steps,
-                base,
-                channels,
-                part,
-                unsigned=unsigned,
-                wide=wide,
-                lanewise=True,
-            )
+            _finish(task, _Results(mine, groups, channels, stored, part, lanewise=True))
+
+
+def _two_operands(
+    task: _Task, op: Add | Product, readings: Sequence[Reading], walk: Walk, lanes: IntArray
+) -> None:
+    """One nest whose second tap is the other operand.
+
+    A vector that multiplies all pixels is stored for one row only: then each row is a nest.
+    """
+    first, other = readings[:2]
+    size, groups = task.layout.word, walk.counts[0]
+    counts, steps = list(walk.counts), list(walk.steps)
+    counts[3 if isinstance(op, Add) else 4] = 2
+    if len(readings) == 4:
+        third = readings[2]
+        assert third.buffer == first.buffer, "the layout has checked it"
+        counts[3], steps[3] = 2, int(third.offsets[0] - first.offsets[0])
+    alone = op.out.height > 1 and first.sy != other.sy
+    if alone:
+        counts[1], steps[1] = 1, 0
+    start = int(other.offsets[0] - first.offsets[0] + first.offsets.min() // size * size)
+    channels = _placed(groups * size, lanes, np.arange(len(lanes)))
+    for y in range(op.out.height if alone else 1):
+        row = replace(
+            walk, base=walk.base + y * first.sy, counts=tuple(counts), steps=tuple(steps),
+            coordinates=_no_taps(walk.coordinates), origin=(y, 0),
+        )  # fmt: skip
+        stored, second = _lanewise_weights(task, op, channels), start + y * other.sy
+        whole = _whole(op, task.q)
+        made = _Results(row, groups, channels, stored, whole, True, (other.buffer, second))
+        _finish(task, made)
 
 
 def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
@@ -466,24 +460,22 @@ def _no_taps(coordinates: dict[str, int]) -> dict[str, int]:
     return {**coordinates, "y_step_ky": 0, "x_step_kx": 0}
 
 
-def _lanewise_weights(
-    program: Program, op: Lanewise, q: QuantizedOp, channels: IntArray
-) -> tuple[int, tuple[int, int, int, int, int, int]]:
-    """Words of a lane-wise nest: (first word, weight steps)."""
-    size = program.word
-    owner = program.owners[op.name].part(program.owners[op.name].weights, channels)
+def _lanewise_weights(task: _Task, op: Lanewise, channels: IntArray) -> _Stored:
+    """Words of a lane-wise nest."""
+    program, q, size = task.program, task.q, task.program.word
+    owner = task.owner.part(task.owner.weights, channels)
     match op:
         case MaxPool() | Product():
-            return 0, (0,) * 6
+            return _Stored(0, (0,) * 6)
         case Add():
             rows = np.repeat(q.weight[:, None], size, axis=1)
-            return program.weights.add(rows, owner), (0, 0, 0, 1, 0, 0)
+            return _Stored(program.weights.add(rows, owner), (0, 0, 0, 1, 0, 0))
         case AvgPool():
             values = q.weight.ravel()
             varies = bool((values != values[0]).any())
             rows = np.repeat((values if varies else values[:1])[:, None], size, axis=1)
             steps = (0, q.weight.shape[2], 1, 0, 0, 0) if varies else (0,) * 6
-            return program.weights.add(rows, owner), steps
+            return _Stored(program.weights.add(rows, owner), steps)
         case Depthwise():
             kernel = op.weight.shape[2] * op.weight.shape[3]
             table = np.zeros((len(channels), kernel), np.int64)
@@ -491,7 +483,7 @@ def _lanewise_weights(
             table[valid] = q.weight.reshape(-1, kernel)[channels[valid]]
             words = table.reshape(-1, size, kernel).transpose(0, 2, 1).reshape(-1, size)
             base = store_steps(program.weights, words, q.weight_bits, owner)
-            return base, (kernel, 0, 0, op.weight.shape[3], 1, 0)
+            return _Stored(base, (kernel, 0, 0, op.weight.shape[3], 1, 0))
         case _:
             assert_never(op)
 
@@ -541,36 +533,92 @@ def _biases(op: Op, q: QuantizedOp) -> list[_Part]:
 # --- common ------------------------------------------------------------------------------------
 
 
-def _padded(channels: IntArray, length: int) -> IntArray:
+def _placed(length: int, places: IntArray | slice, channels: IntArray) -> IntArray:
+    """Channels at some places, int64 [length], -1 at the others."""
     result = np.full(length, -1, np.int64)
-    result[: len(channels)] = channels
+    result[places] = channels
     return result
 
 
-def _finish(
-    layout: Layout,
-    program: Program,
-    op: Op,
-    q: QuantizedOp,
-    walk: Walk,
-    groups: int,
-    weight_steps: tuple[int, ...],
-    weight_base: int,
-    channels: IntArray,
-    part: _Part,
-    *,
-    unsigned: bool,
-    wide: bool,
-    lanewise: bool,
-    second: tuple[int, int] | None = None,
-    factors: bool = False,
-) -> None:
-    """Biases, result addresses and the descriptor of one nest."""
-    lanes, size = layout.lanes, layout.group(lanewise)
-    valid = channels >= 0
-    tail = _tail(layout, valid.reshape(groups, size)[-1], wide)
-    entries = np.zeros((len(channels), 2), np.int64)
-    entries[valid, 0], entries[valid, 1] = part.bias[channels[valid]], q.shift[channels[valid]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Results:
+    """What one nest of an operation computes.
+
+    Attributes:
+        groups: how many times so many channels as a nest computes side by side.
+        channels: the channel of each lane of each group, -1 for none.
+        second: buffer and base of the second operand of an add or product.
+    """
+
+    walk: Walk
+    groups: int
+    channels: IntArray
+    weights: _Stored
+    part: _Part
+    lanewise: bool
+    second: tuple[int, int] | None = None
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Which lanes have a channel."""
+        return self.channels >= 0
+
+
+def _finish(task: _Task, made: _Results) -> None:
+    """Biases, table, result addresses and the descriptor of one nest."""
+    op, q, layout, walk = task.op, task.q, task.layout, made.walk
+    size = layout.group(made.lanewise)
+    counts = (made.groups, *walk.counts[1:])
+    _check_counts(op, walk, counts)
+    tail = _tail(layout, made.valid.reshape(made.groups, size)[-1], task.streams)
+    bias_base, bias_step = _store_biases(task, made, size, tail)
+    place_ = layout.placements[op.out.index]
+    base, result_steps = (0, (0, 0, 0)) if task.streams else _result_addresses(task, made, size)
+
+    def used(steps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(s if n > 1 else 0 for s, n in zip(steps, counts, strict=False))
+
+    nest = Nest(
+        counts=counts,
+        act_base=walk.base,
+        act_steps=used(walk.steps),
+        weight_base=made.weights.base,
+        weight_steps=used(made.weights.steps),
+        result_base=base,
+        result_steps=used(result_steps),
+        lo=q.lo,
+        hi=q.hi,
+        bias_base=bias_base,
+        bias_step=bias_step,
+        tail=tail,
+        lanewise=made.lanewise,
+        max=isinstance(op, MaxPool),
+        narrow={8: 0, 4: 1, 2: 2}[q.weight_bits],
+        x_unsigned=task.unsigned,
+        stream=task.streams,
+    )
+    nest = replace(nest, **_coordinates(op, walk, counts))
+    if isinstance(op, Product):
+        nest = replace(nest, product=True, factor_unsigned=task.factors)
+    if q.table is not None:
+        entries = (q.table & ((1 << q.out.bits) - 1)).reshape(256, -1)
+        table = task.program.tables.add(entries, task.owner.table) // 256
+        unsigned = task.streams and not q.out.signed
+        nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
+    lowered = LoweredNest(op, walk, nest, place_.buffer, made.channels, made.second)
+    task.program.nests.append(lowered)
+
+
+def _store_biases(task: _Task, made: _Results, size: int, tail: int) -> tuple[int, int]:
+    """The first word of a nest's biases and shifts, and the step from group to group.
+
+    Args:
+        size: results that it computes side by side; of the last ones, ``tail``.
+    """
+    op, program, valid, groups = task.op, task.program, made.valid, made.groups
+    channels = made.channels[valid]
+    entries = np.zeros((len(valid), 2), np.int64)
+    entries[valid, 0], entries[valid, 1] = made.part.bias[channels], task.q.shift[channels]
     same = not isinstance(op, Weighted) or op.uniform  # for all channels
     if same:
         entries[:] = entries[valid][0]
@@ -581,15 +629,28 @@ def _finish(
     uniform = alike and bool((rows.reshape(groups, -1) == rows[:per_group].reshape(1, -1)).all())
     stored = rows[:per_group] if uniform and groups > 1 else rows
     if groups == 1:  # no further than the sub-words that are written
-        stored = rows[: round_up(tail, lanes) // program.rq]
-    owner = program.owners[op.name]
-    bias_base = program.biases.add(stored, owner.part(owner.bias, channels) + part.name)
-    bias_step = per_group if not uniform else 0
-    place_ = layout.placements[op.out.index]
-    first = int(place_.base + place_.position[channels[valid][0]])
-    first -= int(np.flatnonzero(valid)[0])  # lane of that channel: back to the group's lane 0
-    first += int(np.dot(walk.origin, (place_.row_pitch, place_.pitch)))
-    counts = (groups, *walk.counts[1:])
+        stored = rows[: round_up(tail, task.layout.lanes) // program.rq]
+    owner = task.owner.part(task.owner.bias, made.channels) + made.part.name
+    return program.biases.add(stored, owner), 0 if uniform else per_group
+
+
+def _result_addresses(task: _Task, made: _Results, size: int) -> tuple[int, tuple[int, int, int]]:
+    """Where a nest's first result lies, and the steps over groups, y and x, in sub-words."""
+    lanes, place_ = task.layout.lanes, task.layout.placements[task.op.out.index]
+    lane = int(np.flatnonzero(made.valid)[0])  # of the first channel: back to the group's lane 0
+    first = int(place_.base + place_.position[made.channels[lane]]) - lane
+    first += int(np.dot(made.walk.origin, (place_.row_pitch, place_.pitch)))
+    rows, columns = made.walk.stride
+    pitches = (place_.row_pitch * rows // lanes, place_.pitch * columns // lanes)
+    return first // lanes, (size // lanes, *pitches)
+
+
+def _check_counts(op: Op, walk: Walk, counts: tuple[int, ...]) -> None:
+    """Refuse what the core's counters don't hold.
+
+    Raises:
+        UnsupportedLayer: a loop is too long, or a picture too large.
+    """
     if max(counts) > LARGEST_COUNT:
         raise UnsupportedLayer(
             f"{op.source}: layer {op.name!r} needs a loop of {max(counts)} steps, "
@@ -601,12 +662,14 @@ def _finish(
                 f"{op.source}: layer {op.name!r} reads {walk.coordinates[axis + '_limit']} pixels "
                 f"along {axis}, the core's coordinates go up to {LARGEST_COORDINATE}"
             )
-    stay = not wide
-    pitches = (place_.row_pitch * walk.stride[0] // lanes, place_.pitch * walk.stride[1] // lanes)
 
-    def used(steps: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(s if n > 1 else 0 for s, n in zip(steps, counts, strict=False))
 
+def _coordinates(op: Op, walk: Walk, counts: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of a nest that tell where in the picture it reads.
+
+    Raises:
+        UnsupportedLayer: they leave the core's range.
+    """
     coordinates: dict[str, Any] = dict(walk.coordinates)
     for name, loop in (("y_step_oy", 1), ("x_step_ox", 2), ("y_step_ky", 3), ("x_step_kx", 4)):
         if name in coordinates and counts[loop] == 1:
@@ -624,42 +687,15 @@ def _finish(
                 f"{op.source}: layer {op.name!r} reads pixels {low} to {high} along {axis}, with "
                 f"its padding; the core's coordinates go up to {LARGEST_COORDINATE}"
             )
-    nest = Nest(
-        counts=counts,
-        act_base=walk.base,
-        act_steps=used(walk.steps),
-        weight_base=weight_base,
-        weight_steps=used(weight_steps),
-        result_base=first // lanes if stay else 0,
-        result_steps=used((size // lanes, *pitches)) if stay else (0, 0, 0),
-        lo=q.lo,
-        hi=q.hi,
-        bias_base=bias_base,
-        bias_step=bias_step,
-        tail=tail,
-        lanewise=lanewise,
-        max=isinstance(op, MaxPool),
-        narrow={8: 0, 4: 1, 2: 2}[q.weight_bits],
-        x_unsigned=unsigned,
-        stream=wide,
-    )
-    nest = replace(nest, **coordinates)
-    if isinstance(op, Product):
-        nest = replace(nest, product=True, factor_unsigned=factors)
-    if q.table is not None:
-        entries = (q.table & ((1 << q.out.bits) - 1)).reshape(256, -1)
-        table = program.tables.add(entries, owner.table) // 256
-        unsigned = wide and not q.out.signed
-        nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
-    program.nests.append(LoweredNest(op, walk, nest, place_.buffer, channels, second))
+    return coordinates
 
 
-def _tail(layout: Layout, valid: NDArray[np.bool_], wide: bool) -> int:
+def _tail(layout: Layout, valid: NDArray[np.bool_], streams: bool) -> int:
     """Valid lanes of a nest's last group; what stays ends with a whole block."""
     if not valid.any():  # a group of zeros that fills a block up
         return len(valid)
     tail = int(np.flatnonzero(valid)[-1]) + 1
-    short = layout.lanes < layout.taps and not wide and len(valid) > layout.lanes
+    short = layout.lanes < layout.taps and not streams and len(valid) > layout.lanes
     return round_up(tail, layout.taps) if short else tail
 
 
@@ -673,7 +709,7 @@ def lifetimes(graph: Graph, layout: Layout) -> tuple[list[Lifetime], dict[int, i
     frame = layout.placements[graph.input.index].buffer
     born[frame] = dies[frame] = -1
     for step, op in enumerate(graph.ops):
-        if op is not graph.ops[-1]:
+        if op is not graph.last:
             buffer = layout.placements[op.out.index].buffer
             born[buffer], dies[buffer] = min(born[buffer], step), max(dies[buffer], step)
         for view in op.views:

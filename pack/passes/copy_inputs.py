@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs that join a recurrent state: every feature takes as many taps as its weight asks for.
 
+    W x + V h + b     ->     (W r / k) (x', .. k times) + V h + (b + W m),     x' = (x - m) / r
+
 A cell's Linear reads [input, state] with one accumulator, so an output channel's weights for both
 count in one LSB. An input feature that moves the sum much more than any element of the state would
 leave the state's weights no bits. Such a feature is brought to -1..1 and read k times, with a k-th
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import RecipeError
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import Dense, Op
 from bramcast.pack.graph.tensor import FloatArray, IntArray
@@ -48,13 +51,21 @@ class _Spread:
         return np.repeat(np.arange(len(self.copies)), self.copies)
 
 
-def spread_input(
+@dataclass(frozen=True, slots=True, eq=False)
+class Copied:
+    """A network whose recurrent cells read copies, and the operations that make these, in order."""
+
+    graph: Graph
+    copies: tuple[Dense, ...]
+
+
+def copy_inputs(
     graph: Graph,
     samples: NDArray[np.floating],
     largest: Mapping[int, float],
     copies: Mapping[str, int] | None = None,
     where: str = "recipe",
-) -> None:
+) -> Copied:
     """Give the inputs of recurrent cells a scale of their own; the real network stays the same.
 
     Args:
@@ -66,10 +77,11 @@ def spread_input(
     Raises:
         RecipeError: fewer copies than features, or a name that no such input has.
     """
+    draft, made = Draft(graph), list[Dense]()
     given = dict(copies or {})
     flat = graph.framed(samples)
     for family in _families([r for op in graph.ops if (r := _reader(graph, op)) is not None]):
-        name = _name(graph, family[0].op)
+        name = _name(draft, family[0].op)
         total = given.get(name)
         if total is not None and total < len(family[0].elements):
             raise RecipeError(
@@ -77,18 +89,20 @@ def spread_input(
                 f"{len(family[0].elements)} features: give one for each at least"
             )
         spread = _choose(graph, family, flat, largest, total)
-        for made in _insert(graph, family, spread):
-            given.pop(made, None)
+        for op in _insert(draft, family, spread):
+            given.pop(op.name, None)
+            made.append(op)
     if given:
         raise RecipeError(
             f'{where}: quantize.layers."{next(iter(given))}".copies: no recurrent cell\'s input '
             "has that name"
         )
+    return Copied(draft.done(), tuple(sorted(made, key=draft.ops.index)))
 
 
-def _name(graph: Graph, op: Op) -> str:
+def _name(draft: Draft, op: Op) -> str:
     """That of the copies of an operation's features."""
-    return graph.unique_name(f"{op.layer or op.name}.input")
+    return draft.unique_name(f"{op.layer or op.name}.input")
 
 
 def _reader(graph: Graph, op: Op) -> _Reader | None:
@@ -162,9 +176,9 @@ def _short(factors: FloatArray) -> FloatArray:
     return np.asarray(np.floor(factors / scale) * scale)
 
 
-def _insert(graph: Graph, family: list[_Reader], spread: _Spread) -> list[str]:
-    """The names of the operations that make the copies."""
-    names: list[str] = []
+def _insert(draft: Draft, family: list[_Reader], spread: _Spread) -> list[Dense]:
+    """Put in the operations that make the copies, in front of what reads them."""
+    inserted: list[Dense] = []
     source, copies = spread.source, spread.copies
     number = np.concatenate([np.arange(n) for n in copies])
     # Copy j is rounded (j + 1/2) / n - 1/2 LSB beside the first one: the sum is n times finer.
@@ -176,27 +190,25 @@ def _insert(graph: Graph, family: list[_Reader], spread: _Spread) -> list[str]:
     twins = tuple(dict.fromkeys(f"{twin} input" for r in family for twin in r.op.twins))
     made: dict[tuple[int, ...], IntArray] = {}
     for reader in family:
-        op = next(o for o in graph.ops if isinstance(o, Dense) and o.name == reader.op.name)
+        op, new = reader.op, list[Dense]()
         if reader.elements not in made:
-            name = _name(graph, op)
-            out = graph.new_tensor(name, source.size, 1, 1)
+            name = _name(draft, op)
+            out = draft.new_tensor(name, source.size, 1, 1)
             view = np.array(reader.elements, np.int64)[:, None, None]
             scaled = Dense(
                 name=name, label="scale", source=op.source, views=(view,), out=out, weight=weight,
                 bias=bias, layer=name, twins=twins,
             )  # fmt: skip
-            graph.ops.insert(graph.ops.index(op), scaled)
             made[reader.elements] = out.ids
-            names.append(name)
-        graph.ops[graph.ops.index(op)] = _joined(op, reader, spread, made[reader.elements], shift)
-    return names
+            new = [scaled]
+        draft.put(op, *new, _joined(reader, spread, made[reader.elements], shift))
+        inserted += new
+    return inserted
 
 
-def _joined(
-    op: Dense, reader: _Reader, spread: _Spread, copies: IntArray, shift: FloatArray
-) -> Dense:
+def _joined(reader: _Reader, spread: _Spread, copies: IntArray, shift: FloatArray) -> Dense:
     """The operation with its features' copies in place of the features."""
-    columns, source = reader.columns, spread.source
+    op, columns, source = reader.op, reader.columns, spread.source
     factor = spread.reach[source] / spread.copies[source]
     mine = op.weight[:, columns[source]] * factor[:, None, None]
     rest = np.setdiff1d(np.arange(op.view.shape[0]), columns)

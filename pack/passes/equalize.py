@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescales the channels of activations so that each fills its grid: cross-layer equalization.
 
+    V act(W x + b)     ->     (V / f) act((f W) x + f b)        f > 0, one factor for each channel
+
 A format is a power of two and one for a whole tensor; a channel that stays small uses few of its
 steps. ReLU, leaky ReLU and linear layers are positively homogeneous: a channel may be multiplied by
 any positive factor where it is computed if every reader divides its weights by it (Nagel et al.,
@@ -33,7 +35,6 @@ def equalize(
     """The same network with rescaled channels.
 
     Args:
-        graph: not changed.
         maxima: the largest magnitude of each channel, by tensor (calibrate.channel_maxima).
         power: 1 brings each channel's maximum to the top of the grid, 0.5 half the way (in
             powers of two), 0 does nothing.

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A number that is subtracted from each input feature: what varies gets the format, not its middle.
 
+    W x + b     ->     W (x - c) + (b + W c)
+
 A feature that is sent less an offset lacks what weight times offset gave: a constant, which the
 bias of the first layer takes. The real network stays the same. So kelvin, pressure or an ADC's
 readings around its middle use all steps of the format.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,8 +207,7 @@ def offset_input(
     if not offsets.any():
         return graph
     moved = graph.with_ops([absorbed(graph, op, offsets) for op in graph.ops])
-    moved.input_offsets = np.repeat(offsets, t.height * t.width)
-    return moved
+    return replace(moved, input_offsets=np.repeat(offsets, t.height * t.width))
 
 
 def offsets_note(seen: Drift, now: float, then: float, scales: bool) -> str:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A power of two for each input feature: features of any size share one format.
 
+    W x     ->     (W 2**-e) (2**e x)
+
 A feature that is sent 2**e times as large is multiplied by 2**-e times its weights: the real
 network stays the same, exactly. That needs a first layer with weights for each feature.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,5 +100,4 @@ def scale_input(
     factors: dict[int, FloatArray] = {graph.input.index: np.ldexp(1.0, exponents)}
     scaled = graph.with_ops([rescaled(graph, op, factors) for op in graph.ops])
     each = graph.input.height * graph.input.width
-    scaled.input_exponents = np.repeat(exponents, each)
-    return scaled
+    return replace(scaled, input_exponents=np.repeat(exponents, each))

@@ -2,6 +2,8 @@
 """Pictures whose pixels belong to several tensors in turn: transposed convolutions, pixel shuffle
 and nearest upsampling in the middle of a network.
 
+    pixels (y % sy, x % sx) of a picture     ->     one tensor for each of the sy * sx places
+
 The first two are one operation with sy * sx times the channels, whose readers see channels of one
 pixel as neighbouring pixels; upsampling is a view that repeats elements. Here each *phase*, the
 pixels (y % sy, x % sx), becomes a tensor of its own. The layout puts the phases into one another,
@@ -14,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.edit import copy_op, gather_op
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.graph import Graph, Questions, same_objects
 from bramcast.pack.graph.ops import Dense, Op, Weighted, is_exact
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor, as_pixels, strip_zeros
 from bramcast.pack.graph.views import is_flat, pixel_view
@@ -32,19 +35,22 @@ class Weave:
     tensors: tuple[int, ...]
 
 
-def weave(graph: Graph) -> None:
-    """Give each phase a tensor of its own, in place."""
-    _straight_output(graph)
-    done = False
-    while not done:
-        done = not any(_split(graph, tensor) for tensor in list(graph.tensors[1:]))
+def interleave(graph: Graph) -> Graph:
+    """Give each phase a tensor of its own."""
+    draft = Draft(graph)
+    _straight_output(draft)
+    while any(_split(draft, tensor) for tensor in draft.tensors[1:]):
+        pass
     for change in (_repeat, _copy):
-        for name in [op.name for op in graph.ops]:
-            for operand in range(len(_named(graph, name).views)):
-                change(graph, _named(graph, name), operand)
+        at = 0
+        while at < len(draft.ops):
+            for operand in range(len(draft.ops[at].views)):
+                at += change(draft, draft.ops[at], operand)
+            at += 1
+    return draft.done()
 
 
-def weave_of(graph: Graph, view: IntArray) -> Weave | None:
+def weave_of(graph: Questions, view: IntArray) -> Weave | None:
     """The weave that a [C, H, W] view shows, beside a border of zeros, if it shows one.
 
     Rows or columns of single pixels are no weave: those are tensors one behind the other.
@@ -74,35 +80,31 @@ def _between(steps: Steps, tensor: Tensor) -> bool:
     return all(step == 1 or size > 1 for step, size in zip(steps, sizes, strict=True))
 
 
-def _named(graph: Graph, name: str) -> Op:
-    return next(op for op in graph.ops if op.name == name)
-
-
 def _phases(view: IntArray, steps: Steps) -> list[IntArray]:
     return [view[:, y :: steps[0], x :: steps[1]] for y in range(steps[0]) for x in range(steps[1])]
 
 
-def _straight_output(graph: Graph) -> None:
+def _straight_output(draft: Draft) -> None:
     """Results leave in the order of their pixels: a weave is copied."""
-    tensor = graph.ops[-1].out if graph.ops else graph.input
-    view = graph.output.reshape(as_pixels(graph.output.shape))
-    if graph.is_output(tensor) and _channels(tensor, view) is not None:
-        copy = gather_op(graph, view, "output", graph.ops[-1].source)
-        graph.ops.append(copy)
-        graph.output = copy.out.ids.reshape(graph.output.shape)
+    tensor = draft.last.out if draft.ops else draft.input
+    view = draft.output.reshape(as_pixels(draft.output.shape))
+    if draft.is_output(tensor) and _channels(tensor, view) is not None:
+        copy = gather_op(draft, view, "output", draft.last.source)
+        draft.ops.append(copy)
+        draft.output = copy.out.ids.reshape(draft.output.shape)
 
 
 # --- one tensor that is read as a weave of its channels ----------------------------------------
 
 
-def _split(graph: Graph, tensor: Tensor) -> bool:
+def _split(draft: Draft, tensor: Tensor) -> bool:
     """An operation for each phase, if all readers see this tensor as one weave."""
-    op = graph.producer(tensor)
-    if graph.is_output(tensor) or not isinstance(op, Weighted):
+    op = draft.producer(tensor)
+    if draft.is_output(tensor) or not isinstance(op, Weighted):
         return False
     seen = [
         _channels(tensor, rows)
-        for reader in graph.consumers(tensor)
+        for reader in draft.consumers(tensor)
         for view in reader.views
         for rows in _rows_of(tensor, strip_zeros(view)[0])
     ]
@@ -115,8 +117,8 @@ def _split(graph: Graph, tensor: Tensor) -> bool:
         return False
     parts, numbers = [], np.empty((tensor.channels, tensor.height, tensor.width), np.int64)
     for number, chosen in enumerate(channels, 1):
-        name = graph.unique_name(f"{op.name}.phase{number}")
-        out = graph.new_tensor(name, len(chosen), tensor.height, tensor.width)
+        name = draft.unique_name(f"{op.name}.phase{number}")
+        out = draft.new_tensor(name, len(chosen), tensor.height, tensor.width)
         numbers[chosen] = out.ids
         made = replace(
             op.of_outputs(chosen), name=name, out=out,
@@ -124,9 +126,8 @@ def _split(graph: Graph, tensor: Tensor) -> bool:
             twins=tuple(f"{twin} phase {number}" for twin in op.twins),
         )  # fmt: skip
         parts.append(_trimmed(made))
-    at = graph.ops.index(op)
-    graph.ops[at : at + 1] = parts
-    graph.substitute(tensor, numbers)
+    draft.put(op, *parts)
+    draft.substitute(tensor, numbers)
     return True
 
 
@@ -190,23 +191,25 @@ def _trimmed(op: Weighted) -> Weighted:
 # --- elements that are repeated ----------------------------------------------------------------
 
 
-def _repeat(graph: Graph, op: Op, operand: int) -> None:
-    """A view that repeats pixels becomes a weave of copies."""
-    if is_flat(op) or is_exact(op) or pixel_view(graph, op.views[operand]) is not None:
-        return
-    inner = strip_zeros(op.views[operand])[0]
-    for rows in _runs(graph, inner):
+def _repeat(draft: Draft, op: Op, operand: int) -> int:
+    """A view that repeats pixels becomes a weave of copies: how many are put in before it."""
+    if is_flat(op) or is_exact(op) or pixel_view(draft, op.views[operand]) is not None:
+        return 0
+    inner, before = strip_zeros(op.views[operand])[0], 0
+    for rows in _runs(draft, inner):
         part = inner[rows]
         steps = _repeats(part)
         base = part[:, :: steps[0], :: steps[1]]
-        if steps == (1, 1) or pixel_view(graph, part) is not None:
+        if steps == (1, 1) or pixel_view(draft, part) is not None:
             continue
         copies, numbers = [], part.copy()
         for number, phase in enumerate(_phases(numbers, steps), 1):
-            copy = copy_op(graph, base, f"{op.name}.phase{number}", op.source)
+            copy = copy_op(draft, base, f"{op.name}.phase{number}", op.source)
             copies.append(copy)
             phase[:] = copy.out.ids
-        _replace_rows(graph, part, numbers, copies)
+        _replace_rows(draft, part, numbers, copies)
+        before += len(copies)
+    return before
 
 
 def _repeats(view: IntArray) -> Steps:
@@ -221,17 +224,16 @@ def _repeats(view: IntArray) -> Steps:
     return steps[0], steps[1]
 
 
-def _runs(graph: Graph, view: IntArray) -> Iterator[slice]:
+def _runs(draft: Draft, view: IntArray) -> Iterator[slice]:
     """Neighbouring channels of a view that show elements of the same tensors."""
-    firsts = np.array([t.first for t in graph.tensors], dtype=np.int64)
-    owner = np.searchsorted(firsts, view.reshape(len(view), -1), side="right") - 1
+    owner = np.searchsorted(draft.firsts, view.reshape(len(view), -1), side="right") - 1
     ends = np.stack([owner.min(axis=1), owner.max(axis=1)])
     edges = np.flatnonzero((ends[:, 1:] != ends[:, :-1]).any(axis=0)) + 1
     for start, end in zip([0, *edges.tolist()], [*edges.tolist(), len(view)], strict=True):
         yield slice(start, end)
 
 
-def _replace_rows(graph: Graph, old: IntArray, new: IntArray, copies: Sequence[Op]) -> None:
+def _replace_rows(draft: Draft, old: IntArray, new: IntArray, copies: Sequence[Op]) -> None:
     """Every reader of these channels reads others; copies are made before the first of them."""
 
     def moved(view: IntArray) -> IntArray:
@@ -245,33 +247,31 @@ def _replace_rows(graph: Graph, old: IntArray, new: IntArray, copies: Sequence[O
                 view[rows, top : top + old.shape[1], left : left + old.shape[2]] = new
         return view
 
-    made = {copy.name for copy in copies}
-    ops = [
-        op if is_flat(op) or op.name in made
-        else replace(op, views=tuple(moved(view) for view in op.views))
-        for op in graph.ops
-    ]  # fmt: skip
-    changed = [
-        number
-        for number, (a, b) in enumerate(zip(graph.ops, ops, strict=True))
-        if any(v is not w for v, w in zip(a.views, b.views, strict=True))
-    ]
-    graph.ops = [*ops[: changed[0]], *copies, *ops[changed[0] :]]
+    first = None
+    for number, op in enumerate(draft.ops):
+        views = op.views if is_flat(op) else tuple(moved(view) for view in op.views)
+        if not same_objects(views, op.views):
+            draft.ops[number] = replace(op, views=views)
+            first = number if first is None else first
+    assert first is not None, "somebody reads these channels"
+    draft.ops[first:first] = copies
 
 
 # --- readers that can't walk a weave -----------------------------------------------------------
 
 
-def _copy(graph: Graph, op: Op, operand: int) -> None:
-    """A copy of a weave for what reads it lane by lane or beside other channels."""
-    view = op.views[operand]
-    if is_flat(op) or pixel_view(graph, view) is not None:
-        return
-    if isinstance(op, Dense) and weave_of(graph, view) is not None:
-        return
+def _copy(draft: Draft, op: Op, operand: int) -> int:
+    """A copy of a weave for what reads it lane by lane or beside other channels, put in before."""
+    view, before = op.views[operand], 0
+    if is_flat(op) or pixel_view(draft, view) is not None:
+        return 0
+    if isinstance(op, Dense) and weave_of(draft, view) is not None:
+        return 0
     inner = strip_zeros(view)[0]
-    for rows in _runs(graph, inner):
+    for rows in _runs(draft, inner):
         part = inner[rows]
-        if weave_of(graph, part) is not None:
-            copy = gather_op(graph, part, f"{op.name}.picture", op.source)
-            _replace_rows(graph, part, copy.out.ids, [copy])
+        if weave_of(draft, part) is not None:
+            copy = gather_op(draft, part, f"{op.name}.picture", op.source)
+            _replace_rows(draft, part, copy.out.ids, [copy])
+            before += 1
+    return before

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removes channels that compute nothing from a folded graph, so that the images get smaller.
 
+    y = act(W x + b),  z = V y     ->     y' = y[kept],  z = V[:, kept] y' + V[:, gone] act(b[gone])
+
 A channel whose weights are all zero is a constant: act(bias). Where a reader sees the same constant
 at every tap, it goes into that reader's bias, and neither the channel nor the weights that read it
 are stored. What only such readers needed is removed in turn. The function stays what it is: nothing
@@ -45,6 +47,14 @@ class Removed:
     of_inputs: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shrunk:
+    """A network without the channels that compute nothing, and what is missing in it."""
+
+    graph: Graph
+    removed: tuple[Removed, ...]
+
+
 @dataclass(slots=True)
 class _Plan:
     """Which channels of an operation's result and which of its view's are kept."""
@@ -53,16 +63,13 @@ class _Plan:
     inputs: IntArray
 
 
-def shrink(graph: Graph) -> tuple[Graph, list[Removed]]:
+def shrink(graph: Graph) -> Shrunk:
     """The same network without the channels that compute nothing.
 
     Args:
-        graph: folded, before the input's planes; not changed.
-
-    Returns:
-        A graph of its own, and what is missing in it.
+        graph: folded, before the input's planes.
     """
-    kept_before = -1
+    asked, kept_before = graph, -1
     removed: dict[str, Removed] = {}
     while True:
         values = _constants(graph)
@@ -70,10 +77,11 @@ def shrink(graph: Graph) -> tuple[Graph, list[Removed]]:
         before, removed_before = graph, dict(removed)
         graph = _rebuilt(graph, values, plans, removed)
         if any(not graph.owners(view) for op in graph.ops for view in op.views):
-            return before, list(removed_before.values())  # all that is left to read is padding
+            removed = removed_before  # all that is left to read is padding
+            return Shrunk(before if removed else asked, tuple(removed.values()))
         kept = sum(weights_of(op).size + op.out.elements for op in graph.ops)
         if kept == kept_before:
-            return graph, list(removed.values())
+            return Shrunk(graph if removed else asked, tuple(removed.values()))
         kept_before = kept
 
 
@@ -274,10 +282,7 @@ def _rebuilt(
         made = _smaller(op, plan, _of_view(values, op.view))
         views = tuple(moved(view[plan.inputs]) for view in op.views)
         ops.append(replace(made, views=views, out=tensors[op.out.index]))
-    return Graph(
-        graph.name, tensors, ops, moved(graph.output), graph.input_shape, graph.parameters,
-        graph.input_order, graph.left_out, graph.input_exponents, graph.input_offsets,
-    )  # fmt: skip
+    return replace(graph, tensors=tuple(tensors), ops=tuple(ops), output=moved(graph.output))
 
 
 def _smaller(op: Op, plan: _Plan, seen: FloatArray) -> Op:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two-plane input: each feature comes as a coarse and a fine element, worth about 11 bits."""
+"""Two-plane input: each feature comes as a coarse and a fine element, worth about 11 bits.
+
+W x     ->     W hi + (W 2**-s) lo,     x = hi + 2**-s lo
+"""
 
 from dataclasses import dataclass, replace
 from math import log2
@@ -71,8 +74,8 @@ def choose_planes(values: FloatArray, bits: int, weights: list[FloatArray]) -> P
     return Planes(QFormat(bits, min(range(start, start + 4), key=error)), shift)
 
 
-def split_input(graph: Graph, shift: int) -> None:
-    """Double the input's channels in place: 2c is the coarse, 2c + 1 the fine plane of c.
+def split_input(graph: Graph, shift: int) -> Graph:
+    """Double the input's channels: 2c is the coarse, 2c + 1 the fine plane of c.
 
     The fine plane's real values are held 2**shift too large, so both planes have one format;
     their weights are smaller by the same factor.
@@ -80,7 +83,7 @@ def split_input(graph: Graph, shift: int) -> None:
     old = graph.input
     added = old.elements
     new = Tensor(0, old.name, 2 * old.channels, old.height, old.width, 0)
-    readers = {op.name for op in graph.consumers(old)}
+    readers = set(graph.consumers(old))
     area = old.height * old.width
 
     def moved(view: IntArray) -> IntArray:
@@ -92,12 +95,11 @@ def split_input(graph: Graph, shift: int) -> None:
         lo = np.where(view == ZERO, ZERO, (2 * channel + 1) * area + pixel)
         return np.stack([hi, lo], axis=1).reshape(2 * len(view), *view.shape[1:])
 
-    others = [replace(t, first=t.first + added) for t in graph.tensors[1:]]
-    graph.tensors = [new, *others]
+    tensors = (new, *(replace(t, first=t.first + added) for t in graph.tensors[1:]))
     ops: list[Op] = []
     for op in graph.ops:
-        out = graph.tensors[op.out.index]
-        if op.name in readers:
+        out = tensors[op.out.index]
+        if op in readers:
             assert isinstance(op, Dense), "can_split() said so"
             fine = op.weight * 2.0**-shift
             weight = np.stack([op.weight, fine], axis=2)
@@ -106,5 +108,4 @@ def split_input(graph: Graph, shift: int) -> None:
             ops.append(replace(op, views=views, out=out, weight=weight.reshape(shape)))
         else:
             ops.append(replace(op, views=tuple(moved(v) for v in op.views), out=out))
-    graph.ops = ops
-    graph.output = moved(graph.output)
+    return replace(graph, tensors=tensors, ops=tuple(ops), output=moved(graph.output))

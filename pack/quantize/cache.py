@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remembers the integers of operations for callers that quantize one network many times."""
 
+from weakref import WeakKeyDictionary
+
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import Dense, Op, Weighted, biases_of, is_exact, weights_of, window_of
 from bramcast.pack.graph.tensor import Tensor
@@ -16,8 +18,7 @@ class Known:
     def __init__(self) -> None:
         self._made: dict[Key, QuantizedOp] = {}
         self._numbers: dict[Key, int] = {}  # of operations with the same content
-        # By the operation's id; kept with it, so that the id stays its own.
-        self._of_op: dict[int, tuple[Op, int, list[Tensor]]] = {}
+        self._of_op: WeakKeyDictionary[Op, tuple[int, list[Tensor]]] = WeakKeyDictionary()
 
     def fork(self) -> "Known":
         """Knows the same; what it learns of integers stays its own."""
@@ -36,11 +37,12 @@ class Known:
         gains: dict[int, float],
     ) -> Key:
         """All that the integers of an operation depend on."""
-        if id(op) not in self._of_op:
+        found = self._of_op.get(op)
+        if found is None:
             owners = [t for view in op.views for t in graph.owners(view)]
             number = self._numbers.setdefault(_content(op, owners), len(self._numbers))
-            self._of_op[id(op)] = op, number, owners
-        _, number, owners = self._of_op[id(op)]
+            found = self._of_op[op] = number, owners
+        number, owners = found
         reads = tuple((formats.of(t), gains.get(t.index)) for t in owners)
         results = () if full else (formats.of(op.out), formats.clamped(op))
         by_hand = formats.rules.weight_fractions.get(op.name)

@@ -26,7 +26,7 @@ from bramcast.pack.graph.twins import has_gates, twins_of
 from bramcast.pack.graph.window import Clamp
 from bramcast.pack.quantize.line_tables import line_table, look_up
 from bramcast.pack.quantize.reads import Reads
-from bramcast.pack.quantize.rules import Rules, is_wide
+from bramcast.pack.quantize.rules import Rules
 
 SAMPLES = 1 << 19  # values of a tensor that are kept for the choice of its format
 SEEN_SAMPLES = 1 << 16  # values that an activation is tried on
@@ -287,7 +287,7 @@ def _rounded(graph: Graph, formats: Formats) -> dict[int, int]:
     """The fraction length of classes that forward() itself rounds."""
     first: dict[int, Op] = {}
     for op in graph.ops:
-        if op.rounds is None or is_wide(graph, op) or op.activation is not None:
+        if op.rounds is None or graph.is_wide(op) or op.activation is not None:
             continue
         root = formats.same.find(op.out.index)
         other = first.setdefault(root, op)

@@ -51,14 +51,12 @@ def quantize(
     graph: Graph,
     formats: Formats,
     weight_bits: Mapping[str, int],
-    wide: Op,
     known: Known | None = None,
 ) -> dict[str, QuantizedOp]:
     """Integers for every operation; lowers formats until every shift is legal.
 
     Args:
         weight_bits: 2, 4 or 8 for each Linear or convolution that is named; 8 for the others.
-        wide: the operation whose results leave at full width.
         known: what earlier calls have found, for callers that try many formats of one graph.
 
     Raises:
@@ -70,8 +68,7 @@ def quantize(
         gains = pooling_gains(graph, formats)
         result: dict[str, QuantizedOp] = {}
         for op in graph.ops:
-            # A last table gives results of DATA_BITS.
-            full = op is wide and op.activation is None
+            full = graph.is_wide(op)
             bits = weight_bits.get(op.name, 8)
             bound = None
             if isinstance(op, Product) and formats.bits > 8:
@@ -126,7 +123,7 @@ def _share_steps(
         if not same or mine.weight_bits != of.weight_bits or wide:
             continue
         finer = formats.clamped(op).frac - formats.clamped(whole).frac
-        key = ("shared", op.name, id(mine), id(of))
+        key = ("shared", op.name, mine, of)
         shared = known.get(key) if known is not None else None
         if shared is None:
             weight = np.zeros(op.weight.shape, np.int64)

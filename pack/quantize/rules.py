@@ -43,11 +43,6 @@ class Rules:
         return bool(self.outputs or self.table_inputs or self.weight_fractions)
 
 
-def is_wide(graph: Graph, op: Op) -> bool:
-    """Whether results leave at 32 bits: those of the last operation, if no table makes them."""
-    return op is graph.ops[-1] and op.activation is None
-
-
 def rules_of(recipe: Recipe, graph: Graph) -> Rules:
     """The recipe's rules for a graph as it will be quantized (with the layout's copies).
 
@@ -119,7 +114,7 @@ def _fractions(layer: LayerSection, op: Weighted, place: str) -> tuple[int, ...]
 
 
 def _output(graph: Graph, op: Op, fmt: QFormat, place: str) -> QFormat:
-    if is_wide(graph, op):
+    if graph.is_wide(op):
         raise RecipeError(
             f"{place}.output: the last layer's results leave at 32 bits, their format follows from "
             "its weights': give weight or weight_frac"

@@ -286,8 +286,8 @@ def _in_float64(
 
 def class_middle(graph: Graph) -> float:
     """What a single output of class 1 is above: 0, or 0.5 where it can't be negative (sigmoid)."""
-    bounds = known_bounds(graph).get(graph.ops[-1].out.index, (-np.inf, np.inf))
-    return 0.5 if max(bounds[0], graph.ops[-1].clamp.lo) >= 0 else 0.0
+    bounds = known_bounds(graph).get(graph.last.out.index, (-np.inf, np.inf))
+    return 0.5 if max(bounds[0], graph.last.clamp.lo) >= 0 else 0.0
 
 
 def right_classes(graph: Graph, outputs: NDArray[np.floating], labels: NDArray[np.integer]) -> int:
@@ -399,7 +399,7 @@ def integer_outputs(
 ) -> NDArray[np.float64]:
     """The quantized graph's last results in the author's order, real numbers [N, elements]."""
     parts = []
-    lsb = quantized[graph.ops[-1].name].out.lsb
+    lsb = quantized[graph.last.name].out.lsb
     with torch.no_grad():
         for batch in execute.batches(samples, _batch_size(graph)):
             frame = integer_frame(graph, fmt, planes, batch)

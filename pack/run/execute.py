@@ -85,7 +85,7 @@ def resume(
         store: what they read of the results before, by tensor; kept up to date, and what nobody
             reads any more is removed. The tensors themselves are not written.
     """
-    last = graph.last_readers()
+    last = graph.last_readers
     for number, op in enumerate(graph.ops[first:stop], first):
         operands = [take(graph, store, view) for view in op.views]
         result = compute(op, operands)
@@ -248,7 +248,7 @@ def with_softmax(graph: Graph, results: torch.Tensor) -> torch.Tensor:
 
 def output_array(graph: Graph, result: torch.Tensor) -> NDArray[np.float64]:
     """The last result [N, C, H, W] in the author's output shape [N, *shape]."""
-    last = graph.ops[-1].out
+    last = graph.last.out
     assert not (graph.output == ZERO).any()
     order = graph.output.ravel() - last.first
     flat = result.reshape(result.shape[0], -1).numpy()[:, order]

@@ -88,7 +88,7 @@ def refine(
     given = formats.rules.by_hand or bool(formats.rounded)
     if wanted is False or (wanted == "auto" and given) or len(inputs.calibration) < LEAST_SAMPLES:
         return Refined(graph, graph, formats, 0.0, 0.0)
-    quantize(graph, formats.copy(), weight_bits, graph.ops[-1])  # what is wrong shows here
+    quantize(graph, formats.copy(), weight_bits)  # what is wrong shows here
     judge = Judge(graph, _some(inputs.calibration, SAMPLES), planes, weight_bits)
     before = best = judge.accept(graph, formats)
     classes = inputs.y is not None and graph.output.size > 1
@@ -140,7 +140,7 @@ def _other_fractions(
     given = formats.fixed.keys() | formats.rounded
     classes = [c for c in dict.fromkeys(find(t.index) for t in stored) if c not in given]
     # Another input or output format is another interface: it must be worth it.
-    interface = {find(i) for i in (graph.input.index, *graph.operands(graph.ops[-1]))}
+    interface = {find(i) for i in (graph.input.index, *graph.operands(graph.last))}
     for done, root in enumerate(classes, 1):
         least = INTERFACE_GAIN_DB if root in interface else STEP_GAIN_DB
         for step in (1, -1):

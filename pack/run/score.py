@@ -134,23 +134,22 @@ class Judge:
         integer: list[Store] = [{graph.input.index: frame} for frame in self._frames]
         weights = [weights_of(op).tobytes() for op in graph.ops]
         steps = {op.name for ops in twins_of(graph) for op in ops}
-        wide = graph.ops[-1] if graph.ops[-1].activation is None else None
         known, trial = self._known.fork(), graph
-        ops = quantize(graph, formats.copy(), bits, graph.ops[-1], known)
+        ops = quantize(graph, formats.copy(), bits, known)
         for number, op in enumerate(graph.ops):
             shared = weights.count(weights[number]) > 1 or op.name in steps
             if isinstance(op, Weighted) and not (
                 op.exact or shared or op.uniform or op.rounds is not None
             ):
                 settled = formats.copy()
-                ops = quantize(trial, settled, bits, trial.ops[-1], known)
-                lsb = ops[op.name].out.lsb if op is wide else settled.clamped(op).lsb
+                ops = quantize(trial, settled, bits, known)
+                lsb = ops[op.name].out.lsb if graph.is_wide(op) else settled.clamped(op).lsb
                 error = _mean_error(trial, op, ops[op.name], lsb, real, integer)
                 bias = op.bias if op.bias.size else np.zeros(len(error))
                 changed = list(trial.ops)
                 changed[number] = replace(op, bias=bias + error)
                 trial = trial.with_ops(changed)
-                ops = quantize(trial, formats.copy(), bits, trial.ops[-1], known)
+                ops = quantize(trial, formats.copy(), bits, known)
             _advance(graph, real, number, number + 1, execute.real_compute)
             _advance(trial, integer, number, number + 1, execute.integer_compute(ops))
         return trial
@@ -165,7 +164,7 @@ class Judge:
     ) -> tuple[QFormat, dict[str, QuantizedOp]]:
         """The input's format and the integers of a candidate."""
         settled = formats.copy()
-        ops = quantize(graph, settled, self._weight_bits, graph.ops[-1], known)
+        ops = quantize(graph, settled, self._weight_bits, known)
         return settled.of(graph.input), ops
 
     def _first_change(
@@ -195,7 +194,7 @@ class Judge:
                 _advance(self._graph, self._stores, self._position, first, compute)
                 self._position, store = first, dict(self._stores[number])
             *_, last = execute.resume(graph, store, first, execute.integer_compute(ops))
-            return np.asarray(last.result.double().numpy() * ops[graph.ops[-1].name].out.lsb)
+            return np.asarray(last.result.double().numpy() * ops[graph.last.name].out.lsb)
 
 
 def _advance(

@@ -470,7 +470,7 @@ def _quantized(packed: Packed) -> float | None:
     y = packed.inputs.y
     if y is None or packed.manifest.float_accuracy is None:
         return None
-    last, right = packed.graph.ops[-1].name, 0
+    last, right = packed.graph.last.name, 0
     for start in range(0, len(y), BATCH):
         results = run_integers(packed, packed.inputs.x[start : start + BATCH])
         out = execute.output_array(packed.graph, torch.from_numpy(results[last]))

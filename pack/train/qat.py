@@ -28,7 +28,7 @@ from bramcast.pack.prepare import Prepared, prepare, settle
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import multiplied_weight, pooling_gains, quantize
 from bramcast.pack.quantize.op import QuantizedOp
-from bramcast.pack.quantize.rules import is_wide, rules_of
+from bramcast.pack.quantize.rules import rules_of
 from bramcast.pack.read.network import Source, read_model
 from bramcast.pack.recipe.recipe import LayerSection, Recipe, read_recipe
 from bramcast.pack.recipe.text import moved, recipe_text
@@ -151,14 +151,13 @@ class Wrapped(nn.Module):
         super().__init__()
         self.module = module
         self.recipe = recipe
-        self._prepared = prepared
         self._formats = formats
-        traces = [
-            _own_arrays(prepared, number, op)
-            for number, op in enumerate(prepared.graph.ops)
-            if isinstance(op, Weighted)
-        ]
-        self._traces = [t for t in traces if t.computations]
+        traces = {op: _own_arrays(op) for op in prepared.graph.ops if isinstance(op, Weighted)}
+        own = prepared.graph.with_ops(
+            traces[op].op if op in traces else op for op in prepared.graph.ops
+        )
+        self._prepared = replace(prepared, graph=own)
+        self._traces = [t for t in traces.values() if t.computations]
         found = {name for t in self._traces for c in t.computations for name in leaves(c)}
         self.untrained = tuple(
             name
@@ -176,10 +175,10 @@ class Wrapped(nn.Module):
         graph = self._prepared.graph
         state = self._quantized()
         *_, last = self._steps(state, x)
-        order = torch.from_numpy(graph.output.ravel() - graph.ops[-1].out.first)
+        order = torch.from_numpy(graph.output.ravel() - graph.last.out.first)
         flat = last.result.reshape(len(x), -1)[:, order].double()
         results = flat.reshape(len(x), *graph.output.shape)
-        return execute.with_softmax(graph, results * state.ops[graph.ops[-1].name].out.lsb)
+        return execute.with_softmax(graph, results * state.ops[graph.last.name].out.lsb)
 
     def layers(self, x: torch.Tensor) -> dict[str, IntArray]:
         """Every operation's integers, int64 [N, C, H, W], by its name in the bundle."""
@@ -226,7 +225,7 @@ class Wrapped(nn.Module):
         layers = {}
         for op in graph.ops:
             section = given.get(op.name, given.get(op.layer, LayerSection()))
-            if not is_wide(graph, op):
+            if not graph.is_wide(op):
                 section = replace(section, output=str(state.formats.of(op.out)))
             if op.activation is not None and not isinstance(op, MaxPool):
                 section = replace(section, table_input=str(state.seen[op.name]))
@@ -250,7 +249,7 @@ class Wrapped(nn.Module):
             prepared = prepare(recipe, silent, source, self._prepared.inputs, trace=True)
         formats = settle(prepared, prepared.rules.weight_bits, formats_only=True).formats
         graph = prepared.graph
-        packed = quantize(graph, formats, prepared.rules.weight_bits, graph.ops[-1])
+        packed = quantize(graph, formats, prepared.rules.weight_bits)
         # What weights meet is another thing after the training.
         self._formats = replace(self._formats, reads=formats.reads)
         mine = self._quantized().ops
@@ -295,7 +294,7 @@ class Wrapped(nn.Module):
         graph = self._prepared.graph
         live = self._live()
         formats = deepcopy(self._formats)
-        ops = quantize(graph, formats, self._prepared.rules.weight_bits, graph.ops[-1])
+        ops = quantize(graph, formats, self._prepared.rules.weight_bits)
         gains = pooling_gains(graph, formats)
         operand, adjusted = {}, {}
         for op in graph.ops:
@@ -311,7 +310,8 @@ class Wrapped(nn.Module):
         return _State(formats, ops, seen, operand, adjusted)
 
     def _live(self) -> dict[str, Live]:
-        """Folded weights and biases with gradients; their values go into the graph, too."""
+        """Folded weights and biases with gradients; their values go into the arrays of the graph,
+        which are this module's own."""
         tensors: dict[str, torch.Tensor] = dict(self.module.named_buffers(remove_duplicate=False))
         tensors |= dict(self.module.named_parameters(remove_duplicate=False))
         strangers = [name for name, t in tensors.items() if t.device.type != "cpu"]
@@ -365,12 +365,11 @@ class _State:
     live: Mapping[str, Live]
 
 
-def _own_arrays(prepared: Prepared, number: int, op: Weighted) -> _Trace:
-    """Give an operation arrays of its own, which are written to before each forward pass."""
+def _own_arrays(op: Weighted) -> _Trace:
+    """An operation with arrays of its own, which are written to before each forward pass."""
     arrays = (op.weight, op.bias, op.tap_bias)
     weight, bias, taps = (np.array(a) for a in arrays)
     own = replace(op, weight=weight, bias=bias, tap_bias=taps)
-    prepared.graph.ops[number] = own
     return _Trace(own, *(source_of(a) for a in arrays))
 
 

@@ -148,7 +148,7 @@ class _Samples:
             RangeError: no legal weights.
         """
         settled = formats.copy()
-        ops = quantize(graph, settled, bits, graph.ops[-1], known)
+        ops = quantize(graph, settled, bits, known)
         got = integer_outputs(graph, ops, settled.of(graph.input), self.planes, self.values)
         noise = float(((got - self.exact) ** 2).sum())
         ratio = noise / max(float((self.exact**2).sum()), 1e-30)
@@ -416,7 +416,7 @@ class _Search:
         score = self._score(widths)
         assert score is not None
         formats = self.formats.copy()
-        ops = quantize(self.graph, formats, self._bits(widths), self.graph.ops[-1], self.known)
+        ops = quantize(self.graph, formats, self._bits(widths), self.known)
         layout, drain = self.prepared.layout, self.prepared.recipe.core.drain
         program = lower(self.graph, layout, formats, ops, drain)
         words = len(program.weights.table(program.word))

@@ -39,6 +39,12 @@ def test_what_is_no_format_is_refused(text):
         parse_format(text)
 
 
+def test_a_format_has_as_many_bits_as_are_asked_for():
+    assert parse_format("Q31.16").bits == parse_format("Q31.16", 48).bits == 48
+    with pytest.raises(ValueError, match="has 33 bits .* 2 to 32"):
+        parse_format("Q32.0", 32)
+
+
 def recipe_of(folder, name, quantize, samples=12):
     return read_recipe(write_recipe(folder, name, f"[quantize]\n{quantize}", samples))
 

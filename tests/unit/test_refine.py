@@ -122,14 +122,14 @@ def test_every_channel_reaches_the_top_of_the_grid():
         old, new = maxima[op.out.index], same[op.out.index]
         expected = np.minimum(old * 16, 2.0 ** np.ceil(np.log2(old.max())) * 255 / 256)
         assert np.allclose(new, np.maximum(expected, old), rtol=1e-9), op.name
-    last = graph.ops[-1].out.index
+    last = graph.last.out.index
     assert np.allclose(same[last], maxima[last], rtol=1e-9)
 
 
 def test_uneven_channels_are_won_back():
     torch.manual_seed(1)
     graph = graph_of(Uneven(), (1, 6, 6))
-    make_layout(graph, 16)
+    graph = make_layout(graph, 16).graph
     inputs = inputs_of((1, 6, 6))
     refined = refine(graph, inputs, None, {}, choose, silent)
     assert refined.after_db > refined.before_db + 6
@@ -140,7 +140,7 @@ def test_uneven_channels_are_won_back():
 def test_gains_along_a_residual_stream_are_won_back():
     torch.manual_seed(1)
     graph = graph_of(Stream(), (16,))
-    make_layout(graph, 16)
+    graph = make_layout(graph, 16).graph
     refined = refine(graph, inputs_of((16,), 40), None, {}, choose, silent)
     assert refined.before_db < 10 and refined.after_db > 30
     held_out = inputs_of((16,), 20, seed=7).x
@@ -170,7 +170,7 @@ def test_what_is_added_to_the_input_is_not_scaled():
 def test_refinement_is_never_worse(name):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
-    make_layout(graph, 8)
+    graph = make_layout(graph, 8).graph
     refined = refine(graph, inputs_of(shape, 24), None, {}, choose, silent, True)
     assert refined.after_db >= refined.before_db
     assert [op.name for op in refined.graph.ops] == [op.name for op in graph.ops]
@@ -191,7 +191,7 @@ def same_integers(a, b):
 def test_remembered_integers_are_those_that_quantize_finds_anew(name):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
-    make_layout(graph, 8)
+    graph = make_layout(graph, 8).graph
     formats, known = formats_of(graph, inputs_of(shape, 20)), Known()
     rng = np.random.default_rng(3)
     roots = sorted(formats.frac)
@@ -200,15 +200,15 @@ def test_remembered_integers_are_those_that_quantize_finds_anew(name):
         for root in rng.choice(roots, min(3, len(roots)), replace=False):
             trial.frac[root] += int(rng.integers(-2, 2))
         again = trial.copy()
-        remembered = quantize(graph, trial, {}, graph.ops[-1], known)
-        same_integers(remembered, quantize(graph, again, {}, graph.ops[-1]))
+        remembered = quantize(graph, trial, {}, known)
+        same_integers(remembered, quantize(graph, again, {}))
 
 
 def nearness(graph, formats, samples):
     """Signal to noise of the quantized graph at the output, from one run of everything."""
     settled = formats.copy()
-    ops = quantize(graph, settled, {}, graph.ops[-1])
-    last = graph.ops[-1].name
+    ops = quantize(graph, settled, {})
+    last = graph.last.name
     integers = integer_results(graph, ops, settled.of(graph.input), None, samples)[last]
     exact = real_results(graph, samples, None)[last]
     noise = ((integers * ops[last].out.lsb - exact) ** 2).sum() / (exact**2).sum()
@@ -219,7 +219,7 @@ def nearness(graph, formats, samples):
 def test_candidates_are_judged_as_if_everything_ran_again(name):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
-    make_layout(graph, 8)
+    graph = make_layout(graph, 8).graph
     inputs = inputs_of(shape, 24)
     formats = formats_of(graph, inputs)
     judge = Judge(graph, inputs.x, None, {})
@@ -253,7 +253,7 @@ class Bent(nn.Module):
 def test_a_bias_is_corrected_by_the_error_before_the_table():
     torch.manual_seed(2)
     graph = graph_of(Bent(), (12,))
-    make_layout(graph, 4)
+    graph = make_layout(graph, 4).graph
     rng = np.random.default_rng(5)
     x = rng.normal(1.0, 0.5, size=(64, 12)).astype(np.float32)
     inputs = Inputs(Path("inputs.npz"), x, None, x)
@@ -263,7 +263,7 @@ def test_a_bias_is_corrected_by_the_error_before_the_table():
     judge.accept(graph, formats)
     corrected = judge.corrected(graph, formats)
     first = graph.ops[0]
-    q = quantize(graph, formats.copy(), bits, graph.ops[-1])[first.name]
+    q = quantize(graph, formats.copy(), bits)[first.name]
     fmt = formats.of(graph.input)
     weight = q.weight[:, :, 0, 0] * (2.0**-q.shift * formats.clamped(first).lsb)[:, None]
     bias = q.bias * 2.0**-q.shift * formats.clamped(first).lsb
@@ -277,7 +277,7 @@ def test_a_bias_is_corrected_by_the_error_before_the_table():
 def test_given_formats_and_their_channels_stay():
     torch.manual_seed(1)
     graph = graph_of(Uneven(), (1, 6, 6))
-    make_layout(graph, 16)
+    graph = make_layout(graph, 16).graph
     inputs = inputs_of((1, 6, 6))
     stem = graph.ops[0].out.index
 
@@ -301,8 +301,8 @@ def test_auto_leaves_what_is_near_and_false_everything():
     uneven = graph_of(Uneven(), (1, 6, 6))
     x = np.random.default_rng(0).uniform(-1, 0.99, size=(96, 1, 6, 6)).astype(np.float32)
     inputs = Inputs(Path("inputs.npz"), x, None, x)
-    for graph, wanted in ((near, "auto"), (uneven, False)):
-        make_layout(graph, 16)
+    for folded, wanted in ((near, "auto"), (uneven, False)):
+        graph = make_layout(folded, 16).graph
         refined = refine(graph, inputs, None, {}, choose, silent, wanted)
         assert refined.graph is graph and refined.after_db == refined.before_db
         assert refined.formats.frac == formats_of(graph, inputs).frac
@@ -313,7 +313,7 @@ def test_auto_asks_less_of_classes_than_of_values():
     torch.manual_seed(3)
     net = nn.Sequential(nn.Flatten(), *(nn.Sequential(nn.Linear(36, 36), nn.ReLU()) for _ in "abc"))
     graph = graph_of(net, (1, 6, 6))
-    make_layout(graph, 16)
+    graph = make_layout(graph, 16).graph
     values = inputs_of((1, 6, 6))
     labelled = Inputs(values.path, values.x, np.zeros(len(values.x), np.int64), values.x)
     as_values = refine(graph, values, None, {}, choose, silent)
@@ -329,6 +329,6 @@ def test_auto_counts_what_varies_of_values():
     with torch.no_grad():
         net[-1][0].bias += 100.0
     graph = graph_of(net, (1, 6, 6))
-    make_layout(graph, 16)
+    graph = make_layout(graph, 16).graph
     refined = refine(graph, inputs_of((1, 6, 6)), None, {}, choose, silent)
     assert refined.before_db > 40 and refined.tried

@@ -10,18 +10,17 @@ from torch import nn
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.program import Loop
 from bramcast.pack.capture.capture import capture
+from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.lower.layout import make_layout
 from bramcast.pack.passes.fold import fold
-from bramcast.pack.passes.interleave import weave, weave_of
+from bramcast.pack.passes.interleave import interleave, weave_of
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 
 
 def woven(module, shape):
-    graph = fold(capture(module.eval(), shape, "net"))
-    weave(graph)
-    return graph
+    return interleave(fold(capture(module.eval(), shape, "net")))
 
 
 def test_each_phase_has_its_own_weights_and_no_others():
@@ -42,7 +41,7 @@ def test_each_phase_has_its_own_weights_and_no_others():
 
 def test_phases_lie_pixel_by_pixel_where_a_convolution_reads_them():
     graph = woven(nn.Sequential(nn.ConvTranspose2d(2, 5, 2, 2), nn.Conv2d(5, 3, 3)), (2, 3, 4))
-    layout = make_layout(graph, 4)
+    layout = make_layout(graph, 4).layout
     places = [layout.placements[op.out.index] for op in graph.ops[:4]]
     # Five channels fill two words of four lanes; a row of the picture has eight pixels.
     assert [place.base for place in places] == [0, 8, 64, 72]
@@ -87,9 +86,9 @@ def test_upsampling_copies_each_phase_once_for_all_its_readers():
 
 
 def test_a_row_of_single_pixels_is_no_weave():
-    graph = Graph("net")
-    parts = [graph.new_tensor(f"step{n}", 3, 1, 1) for n in range(4)]
-    assert weave_of(graph, np.concatenate([part.ids for part in parts], axis=2)) is None
+    draft = Draft(Graph("net", (), (), np.zeros(0, np.int64), ()))
+    parts = [draft.new_tensor(f"step{n}", 3, 1, 1) for n in range(4)]
+    assert weave_of(draft, np.concatenate([part.ids for part in parts], axis=2)) is None
 
 
 def test_layers_behind_a_cut_fold_into_the_convolution_before():
@@ -143,8 +142,7 @@ def test_a_picture_of_one_pixel_is_a_linear_layer_of_its_own():
     assert [(op.name, op.weight.shape) for op in graph.ops] == [
         ("0", (7 * 7 * 4, 9, 1, 1)), ("2", (2, 4, 3, 3)),
     ]  # fmt: skip
-    make_layout(graph, 4)
-    assert len(graph.ops) == 2  # the convolution reads the results where they lie
+    assert make_layout(graph, 4).graph is graph  # the convolution reads where the results lie
 
 
 def test_the_ones_of_a_copy_are_no_part_of_trained_weights(tmp_path):

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The input frame is stored in the shape (c, y, x) in which its first reader takes it.
+
+f(x[order])  ->  f(x'),  x' = x[order]      the sample is sent in that order
+"""
+
+import numpy as np
+
+from bramcast.pack.graph.draft import Draft
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.tensor import IntArray, Tensor, is_whole, strip_zeros
+
+
+def shape_input(graph: Graph) -> Graph:
+    """The frame in the shape of a picture; as it is where all read single elements of it."""
+    old, shaped = graph.input, _shaped(graph)
+    if shaped is None:
+        return graph
+    channels, height, width = shaped.shape
+    tensor = Tensor(0, old.name, channels, height, width, 0)
+    numbers = np.empty(old.elements, np.int64)
+    numbers[shaped.ravel()] = tensor.ids.ravel()
+    draft = Draft(graph)
+    draft.substitute(old, numbers)
+    draft.tensors[0] = tensor
+    draft.input_order = shaped.ravel().copy()
+    return draft.done()
+
+
+def _shaped(graph: Graph) -> IntArray | None:
+    """The input's elements as the first reader of a whole picture shows them, else the author."""
+    readers = graph.consumers(graph.input)
+    for op in readers:
+        view = strip_zeros(op.view)[0]
+        if view.shape[1] * view.shape[2] > 1 and is_whole(view, graph.input):
+            return view
+    pictures = [v for op in readers for v in op.views if v.shape[1] * v.shape[2] > 1]
+    if len(graph.input_shape) != 3 or not pictures:
+        return None
+    return graph.input.ids.reshape(graph.input_shape)

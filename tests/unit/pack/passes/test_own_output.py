@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output is one tensor of its own."""
+
+import numpy as np
+import pytest
+from graphs import Made, kinds, named, rewritten, same
+
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.graph.ops import is_exact
+from bramcast.pack.graph.tensor import ZERO
+from bramcast.pack.passes.own_output import own_output
+
+
+def begun():
+    made = Made(1)
+    return made, made.dense("fc", made.x, [[1.0], [2.0], [3.0]])
+
+
+def test_a_result_that_is_read_again_is_copied():
+    made, y = begun()
+    made.dense("next", y, [[1.0, 1.0, 1.0]])
+    graph = rewritten(own_output, made.graph(y[::-1]))
+    assert kinds(graph) == ["fc Dense", "next Dense", "output Depthwise"]
+    copy = named(graph, "output")
+    assert is_exact(copy)
+    same(copy.view, y)
+    same(copy.weight.ravel(), [1.0, 1.0, 1.0])
+    same(copy.bias, [0.0, 0.0, 0.0])
+    same(graph.output, copy.out.ids[::-1])
+
+
+def test_the_input_is_copied():
+    made = Made(2)
+    graph = rewritten(own_output, made.graph(made.x))
+    assert kinds(graph) == ["output Depthwise"]
+    same(graph.output, named(graph, "output").out.ids)
+
+
+def test_parts_of_several_tensors_are_gathered():
+    made, y = begun()
+    z = made.dense("other", made.x, [[4.0]])
+    shown = np.concatenate([z, y[[2]], y[[0]]])
+    graph = rewritten(own_output, made.graph(shown))
+    gather = named(graph, "output")
+    assert is_exact(gather)
+    same(gather.view, shown)
+    same(gather.weight[:, :, 0, 0], np.eye(3))
+    same(graph.output, gather.out.ids)
+
+
+def test_what_is_shown_twice_is_read_once():
+    made, y = begun()
+    shown = np.stack([y[0], y[1], y[0]])
+    gather = named(own_output(made.graph(shown)), "output")
+    same(gather.view, y[:2])
+    same(gather.weight[:, :, 0, 0], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+
+
+def test_four_axes_can_not_be_gathered():
+    made, y = begun()
+    zeros = np.full((3, 1, 1), ZERO)
+    with pytest.raises(UnsupportedLayer, match="'net': its output has 4 axes"):
+        own_output(made.graph(np.stack([y, zeros])))
+
+
+def test_a_tensor_that_nobody_reads_stays_in_any_order():
+    made, y = begun()
+    graph = made.graph(y[::-1])
+    assert own_output(graph) is graph
