@@ -284,6 +284,83 @@ async def lane_accumulates_and_keeps_the_maximum(dut):
             assert to_signed(outputs[acc_cycle]["acc_o"], 32) == acc
 
 
+@cocotb.test()
+async def lane_control_knows_what_becomes_of_a_tap(dut):
+    """Pixels of random taps with bubbles, in nests with and without products: every flag of a tap
+    in its cycle."""
+    rng = seeded_random()
+    gates = int(dut.GATES.value)
+    quiet = {"s1_tap_i": 0, "s1_step_i": 0, "s1_level_i": 0, "s2_y_inside_i": 0, "s2_x_inside_i": 0}
+    await start(dut, product_i=0, **quiet)
+    for product in (0, gates, 0):
+        cycles: list[Cycle] = []
+        expected: list[tuple[int, str, int]] = []
+
+        def at(n: int, cycles: list[Cycle] = cycles, **inputs: int) -> None:
+            while len(cycles) <= n:
+                cycles.append(dict(quiet))
+            cycles[n].update(inputs)
+
+        def due(n: int, expected: list[tuple[int, str, int]] = expected, **outputs: int) -> None:
+            expected.extend((n, f"{name}_o", value) for name, value in outputs.items())
+
+        at(0, product_i=product)
+        n = 0
+        for _ in range(100):
+            taps = rng.choice([2, 4, 10] if product else [1, 1, 2, 5])
+            level, tail, end = rng.randint(0, 3), rng.getrandbits(1), rng.getrandbits(1)
+            seen = False
+            for i in range(taps):
+                while rng.random() < 0.2:
+                    due(n + 2, s3_hit=0)
+                    due(n + 3, s4_pixel=0, s4_max_load=0, s4_max_try=0, s4_factor=0)
+                    due(n + 4, s5_sum=0, s5_last=0)
+                    n += 1
+                first, last = i == 0, i == taps - 1
+                y, x = rng.random() < 0.8, rng.random() < 0.8
+                hit, factor = y and x, bool(product) and i % 2 == 0
+                step = level if last else rng.randint(4, 6)
+                at(n, s1_tap_i=1, s1_step_i=1, s1_level_i=step, s1_first_i=first, s1_last_i=last)
+                at(n, s1_tail_group_i=tail, s1_end_i=end)
+                at(n + 1, s2_y_inside_i=y, s2_x_inside_i=x)
+                due(n + 1, s2_step=1, s2_level=step)
+                due(n + 2, s3_hit=hit, s3_factor=factor)
+                due(n + 3, s4_factor=factor, s4_pixel=last, s4_max_try=hit)
+                due(n + 3, s4_max_load=first or (hit and not seen))
+                due(n + 4, s5_sum=not factor, s5_last=last)
+                due(n + 5, s6_last=last)
+                if last:
+                    due(n + 3, s4_level=level, s4_tail_group=tail, s4_end=end)
+                if not factor:
+                    due(n + 4, s5_first=i == product)
+                seen = seen or hit
+                n += 1
+        at(n + 6)
+        outputs = await play(dut, cycles, sorted({name for _, name, _ in expected}))
+        for n, name, value in expected:
+            assert outputs[n][name] == value, f"cycle {n}: {name} is not {value}"
+
+
+@cocotb.test()
+async def delay_hands_tokens_on(dut):
+    """Random tokens; those inside when clear_i comes lose their lowest bit."""
+    rng = seeded_random()
+    bits, stages = int(dut.BITS.value), int(dut.STAGES.value)
+    await start(dut, clear_i=0, token_i=0)
+    cycles, expected, inside = [], [], [0] * stages
+    for _ in range(500):
+        token, clear = rng.getrandbits(bits), int(rng.random() < 0.1)
+        cycles.append({"token_i": token, "clear_i": clear})
+        inside.insert(0, token)
+        expected.append(inside.pop() if stages else token)
+        if clear:
+            inside = [t & ~1 for t in inside]
+        if not stages:
+            inside = []
+    seen = await play(dut, cycles, ["token_o"])
+    assert [s["token_o"] for s in seen[stages:]] == expected[stages:]
+
+
 # ---------------------------------------------------------------- loops, addresses, coordinates
 
 
