@@ -8,8 +8,8 @@
 // DECERR: nothing is there) and changes nothing.
 //
 // Image memories belong to the host while neither RUN nor START is set, no frame is in work and CHECK
-// is not at work; start_o is low then. CHECK reads one beat every four cycles, in which bramcast_crc takes
-// the four bytes of the beat before.
+// is not at work; start_o is low then. CHECK reads one beat every four cycles, and bramcast_checksum takes
+// them.
 //
 `default_nettype none
 module bramcast_registers #(
@@ -120,23 +120,22 @@ module bramcast_registers #(
   logic [2:0]                  state_q;
   logic [1:0]                  phase_q;
   logic                        exists_q, register_q;
-  logic [3:0]                  image_q;     // of the request, later of CHECK
+  logic [3:0]                  image_q;     // of the request
   logic [AXI_ADDRESS_BITS-3:0] follows_q;   // where the next beat of the same word would be written
 
   logic run_q, once_q, irq_enable_q, done_q;
   logic [31:0] frames_q;
   logic locked_error_q, address_error_q, strobe_error_q, order_error_q;
 
-  logic        checking_q, reading_q, bytes_q;
-  logic [23:0] check_words_q;
-  logic [1:0]  check_image_q;
-  logic [23:0] left_q;          // words that are still to be read, this one included
-  logic [6:0]  last_beat;
-  logic [31:0] shift_q, crc;
+  // u_checksum
+  logic        checking, check_step, check_more, check_final;
+  logic [23:0] check_words;
+  logic [1:0]  check_image;
+  logic [31:0] crc;
 
   logic locked;
-  assign start_o = (run_q || once_q) && !checking_q;
-  assign locked  = run_q || once_q || busy_i || checking_q;
+  assign start_o = (run_q || once_q) && !checking;
+  assign locked  = run_q || once_q || busy_i || checking;
 
   // ------------------------------------------------------------------ registers
 
@@ -161,7 +160,7 @@ module bramcast_registers #(
                    | (32'(done_q) << bramcast_pkg::STATUS_DONE_LSB)
                    | (32'(ready_i) << bramcast_pkg::STATUS_READY_LSB)
                    | (32'(locked) << bramcast_pkg::STATUS_LOCKED_LSB)
-                   | (32'(checking_q) << bramcast_pkg::STATUS_CHECKING_LSB)
+                   | (32'(checking) << bramcast_pkg::STATUS_CHECKING_LSB)
                    | (32'(program_error_i) << bramcast_pkg::STATUS_PROGRAM_ERROR_LSB);
   assign errors    = (32'(frame_error_i) << bramcast_pkg::ERRORS_FRAME_LSB)
                    | (32'(locked_error_q) << bramcast_pkg::ERRORS_LOCKED_LSB)
@@ -169,8 +168,8 @@ module bramcast_registers #(
                    | (32'(strobe_error_q) << bramcast_pkg::ERRORS_STROBE_LSB)
                    | (32'(order_error_q) << bramcast_pkg::ERRORS_ORDER_LSB);
   assign interrupt = 32'(irq_enable_q) << bramcast_pkg::INTERRUPT_DONE_LSB;
-  assign check     = (32'(check_words_q) << bramcast_pkg::CHECK_WORDS_LSB)
-                   | (32'(check_image_q) << bramcast_pkg::CHECK_IMAGE_LSB);
+  assign check     = (32'(check_words) << bramcast_pkg::CHECK_WORDS_LSB)
+                   | (32'(check_image) << bramcast_pkg::CHECK_IMAGE_LSB);
 
   logic [6:0]  at;         // byte offset of a register, if it is one
   logic [31:0] value;
@@ -268,7 +267,7 @@ module bramcast_registers #(
 
     case (state_q)
       IDLE: begin
-        if (valid_i && !checking_q) begin
+        if (valid_i && !checking) begin
           image_q     <= image;
           host_word_o <= word;
           host_beat_o <= beat;
@@ -315,33 +314,20 @@ module bramcast_registers #(
 
     // ---------------------------------------------------------------- CHECK
 
-    if (bytes_q) shift_q <= {8'd0, shift_q[31:8]};
     if (start_check) begin
-      check_words_q <= new_words;
-      check_image_q <= new_image;
-      left_q        <= new_words;
-      host_word_o   <= 24'd0;
-      host_beat_o   <= 7'd0;
-      phase_q       <= 2'd0;
-      checking_q    <= new_words != 24'd0;
-      reading_q     <= new_words != 24'd0;
+      host_word_o <= 24'd0;
+      host_beat_o <= 7'd0;
+      phase_q     <= 2'd0;
       if (new_words != 24'd0) begin
         host_read_o <= {new_image == 2'd3, new_image == 2'd2, new_image == 2'd1, new_image == 2'd0};
       end
-    end else if (checking_q && phase_q == 2'd3) begin
-      shift_q <= host_data_i;
-      bytes_q <= reading_q;
-      if (!reading_q) checking_q <= 1'b0;
-      if (host_beat_o != last_beat) begin
+    end else if (check_step) begin
+      if (check_more) begin
         host_beat_o <= host_beat_o + 7'd1;
       end else begin
         host_beat_o <= 7'd0;
         host_word_o <= host_word_o + 24'd1;
-        left_q      <= left_q - 24'd1;
-        if (left_q == 24'd1) begin
-          reading_q   <= 1'b0;
-          host_read_o <= 4'd0;
-        end
+        if (check_final) host_read_o <= 4'd0;
       end
     end
 
@@ -386,32 +372,37 @@ module bramcast_registers #(
       address_error_q <= 1'b0;
       strobe_error_q  <= 1'b0;
       order_error_q   <= 1'b0;
-      checking_q      <= 1'b0;
-      reading_q       <= 1'b0;
-      bytes_q         <= 1'b0;
       host_read_o     <= 4'd0;
     end
     if (rst) begin
-      state_q       <= IDLE;
-      core_rst_o    <= 1'b1;
-      irq_enable_q  <= 1'b0;
-      host_we_o     <= 4'd0;
-      follows_q     <= '0;
-      check_words_q <= 24'd0;
-      check_image_q <= 2'd0;
+      state_q      <= IDLE;
+      core_rst_o   <= 1'b1;
+      irq_enable_q <= 1'b0;
+      host_we_o    <= 4'd0;
+      follows_q    <= '0;
     end
   end
 
-  assign last_beat = (check_image_q == 2'd1) ? 7'(WEIGHTS_BEATS - 1)
-                   : (check_image_q == 2'd2) ? 7'(BIAS_BEATS - 1)
-                   : 7'd0;
-
-  bramcast_crc u_crc (
+  bramcast_checksum #(
+      .WEIGHTS_BEATS(WEIGHTS_BEATS),
+      .BIAS_BEATS(BIAS_BEATS)
+  ) u_checksum (
       .clk(clk),
-      .start_i(start_check || rst),
-      .valid_i(bytes_q),
-      .byte_i(shift_q[7:0]),
-      .crc_o(crc)
+      .rst(rst),
+      .stop_i(core_rst_o),
+      .start_i(start_check),
+      .words_i(new_words),
+      .image_i(new_image),
+      .words_o(check_words),
+      .image_o(check_image),
+      .busy_o(checking),
+      .crc_o(crc),
+      .turn_i(phase_q == 2'd3),
+      .data_i(host_data_i),
+      .beat_i(host_beat_o),
+      .step_o(check_step),
+      .more_o(check_more),
+      .final_o(check_final)
   );
 
 endmodule

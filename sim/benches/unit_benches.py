@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import random
+import zlib
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -994,3 +995,48 @@ async def fetch_begins_again_at_any_time(dut):
             await RisingEdge(dut.clk)
             got.clear()
         await run()
+
+
+# ---------------------------------------------------------------- check sums
+
+
+@cocotb.test()
+async def checksum_is_that_of_the_words(dut):
+    """Images of random words, read as bramcast_registers reads them; some checks are stopped."""
+    rng = seeded_random()
+    beats = (1, int(dut.WEIGHTS_BEATS.value), int(dut.BIAS_BEATS.value), 1)
+    await start(dut, stop_i=0, start_i=0, turn_i=0)
+    assert (get(dut, "words_o"), get(dut, "image_o"), get(dut, "crc_o")) == (0, 0, 0)
+    for number in range(40):
+        image = number % 4
+        words = rng.choice([0, 1, 2, 7])
+        data = [[rng.getrandbits(32) for _ in range(beats[image])] for _ in range(words)]
+        await play(dut, [{"start_i": 1, "words_i": words, "image_i": image}], [])
+        put(dut, start_i=0, words_i=rng.getrandbits(24), image_i=rng.getrandbits(2))
+        stop = rng.randrange(4 * words * beats[image] + 4) if rng.random() < 0.3 else None
+        place, cycle = [0, 0], 0  # word, beat; cycles behind start_i
+        while True:
+            turn = cycle % 4 == 3
+            word, beat = place
+            value = data[word][beat] if word < words else rng.getrandbits(32)
+            inputs = {"turn_i": int(turn), "data_i": value if turn else rng.getrandbits(32)}
+            outputs = ("busy_o", "step_o", "more_o", "final_o")
+            here = {**inputs, "beat_i": beat, "stop_i": int(cycle == stop)}
+            (seen,) = await play(dut, [here], outputs)
+            if not seen["busy_o"]:
+                break
+            assert seen["step_o"] == turn
+            if turn and word < words:
+                more = beat < beats[image] - 1
+                assert seen["more_o"] == more
+                assert more or seen["final_o"] == (word == words - 1)
+                place = [word, beat + 1] if more else [word + 1, 0]
+            cycle += 1
+        put(dut, stop_i=0, turn_i=0)
+        assert (get(dut, "words_o"), get(dut, "image_o")) == (words, image)
+        if stop is None:
+            assert cycle == (4 * (words * beats[image] + 1) if words else 0)
+            sequence = b"".join(beat.to_bytes(4, "little") for word in data for beat in word)
+            assert get(dut, "crc_o") == zlib.crc32(sequence)
+        else:
+            assert cycle == (min(stop + 1, 4 * (words * beats[image] + 1)) if words else 0)

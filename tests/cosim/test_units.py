@@ -67,6 +67,8 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("settings", "settings_hand_over_front_before_back", {"BIAS_BITS": 9, "TAIL_BITS": 9}),
     ("fetch", "fetch_delivers_one_descriptor_ahead", {"PROGRAM_DEPTH": 160}),
     ("fetch", "fetch_begins_again_at_any_time", {"PROGRAM_DEPTH": 320, "GATES": 1}),
+    ("checksum", "checksum_is_that_of_the_words", {"WEIGHTS_BEATS": 4, "BIAS_BEATS": 3}),
+    ("checksum", "checksum_is_that_of_the_words", {"WEIGHTS_BEATS": 1, "BIAS_BEATS": 2}),
 ]
 
 
