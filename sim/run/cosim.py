@@ -5,7 +5,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -63,21 +63,12 @@ class SimResult:
 
 
 def core_parameters(core: Core) -> dict[str, int]:
-    """The HDL parameters of a bundle's core."""
-    return {
-        "LANES": core.lanes,
-        "TAPS": core.taps,
-        "DATA_BITS": core.data_bits,
-        "WEIGHT_BITS": core.weight_bits,
-        "RQ": core.rq,
-        "PROGRAM_DEPTH": core.program_depth,
-        "WEIGHTS_DEPTH": core.weights_depth,
-        "BIAS_DEPTH": core.bias_depth,
-        "TABLE_DEPTH": core.table_depth,
-        "SCRATCH_DEPTH": core.scratch_depth,
-        "NARROW": int(core.narrow),
-        "GATES": int(core.gates),
-    }
+    """The HDL parameters of a bundle's core: its fields, in upper case.
+
+    >>> core_parameters(Core(16, 1, 8, 8, 2, 64, 32, 40, 0, 99, gates=True))["GATES"]
+    1
+    """
+    return {field.name.upper(): int(getattr(core, field.name)) for field in fields(core)}
 
 
 def simulate(

@@ -7,9 +7,7 @@ import sys
 
 from bramcast.hw import FOLDER
 from bramcast.pack.axi.hdl_constants import systemverilog_package
-from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import INPUT_FIELDS, NEST_FIELDS
-from bramcast.sim.run.cosim import core_parameters
 
 
 def test_package_file_is_what_the_field_layout_gives() -> None:
@@ -31,9 +29,3 @@ def test_every_field_has_its_three_numbers() -> None:
         for name, field in layout.items():
             numbers = [int(found[f"{prefix}_{name.upper()}_{n}"]) for n in ("WORD", "LSB", "BITS")]
             assert numbers == [field.word, field.lsb, field.bits]
-
-
-def test_the_benchs_top_has_all_parameters_of_the_core() -> None:
-    text = (FOLDER.parent / "bench" / "hdl_bench.sv").read_text()
-    core = Core(4, 4, 8, 8, 2, 64, 1, 1, 0, 8)
-    assert set(core_parameters(core)) == set(re.findall(r"parameter int (\w+)", text))
