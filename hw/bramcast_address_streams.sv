@@ -3,7 +3,7 @@
 // coordinates, with the jump tables that the fetcher fills for the next nest.
 //
 // Golden twin: docs/format.md, NEST: address = base + the sum of index * step over the loops;
-// steps_from_jumps() in pack/descriptor.py.
+// steps_from_jumps() in pack/bundle/program.py.
 //
 //   activations   an element: step_i in S1, act_address_o stands in S2
 //   weights       a step's number, one cycle later, so that the weights need no register to wait in; EARLY: in the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A core parameter has one home, ``Core`` in pack/bundle/manifest.py; every other list of them follows it.
+"""A core parameter has one home, ``Core`` in pack/bundle/manifest.py; all other lists follow it.
 
 A test that fails names what is missing where.
 """
