@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bramcast.pack.activations.table import TABLE, Known
 from bramcast.pack.capture.state import (
     Capture,
     Handler,
@@ -57,13 +58,6 @@ def known_values(values: FloatArray) -> Any:
     return tensor_of(values[None])
 
 
-def _clamped(lo: float, hi: float) -> Handler:
-    def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-        return add_clip(state, site, operand_of(a), Clamp(lo, hi))
-
-    return handler
-
-
 def add_clip(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
     """max(lo, min(hi, x))."""
     if (view == ZERO).all():
@@ -72,21 +66,25 @@ def add_clip(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
     return state.add(made).reshape(view.shape)
 
 
-def _hardtanh(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    lo = a.get("min_val", a.get("min"))
-    hi = a.get("max_val", a.get("max"))
+def _clamp(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    lo, hi = a.get("min"), a.get("max")
     if isinstance(lo, (np.ndarray, torch.Tensor)) or isinstance(hi, (np.ndarray, torch.Tensor)):
         raise site.refuse("a clamp whose limits are tensors")
     limits = Clamp(-inf if lo is None else float(lo), inf if hi is None else float(hi))
     return add_clip(state, site, a["self"], limits)
 
 
-def _function(name: str, *parameters: str) -> Handler:
-    """A smooth activation; ``parameters`` are the operator's arguments that it takes."""
+def _known(known: Known, arguments: tuple[str, ...]) -> Handler:
+    """An activation of the table; ``arguments`` are the operator's that it takes."""
 
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-        values = tuple(float(a[p]) for p in parameters)
-        return add_functions(state, site, operand_of(a), Function(name, values))
+        assert known.does is not None
+        match known.does(*(a[name] for name in arguments)):
+            case (float(lo), float(hi)):
+                return add_clip(state, site, operand_of(a), Clamp(lo, hi))
+            case steps:
+                functions = (Function(name, parameters) for name, parameters in steps)
+                return add_functions(state, site, operand_of(a), *functions)
 
     return handler
 
@@ -106,26 +104,6 @@ def _glu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) 
     left, right = np.split(view, 2, axis=axis)
     gate = add_functions(state, site, np.ascontiguousarray(right), Function("sigmoid"))
     return add_product(state, site, left, gate)
-
-
-def _gelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    name = "gelu_tanh" if a.get("approximate") == "tanh" else "gelu"
-    return add_functions(state, site, a["self"], Function(name))
-
-
-def _celu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    alpha = float(a["alpha"])
-    return add_functions(state, site, a["self"], Function("elu", (alpha, 1.0, 1.0 / alpha)))
-
-
-def _selu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    parameters = (1.6732632423543772, 1.0507009873554805)
-    return add_functions(state, site, a["self"], Function("elu", parameters))
-
-
-def _log_sigmoid(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    negative = Function("scale", (-1.0, 0.0))
-    return add_functions(state, site, a["self"], negative, Function("softplus"), negative)
 
 
 def _prelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -254,28 +232,18 @@ def _neg(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) 
 
 
 ELEMENTWISE: dict[str, Handler] = {
-    "relu": _clamped(0.0, inf),
-    "relu6": _clamped(0.0, 6.0),
-    "sigmoid": _function("sigmoid"),
-    "tanh": _function("tanh"),
-    "silu": _function("silu"),
-    "gelu": _gelu,
+    **{
+        operator: _known(known, arguments)
+        for known in TABLE
+        if known.does is not None
+        for operator, arguments in known.aten.items()
+    },
     "glu": _glu,
-    "leaky_relu": _function("leaky_relu", "negative_slope"),
     "prelu": _prelu,
-    "hardswish": _function("hardswish"),
-    "hardsigmoid": _function("hardsigmoid"),
-    "elu": _function("elu", "alpha", "scale", "input_scale"),
-    "selu": _selu,
-    "celu": _celu,
-    "softplus": _function("softplus", "beta", "threshold"),
-    "log_sigmoid": _log_sigmoid,
-    "mish": _function("mish"),
-    "hardtanh": _hardtanh,
-    "clamp": _hardtanh,
-    "clip": _hardtanh,
-    "clamp_min": _hardtanh,
-    "clamp_max": _hardtanh,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": _clamp,
     "add": _binary(1.0),
     "sub": _binary(-1.0),
     "subtract": _binary(-1.0),

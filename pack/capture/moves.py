@@ -13,7 +13,7 @@ BATCH_STEP = 1 << 40  # element numbers of the second sample of the example batc
 WHOLE = {  # what only gives the elements other axes
     "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
     "unsqueeze", "contiguous", "clone", "alias", "t", "movedim", "swapaxes", "swapdims", "detach",
-    "to", "_to_copy", "float",
+    "to", "_to_copy",
 }  # fmt: skip
 MOVES = {
     "permute", "transpose", "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze",
@@ -23,8 +23,8 @@ MOVES = {
     "channel_shuffle", "alias", "index_select", "repeat", "tile", "hstack", "vstack", "dstack",
 }  # fmt: skip
 PASS = {
-    "dropout", "dropout_", "feature_dropout", "alpha_dropout", "identity", "detach", "to",
-    "_to_copy", "lift_fresh_copy", "lift_fresh", "type_as", "float",
+    "dropout", "dropout_", "feature_dropout", "alpha_dropout", "detach", "to",
+    "_to_copy", "lift_fresh_copy", "lift_fresh", "type_as",
 }  # fmt: skip
 
 

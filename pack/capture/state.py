@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.capture.supported import SUPPORTED
 from bramcast.pack.capture.traced import array_of
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.ops import Common, Op
@@ -16,14 +17,6 @@ from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.graph.window import NO_CLAMP
 
 MIXES = "it moves elements between samples of a batch (axis 0 must stay the batch)"
-SUPPORTED = (
-    "supported are Linear, Conv1d, Conv2d (any stride, dilation, zero padding, groups), "
-    "ConvTranspose1d, ConvTranspose2d, BatchNorm, "
-    "ReLU, ReLU6, Hardtanh, clamp, sigmoid, tanh, SiLU, GELU, LeakyReLU, Hardswish, Hardsigmoid, "
-    "ELU, Softplus, Mish, MaxPool, AvgPool, adaptive pooling to a divisor of the size, mean or "
-    "maximum over axes, add, sub, mul, constant scale and offset, floor(x + 0.5), GRU, LSTM, RNN, "
-    "cat, reshape, permute, slice, zero padding, pixel_shuffle, nearest upsampling, Dropout"
-)
 
 
 @dataclass(slots=True)

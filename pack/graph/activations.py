@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Smooth activations: functions of one number, which the core looks up in a table of 256 entries.
 
-The same formulas serve numpy (tables, choice of formats) and torch (the real network); both know
-the few names that they use, but for numpy's missing ``erf``.
+What there are stands in activations/table.py. numpy knows the few names that their formulas use,
+but for the missing ``erf``.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bramcast.pack.activations.formulas import FORMULAS
 
 FloatArray = NDArray[np.float64]
 
@@ -23,45 +23,6 @@ _NUMPY = SimpleNamespace(
     abs=np.abs, floor=np.floor, erf=np.vectorize(math.erf, otypes=[np.float64]),
 )  # fmt: skip
 
-
-def _sigmoid(x: Any, m: Any) -> Any:
-    return (m.tanh(x * 0.5) + 1.0) * 0.5
-
-
-def _softplus(x: Any, m: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    smooth = (m.clip(x * beta, 0.0, None) + m.log1p(m.exp(-m.abs(x * beta)))) / beta
-    return m.where(x * beta > threshold, x, smooth)
-
-
-def _gelu(x: Any, m: Any) -> Any:
-    return x * (m.erf(x / sqrt(2.0)) + 1.0) * 0.5
-
-
-def _gelu_tanh(x: Any, m: Any) -> Any:
-    return x * (m.tanh((x + x * x * x * 0.044715) * sqrt(2.0 / math.pi)) + 1.0) * 0.5
-
-
-def _elu(x: Any, m: Any, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
-    below = m.expm1(m.clip(x * input_scale, None, 0.0)) * (scale * alpha)
-    return m.where(x > 0.0, x * scale, below)
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sigmoid": _sigmoid,
-    "tanh": lambda x, m: m.tanh(x),
-    "silu": lambda x, m: x * _sigmoid(x, m),
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "leaky_relu": lambda x, m, slope: m.where(x > 0.0, x, x * slope),
-    "hardswish": lambda x, m: x * m.clip(x + 3.0, 0.0, 6.0) / 6.0,
-    "hardsigmoid": lambda x, m: m.clip(x + 3.0, 0.0, 6.0) / 6.0,
-    "elu": _elu,
-    "softplus": _softplus,
-    "mish": lambda x, m: x * m.tanh(_softplus(x, m)),
-    "clamp": lambda x, m, lo, hi: m.clip(x, lo, hi),
-    "scale": lambda x, m, factor, offset: x * factor + offset,
-    "round": lambda x, m, steps: m.floor(x * steps + 0.5) / steps,
-}
 
 # Where a function's least value is looked for; between these points none of them has a dip.
 _PROBES = np.concatenate([np.linspace(-16.0, 16.0, 4097), np.logspace(1, 6, 51)])
@@ -85,7 +46,7 @@ class Function:
     def apply(self, x: Any, m: Any = _NUMPY) -> Any:
         if self.inner is not None:
             return x * self.inner.apply(x, m)
-        return _FUNCTIONS[self.name](x, m, *self.parameters)
+        return FORMULAS[self.name](x, m, *self.parameters)
 
 
 @dataclass(frozen=True, slots=True)

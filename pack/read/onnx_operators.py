@@ -12,6 +12,7 @@ import onnx
 import torch
 import torch.nn.functional as F
 
+from bramcast.pack.activations.table import TABLE, Onnx
 from bramcast.pack.bundle.errors import UnsupportedLayer
 
 LARGEST = 1 << 26  # elements that a constant or a padded tensor may have
@@ -803,12 +804,24 @@ def _rnn(call: Call) -> list[torch.Tensor]:
     return _recurrent(torch.rnn_relu if relu else torch.rnn_tanh, 1)(call)
 
 
+def _known(onnx_operator: Onnx) -> Callable[[Call], torch.Tensor]:
+    """An activation of the table."""
+    function = getattr(F, onnx_operator.function)
+
+    def handler(call: Call) -> torch.Tensor:
+        values = [float(call.get(name, default)) for name, default in onnx_operator.attributes]
+        result: torch.Tensor = function(call.x, *values)
+        return result
+
+    return handler
+
+
 OPERATORS: dict[str, Callable[[Call], Any]] = {
+    **{o.operator: _known(o) for known in TABLE for o in known.onnx if o.function},
     "Add": _binary(operator.add),
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
-    "Celu": lambda call: F.celu(call.x, float(call.get("alpha", 1.0))),
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
@@ -816,7 +829,6 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "DepthToSpace": _depth_to_space,
     "Div": _binary(operator.truediv),
     "Dropout": _dropout,
-    "Elu": lambda call: F.elu(call.x, float(call.get("alpha", 1.0))),
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
@@ -827,13 +839,10 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "GlobalAveragePool": _global(F.adaptive_avg_pool1d, F.adaptive_avg_pool2d),
     "GlobalMaxPool": _global(F.adaptive_max_pool1d, F.adaptive_max_pool2d),
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _unary(F.hardswish),
     "Identity": _unary(lambda x: x),
     "LSTM": _lstm,
-    "LeakyRelu": lambda call: F.leaky_relu(call.x, float(call.get("alpha", 0.01))),
     "MatMul": _matmul,
     "MaxPool": _max_pool,
-    "Mish": _unary(F.mish),
     "Mul": _binary(operator.mul),
     "Neg": _unary(torch.neg),
     "PRelu": _prelu,
@@ -841,16 +850,13 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "RNN": _rnn,
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
-    "Relu": _unary(F.relu),
     "Reshape": _reshape,
     "Resize": _resize,
     "Round": _unary(torch.round),
     "Selu": _selu,
-    "Sigmoid": _unary(torch.sigmoid),
     "Slice": _slice,
     "LogSoftmax": lambda call: F.log_softmax(call.x, int(call.get("axis", -1))),
     "Softmax": lambda call: F.softmax(call.x, int(call.get("axis", -1))),
-    "Softplus": _unary(F.softplus),
     "Softsign": _unary(F.softsign),
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
@@ -858,7 +864,6 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Sub": _binary(operator.sub),
     "Sum": _sum,
     "Swish": _swish,
-    "Tanh": _unary(torch.tanh),
     "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,

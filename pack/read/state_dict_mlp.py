@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bramcast.pack.activations.table import BETWEEN
 from bramcast.pack.bundle.errors import CheckpointError, InputError
 from bramcast.pack.read.checkpoint import (
     COUNTERS,
@@ -20,20 +21,6 @@ from bramcast.pack.read.checkpoint import (
     read_states,
 )
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "none": nn.Identity,
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "hardtanh": nn.Hardtanh,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "hardswish": nn.Hardswish,
-    "hardsigmoid": nn.Hardsigmoid,
-}
 GIVE_PYTHON = 'give the model itself: [model] python = "FILE:NAME"'
 MOST_ORDERS = 7  # layers whose order is looked for by trying
 
@@ -43,7 +30,7 @@ class Mlp(nn.Module):
 
     def __init__(self, layers: list[tuple[str, nn.Linear]], activation: str) -> None:
         super().__init__()
-        self._between = ACTIVATIONS[activation]()
+        self._between = getattr(nn, BETWEEN[activation])()
         self._chain = [layer for _, layer in layers]
         for name, layer in layers:
             owner: nn.Module = self
@@ -74,7 +61,7 @@ def mlp_of_state_dict(
 
     Args:
         choice: [model] state, as for load_checkpoint.
-        activation: a key of ACTIVATIONS, between the layers.
+        activation: a key of BETWEEN, between the layers.
         shape: shape of one sample; the first layer takes all its elements.
 
     Raises:

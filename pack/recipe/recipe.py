@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from bramcast.pack.activations.table import BETWEEN
 from bramcast.pack.bundle.errors import InputError, RecipeError
 from bramcast.pack.bundle.formats.table import RECIPE_NAMES
 from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH
@@ -31,10 +32,12 @@ SOURCES = (
     "python and checkpoint (a PyTorch model), checkpoint alone (a chain of Linear layers), onnx, "
     "or exported (torch.export)"
 )
-Activation = Literal[
-    "none", "relu", "relu6", "hardtanh", "sigmoid", "tanh", "silu", "gelu", "leaky_relu", "elu",
-    "hardswish", "hardsigmoid",
-]  # fmt: skip
+
+
+def _known_activation(name: str) -> str:
+    if name not in BETWEEN:
+        raise ValueError(f"unknown activation {name!r}; known are {', '.join(BETWEEN)}")
+    return name
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -57,7 +60,7 @@ class ModelSection:
     onnx: str | None = None
     exported: str | None = None
     state: str | None = None
-    activations: Activation | None = None
+    activations: Annotated[str, AfterValidator(_known_activation)] | None = None
     name: str | None = None
     shrink: bool = False
 

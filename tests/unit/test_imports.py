@@ -17,7 +17,7 @@ FOLDERS = {
 }
 # In the order in which the data meets them: each imports itself and what stands before it.
 PACK = (
-    "bundle", "recipe", "samples", "read", "graph", "capture", "passes",
+    "bundle", "activations", "recipe", "samples", "read", "graph", "capture", "passes",
     "quantize", "run", "lower", "judge", "prepare", "notes", "contents", "pipeline", "train",
 )  # fmt: skip
 SIM = ("benches", "run", "regress", "report")
