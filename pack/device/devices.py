@@ -3,12 +3,13 @@
 
 Shapes are those in which a primitive has one read port and one write port of the same width, as
 every memory of the core needs. Counts are the manufacturers' (``Family.source``); a part is listed
-only where they are certain.
+only where they are certain. A new part is one of its family's ``parts``, a new family an entry of
+the table; tests/unit/test_memory.py names what is then missing.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -71,6 +72,8 @@ class Family:
         notes: memories that the core can't use, and why.
         source: documents that the shapes and counts are from.
         yosys: the synthesis command that infers these blocks.
+        parts: how many units each part has. Units are RAMB18 with AMD: twice the RAMB36 of the
+            data sheet.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Family:
     notes: tuple[str, ...] = ()
     plain: tuple[Block, ...] = ()
     yosys: str = ""
+    parts: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def deepest(self) -> int:
@@ -127,6 +131,14 @@ _FAMILIES = (
         source="UG473, UG474, DS180, DS190",
         plain=_plain("E1"),
         yosys="synth_xilinx -family xc7",
+        parts={
+            "xc7s6": 10, "xc7s15": 20, "xc7s25": 90, "xc7s50": 150, "xc7s75": 180, "xc7s100": 240,
+            "xc7a12t": 40, "xc7a15t": 50, "xc7a25t": 90, "xc7a35t": 100, "xc7a50t": 150,
+            "xc7a75t": 210, "xc7a100t": 270, "xc7a200t": 730,
+            "xc7k70t": 270, "xc7k160t": 650, "xc7k325t": 890, "xc7k410t": 1590,
+            "xc7z007s": 100, "xc7z010": 120, "xc7z012s": 144, "xc7z014s": 214, "xc7z015": 190,
+            "xc7z020": 280, "xc7z030": 530, "xc7z045": 1090, "xc7z100": 1510,
+        },
     ),
     Family(
         name="ultrascaleplus",
@@ -140,6 +152,10 @@ _FAMILIES = (
         notes=(_URAM,),
         plain=_plain("E2"),
         yosys="synth_xilinx -family xcup",
+        parts={
+            "xczu2": 300, "xczu3": 432, "xczu4": 256, "xczu5": 288, "xczu7": 624, "xczu9": 1824,
+            "xcku3p": 720, "xcku5p": 960, "xcvu3p": 1440, "xcvu9p": 4320,
+        },
     ),
     Family(
         name="ecp5",
@@ -151,6 +167,7 @@ _FAMILIES = (
         mux=1000,
         source="FPGA-DS-02012, FPGA-TN-02204",
         yosys="synth_ecp5",
+        parts={"lfe5u-12": 32, "lfe5u-25": 56, "lfe5u-45": 108, "lfe5u-85": 208},
     ),
     Family(
         name="ice40",
@@ -166,6 +183,7 @@ _FAMILIES = (
             "neither images nor the scratchpad can lie in them",
         ),
         yosys="synth_ice40",
+        parts={"hx1k": 16, "lp1k": 16, "hx4k": 20, "hx8k": 32, "lp8k": 32, "up5k": 30},
     ),
     Family(
         name="gowin",
@@ -177,6 +195,7 @@ _FAMILIES = (
         mux=1000,
         source="UG285, DS100, DS102, DS117",
         yosys="synth_gowin",
+        parts={"gw1n-4": 10, "gw1n-9": 26, "gw1nr-9": 26, "gw2a-18": 46, "gw2ar-18": 46},
     ),
     Family(
         name="cyclonev",
@@ -188,6 +207,7 @@ _FAMILIES = (
         mux=500,
         source="CV-52002, CV-51001",
         yosys="synth_intel_alm -family cyclonev",
+        parts={"5ceba2": 176, "5ceba4": 308, "5cgxfc5": 446, "5csema5": 397, "5cseba6": 553},
     ),
     Family(
         name="cyclone4",
@@ -198,8 +218,12 @@ _FAMILIES = (
         worth=170,
         mux=1000,
         source="CYIV-51003, CYIV-51001, C10LP51001",
+        parts={
+            "ep4ce6": 30, "ep4ce10": 46, "ep4ce22": 66, "ep4ce115": 432,
+            "10cl006": 30, "10cl010": 46, "10cl025": 66, "10cl120": 432,
+        },
     ),
-)
+)  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
 
@@ -213,35 +237,11 @@ class Part:
     count: int | None
 
 
-# Units are RAMB18 with AMD: twice the RAMB36 of the data sheet.
-_COUNTS: dict[str, dict[str, int]] = {
-    "7series": {
-        "xc7s6": 10, "xc7s15": 20, "xc7s25": 90, "xc7s50": 150, "xc7s75": 180, "xc7s100": 240,
-        "xc7a12t": 40, "xc7a15t": 50, "xc7a25t": 90, "xc7a35t": 100, "xc7a50t": 150,
-        "xc7a75t": 210, "xc7a100t": 270, "xc7a200t": 730,
-        "xc7k70t": 270, "xc7k160t": 650, "xc7k325t": 890, "xc7k410t": 1590,
-        "xc7z007s": 100, "xc7z010": 120, "xc7z012s": 144, "xc7z014s": 214, "xc7z015": 190,
-        "xc7z020": 280, "xc7z030": 530, "xc7z045": 1090, "xc7z100": 1510,
-    },
-    "ultrascaleplus": {
-        "xczu2": 300, "xczu3": 432, "xczu4": 256, "xczu5": 288, "xczu7": 624, "xczu9": 1824,
-        "xcku3p": 720, "xcku5p": 960, "xcvu3p": 1440, "xcvu9p": 4320,
-    },
-    "ecp5": {"lfe5u-12": 32, "lfe5u-25": 56, "lfe5u-45": 108, "lfe5u-85": 208},
-    "ice40": {"hx1k": 16, "lp1k": 16, "hx4k": 20, "hx8k": 32, "lp8k": 32, "up5k": 30},
-    "gowin": {"gw1n-4": 10, "gw1n-9": 26, "gw1nr-9": 26, "gw2a-18": 46, "gw2ar-18": 46},
-    "cyclonev": {"5ceba2": 176, "5ceba4": 308, "5cgxfc5": 446, "5csema5": 397, "5cseba6": 553},
-    "cyclone4": {
-        "ep4ce6": 30, "ep4ce10": 46, "ep4ce22": 66, "ep4ce115": 432,
-        "10cl006": 30, "10cl010": 46, "10cl025": 66, "10cl120": 432,
-    },
-}  # fmt: skip
-
 PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        name: Part(name, FAMILIES[family], count)
-        for family, counts in _COUNTS.items()
-        for name, count in counts.items()
+        name: Part(name, family, count)
+        for family in _FAMILIES
+        for name, count in family.parts.items()
     }
 )
 

@@ -3,10 +3,11 @@
 
 import json
 import random
+import re
 from functools import cache
 
 import pytest
-from support import DIGITS, model_recipe, write_recipe
+from support import DIGITS, ROOT, model_recipe, write_recipe
 from typer.testing import CliRunner
 
 from bramcast.cli.app import app
@@ -51,6 +52,9 @@ SHAPES = {
     "RAMB36E1": "32Kx1 16Kx2 8Kx4 4Kx9 2Kx18 1Kx36 512x72",  # UG473
     "RAMB18E1": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",
     "DP16KD": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",
+    "RAMB36E2": "32Kx1 16Kx2 8Kx4 4Kx9 2Kx18 1Kx36 512x72",  # UG573
+    "RAMB18E2": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",
+    "BSRAM": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",  # UG285
     "SB_RAM40_4K": "256x16 512x8 1Kx4 2Kx2",
     "M10K": "8Kx1 4Kx2 2Kx5 1Kx10 512x20 256x40",
     "M9K": "8Kx1 4Kx2 2Kx4 1Kx9 512x18 256x36",
@@ -106,6 +110,7 @@ BY_HAND = [
     ("7series", 32, 32, 0, 24, "6 RAM32M: 36 bits of 32 words"),
     ("7series", 6, 64, 0, 8, "2 RAM64M: 6 bits of 64 words"),
     ("7series", 36, 544, 1, 24, "512x36, and 32 words in 6 RAM32M"),
+    ("ultrascaleplus", 128, 2048, 15, 0, "as on the 7-series"),
     ("ecp5", 36, 512, 1, 0, "PDPW 512x36"),
     ("ecp5", 128, 2048, 15, 0, "14 x 2Kx9 and 2 bits"),
     ("ice40", 16, 256, 1, 0, "256x16"),
@@ -122,6 +127,56 @@ BY_HAND = [
 def test_mix_is_the_one_found_by_hand(family, bits, words, units, luts, what):
     mix = best_mix(FAMILIES[family], bits, words)
     assert (mix.units, mix.luts) == (units, luts), f"{mix.text()}; by hand: {what}"
+
+
+PAGE = (ROOT / "docs" / "memory.md").read_text()
+YOSYS = (ROOT / "tests" / "unit" / "test_memory_yosys.py").read_text()
+
+
+def lacks(family):
+    """What an entry of the table of families still needs."""
+    if not any(name in family.parts for name in DATA_SHEETS):
+        yield f"DATA_SHEETS: how many blocks a part of {family.name} has, from its data sheet"
+    for block in family.blocks:
+        if block.name not in SHAPES:
+            yield f"SHAPES: those of {block.name}, from the data sheet"
+        if not re.search(rf"\b{re.sub('(E[0-9]|_4K)$', '', block.name)}\b", PAGE):
+            yield f"docs/memory.md: {block.name} under 'What is chosen'"
+    if f"`{family.name}`" not in PAGE:
+        yield f"docs/memory.md: `{family.name}` among the families"
+    if not any(row[0] == family.name for row in BY_HAND):
+        yield f"BY_HAND: a memory in {family.name}, its mix worked out by hand"
+    if family.yosys:
+        if f'\n    "{family.name}": {{' not in YOSYS:
+            yield f"test_memory_yosys.py: BLOCKS of {family.name}, Yosys' names of cells"
+        if f'\n    ("{family.name}", ' not in YOSYS:
+            yield f"test_memory_yosys.py: what is INFERRED for {family.name}"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_wherever_it_must_be(name):
+    assert not list(lacks(FAMILIES[name]))
+
+
+def test_what_a_new_family_lacks_is_named():
+    block = Block("M20K", 20480, ((40, 512), (20, 1024)))
+    new = Family("arria10", "Intel Arria 10", "M20K", (block,), None, 100, 500, "A10-HANDBOOK",
+                 yosys="synth_intel_alm", parts={"10as066": 2131})  # fmt: skip
+    assert list(lacks(new)) == [
+        "DATA_SHEETS: how many blocks a part of arria10 has, from its data sheet",
+        "SHAPES: those of M20K, from the data sheet",
+        "docs/memory.md: M20K under 'What is chosen'",
+        "docs/memory.md: `arria10` among the families",
+        "BY_HAND: a memory in arria10, its mix worked out by hand",
+        "test_memory_yosys.py: BLOCKS of arria10, Yosys' names of cells",
+        "test_memory_yosys.py: what is INFERRED for arria10",
+    ]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_is_found_by_its_name(name):
+    assert find_part(name) is find_part(f"{name.upper()}-X") is PARTS[name]
+    assert sum(name in family.parts for family in FAMILIES.values()) == 1
 
 
 def test_bits_of_a_mix_add_up():
