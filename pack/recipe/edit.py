@@ -8,9 +8,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.items import Table
 
-from bramcast.pack.recipe.recipe import Recipe
-
-_PATHS = ("checkpoint", "onnx", "exported", "inputs")
+from bramcast.pack.recipe.recipe import PATHS, Recipe
 
 
 def with_widths(recipe: Recipe, widths: Mapping[str, int], target: Path) -> str:
@@ -23,7 +21,7 @@ def with_widths(recipe: Recipe, widths: Mapping[str, int], target: Path) -> str:
     assert isinstance(model, Table)
     old, new = recipe.path.parent.resolve(), target.parent.resolve()
     if old != new:
-        for key in _PATHS:
+        for key in PATHS:
             if key in model:
                 model[key] = _moved(str(model[key]), old, new)
         if "python" in model:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe: a TOML file beside the model that says what to pack and for which core."""
+"""The recipe: a TOML file beside the model that says what to pack and for which core.
+
+A new key is a field here, with its type and default; tests/unit/test_recipe_keys.py names what is
+then missing.
+"""
 
 import tomllib
 from collections.abc import Iterator
@@ -79,6 +83,14 @@ class ModelSection:
         if self.activations is not None and (self.checkpoint is None or self.python is not None):
             return "activations are for a checkpoint alone: else the network has its own"
         return None
+
+
+PATHS = (
+    "inputs",
+    "checkpoint",
+    "onnx",
+    "exported",
+)  # [model]'s files; ``python`` has a name behind
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -323,10 +335,16 @@ class Recipe:
         return self.path.parent / relative
 
 
-SECTIONS: dict[str, type] = {
-    "model": ModelSection, "quantize": QuantizeSection, "core": CoreSection,
-    "images": ImagesSection, "regress": RegressSection, "pack": PackSection,
-}  # fmt: skip
+SECTIONS: dict[str, Any] = {f.name: f.type for f in fields(Recipe) if f.name != "path"}
+
+
+def defaults(kind: Any) -> Any:
+    """A section, or a layer's, whose keys all have their defaults; ``inputs``, which has none, "".
+
+    >>> defaults(CoreSection).lanes, defaults(ModelSection).inputs
+    (16, '')
+    """
+    return kind(inputs="") if kind is ModelSection else kind()
 
 
 def _misplaced_flags(value: object, place: tuple[str, ...] = ()) -> Iterator[str]:

@@ -7,30 +7,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bramcast.pack.recipe.recipe import (
-    CoreSection,
-    ImagesSection,
-    LayerSection,
-    ModelSection,
-    PackSection,
-    QuantizeSection,
-    Recipe,
-    RegressSection,
-)
-
-_SECTIONS: tuple[tuple[str, Any], ...] = (
-    ("model", ModelSection(inputs="")),
-    ("quantize", QuantizeSection()),
-    ("core", CoreSection()),
-    ("images", ImagesSection()),
-    ("regress", RegressSection()),
-    ("pack", PackSection()),
-)
+from bramcast.pack.recipe.recipe import PATHS, SECTIONS, LayerSection, Recipe, defaults
 
 
 def recipe_text(recipe: Recipe) -> str:
     """The recipe without keys that have their default.
 
+    >>> from bramcast.pack.recipe.recipe import ModelSection, QuantizeSection
     >>> section = QuantizeSection(layers={"fc.1": LayerSection(weight_bits=4)})
     >>> print(recipe_text(Recipe(ModelSection(inputs="x.npz", onnx="a.onnx"), section)))
     [model]
@@ -42,14 +25,13 @@ def recipe_text(recipe: Recipe) -> str:
     <BLANKLINE>
     """
     blocks = []
-    for name, default in _SECTIONS:
-        section = getattr(recipe, name)
-        lines = _lines(section, default)
+    for name, kind in SECTIONS.items():
+        lines = _lines(getattr(recipe, name), defaults(kind))
         if lines:
             blocks.append([f"[{name}]", *lines])
     for layer, section in recipe.quantize.layers.items():
         key = json.dumps(layer, ensure_ascii=False)
-        blocks.append([f"[quantize.layers.{key}]", *_lines(section, LayerSection())])
+        blocks.append([f"[quantize.layers.{key}]", *_lines(section, defaults(LayerSection))])
     return "\n".join("\n".join(block) + "\n" for block in blocks)
 
 
@@ -78,6 +60,6 @@ def moved(recipe: Recipe, path: Path) -> Recipe:
     if python is not None:
         file, _, name = python.partition(":")
         python = f"{seen(file)}:{name}"
-    files = {key: seen(getattr(model, key)) for key in ("inputs", "checkpoint", "onnx", "exported")}
+    files = {key: seen(getattr(model, key)) for key in PATHS}
     model = replace(model, python=python, name=recipe.name, **files)  # type: ignore[arg-type]
     return replace(recipe, model=model, path=path)

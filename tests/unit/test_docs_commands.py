@@ -89,16 +89,3 @@ def test_every_key_of_the_manifest_is_explained():
     ):
         for field in fields(getattr(manifest, kind)):
             assert f"`{field.name}`" in text, f"{kind}.{field.name}"
-
-
-def test_every_key_of_the_recipe_is_explained():
-    from dataclasses import fields
-
-    from bramcast.pack.recipe import recipe
-
-    text = (ROOT / "docs" / "recipe.md").read_text() + (ROOT / "docs" / "images.md").read_text()
-    for section in fields(recipe.Recipe):
-        kind = getattr(recipe, f"{section.name.title()}Section", None)
-        for field in fields(kind) if kind is not None else ():
-            if field.name != "layers":
-                assert re.search(rf"`({section.name}\.)?{field.name}`", text), field.name

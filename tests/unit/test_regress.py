@@ -511,6 +511,9 @@ def test_an_autoencoder_is_judged_by_its_error(tmp_path):
     assert abs(result.error_new / (0.04 * power) - 1) < 0.1
     assert result.verdict == "worse"
     assert any("mean squared error" in reason for reason in result.reasons)
+    limits = RegressSection(max_error_growth=500)  # it grew by some 300 %
+    result = regress(*bundles, read_inputs(tmp_path / "inputs.npz"), limits)
+    assert not any("mean squared error" in reason for reason in result.reasons)
 
 
 def test_nan_is_refused_and_wrong_calls_are_errors(old, folder, tmp_path):
