@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# A machine that is busy is slow; that is no fault of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 # pytest-xdist fills the cores with processes; threads inside them would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["BRAMCAST_VERIFY"] = "1"  # every graph that a pass makes

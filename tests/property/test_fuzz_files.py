@@ -119,8 +119,8 @@ def test_damaged_files_are_refused_or_packed_and_nothing_is_left(name, originals
     data = (folder / name).read_bytes()
     codes = []
 
-    @settings(max_examples=EXAMPLES.get(name, 40), deadline=10000, database=None,
-              derandomize=True, suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(max_examples=EXAMPLES.get(name, 40), database=None, derandomize=True,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(damage())
     def check(how):
         shutil.rmtree(bundle.parent, ignore_errors=True)

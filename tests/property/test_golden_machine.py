@@ -437,9 +437,7 @@ def check_equal(images, core, seed, samples=3):
     assert np.array_equal(machine.run(frames).beats, results.beats)
 
 
-slow_is_fine = settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
+slow_is_fine = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
 # ------------------------------------------------------------- rules 2 to 4, address by address

@@ -30,7 +30,7 @@ def fitted(fmt, bits):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 2304), st.integers(1, 70), st.integers(0, 9), st.integers(0, 2**32))
 def test_read_words_are_the_written_ones(name, bits, n, more, seed):
     fmt = image_format(name)
@@ -45,7 +45,7 @@ def test_read_words_are_the_written_ones(name, bits, n, more, seed):
     assert len(content.words) == n + more and np.all(content.lines > 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 2304), st.integers(1, 2304), st.integers(1, 20), st.integers(0, 2**32))
 def test_banks_are_slices_of_the_word(bits, bank_bits, n, seed):
     words = words_of(bits, n, seed)
@@ -85,7 +85,7 @@ def damaged(data, dice):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=150, deadline=5000)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32), st.sampled_from([8, 16, 32, 64]), st.booleans())
 def test_a_damaged_file_is_read_or_refused_with_its_name(name, seed, bits, guessed):
     fmt, dice = image_format(name), random.Random(seed)
