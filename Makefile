@@ -3,6 +3,7 @@
 
 MODEL   ?= examples/digits/dscnn.toml
 SAMPLES ?= 4
+BASE    ?= main
 PYTHON  ?= python3
 
 VENV   := .venv
@@ -22,7 +23,7 @@ RECIPE := $(call QUOTED,$(MODEL))
 BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim test test-slow test-ci lint cosim bench accuracy synth formal clean
+.PHONY: help setup sim check test test-slow test-ci lint cosim bench accuracy synth formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +58,9 @@ sim: setup ## pack MODEL=recipe.toml, run golden, run the HDL on both simulators
 	$(BIN)/bramcast sim $(BUNDLE) --inputs $(RECIPE) --samples $(SAMPLES) --simulator verilator
 	@if command -v iverilog >/dev/null; then set -x; \
 	$(BIN)/bramcast sim $(BUNDLE) --inputs $(RECIPE) --samples 1 --simulator icarus; fi
+
+check: setup build/ns/bramcast ## in a minute: format, lint, types and the nearest tests of what changed against BASE=main
+	$(BIN)/python tests/check.py $(BASE)
 
 test: setup build/ns/bramcast ## the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
