@@ -172,6 +172,33 @@ def test_module_matches_its_golden_twin(
     assert outcome.tests == 1
 
 
+BENCH = """
+import cocotb
+
+@cocotb.test()
+async def memory_has_thirteen_bits(dut):
+    assert len(dut.word_o) == 14 - 2
+"""
+
+
+def test_an_assertion_of_a_bench_tells_its_values(tmp_path: Path) -> None:
+    _need("icarus")
+    (tmp_path / "bench_of_mine.py").write_text(BENCH)
+    parameters: dict[str, int | str] = {"WORD_BITS": 13, "DEPTH": 20}
+    env = {"PYTHONPATH": str(tmp_path)}
+    outcome = run(
+        build("bramcast_memory", parameters, "icarus"),
+        "bramcast_memory",
+        "icarus",
+        "bench_of_mine",
+        work=tmp_path,
+        env=env,
+    )
+    (failure,) = outcome.failures
+    assert failure.test == "memory_has_thirteen_bits"
+    assert "assert 13 == (14 - 2)" in failure.message + outcome.log.read_text()
+
+
 ILLEGAL: list[tuple[dict[str, int | str], str]] = [
     ({"LANES": 12}, "LANES_must_be_a_power_of_two_up_to_64"),
     ({"TAPS": 3}, "TAPS_must_be_1_2_4_or_8"),

@@ -10,12 +10,13 @@ from bramcast.pack.passes.fold import fold
 from bramcast.pack.passes.table import FOLDING, Pass, run_passes, until_settled
 
 
-def empty(name="net"):
-    return Made(1).graph(Made(1).x).with_ops(())
+def network():
+    made = Made(1)
+    return made.graph(made.dense("fc", made.x, [[1.0]]))
 
 
 def test_passes_run_in_their_order_and_are_watched():
-    graphs = [empty() for _ in range(3)]
+    graphs = [network() for _ in range(3)]
     passes = [Pass("one", lambda g: graphs[1]), Pass("two", lambda g: graphs[2])]
     seen = []
     assert run_passes(graphs[0], passes, lambda *event: seen.append(event)) is graphs[2]
@@ -23,7 +24,7 @@ def test_passes_run_in_their_order_and_are_watched():
 
 
 def test_rewrites_alternate_until_none_changes_anything():
-    graphs = [empty() for _ in range(4)]
+    graphs = [network() for _ in range(4)]
     asked = []
 
     def rewrite(name, *steps):
