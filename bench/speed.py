@@ -56,7 +56,7 @@ from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.benches.bench_core import CLOCK_NS
 from bramcast.sim.run import cosim, fast
 from bramcast.sim.run.cosim import core_parameters
-from bramcast.sim.run.runner import build, cached, run, tool_version, verilator_environment
+from bramcast.sim.run.runner import Tests, build, cached, run, tool_version, verilator_environment
 
 EXAMPLES = [DIGITS / name for name in ("mlp.toml", "dscnn.toml")]
 MLP = (96, 96, 64, 12)  # features and outputs of the named network's layers
@@ -137,15 +137,17 @@ def cocotb_rate(case: Case, frames: NDArray[np.int64], folder: Path, work: Path)
         folder,
         cosim.TOP,
         "verilator",
-        cosim.BENCH,
+        Tests(
+            cosim.BENCH,
+            env={
+                "BRAMCAST_FRAMES": str(work / "frames.npy"),
+                "BRAMCAST_BEATS": str(work / "beats.npy"),
+                "BRAMCAST_STALL": "0",
+                "BRAMCAST_CYCLES": str(1 << 28),
+            },
+            plusargs={**image_paths(case), "log": work / "cocotb.log"},
+        ),
         work=work,
-        plusargs={**image_paths(case), "log": work / "cocotb.log"},
-        env={
-            "BRAMCAST_FRAMES": str(work / "frames.npy"),
-            "BRAMCAST_BEATS": str(work / "beats.npy"),
-            "BRAMCAST_STALL": "0",
-            "BRAMCAST_CYCLES": str(1 << 28),
-        },
         seed=1,
     )
     outcome.check()

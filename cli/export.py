@@ -73,7 +73,7 @@ def command(
     target = Path("-") if output is None else output
     give_stdout([target], json)
     with torch_needed("reading a checkpoint"):
-        from bramcast.pack.look.export import Style, export, integer_format
+        from bramcast.pack.look.export import Integers, NetworkOf, Style, export, integer_format
 
         done = export(
             checkpoint,
@@ -83,12 +83,8 @@ def command(
             gates=gates,
             format=format,
             style=Style(precision, scientific, columns),
-            fmt=integer_format(q) if q is not None else None,
-            word_bits=word_bits,
-            pad_rows=pad_rows,
-            state=state,
-            recipe=read_recipe(recipe) if recipe is not None else None,
-            model=model,
+            integers=Integers(None if q is None else integer_format(q), word_bits, pad_rows),
+            network=NetworkOf(state, None if recipe is None else read_recipe(recipe), model),
         )
     spans = done.spans
     if json:

@@ -12,7 +12,7 @@ from bramcast.cli.output import complain, progress, say, say_json, table
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.device.devices import FAMILIES, PARTS, Part, find_part, plain_family
-from bramcast.pack.device.memory import Placed, Placement, place_bundle
+from bramcast.pack.device.memory import DeviceFit, Placed, place_bundle
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.sim.regress.variants import Variant, try_variants
 
@@ -95,7 +95,7 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
-def _print(placement: Placement, updatemem: bool) -> None:
+def _print(placement: DeviceFit, updatemem: bool) -> None:
     part, family = placement.part, placement.part.family
     rows = []
     for placed in placement.memories:
@@ -168,7 +168,7 @@ def _memory(placed: Placed) -> dict[str, object]:
 
 
 def _document(
-    bundle: Path, placement: Placement, variants: list[Variant] | None
+    bundle: Path, placement: DeviceFit, variants: list[Variant] | None
 ) -> dict[str, object]:
     part = placement.part
     document: dict[str, object] = {

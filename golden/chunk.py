@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bramcast.golden.arith import Workspace
 
-Step = Callable[[], object]  # a call on views of a chunk
+ViewCall = Callable[[], object]  # a call on views of a chunk
 
 
 @dataclass(slots=True)
@@ -23,4 +23,4 @@ class Chunk:
     work: Workspace
     samples: int
     frame: NDArray[np.integer]  # where the frames go, [samples, runs, run]
-    steps: list[Step]
+    steps: list[ViewCall]

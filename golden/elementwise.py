@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from bramcast.golden import sizes
-from bramcast.golden.chunk import Chunk, Step
+from bramcast.golden.chunk import Chunk, ViewCall
 from bramcast.golden.epilogue import Epilogue
 from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
@@ -37,7 +37,7 @@ class _Wordwise:
             for pixels in ranges(nest.counts[1] * nest.counts[2], pixels_at_once)
         ]
 
-    def bind(self, chunk: Chunk) -> Iterator[Step]:
+    def bind(self, chunk: Chunk) -> Iterator[ViewCall]:
         yield partial(self._run, chunk)
 
     def _run(self, chunk: Chunk) -> None:

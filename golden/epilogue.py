@@ -16,7 +16,7 @@ from bramcast.golden.arith import (
     requantize_in_place,
     wrap32,
 )
-from bramcast.golden.chunk import Chunk, Step
+from bramcast.golden.chunk import Chunk, ViewCall
 from bramcast.golden.groups import Groups
 from bramcast.golden.loops import affine, progression, ranges
 from bramcast.golden.memories import Memories
@@ -123,7 +123,9 @@ class Epilogue:
         for step in self._put(chunk, values, place):
             step()
 
-    def floats(self, chunk: Chunk, values: NDArray[np.floating], place: Place) -> Iterator[Step]:
+    def floats(
+        self, chunk: Chunk, values: NDArray[np.floating], place: Place
+    ) -> Iterator[ViewCall]:
         """Steps that take (acc + offset) * 2**-shift [pixels, groups, lanes, samples] on."""
         nest, kind = self.nest, values.dtype.type
         # Bounds that a float rounds are beyond every number here.
@@ -134,7 +136,7 @@ class Epilogue:
             yield partial(values[:, -1, nest.tail :].fill, 0)
         yield from self._put(chunk, values, place)
 
-    def _put(self, chunk: Chunk, values: NDArray[np.number], place: Place) -> Iterator[Step]:
+    def _put(self, chunk: Chunk, values: NDArray[np.number], place: Place) -> Iterator[ViewCall]:
         """Steps that take results [pixels, groups, lanes, samples] to their place."""
         if self.nest.stream:
             yield from self._send(chunk, values, place)
@@ -143,7 +145,7 @@ class Epilogue:
         if chunk.kept:
             yield partial(self._keep, chunk, values, place)
 
-    def _write(self, chunk: Chunk, values: NDArray[np.number], place: Place) -> Step:
+    def _write(self, chunk: Chunk, values: NDArray[np.number], place: Place) -> ViewCall:
         """The step that takes results to the scratchpad."""
         # Integers may go to any type; of floats only those that it holds have defined bits.
         signed = self.nest.lo < 0 and np.issubdtype(values.dtype, np.floating)
@@ -163,7 +165,7 @@ class Epilogue:
             np.copyto, as_strided(target, values.shape, strides), values, casting="unsafe"
         )
 
-    def _send(self, chunk: Chunk, values: NDArray[np.number], place: Place) -> Iterator[Step]:
+    def _send(self, chunk: Chunk, values: NDArray[np.number], place: Place) -> Iterator[ViewCall]:
         """Steps that take results to the stream."""
         for i, g in enumerate(range(place.groups.start, place.groups.stop)):
             lanes = self.groups.valid(g)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bramcast.golden import sizes
 from bramcast.golden.arith import Workspace, exact_product, product_dtype, requantizing_matrix
-from bramcast.golden.chunk import Chunk, Step
+from bramcast.golden.chunk import Chunk, ViewCall
 from bramcast.golden.epilogue import Epilogue, Place
 from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
@@ -39,7 +39,7 @@ class _Rows:
 
     def bind(
         self, source: NDArray[np.integer], work: Workspace
-    ) -> tuple[NDArray[np.integer], Step | None]:
+    ) -> tuple[NDArray[np.integer], ViewCall | None]:
         """[m, n, ...] from ``source`` [rows, ...], and the step that brings it up to date."""
         shape = (*self.shape, *source.shape[1:])
         if self.index is None:
@@ -59,7 +59,7 @@ class _Product:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _Stretch:
     """Some results and the runs of taps behind them; ``products`` is None if made when needed."""
 
     place: Place
@@ -79,14 +79,14 @@ class Multiply:
         pixels_at_once, groups_at_once = self._block_shape()
         taps = list(ranges(self.taps.count, sizes.TAPS_AT_ONCE))
         self.fused = self.out.fused and len(taps) == 1
-        self.blocks: list[_Block] = []
+        self.blocks: list[_Stretch] = []
         for groups in self.out.ranges(groups_at_once):
             for pixels in ranges(nest.counts[1] * nest.counts[2], pixels_at_once):
                 place = self.out.place(pixels, groups)
                 products = None
                 if memories.budget.left > 0:
                     products = [self._product(place, run) for run in taps]
-                self.blocks.append(_Block(place, taps, products))
+                self.blocks.append(_Stretch(place, taps, products))
         self._matrices.clear()
 
     def _block_shape(self) -> tuple[int, int]:
@@ -116,7 +116,7 @@ class Multiply:
         acc = exact_product(self._arranged(x), product.matrix, self.bound, chunk.work)
         return self._results(acc, place)
 
-    def _fused(self, chunk: Chunk, place: Place, product: _Product) -> Iterator[Step]:
+    def _fused(self, chunk: Chunk, place: Place, product: _Product) -> Iterator[ViewCall]:
         """Steps from the scratchpad to the results, bias and shift within the product."""
         work, matrix = chunk.work, product.matrix
         x, gather = product.rows.bind(self._source(chunk, place), work)
@@ -141,14 +141,14 @@ class Multiply:
         self.memories.budget.left -= entries
         return product
 
-    def bind(self, chunk: Chunk) -> Iterator[Step]:
+    def bind(self, chunk: Chunk) -> Iterator[ViewCall]:
         for block in self.blocks:
             if self.fused and block.products:
                 yield from self._fused(chunk, block.place, block.products[0])
             else:
                 yield partial(self._run, chunk, block)
 
-    def _run(self, chunk: Chunk, block: _Block) -> None:
+    def _run(self, chunk: Chunk, block: _Stretch) -> None:
         total: NDArray[np.integer] | None = None
         for i, taps in enumerate(block.taps):
             ready = block.products[i] if block.products else self._product(block.place, taps)

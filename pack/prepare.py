@@ -29,7 +29,7 @@ from bramcast.pack.quantize.formats import Formats, choose_formats
 from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.quantize.rules import Rules, rules_of
-from bramcast.pack.read.network import Source, read_model
+from bramcast.pack.read.network import LoadedNetwork, read_model
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import (
     ONE_PLANE_DB,
@@ -97,7 +97,7 @@ class Prepared:
 def prepare(
     recipe: Recipe,
     progress: Progress = silent,
-    source: Source | None = None,
+    source: LoadedNetwork | None = None,
     inputs: Inputs | None = None,
     trace: bool = False,
     watch: Watch = unwatched,
@@ -213,7 +213,7 @@ def _with_copies(recipe: Recipe, graph: Graph, inputs: Inputs, trace: bool) -> G
     return copied.graph
 
 
-def _check(recipe: Recipe, graph: Graph, source: Source, inputs: Inputs) -> None:
+def _check(recipe: Recipe, graph: Graph, source: LoadedNetwork, inputs: Inputs) -> None:
     """Refuse what is no network for the core, or not the author's."""
     _check_cycles(recipe, graph)
     check_against_module(graph, source.module, inputs)

@@ -13,7 +13,7 @@ from bramcast.pack.bundle.formats.binary import BIN_NAME, Section, sections, spl
 from bramcast.pack.bundle.formats.c_header import HEADER_NAME, c_array
 from bramcast.pack.bundle.formats.readmem import read_mem
 from bramcast.pack.bundle.formats.table import check_written, format_of_file
-from bramcast.pack.bundle.formats.text import Source, read_source
+from bramcast.pack.bundle.formats.text import ImageSource, read_source
 from bramcast.pack.bundle.images import DRIVER_NAMES, checked_infos
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, ImageInfo, Manifest, as_written, sha256
 from bramcast.pack.bundle.swap import HIDDEN
@@ -94,7 +94,7 @@ class _Found:
     words: Words | None
     intact: bool
     complaint: str = ""
-    source: Source | None = None
+    source: ImageSource | None = None
 
 
 def _read(
@@ -122,7 +122,7 @@ def _read(
         return _Found(name, None, False, str(error))
 
 
-def _bits(source: Source, file: str, info: ImageInfo) -> int:
+def _bits(source: ImageSource, file: str, info: ImageInfo) -> int:
     """Bits of a word of the file: those of the image or of a bank."""
     bank = _BANK.search(file)
     if bank is None:
@@ -132,7 +132,7 @@ def _bits(source: Source, file: str, info: ImageInfo) -> int:
     return info.bank_bits
 
 
-def _from_header(source: Source, shape: Section) -> Words:
+def _from_header(source: ImageSource, shape: Section) -> Words:
     values, _ = c_array(source, source.text(), f"bramcast_{shape.name}")
     if len(values) != shape.words * shape.axi_words:
         expected = shape.words * shape.axi_words

@@ -23,7 +23,7 @@ from bramcast.pack.bundle.formats.table import (
     image_format,
     padded_depth,
 )
-from bramcast.pack.bundle.formats.text import Source, read_source
+from bramcast.pack.bundle.formats.text import ImageSource, read_source
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, Core, ImageInfo, Manifest, sha256
 from bramcast.pack.bundle.words import Words, split_banks
 
@@ -208,6 +208,6 @@ def _files(
 def write_checked(words: Words, fmt: ImageFormat, depth: int) -> bytes:
     """A file's bytes, read back and compared with the words."""
     content = fmt.write(words, depth)
-    back = fmt.parse(Source(Path(fmt.name), content), words.bits).words
+    back = fmt.parse(ImageSource(Path(fmt.name), content), words.bits).words
     assert back == words.padded(depth), f"{fmt.name} reads other words than it wrote"
     return content

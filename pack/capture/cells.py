@@ -56,7 +56,7 @@ class Parameters:
 
 
 State = tuple[IntArray, ...]  # (h,) or (h, c)
-Step = Callable[[Builder, Parameters, IntArray, State], State]
+CellStep = Callable[[Builder, Parameters, IntArray, State], State]
 
 
 def _gate(
@@ -97,7 +97,7 @@ def lstm_step(build: Builder, p: Parameters, x: IntArray, state: State) -> State
     return build.product("h", o, build.function("c.tanh", "tanh", c)), c
 
 
-def rnn_step(function: str) -> Step:
+def rnn_step(function: str) -> CellStep:
     """h' = f(Wx + Uh + b)."""
 
     def step(build: Builder, p: Parameters, x: IntArray, state: State) -> State:
@@ -108,7 +108,7 @@ def rnn_step(function: str) -> Step:
 
 def run_layers(
     cells: Sequence[tuple[Builder, Parameters]],
-    step: Step,
+    step: CellStep,
     inputs: Sequence[IntArray],
     states: Sequence[State],
 ) -> tuple[list[IntArray], list[State]]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from bramcast.pack.capture.cells import (
+    CellStep,
     Parameters,
-    Step,
     gru_step,
     lstm_step,
     rnn_step,
@@ -72,7 +72,7 @@ class _Builder:
         return result
 
 
-def _recurrent(step: Step, kinds: int) -> Callable[[Capture, Site, dict[str, Any]], list[Any]]:
+def _recurrent(step: CellStep, kinds: int) -> Callable[[Capture, Site, dict[str, Any]], list[Any]]:
     """A GRU, LSTM or RNN layer: [output sequence, last states ..]."""
 
     def handler(state: Capture, site: Site, a: dict[str, Any]) -> list[Any]:
@@ -136,7 +136,7 @@ def _first_state(site: Site, value: Any, index: int, size: int) -> IntArray:
     return np.full(size, ZERO, np.int64)
 
 
-def _cell(step: Step, states: int) -> Callable[[Capture, Site, dict[str, Any]], Any]:
+def _cell(step: CellStep, states: int) -> Callable[[Capture, Site, dict[str, Any]], Any]:
     """GRUCell, LSTMCell, RNNCell: one time step."""
 
     def handler(state: Capture, site: Site, a: dict[str, Any]) -> Any:

@@ -36,11 +36,11 @@ class Leaf:
     name: str
 
 
-Source = Node | Leaf
+Origin = Node | Leaf
 
 
 def evaluate(
-    sources: Iterable[Source], parameters: Mapping[str, torch.Tensor]
+    sources: Iterable[Origin], parameters: Mapping[str, torch.Tensor]
 ) -> list[torch.Tensor]:
     """What computations give for these parameters; common steps are computed once."""
     known: dict[int, torch.Tensor] = {}
@@ -57,7 +57,7 @@ def evaluate(
     return [value(source) for source in sources]
 
 
-def leaves(source: Source) -> set[str]:
+def leaves(source: Origin) -> set[str]:
     """The names of the parameters and buffers behind a computation."""
     found, todo = set(), [source]
     while todo:
@@ -72,13 +72,13 @@ def leaves(source: Source) -> set[str]:
 # --- constants of capture, which are torch tensors ---------------------------------------------
 
 
-def mark(tensor: torch.Tensor, source: Source) -> torch.Tensor:
+def mark(tensor: torch.Tensor, source: Origin) -> torch.Tensor:
     """Note where a constant of the captured program comes from."""
     tensor.bramcast_source = source  # type: ignore[attr-defined]
     return tensor
 
 
-def source_of(value: Any) -> Source | None:
+def source_of(value: Any) -> Origin | None:
     """Where an array or tensor comes from; None for constants and all that is not traced."""
     if isinstance(value, Traced):
         return value.source
@@ -135,7 +135,7 @@ class Traced(np.ndarray[Any, np.dtype[np.float64]]):
     True
     """
 
-    source: Source | None = None
+    source: Origin | None = None
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         result = getattr(ufunc, method)(*(_plain(i) for i in inputs), **_plain(keywords))
@@ -179,7 +179,7 @@ class Traced(np.ndarray[Any, np.dtype[np.float64]]):
         return _traced(result, Node(torch.sum, (self.source, axes)))
 
 
-def _traced(array: Any, source: Source) -> Any:
+def _traced(array: Any, source: Origin) -> Any:
     made = np.asarray(array, np.float64).view(Traced)
     made.source = source
     return made

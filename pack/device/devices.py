@@ -17,7 +17,7 @@ from bramcast.pack.bundle.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockRam:
     """A block RAM: ``bits`` with parity; ``units`` of what the parts' counts count.
 
     ``shapes``: (bits of a word, words), widest first.
@@ -79,13 +79,13 @@ class Family:
     name: str
     title: str
     unit: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockRam, ...]
     lut_ram: LutRam | None
     worth: int
     mux: int
     source: str
     notes: tuple[str, ...] = ()
-    plain: tuple[Block, ...] = ()
+    plain: tuple[BlockRam, ...] = ()
     yosys: str = ""
     parts: Mapping[str, int] = field(default_factory=dict, hash=False)
 
@@ -100,18 +100,18 @@ def _shapes(capacity: int, *widths: int) -> tuple[tuple[int, int], ...]:
     return tuple((width, capacity // width) for width in widths)
 
 
-def _xilinx(suffix: str) -> tuple[Block, ...]:
+def _xilinx(suffix: str) -> tuple[BlockRam, ...]:
     data18 = _shapes(16384, 4, 2, 1)
     data36 = _shapes(32768, 4, 2, 1)
     return (
-        Block(f"RAMB36{suffix}", 36864, _shapes(36864, 72, 36, 18, 9) + data36, 2),
-        Block(f"RAMB18{suffix}", 18432, _shapes(18432, 36, 18, 9) + data18, 1),
+        BlockRam(f"RAMB36{suffix}", 36864, _shapes(36864, 72, 36, 18, 9) + data36, 2),
+        BlockRam(f"RAMB18{suffix}", 18432, _shapes(18432, 36, 18, 9) + data18, 1),
     )
 
 
-def _plain(suffix: str) -> tuple[Block, ...]:
+def _plain(suffix: str) -> tuple[BlockRam, ...]:
     # RAMB18 needs an undocumented variable in updatemem, so whole RAMB36 only.
-    return (Block(f"RAMB36{suffix}", 36864, ((32, 1024), (16, 2048), (8, 4096)), 2),)
+    return (BlockRam(f"RAMB36{suffix}", 36864, ((32, 1024), (16, 2048), (8, 4096)), 2),)
 
 
 _URAM = (
@@ -161,7 +161,7 @@ _FAMILIES = (
         name="ecp5",
         title="Lattice ECP5",
         unit="DP16KD",
-        blocks=(Block("DP16KD", 18432, _shapes(18432, 36, 18, 9) + _shapes(16384, 4, 2, 1)),),
+        blocks=(BlockRam("DP16KD", 18432, _shapes(18432, 36, 18, 9) + _shapes(16384, 4, 2, 1)),),
         lut_ram=LutRam("TRELLIS_DPR16X4", 6, 16, ((4, 16),), 64),
         worth=200,
         mux=1000,
@@ -173,7 +173,7 @@ _FAMILIES = (
         name="ice40",
         title="Lattice iCE40",
         unit="SB_RAM40",
-        blocks=(Block("SB_RAM40_4K", 4096, _shapes(4096, 16, 8, 4, 2)),),
+        blocks=(BlockRam("SB_RAM40_4K", 4096, _shapes(4096, 16, 8, 4, 2)),),
         lut_ram=None,
         worth=120,
         mux=1000,
@@ -189,7 +189,7 @@ _FAMILIES = (
         name="gowin",
         title="Gowin",
         unit="BSRAM",
-        blocks=(Block("BSRAM", 18432, _shapes(18432, 36, 18, 9) + _shapes(16384, 4, 2, 1)),),
+        blocks=(BlockRam("BSRAM", 18432, _shapes(18432, 36, 18, 9) + _shapes(16384, 4, 2, 1)),),
         lut_ram=None,  # the smaller parts have no shadow SRAM
         worth=200,
         mux=1000,
@@ -201,7 +201,7 @@ _FAMILIES = (
         name="cyclonev",
         title="Intel Cyclone V",
         unit="M10K",
-        blocks=(Block("M10K", 10240, _shapes(10240, 40, 20, 10, 5) + _shapes(8192, 2, 1)),),
+        blocks=(BlockRam("M10K", 10240, _shapes(10240, 40, 20, 10, 5) + _shapes(8192, 2, 1)),),
         lut_ram=LutRam("MLAB", 10, 64, ((20, 32),), 128, "ALM"),
         worth=30,
         mux=500,
@@ -213,7 +213,7 @@ _FAMILIES = (
         name="cyclone4",
         title="Intel Cyclone IV and Cyclone 10 LP",
         unit="M9K",
-        blocks=(Block("M9K", 9216, _shapes(9216, 36, 18, 9) + _shapes(8192, 4, 2, 1)),),
+        blocks=(BlockRam("M9K", 9216, _shapes(9216, 36, 18, 9) + _shapes(8192, 4, 2, 1)),),
         lut_ram=None,
         worth=170,
         mux=1000,

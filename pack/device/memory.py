@@ -102,7 +102,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class DeviceFit:
     """All memories of a core in a part."""
 
     part: Part
@@ -317,7 +317,7 @@ def place_memories(
     memories: Sequence[Memory],
     weights: WeightUse | None = None,
     behind: int | None = None,
-) -> Placement:
+) -> DeviceFit:
     """The best legal mix for every memory.
 
     Args:
@@ -325,7 +325,7 @@ def place_memories(
         behind: as in ``best_mix``.
     """
     placed = (_placed(part, images, memory, weights, behind) for memory in memories)
-    return Placement(part, tuple(placed))
+    return DeviceFit(part, tuple(placed))
 
 
 def place_bundle(
@@ -335,7 +335,7 @@ def place_bundle(
     images: Family,
     behind: int | None = None,
     frames: int = 0,
-) -> Placement:
+) -> DeviceFit:
     """``place_memories`` for the core of a bundle; the rest as there and in ``core_memories``."""
     use = weight_use(manifest, program)
     memories = core_memories(manifest.core, manifest, use, frames)

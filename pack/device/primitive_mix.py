@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bramcast.pack.device.devices import Block, Family
+from bramcast.pack.device.devices import BlockRam, Family
 
 MOST_ROWS = 512  # deeper memories are cut at coarser places
 _LUT = 1000  # cost of a LUT; a primitive costs 1 on top, so that fewer win a tie
@@ -30,7 +30,7 @@ class Piece:
     width: int
     word: int
     depth: int
-    block: Block | None
+    block: BlockRam | None
     shape: tuple[int, int]
     luts: int = 0
 
@@ -161,9 +161,9 @@ def _inside(family: Family, piece: Piece) -> int:
     return -(-piece.depth // max(d for _, d in family.lut_ram.shapes)) - 1
 
 
-def _leaf(family: Family, width: int, words: int) -> tuple[int, Block | None, tuple[int, int]]:
+def _leaf(family: Family, width: int, words: int) -> tuple[int, BlockRam | None, tuple[int, int]]:
     """Cost of the cheapest single primitive, or LUT RAM, that holds it (-1: there is none)."""
-    best: tuple[int, Block | None, tuple[int, int]] = (-1, None, (0, 0))
+    best: tuple[int, BlockRam | None, tuple[int, int]] = (-1, None, (0, 0))
     for block in family.blocks:
         # Of several shapes of one block the narrowest, then the shallowest: least is left over.
         fit = [s for s in block.shapes if s[0] >= width and s[1] >= words]

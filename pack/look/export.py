@@ -40,7 +40,7 @@ MOST_BITS = 32  # of an integer, those of numpy's largest type here
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class NamedValues:
     """Values under a name: a whole tensor, a slice of it or a gate."""
 
     name: str
@@ -49,12 +49,12 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class ValueBlock:
     """What is written together: one part, or the gates of one tensor side by side."""
 
     name: str
     dtype: str
-    parts: tuple[Part, ...]
+    parts: tuple[NamedValues, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,30 @@ class Style:
         return np.format_float_positional(value, trim="-")
 
 
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """Integers instead of floats.
+
+    Attributes:
+        fmt: their fixed-point format; images need one, None is floats.
+        word_bits: of an image's word, a multiple of the format's; a value a word if absent.
+        pad_rows: in an image each row of a tensor begins with a new word (``rows_of``).
+    """
+
+    fmt: QFormat | None = None
+    word_bits: int | None = None
+    pad_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOf:
+    """What is known of the network that tensors belong to; see ``read_tensors``."""
+
+    state: str | None = None
+    recipe: Recipe | None = None
+    model: str | None = None
+
+
 def export(
     path: Path,
     output: Path,
@@ -118,12 +142,8 @@ def export(
     gates: bool = False,
     format: str | None = None,
     style: Style = Style(),  # noqa: B008 (frozen)
-    fmt: QFormat | None = None,
-    word_bits: int | None = None,
-    pad_rows: bool = False,
-    state: str | None = None,
-    recipe: Recipe | None = None,
-    model: str | None = None,
+    integers: Integers = Integers(),  # noqa: B008 (frozen)
+    network: NetworkOf = NetworkOf(),  # noqa: B008 (frozen)
 ) -> Exported:
     """Write tensors into one file, or several ``.npy`` into a folder; all or nothing.
 
@@ -132,15 +152,14 @@ def export(
         cut: a slice like ``0:4,:,1``, for each tensor.
         gates: split weights and biases of GRU and LSTM into their gates.
         format: one of FORMATS or of the image formats; by ``output``'s suffix where absent, else
-            text. What both have (npz, h) is an image if ``word_bits`` is given.
-        fmt: write integers of this fixed-point format instead of floats; images need it.
-        word_bits: bits of an image's word, a multiple of the format's; a value a word if absent.
-        pad_rows: in an image each row of a tensor begins with a new word (``rows_of``).
-        state, recipe, model: see ``read_tensors``.
+            text. What both have (npz, h) is an image if the words' bits are given.
+        integers: instead of floats, and how an image's words are filled with them.
+        network: what is known of the network that the tensors belong to.
 
     Raises:
         UserError: whatever is wrong with the file, the names, the slice or the numbers.
     """
+    fmt, word_bits, pad_rows = integers.fmt, integers.word_bits, integers.pad_rows
     own = SUFFIXES.get(output.suffix.lower())
     format = format or own or image_suffix(output.name) or "text"
     if format not in FORMATS and format not in NAMES:
@@ -158,7 +177,7 @@ def export(
             f"{named(output)}: --precision, --scientific and --columns are for numbers to read; a "
             "word of a memory image is as wide as --word-bits says"
         )
-    read = read_tensors(path, state, recipe, model)
+    read = read_tensors(path, network.state, network.recipe, network.model)
     wanted = set(chosen([t.name for t in read.tensors], names, read.path))
     notes = list(read.notes)
     blocks = [
@@ -217,19 +236,19 @@ def integer_format(text: str) -> QFormat:
 def _block(
     path: Path, tensor: StoredTensor, cut: str | None, gates: bool, fmt: QFormat | None,
     notes: list[str],
-) -> Block:  # fmt: skip
+) -> ValueBlock:  # fmt: skip
     if tensor.problem:
         raise CheckpointError(f"{path}: {tensor.name} {tensor.problem}")
     parts = _gates(tensor) if gates else ()
-    parts = parts or (Part(tensor.name, np.asarray(tensor.values)),)
+    parts = parts or (NamedValues(tensor.name, np.asarray(tensor.values)),)
     if cut is not None:
         parts = tuple(replace(p, values=_slice(path, p, cut)) for p in parts)
     if fmt is not None:
         parts = tuple(replace(p, values=_integers(path, p, fmt, notes)) for p in parts)
-    return Block(tensor.name, str(fmt) if fmt is not None else tensor.dtype, parts)
+    return ValueBlock(tensor.name, str(fmt) if fmt is not None else tensor.dtype, parts)
 
 
-def _gates(tensor: StoredTensor) -> tuple[Part, ...]:
+def _gates(tensor: StoredTensor) -> tuple[NamedValues, ...]:
     """A recurrent layer's tensor [gates * H, ...] gate by gate: w_ir, w_iz, w_in."""
     owner, _, last = tensor.name.rpartition(".")
     found = RECURRENT.fullmatch(last)
@@ -241,7 +260,8 @@ def _gates(tensor: StoredTensor) -> tuple[Part, ...]:
     stem = f"{found[1][0]}_{found[2][0]}"
     split = np.split(np.asarray(tensor.values), len(letters))
     return tuple(
-        Part(f"{start}{stem}{g}{tail}", v, stem + g) for g, v in zip(letters, split, strict=True)
+        NamedValues(f"{start}{stem}{g}{tail}", v, stem + g)
+        for g, v in zip(letters, split, strict=True)
     )
 
 
@@ -272,7 +292,7 @@ def parse_slice(text: str) -> tuple[int | slice, ...]:
 
 
 def _image(
-    format: str, output: Path, parts: Sequence[Part], fmt: QFormat, word_bits: int | None,
+    format: str, output: Path, parts: Sequence[NamedValues], fmt: QFormat, word_bits: int | None,
     pad_rows: bool, notes: list[str],
 ) -> Exported:  # fmt: skip
     """Write a memory image; ``parts`` hold integers of ``fmt`` already."""
@@ -294,7 +314,7 @@ def _image(
     return Exported(output, name, names, shapes, tuple(notes), len(words), words.bits, spans)
 
 
-def _slice(path: Path, part: Part, text: str) -> NDArray[Any]:
+def _slice(path: Path, part: NamedValues, text: str) -> NDArray[Any]:
     index = parse_slice(text)
     shape = part.values.shape
     try:
@@ -308,7 +328,7 @@ def _slice(path: Path, part: Part, text: str) -> NDArray[Any]:
     return result
 
 
-def _integers(path: Path, part: Part, fmt: QFormat, notes: list[str]) -> NDArray[np.int64]:
+def _integers(path: Path, part: NamedValues, fmt: QFormat, notes: list[str]) -> NDArray[np.int64]:
     if not np.isfinite(part.values).all():
         raise CheckpointError(
             f"{path}: {part.name} has NaN or infinite values: no {fmt} holds them"
@@ -325,8 +345,8 @@ def _integers(path: Path, part: Part, fmt: QFormat, notes: list[str]) -> NDArray
 
 
 def _content(
-    format: str, path: Path, blocks: Sequence[Block], parts: Sequence[Part], style: Style,
-    fmt: QFormat | None,
+    format: str, path: Path, blocks: Sequence[ValueBlock], parts: Sequence[NamedValues],
+    style: Style, fmt: QFormat | None,
 ) -> bytes:  # fmt: skip
     if format in ("npy", "npz"):
         buffer = io.BytesIO()
@@ -353,7 +373,7 @@ def _narrow(values: NDArray[Any], fmt: QFormat | None) -> NDArray[Any]:
     return values.astype(f"{'i' if fmt.signed else 'u'}{bits // 8}")
 
 
-def _npy_files(folder: Path, parts: Sequence[Part], fmt: QFormat | None) -> None:
+def _npy_files(folder: Path, parts: Sequence[NamedValues], fmt: QFormat | None) -> None:
     taken: dict[str, str] = {}
     for part in parts:
         file = f"{part.name.replace('/', '_')}.npy"
@@ -367,7 +387,7 @@ def _npy_files(folder: Path, parts: Sequence[Part], fmt: QFormat | None) -> None
         (folder / file).write_bytes(content.getvalue())
 
 
-def _lines(block: Block, style: Style) -> list[list[list[str]]]:
+def _lines(block: ValueBlock, style: Style) -> list[list[list[str]]]:
     """Lines of a block; each has a list of numbers for each part."""
     flat = []
     for part in block.parts:
@@ -377,7 +397,7 @@ def _lines(block: Block, style: Style) -> list[list[list[str]]]:
     return [list(line) for line in zip(*flat, strict=True)]
 
 
-def text(blocks: Sequence[Block], style: Style) -> str:
+def text(blocks: Sequence[ValueBlock], style: Style) -> str:
     """Right-aligned columns, a ``#`` line before each tensor and each matrix of a larger one."""
     lines: list[str] = []
     for block in blocks:
@@ -400,7 +420,7 @@ def text(blocks: Sequence[Block], style: Style) -> str:
     return "\n".join(lines[:-1]) + "\n"
 
 
-def csv_text(blocks: Sequence[Block], style: Style) -> str:
+def csv_text(blocks: Sequence[ValueBlock], style: Style) -> str:
     """Rows of numbers; a first column with the name where there are several tensors.
 
     Gates stand side by side under a line of their names.
@@ -422,7 +442,7 @@ def csv_text(blocks: Sequence[Block], style: Style) -> str:
     return file.getvalue()
 
 
-def wts(path: Path, parts: Sequence[Part]) -> str:
+def wts(path: Path, parts: Sequence[NamedValues]) -> str:
     """The weight file of TensorRT's samples: ``name count hex hex ...``, float32, big-endian.
 
     Raises:
@@ -442,7 +462,7 @@ def wts(path: Path, parts: Sequence[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def header(path: Path, blocks: Sequence[Block], style: Style, fmt: QFormat | None) -> str:
+def header(path: Path, blocks: Sequence[ValueBlock], style: Style, fmt: QFormat | None) -> str:
     """A C header with an initialized array for each tensor or gate.
 
     Raises:
@@ -466,7 +486,9 @@ def header(path: Path, blocks: Sequence[Block], style: Style, fmt: QFormat | Non
     return "\n".join(lines)
 
 
-def _array(name: str, part: Part, dtype: str, style: Style, fmt: QFormat | None) -> list[str]:
+def _array(
+    name: str, part: NamedValues, dtype: str, style: Style, fmt: QFormat | None
+) -> list[str]:
     values = _narrow(part.values, fmt)
     shape = values.shape or (1,)
     sizes = "".join(f"[{length}]" for length in shape)

@@ -36,7 +36,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class ValueStatistics:
     """Of a tensor's finite values; ``smallest`` is the least magnitude that is not zero (or 0).
 
     ``std`` is that of the values themselves (divided by N, not N - 1).
@@ -91,7 +91,7 @@ class TensorReport:
     infinite: int
     made_of: tuple[str, ...]
     problem: str
-    statistics: Statistics | None
+    statistics: ValueStatistics | None
     proposal: Proposal | None
     half: Half | None
     histogram: Histogram | None
@@ -210,12 +210,12 @@ def describe(tensor: StoredTensor, bits: int = 8) -> TensorReport:
     )
 
 
-def _statistics(real: FloatArray) -> Statistics:
+def _statistics(real: FloatArray) -> ValueStatistics:
     magnitudes = np.abs(real)
     smallest = float(np.min(magnitudes, where=magnitudes > 0, initial=np.inf))
     top = float(magnitudes.max()) or 1.0  # squares of the largest float64 values overflow
     scaled = real / top
-    return Statistics(
+    return ValueStatistics(
         low=float(real.min()),
         high=float(real.max()),
         smallest=smallest if smallest < np.inf else 0.0,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lowers operations to loop nests over buffers, and lays their weights and biases into words.
 
-The table of design is followed literally: each layer type is a nest with its own counts and
-steps. Addresses stay relative to buffers until the planner has placed those.
+Each kind of operation is a nest with counts and steps of its own, as docs/format.md says (NEST).
+Addresses stay relative to buffers until the planner has placed those.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ from bramcast.pack.quantize.op import QuantizedOp
 LARGEST_COORDINATE = (1 << 15) - 1
 
 
-class Blocks:
+class RowTable:
     """Blocks of rows of one image; equal blocks of one owner are stored once.
 
     What is equal by chance is not: after the next training it would need more words.
@@ -150,7 +150,7 @@ def _same_parameters(a: Op, b: Op) -> bool:
     return np.array_equal(weights_of(a), weights_of(b))
 
 
-def store_steps(weights: Blocks, rows: IntArray, bits: int, owner: str) -> int:
+def store_steps(weights: RowTable, rows: IntArray, bits: int, owner: str) -> int:
     """Append one row of weights for each step, int64 [steps, n], and return the first step.
 
     Narrow weights share words: a lane's first step lies in its lowest bits.
@@ -191,9 +191,9 @@ class Program:
     rq: int
     owners: dict[str, Owner] = field(default_factory=dict)
     nests: list[LoweredNest] = field(default_factory=list)
-    weights: Blocks = field(default_factory=Blocks)
-    biases: Blocks = field(default_factory=Blocks)  # rows (bias, shift) of RQ entries, flattened
-    tables: Blocks = field(default_factory=Blocks)  # 256 rows each: an entry, or start and slope
+    weights: RowTable = field(default_factory=RowTable)
+    biases: RowTable = field(default_factory=RowTable)  # rows (bias, shift) of RQ entries, flat
+    tables: RowTable = field(default_factory=RowTable)  # 256 rows: an entry, or start and slope
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,7 +304,7 @@ def share_parts(program: Program) -> None:
             steps = (len(blocks[large]) // groups[large], *steps[1:])
         moved = replace(nest, weight_base=(new[large] + at) << nest.narrow, weight_steps=steps)
         program.nests[n] = replace(lowered, nest=moved)
-    program.weights = Blocks()
+    program.weights = RowTable()
     for i in kept:
         program.weights.add(blocks[i], owners[i])
 
@@ -492,7 +492,7 @@ def _lanewise_weights(task: _Task, op: Lanewise, channels: IntArray) -> _Stored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
+class _SameBias:
     """Results that have the same bias, int64 [C]: rows and columns from the first to the end.
 
     ``name`` tells parts of one operation apart.
@@ -508,18 +508,18 @@ class _Part:
         return walk.cut(self.rows, self.columns)
 
 
-def _whole(op: Op, q: QuantizedOp) -> _Part:
-    return _Part(q.bias, (0, op.out.height), (0, op.out.width))
+def _whole(op: Op, q: QuantizedOp) -> _SameBias:
+    return _SameBias(q.bias, (0, op.out.height), (0, op.out.width))
 
 
-def _biases(op: Op, q: QuantizedOp) -> list[_Part]:
+def _biases(op: Op, q: QuantizedOp) -> list[_SameBias]:
     """All results with one bias, or one part for each pair of bands that have others."""
     if not q.border.size:
         return [_whole(op, q)]
     assert isinstance(op, Weighted)
     bands = Bands.of(op)
     return [
-        _Part(
+        _SameBias(
             q.bias + q.border[:, i, j],
             (row.first, row.end),
             (column.first, column.end),
@@ -554,7 +554,7 @@ class _Results:
     groups: int
     channels: IntArray
     weights: _Stored
-    part: _Part
+    part: _SameBias
     lanewise: bool
     second: tuple[int, int] | None = None
 

@@ -14,7 +14,7 @@ from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.ops import AvgPool, MaxPool, Op, Scale
 from bramcast.pack.graph.tensor import ZERO, seen_through
 from bramcast.pack.graph.window import NO_CLAMP
-from bramcast.pack.passes.forward import by_channel
+from bramcast.pack.passes.absorb import by_channel
 
 
 def is_plain(op: Op) -> bool:

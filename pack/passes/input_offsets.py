@@ -18,7 +18,7 @@ from bramcast.pack.bundle.errors import RecipeError
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import Op, Weighted
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, strip_zeros
-from bramcast.pack.passes.forward import lifted
+from bramcast.pack.passes.absorb import lifted
 from bramcast.pack.passes.input_scales import shared_features
 
 SAMPLES = 256  # of calibration, which tell where a feature lies

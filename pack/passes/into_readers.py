@@ -19,7 +19,7 @@ import numpy as np
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.ops import Op, Scale, Weighted
 from bramcast.pack.graph.tensor import is_whole
-from bramcast.pack.passes.forward import absorbed
+from bramcast.pack.passes.absorb import absorbed
 
 
 def into_readers(draft: Draft, scale: Scale) -> bool:

@@ -137,7 +137,7 @@ def _share_steps(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class PartialStep:
     """A time step ``op`` that multiplies its ``used`` inputs by ``columns`` of the weights of the
     ``whole``, which reads more, with the same biases; ``read``: the tensors of these, side by side.
     """
@@ -149,9 +149,9 @@ class Part:
     read: tuple[tuple[Tensor, Tensor], ...]
 
 
-def parts_of(graph: Graph) -> list[Part]:
+def parts_of(graph: Graph) -> list[PartialStep]:
     """All time steps that are a part of others, as the first ones, which have no state."""
-    found: dict[str, Part] = {}
+    found: dict[str, PartialStep] = {}
     for ops in twins_of(graph):
         dense = [op for op in ops if isinstance(op, Dense) and op.groups == 1]
         if not dense:
@@ -166,7 +166,7 @@ def parts_of(graph: Graph) -> list[Part]:
                 (graph.owners(op.view[i : i + 1])[0], graph.owners(whole.view[j : j + 1])[0])
                 for i, j in zip(used, range(columns.start, columns.stop), strict=True)
             }
-            found[op.name] = Part(op, whole, used, columns, tuple(read))
+            found[op.name] = PartialStep(op, whole, used, columns, tuple(read))
     return list(found.values())
 
 

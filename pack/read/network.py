@@ -14,14 +14,14 @@ from bramcast.pack.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LoadedNetwork:
     """A network in eval mode with its weights; ``label`` stands for a line of its author's code."""
 
     module: nn.Module
     label: str
 
 
-def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> Source:
+def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> LoadedNetwork:
     """The network of [model]: from Python and a checkpoint, ONNX, torch.export or a bare MLP.
 
     Raises:
@@ -38,14 +38,14 @@ def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> Source:
             raise ToolError(
                 "reading ONNX needs a package: pip install '.[onnx]' in bramcast's checkout"
             ) from None
-        return Source(load_onnx(recipe.file(model.onnx), sample_shape), model.onnx)
+        return LoadedNetwork(load_onnx(recipe.file(model.onnx), sample_shape), model.onnx)
     if model.exported is not None:
-        return Source(load_exported(recipe.file(model.exported)), model.exported)
+        return LoadedNetwork(load_exported(recipe.file(model.exported)), model.exported)
     assert model.checkpoint is not None  # read_recipe has seen to it
     checkpoint = recipe.file(model.checkpoint)
     if model.python is None:
         activation = model.activations or "relu"
         module = mlp_of_state_dict(checkpoint, model.state, activation, sample_shape)
-        return Source(module, model.checkpoint)
+        return LoadedNetwork(module, model.checkpoint)
     module = load_module(model.python, recipe.path.parent)
-    return Source(load_checkpoint(module, checkpoint, model.state), model.python)
+    return LoadedNetwork(load_checkpoint(module, checkpoint, model.state), model.python)

@@ -65,7 +65,7 @@ class Node(nn.Module):
 
 
 @dataclass(slots=True)
-class Step:
+class ReadyNode:
     """A node of the file, ready to be called."""
 
     node: onnx.NodeProto
@@ -90,7 +90,7 @@ class OnnxModule(nn.Module):
         self.constants: dict[str, Array] = {}
         self.owned: dict[str, str] = {}
         self.bramcast_titles: dict[str, Title] = {}
-        self.steps: list[Step] = []
+        self.steps: list[ReadyNode] = []
         self.learned = {tensor.name for tensor in graph.initializer}
         for tensor in graph.initializer:
             self.constants[tensor.name] = _array(path, tensor)
@@ -108,7 +108,7 @@ class OnnxModule(nn.Module):
             where = f"{self.path}: node {node.name or node.output[0]!r}"
             if node.op_type in GATES and _is_standard(node):
                 node = self._with_torchs_gates(node, where)
-            step = Step(node, where, _attributes(node), None, False)
+            step = ReadyNode(node, where, _attributes(node), None, False)
             if any(name in data for name in node.input):
                 if node.op_type in ("Shape", "Size") and not node.domain:
                     shapes.add(node.output[0])
@@ -175,7 +175,7 @@ class OnnxModule(nn.Module):
                     self.register_buffer(key, tensor)
                 self.owned[name] = key
 
-    def _run_constant(self, step: Step, values: dict[str, Any]) -> None:
+    def _run_constant(self, step: ReadyNode, values: dict[str, Any]) -> None:
         node = step.node
         feeds = {name: np.asarray(values[name]) for name in node.input if name}
         _check_size(step, list(feeds.values()))
@@ -217,7 +217,7 @@ class OnnxModule(nn.Module):
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _call(
-        self, step: Step, values: dict[str, Any], batch: int, zeros: dict[str, torch.Tensor]
+        self, step: ReadyNode, values: dict[str, Any], batch: int, zeros: dict[str, torch.Tensor]
     ) -> Call:
         names = [name or None for name in step.node.input]
         for name in names:
@@ -429,7 +429,7 @@ def _alone(node: onnx.NodeProto, opset: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 
-def _check_size(step: Step, feeds: list[Array]) -> None:
+def _check_size(step: ReadyNode, feeds: list[Array]) -> None:
     """A small file must not ask for a huge constant."""
     kind, total = step.node.op_type, max([a.size for a in feeds] or [0])
     try:
@@ -490,13 +490,13 @@ def _title(path: Path, node: onnx.NodeProto, constants: set[str]) -> Title:
     return Title(name, node.op_type, f"{path.name}:{node.name or node.output[0]}")
 
 
-def _value_name(name: str, step: Step, place: int) -> str:
+def _value_name(name: str, step: ReadyNode, place: int) -> str:
     if step.node.op_type == "BatchNormalization" and place == 4:
         return name if name.endswith("running_var") else f"{name}, a running_var"
     return name
 
 
-def _shape(step: Step, value: torch.Tensor) -> Array:
+def _shape(step: ReadyNode, value: torch.Tensor) -> Array:
     sizes = [int(s) for s in value.shape]
     if step.node.op_type == "Size":
         return np.array(prod(sizes), np.int64)

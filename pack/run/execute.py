@@ -36,7 +36,7 @@ Compute = Callable[[Op, list[torch.Tensor]], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Executed:
     """One executed operation: its stored result [N, C, H, W]."""
 
     op: Op
@@ -67,7 +67,7 @@ def frame_tensor(graph: Graph, elements: NDArray[np.float64]) -> torch.Tensor:
     return torch.from_numpy(elements).reshape(len(elements), t.channels, t.height, t.width)
 
 
-def run(graph: Graph, frame: torch.Tensor, compute: Compute) -> Iterator[Step]:
+def run(graph: Graph, frame: torch.Tensor, compute: Compute) -> Iterator[Executed]:
     """Execute all operations in order; results are freed when nobody reads them any more."""
     return resume(graph, {graph.input.index: frame}, 0, compute)
 
@@ -78,7 +78,7 @@ def resume(
     first: int,
     compute: Compute,
     stop: int | None = None,
-) -> Iterator[Step]:
+) -> Iterator[Executed]:
     """Execute the operations from number ``first`` on, up to the one before ``stop``.
 
     Args:
@@ -90,7 +90,7 @@ def resume(
         operands = [take(graph, store, view) for view in op.views]
         result = compute(op, operands)
         store[op.out.index] = result
-        yield Step(op, result)
+        yield Executed(op, result)
         for index in [i for i in store if last.get(i) == number]:
             del store[index]
 

@@ -20,8 +20,7 @@ from torch import nn
 from bramcast.pack.bundle.errors import InputError, RangeError, UnsupportedLayer
 from bramcast.pack.bundle.folder import replace_bytes, replace_file
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.pack.capture.traced import Source as Computation
-from bramcast.pack.capture.traced import evaluate, leaves, source_of
+from bramcast.pack.capture.traced import Origin, evaluate, leaves, source_of
 from bramcast.pack.graph.ops import MaxPool, Op, Weighted
 from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.prepare import Prepared, prepare, settle
@@ -29,7 +28,7 @@ from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import multiplied_weight, pooling_gains, quantize
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.quantize.rules import rules_of
-from bramcast.pack.read.network import Source, read_model
+from bramcast.pack.read.network import LoadedNetwork, read_model
 from bramcast.pack.recipe.recipe import LayerSection, Recipe, read_recipe
 from bramcast.pack.recipe.text import moved, recipe_text
 from bramcast.pack.run import execute
@@ -72,7 +71,7 @@ def wrap(
     if inputs is None:
         inputs = read_inputs(recipe.file(recipe.model.inputs))
     return _wrap(
-        Source(module, recipe.model.python or "model"), recipe, inputs, weight_bits, progress
+        LoadedNetwork(module, recipe.model.python or "model"), recipe, inputs, weight_bits, progress
     )
 
 
@@ -81,7 +80,7 @@ def _recipe(recipe: Recipe | Path | str) -> Recipe:
 
 
 def _wrap(
-    source: Source,
+    source: LoadedNetwork,
     recipe: Recipe,
     inputs: Inputs,
     weight_bits: Literal[2, 4, 8] | None,
@@ -245,7 +244,7 @@ class Wrapped(nn.Module):
     def _check_saved(self, recipe: Recipe) -> None:
         """What pack would make of the trained network must be what this module computes with."""
         with _evaluating(self.module):
-            source = Source(self.module, self.recipe.model.python or "model")
+            source = LoadedNetwork(self.module, self.recipe.model.python or "model")
             prepared = prepare(recipe, silent, source, self._prepared.inputs, trace=True)
         formats = settle(prepared, prepared.rules.weight_bits, formats_only=True).formats
         graph = prepared.graph
@@ -260,7 +259,7 @@ class Wrapped(nn.Module):
                 "wrap it again and train on"
             )
 
-    def _steps(self, state: "_State", x: torch.Tensor) -> Iterator[execute.Step]:
+    def _steps(self, state: "_State", x: torch.Tensor) -> Iterator[execute.Executed]:
         graph = self._prepared.graph
         if tuple(x.shape[1:]) != graph.input_shape:
             raise InputError(
@@ -345,12 +344,12 @@ class _Trace:
     """How an operation's weights and biases come from the parameters; None for constants."""
 
     op: Weighted
-    weight: Computation | None
-    bias: Computation | None
-    tap_bias: Computation | None
+    weight: Origin | None
+    bias: Origin | None
+    tap_bias: Origin | None
 
     @property
-    def computations(self) -> list[Computation]:
+    def computations(self) -> list[Origin]:
         return [c for c in (self.weight, self.bias, self.tap_bias) if c is not None]
 
 

@@ -63,7 +63,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Narrowing:
     """One point of the trade-off: the network after a narrowing.
 
     Attributes:
@@ -93,7 +93,7 @@ class Tuned:
     """
 
     layers: list[Layer]
-    steps: list[Step]
+    steps: list[Narrowing]
     reference: list[Score]
     before: list[Score]
     after: list[Score]
@@ -411,7 +411,7 @@ class _Search:
                 moves, scores = [*moves, move], more
         return moves, scores
 
-    def _step(self, moves: Sequence[_Move]) -> Step:
+    def _step(self, moves: Sequence[_Move]) -> Narrowing:
         widths = self._after(moves)
         score = self._score(widths)
         assert score is not None
@@ -421,7 +421,7 @@ class _Search:
         program = lower(self.graph, layout, formats, ops, drain)
         words = len(program.weights.table(program.word))
         last = (moves[-1].layer, moves[-1].bits) if moves else ("", 8)
-        return Step(*last, self._count(widths), words, score)
+        return Narrowing(*last, self._count(widths), words, score)
 
 
 def _hull(name: str, weights: int, damage: Mapping[int, float]) -> list[_Move]:

@@ -11,7 +11,7 @@ from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.errors import RangeError, ToolError, UnsupportedLayer
 from bramcast.pack.device.devices import Family, Part
-from bramcast.pack.device.memory import Placed, Placement, place_bundle
+from bramcast.pack.device.memory import DeviceFit, Placed, place_bundle
 from bramcast.pack.device.primitive_mix import best_mix
 from bramcast.pack.recipe.recipe import CoreSection, Recipe
 
@@ -29,7 +29,7 @@ class Variant:
 
     lanes: int
     taps: int
-    placement: Placement
+    placement: DeviceFit
     room: int
     cycles: int
 

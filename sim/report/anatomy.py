@@ -33,7 +33,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class ReportLayer:
     """One layer, or the same layer in each time step.
 
     Attributes:
@@ -89,7 +89,7 @@ class Anatomy:
 
     machine: Machine
     manifest: Manifest
-    parts: list[Part]
+    parts: list[ReportLayer]
     residents: list[Resident]
     prediction: CyclePrediction
 
@@ -117,7 +117,7 @@ def dissect(bundle: Path, allow_modified: bool = False) -> Anatomy:
         first = [_nest(machine, n) for n in nests_of[layers[0]]]
         channels = [manifest.nests[n].channels for n in nests_of[layers[0]]]
         parts.append(
-            Part(
+            ReportLayer(
                 layers=infos,
                 indices=tuple(layers),
                 reads=tuple(sorted({part_of[r] for info in infos for r in info.reads})),

@@ -15,7 +15,7 @@ from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.samples.inputs import Inputs
 from bramcast.sim.regress.evaluate import Outputs, Range, outputs
 from bramcast.sim.regress.regress import Regression, Report
-from bramcast.sim.report.anatomy import Anatomy, Part, dissect
+from bramcast.sim.report.anatomy import Anatomy, ReportLayer, dissect
 from bramcast.sim.report.report_graph import graph_svg
 from bramcast.sim.run.cosim import SimResult
 
@@ -122,7 +122,7 @@ def _results(anatomy: Anatomy, inputs: Inputs) -> dict[int, NDArray[np.int64]]:
     return {number: np.concatenate(flat) for number, flat in found.items()}
 
 
-def _row(anatomy: Anatomy, number: int, part: Part, values: NDArray[np.int64] | None) -> Row:
+def _row(anatomy: Anatomy, number: int, part: ReportLayer, values: NDArray[np.int64] | None) -> Row:
     from bramcast.sim.report import report_plots as plots
 
     layer, fmt = part.layers[0], part.layers[0].format.q
@@ -161,7 +161,7 @@ def _thinned(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return values[:: -(-values.size // DRAWN)]
 
 
-def _width(anatomy: Anatomy, part: Part) -> int:
+def _width(anatomy: Anatomy, part: ReportLayer) -> int:
     """Bits of a stored weight."""
     descriptor = next(
         i for i, nest in enumerate(anatomy.manifest.nests) if nest.layer == part.indices[0]

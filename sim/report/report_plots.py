@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.qformat import QFormat
-from bramcast.sim.report.anatomy import Anatomy, Part, Span
+from bramcast.sim.report.anatomy import Anatomy, ReportLayer, Span
 
 BLUE, GREY, RED, PALE = "#2b6ca3", "#9aa1a9", "#c0392b", "#eaf1f7"
 # Neighbouring layers must differ; ten hues that print, used again from the start.
@@ -162,7 +162,7 @@ def memory_map(anatomy: Anatomy) -> str:
         return _svg(figure, "memory")
 
 
-def _names(parts: Sequence[Part], image: str) -> list[tuple[str, Span]]:
+def _names(parts: Sequence[ReportLayer], image: str) -> list[tuple[str, Span]]:
     """Names for the spans of an image; of parts that share words the widest, and how many more."""
     spans = [
         (part.name.split(" x ")[0], span) for part in parts for span in part.words.get(image, [])

@@ -21,7 +21,7 @@ from bramcast.pack.bundle.images import word_layout
 from bramcast.pack.bundle.manifest import IMAGES, Core
 from bramcast.sim.run.compare import Comparison, compare
 from bramcast.sim.run.hdl_log import HdlLog, read_log
-from bramcast.sim.run.runner import build, run
+from bramcast.sim.run.runner import Tests, build, run
 
 TOP = "bramcast_sim_top"
 BENCH = "bramcast.sim.benches.bench_core"
@@ -177,15 +177,17 @@ def _run(
         folder,
         TOP,
         simulator,
-        BENCH,
+        Tests(
+            BENCH,
+            env={
+                "BRAMCAST_FRAMES": str(work / "frames.npy"),
+                "BRAMCAST_BEATS": str(work / "beats.npy"),
+                "BRAMCAST_STALL": str(stall),
+                "BRAMCAST_CYCLES": str(_limit(hardware, cycles, frames.shape[1])),
+            },
+            plusargs=plusargs,
+        ),
         work=work,
-        plusargs=plusargs,
-        env={
-            "BRAMCAST_FRAMES": str(work / "frames.npy"),
-            "BRAMCAST_BEATS": str(work / "beats.npy"),
-            "BRAMCAST_STALL": str(stall),
-            "BRAMCAST_CYCLES": str(_limit(hardware, cycles, frames.shape[1])),
-        },
         seed=seed,
         waves=waves,
     )

@@ -414,16 +414,30 @@ def _Verilator(top: str, ports_only: bool) -> Any:
     return _verilator_runner_class()(top, ports_only)
 
 
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """The cocotb tests of a module, and what they are given.
+
+    Attributes:
+        module: its importable name.
+        testcase: run these tests only.
+        env: variables for the tests.
+        plusargs: ``{"log": path}`` becomes ``+log=path``; None as a value gives ``+log``.
+    """
+
+    module: str
+    testcase: str | Sequence[str] | None = None
+    env: Mapping[str, str] | None = None
+    plusargs: Mapping[str, object] | None = None
+
+
 def run(
     folder: Path,
     top: str,
     simulator: str,
-    test_module: str,
+    tests: Tests,
     *,
     work: Path,
-    plusargs: Mapping[str, object] | None = None,
-    env: Mapping[str, str] | None = None,
-    testcase: str | Sequence[str] | None = None,
     seed: int | None = None,
     waves: Path | None = None,
     name: str = "simulation",
@@ -432,11 +446,8 @@ def run(
 
     Args:
         folder: what ``build`` returned for the same ``top`` and ``simulator``.
-        test_module: importable name of the module with the tests.
+        tests: the tests and what they are given.
         work: folder for the simulator's output, made if absent: NAME.log and NAME.xml.
-        plusargs: ``{"log": path}`` becomes ``+log=path``; None as a value gives ``+log``.
-        env: variables for the tests.
-        testcase: run these tests only.
         seed: cocotb's random seed; else that of the environment variable SEED, else a new one.
         waves: file to write, its name ending in ``waves_suffix(simulator)``; the build must
             have been made with ``waves=True``.
@@ -450,7 +461,7 @@ def run(
     work.mkdir(parents=True, exist_ok=True)
     work = work.resolve()
     log, results = work / f"{name}.log", work / f"{name}.xml"
-    arguments = [f"+{k}" if v is None else f"+{k}={v}" for k, v in (plusargs or {}).items()]
+    arguments = [f"+{k}" if v is None else f"+{k}={v}" for k, v in (tests.plusargs or {}).items()]
     test_args: list[str] = []
     if waves is not None and simulator == "icarus":
         # In the folder where it runs: Icarus can't write to paths with letters beyond ASCII.
@@ -469,7 +480,7 @@ def run(
         died: BaseException | None = None
         try:
             tool.test(
-                test_module=test_module,
+                test_module=tests.module,
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
                 build_dir=folder,
@@ -481,10 +492,10 @@ def run(
                     "COCOTB_ANSI_OUTPUT": "0",
                     # The bench's own assertions tell their values; that takes half a second more
                     # if every module that it imports is parsed for it, as is the default.
-                    "COCOTB_REWRITE_ASSERTION_FILES": f"{test_module.rpartition('.')[2]}.py",
-                    **(env or {}),
+                    "COCOTB_REWRITE_ASSERTION_FILES": f"{tests.module.rpartition('.')[2]}.py",
+                    **(tests.env or {}),
                 },
-                testcase=testcase,
+                testcase=tests.testcase,
                 seed=seed,
                 waves=waves is not None,
                 log_file=log,

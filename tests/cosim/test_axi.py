@@ -18,7 +18,7 @@ from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.run.cosim import core_parameters
-from bramcast.sim.run.runner import build, lint, run
+from bramcast.sim.run.runner import Tests, build, lint, run
 
 pytestmark = pytest.mark.cosim
 
@@ -54,7 +54,7 @@ def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_
     need(simulator)
     top = f"bramcast_{unit}"
     folder = build(top, parameters, simulator)
-    outcome = run(folder, top, simulator, BENCH, work=tmp_path, testcase=bench)
+    outcome = run(folder, top, simulator, Tests(BENCH, testcase=bench), work=tmp_path)
     outcome.check()
     assert outcome.tests == 1
 
@@ -122,15 +122,17 @@ def simulate_axi(
         build(TOP, parameters, simulator, ports_only=True),
         TOP,
         simulator,
-        BENCH,
+        Tests(
+            BENCH,
+            testcase=bench,
+            env={
+                "AXI_BUNDLES": ":".join(map(str, bundles)),
+                "AXI_FRAMES": str(folder / "frames.npz"),
+                "AXI_EXAMPLE": code_block("docs/axi.md", "python"),
+            },
+            plusargs=plusargs,
+        ),
         work=folder,
-        plusargs=plusargs,
-        env={
-            "AXI_BUNDLES": ":".join(map(str, bundles)),
-            "AXI_FRAMES": str(folder / "frames.npz"),
-            "AXI_EXAMPLE": code_block("docs/axi.md", "python"),
-        },
-        testcase=bench,
     )
     outcome.check()
     assert outcome.tests == 1

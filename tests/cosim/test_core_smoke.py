@@ -21,7 +21,7 @@ from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Input, Loop, Nest, encode_program
 from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
-from bramcast.sim.run.runner import build, missing, run
+from bramcast.sim.run.runner import Tests, build, missing, run
 
 pytestmark = pytest.mark.cosim
 
@@ -738,7 +738,7 @@ def test_random_programs_give_what_the_format_says(
             "SMOKE_LIMIT": str(cycles * len(case.frames)),
         }
         bench = "bramcast.sim.benches.bench_smoke"
-        run(folder, top, simulator, bench, work=work, plusargs=plusargs, env=env).check()
+        run(folder, top, simulator, Tests(bench, env=env, plusargs=plusargs), work=work).check()
         expected = check_log(case, read_log(log), timed)
         got = _numbers(beats)
         assert got == expected

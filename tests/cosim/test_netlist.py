@@ -14,7 +14,7 @@ from cosim.test_units import UNITS, _image
 from support import need
 
 from bramcast.hw import sources
-from bramcast.sim.run.runner import Outcome, build, run
+from bramcast.sim.run.runner import Outcome, Tests, build, run
 
 pytestmark = [pytest.mark.cosim, pytest.mark.slow, pytest.mark.ci]
 
@@ -103,10 +103,8 @@ def _run(
         folder,
         top,
         "icarus",
-        "bramcast.sim.benches.unit_benches",
+        Tests("bramcast.sim.benches.unit_benches", testcase=bench, env=env),
         work=work,
-        env=env,
-        testcase=bench,
     )
 
 

@@ -11,7 +11,7 @@ from _pytest.mark.structures import ParameterSet
 
 from bramcast.pack.bundle.errors import ToolError
 from bramcast.pack.bundle.program import Descriptor, Input, Loop, Nest, encode_program
-from bramcast.sim.run.runner import build, lint, missing, run
+from bramcast.sim.run.runner import Tests, build, lint, missing, run
 
 pytestmark = pytest.mark.cosim
 
@@ -162,11 +162,8 @@ def test_module_matches_its_golden_twin(
         folder,
         top,
         simulator,
-        "bramcast.sim.benches.unit_benches",
+        Tests("bramcast.sim.benches.unit_benches", testcase=bench, env=env, plusargs=plusargs),
         work=tmp_path,
-        plusargs=plusargs,
-        env=env,
-        testcase=bench,
     )
     outcome.check()
     assert outcome.tests == 1
@@ -190,9 +187,8 @@ def test_an_assertion_of_a_bench_tells_its_values(tmp_path: Path) -> None:
         build("bramcast_memory", parameters, "icarus"),
         "bramcast_memory",
         "icarus",
-        "bench_of_mine",
+        Tests("bench_of_mine", env=env),
         work=tmp_path,
-        env=env,
     )
     (failure,) = outcome.failures
     assert failure.test == "memory_has_thirteen_bits"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.formats.table import TABLE, check_written, image_format, recognise
-from bramcast.pack.bundle.formats.text import Source
+from bramcast.pack.bundle.formats.text import ImageSource
 from bramcast.pack.bundle.words import Words, join_banks, split_banks
 
 FORMATS = [f.name for f in TABLE]
@@ -36,7 +36,7 @@ def test_read_words_are_the_written_ones(name, bits, n, more, seed):
     fmt = image_format(name)
     bits = fitted(fmt, bits)
     words = words_of(bits, n, seed)
-    source = Source(Path("image"), fmt.write(words, n + more))
+    source = ImageSource(Path("image"), fmt.write(words, n + more))
     assert check_written(source, fmt, bits, n + more) == words.padded(n + more)
     content = fmt.parse(source, bits if fmt.asks_bits else None)
     assert content.words.bits == (bits if content.declared or bits % 4 == 0 else content.words.bits)
@@ -90,7 +90,7 @@ def damaged(data, dice):
 def test_a_damaged_file_is_read_or_refused_with_its_name(name, seed, bits, guessed):
     fmt, dice = image_format(name), random.Random(seed)
     raw = damaged(fmt.write(words_of(bits, 12, seed), 12), dice)
-    source = Source(Path(f"image{fmt.suffix}"), raw)
+    source = ImageSource(Path(f"image{fmt.suffix}"), raw)
     try:
         read = recognise(source) if guessed else fmt
         content = read.parse(source, bits)

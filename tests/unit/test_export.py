@@ -14,7 +14,7 @@ from support import DIGITS, cli
 from torch import nn
 
 from bramcast.pack.bundle.errors import CheckpointError, InputError
-from bramcast.pack.look.export import Style, export, integer_format, parse_slice
+from bramcast.pack.look.export import Integers, Style, export, integer_format, parse_slice
 
 # Corners of float32: the least subnormal, the largest, a tenth, one step from 1, a large integer.
 HARD = [1e-45, 3.4028235e38, 0.1, 1.0000001, 16777215.0, -0.0, 1e-7, 123456.79]
@@ -207,7 +207,7 @@ def test_a_c_compiler_reads_the_header(tmp_path):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 def test_integers_in_a_c_header(tmp_path):
     path = save(tmp_path, w=torch.tensor([[0.25, -1.0, 3.0], [-3.0, 1 / 128, -1 / 128]]))
-    export(path, tmp_path / "w.h", fmt=integer_format("Q1.6"))
+    export(path, tmp_path / "w.h", integers=Integers(integer_format("Q1.6")))
     (tmp_path / "main.c").write_text(
         '#include <stdio.h>\n#include "w.h"\nint main(void) {\n'
         '  printf("%d %d\\n", (int)sizeof w, W_FRAC);\n'
@@ -221,13 +221,13 @@ def test_integers_in_a_c_header(tmp_path):
 
 def test_integers_in_other_formats(tmp_path):
     path = save(tmp_path, w=torch.tensor([0.25, -1.0, 3.0]))
-    export(path, tmp_path / "w.npy", fmt=integer_format("Q1.6"))
+    export(path, tmp_path / "w.npy", integers=Integers(integer_format("Q1.6")))
     array = np.load(tmp_path / "w.npy")
     assert (array.dtype, array.tolist()) == (np.int8, [16, -64, 127])
-    export(path, tmp_path / "w.npy", fmt=integer_format("UQ4.8"))
+    export(path, tmp_path / "w.npy", integers=Integers(integer_format("UQ4.8")))
     array = np.load(tmp_path / "w.npy")
     assert (array.dtype, array.tolist()) == (np.uint16, [64, 0, 768])
-    export(path, tmp_path / "w.txt", fmt=integer_format("Q1.6"))
+    export(path, tmp_path / "w.txt", integers=Integers(integer_format("Q1.6")))
     assert numbers((tmp_path / "w.txt").read_text()) == ["16", "-64", "127"]
 
 
@@ -299,7 +299,7 @@ def test_json(tmp_path, capsys):
     assert code == 0
     assert json.loads(out) == {
         "path": str(output), "format": "csv",
-        "tensors": [{"name": f"gru.bias_{k}h_l0", "shape": [96]} for k in "ih"],
+        "tensors": [{"name": f"gru.bias_{k}h_l0", "shape": [96]} for k in "ih"], "notes": [],
     }  # fmt: skip
 
 

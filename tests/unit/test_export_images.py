@@ -16,7 +16,7 @@ from support import DIGITS, ROOT, cli
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.formats.table import NAMES, TABLE
-from bramcast.pack.look.export import export, integer_format
+from bramcast.pack.look.export import Integers, export, integer_format
 
 CHECKPOINT, TENSOR = DIGITS / "mlp.pth", "4.weight"  # 32 x 48
 
@@ -185,8 +185,8 @@ def test_every_format_has_a_foreign_reader():
 def test_a_format_is_asked_for_by_name_or_suffix(tmp_path, name):
     q = integer_format("Q1.6")
     fmt = next((f for f in TABLE if f.name == name), TABLE[0])
-    by_name = export(CHECKPOINT, tmp_path / "a", [TENSOR], format=name, fmt=q, word_bits=32)
-    by_suffix = export(CHECKPOINT, tmp_path / f"a{fmt.suffix}", [TENSOR], fmt=q, word_bits=32)
+    by_name = export(CHECKPOINT, tmp_path / "a", [TENSOR], format=name, integers=Integers(q, 32))
+    by_suffix = export(CHECKPOINT, tmp_path / f"a{fmt.suffix}", [TENSOR], integers=Integers(q, 32))
     assert by_name.format == by_suffix.format == fmt.name
     assert (tmp_path / "a").read_bytes() == (tmp_path / f"a{fmt.suffix}").read_bytes()
 
@@ -258,26 +258,26 @@ def test_what_is_too_wide_for_a_format_is_cut_as_told(tmp_path, capsys):
 
 def test_without_a_width_a_word_is_a_value(tmp_path):
     path = save(tmp_path, w=torch.tensor([[0.5, -0.5], [1.0, 0.0]]))
-    done = export(path, tmp_path / "w.mem", fmt=integer_format("Q1.6"))
+    done = export(path, tmp_path / "w.mem", integers=Integers(integer_format("Q1.6")))
     assert (tmp_path / "w.mem").read_text() == "20\nE0\n40\n00\n"
     assert (done.words, done.word_bits) == (4, 8)
-    export(path, tmp_path / "w.mem", fmt=integer_format("Q1.6"), cut="1")
+    export(path, tmp_path / "w.mem", cut="1", integers=Integers(integer_format("Q1.6")))
     assert (tmp_path / "w.mem").read_text() == "40\n00\n"
     unsigned = save(tmp_path, w=torch.tensor([3.75, -1.0]))
-    export(unsigned, tmp_path / "w.coe", fmt=integer_format("UQ2.2"), word_bits=8)
+    export(unsigned, tmp_path / "w.coe", integers=Integers(integer_format("UQ2.2"), 8))
     assert coe((tmp_path / "w.coe").read_bytes()) == [0x0F]
 
 
 def test_what_two_kinds_share_is_an_image_with_a_width(tmp_path):
     path = save(tmp_path, w=torch.tensor([1.0, 2.0]))
     q = integer_format("Q3.4")
-    export(path, tmp_path / "w.npz", fmt=q)
+    export(path, tmp_path / "w.npz", integers=Integers(q))
     assert np.load(tmp_path / "w.npz")["w"].tolist() == [16, 32]
-    export(path, tmp_path / "w.npz", fmt=q, word_bits=16)
+    export(path, tmp_path / "w.npz", integers=Integers(q, 16))
     assert npz((tmp_path / "w.npz").read_bytes()) == [0x2010]
-    export(path, tmp_path / "w.h", fmt=q)
+    export(path, tmp_path / "w.h", integers=Integers(q))
     assert "int8_t w[2]" in (tmp_path / "w.h").read_text()
-    export(path, tmp_path / "w.h", fmt=q, word_bits=16)
+    export(path, tmp_path / "w.h", integers=Integers(q, 16))
     assert c_header((tmp_path / "w.h").read_bytes()) == [0x2010]
 
 
@@ -361,7 +361,7 @@ def test_refusals_leave_the_old_file(tmp_path, capsys, arguments, fragment):
 def test_what_no_memory_holds_is_refused(tmp_path):
     path = save(tmp_path, w=torch.zeros(1).expand(1 << 24).clone(), v=torch.zeros(1))
     with pytest.raises(InputError, match="16,777,217 words of 8 bits; images have at most"):
-        export(path, tmp_path / "w.mem", fmt=integer_format("Q1.6"))
+        export(path, tmp_path / "w.mem", integers=Integers(integer_format("Q1.6")))
 
 
 def test_the_page_names_what_export_writes():

@@ -16,7 +16,7 @@ from bramcast.pack.bundle.formats.table import (
     read_image,
     recognise,
 )
-from bramcast.pack.bundle.formats.text import Source
+from bramcast.pack.bundle.formats.text import ImageSource
 from bramcast.pack.bundle.words import Words
 
 COE = "memory_initialization_radix={};\nmemory_initialization_vector={}"
@@ -28,7 +28,7 @@ ZERO = [0] * 8
 
 def parse(name, text, bits=None):
     raw = text if isinstance(text, bytes) else text.encode()
-    return image_format(name).parse(Source(Path("f"), raw), bits)
+    return image_format(name).parse(ImageSource(Path("f"), raw), bits)
 
 
 def put(**words):
@@ -226,21 +226,21 @@ def test_a_coe_file_as_it_is_found_is_read_with_a_warning(text, want, lines, war
 def test_files_are_recognised_by_their_content(fmt, renamed):
     words = Words(16, np.arange(40, dtype=np.uint8).reshape(20, 2))
     path = Path(f"x{fmt.suffix}" if not renamed or fmt.name in ("bin", "memb") else "x.dat")
-    found = recognise(Source(path, fmt.write(words, 20)))
+    found = recognise(ImageSource(path, fmt.write(words, 20)))
     family = {"updatemem": "mem", "lattice_bin": "lattice", "lattice_addr": "lattice",
               "gowin_bin": "gowin", "gowin_addr": "gowin"}  # fmt: skip
     assert found.name == family.get(fmt.name, fmt.name)
 
 
 def test_vivados_own_mif_is_binary_digits():
-    assert recognise(Source(Path("x.mif"), b"0101\n1111\n")).name == "memb"
-    assert recognise(Source(Path("x.mem"), b"0101\n1111\n")).name == "mem"
+    assert recognise(ImageSource(Path("x.mif"), b"0101\n1111\n")).name == "memb"
+    assert recognise(ImageSource(Path("x.mem"), b"0101\n1111\n")).name == "mem"
 
 
 @pytest.mark.parametrize("raw", [b"hello world", b"\x7fELF\x00\x01", b"int main() {}"])
 def test_other_files_are_not_guessed(raw):
     with pytest.raises(InputError, match="f: no format recognised|f:1: byte 0x"):
-        recognise(Source(Path("f"), raw))
+        recognise(ImageSource(Path("f"), raw))
 
 
 def test_what_is_no_file_is_refused(tmp_path):
@@ -285,12 +285,12 @@ def test_a_strict_reader_takes_only_what_bramcast_writes():
     for name in RECIPE_NAMES:
         fmt = image_format(name)
         raw = fmt.write(words, 2)
-        assert check_written(Source(Path("f"), raw), fmt, 8, 2) == words
+        assert check_written(ImageSource(Path("f"), raw), fmt, 8, 2) == words
         if name != "npz":
             with pytest.raises(InputError, match=r"f:\d+: (expected|text behind)"):
-                check_written(Source(Path("f"), raw + b"\n"), fmt, 8, 2)
+                check_written(ImageSource(Path("f"), raw + b"\n"), fmt, 8, 2)
         with pytest.raises(InputError, match="f: 2 words, expected 3|DEPTH|[dD]epth"):
-            check_written(Source(Path("f"), raw), fmt, 8, 3)
+            check_written(ImageSource(Path("f"), raw), fmt, 8, 3)
 
 
 def test_formats_say_what_they_cannot_hold():

@@ -13,7 +13,7 @@ from support import DIGITS, model_recipe
 
 from bramcast.pack.bundle.formats.c_header import c_text
 from bramcast.pack.bundle.formats.table import TABLE, check_written, image_format
-from bramcast.pack.bundle.formats.text import Source
+from bramcast.pack.bundle.formats.text import ImageSource
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.pack.bundle.words import Words, split_banks
@@ -55,7 +55,7 @@ def test_every_format_reads_back_every_image(images, fmt, tmp_path):
     for words in images.values():
         parts = split_banks(words, 32) if fmt.complaint(words.bits, len(words)) else [words]
         for part in parts:
-            source = Source(tmp_path / "f", fmt.write(part, len(part) + 3))
+            source = ImageSource(tmp_path / "f", fmt.write(part, len(part) + 3))
             assert check_written(source, fmt, part.bits, len(part) + 3) == part.padded(
                 len(part) + 3
             )
@@ -201,7 +201,7 @@ def test_srecord_writes_the_same_coe_and_lattice_file(images, form, option, n, t
             kept = [line for line in theirs if not re.match(r";|#$|# ", line)]
             assert image_format(form).write(part, len(part)).decode().splitlines() == kept
             # and ours reads theirs, comments and all
-            content = image_format(form).parse(Source(tmp_path / "w.txt", raw), None)
+            content = image_format(form).parse(ImageSource(tmp_path / "w.txt", raw), None)
             assert integers(content.words) == integers(part)
 
 

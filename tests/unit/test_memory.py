@@ -17,7 +17,7 @@ from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.device.devices import (
     FAMILIES,
     PARTS,
-    Block,
+    BlockRam,
     Family,
     LutRam,
     find_part,
@@ -159,7 +159,7 @@ def test_a_family_is_wherever_it_must_be(name):
 
 
 def test_what_a_new_family_lacks_is_named():
-    block = Block("M21K", 20480, ((40, 512), (20, 1024)))
+    block = BlockRam("M21K", 20480, ((40, 512), (20, 1024)))
     new = Family("larch", "Larch FPGA", "M21K", (block,), None, 100, 500, "LARCH-1",
                  yosys="synth_larch", parts={"lx66": 2131})  # fmt: skip
     assert list(lacks(new)) == [
@@ -235,10 +235,10 @@ def cheapest(family, width, depth):
 
 
 TOYS = [
-    (Block("A", 8, ((4, 2), (2, 4), (1, 8)), 1),),
-    (Block("A", 12, ((3, 4), (2, 6)), 2), Block("B", 6, ((3, 2), (1, 6)), 1)),
-    (Block("A", 9, ((9, 1), (4, 2), (2, 4), (1, 8)), 1),),
-    (Block("A", 16, ((5, 2), (2, 8)), 3), Block("B", 4, ((2, 2),), 2)),
+    (BlockRam("A", 8, ((4, 2), (2, 4), (1, 8)), 1),),
+    (BlockRam("A", 12, ((3, 4), (2, 6)), 2), BlockRam("B", 6, ((3, 2), (1, 6)), 1)),
+    (BlockRam("A", 9, ((9, 1), (4, 2), (2, 4), (1, 8)), 1),),
+    (BlockRam("A", 16, ((5, 2), (2, 8)), 3), BlockRam("B", 4, ((2, 2),), 2)),
 ]
 
 

@@ -12,7 +12,7 @@ from bramcast.pack.bundle.errors import RecipeError
 from bramcast.pack.bundle.program import Nest
 from bramcast.pack.graph.ops import Product
 from bramcast.pack.graph.tensor import Tensor
-from bramcast.pack.lower.nests import Blocks, LoweredNest, Program, share_parts
+from bramcast.pack.lower.nests import LoweredNest, Program, RowTable, share_parts
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize.integers import _columns_of
 from bramcast.pack.recipe.recipe import LayerSection, read_recipe
@@ -162,7 +162,7 @@ def test_copies_that_cannot_be_name_the_layer(name, copies, says, tmp_path):
 
 
 def test_equal_rows_of_two_owners_are_stored_twice():
-    blocks = Blocks()
+    blocks = RowTable()
     rows = np.arange(6).reshape(3, 2)
     assert [blocks.add(rows, owner) for owner in ("a", "b", "a")] == [0, 3, 0]
     assert blocks.words == 6

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from bramcast.pack.bundle.errors import InputError
-from bramcast.pack.bundle.formats.text import MAX_BITS, Content, Source, check_extent, read_source
+from bramcast.pack.bundle.formats.text import (
+    MAX_BITS,
+    Content,
+    ImageSource,
+    check_extent,
+    read_source,
+)
 from bramcast.pack.bundle.manifest import IMAGES, Core
 from bramcast.pack.bundle.words import Words, from_axi, to_axi
 
@@ -26,7 +32,7 @@ def raw_bytes(words: Words, depth: int) -> bytes:
     return words.padded(depth).data.tobytes()
 
 
-def parse_raw(source: Source, bits: int | None) -> Content:
+def parse_raw(source: ImageSource, bits: int | None) -> Content:
     """Read raw binary; it does not say how wide its words are, so ``bits`` must."""
     if bits is None:
         source.fail(0, "raw binary does not say how wide its words are; give --bits")
@@ -47,7 +53,7 @@ def npz_bytes(words: Words, depth: int) -> bytes:
     return file.getvalue()
 
 
-def parse_npz(source: Source, bits: int | None) -> Content:
+def parse_npz(source: ImageSource, bits: int | None) -> Content:
     """Read a .npz with the two arrays of ``npz_bytes``."""
     try:
         with zipfile.ZipFile(io.BytesIO(source.raw)) as archive:
@@ -73,7 +79,7 @@ def parse_npz(source: Source, bits: int | None) -> Content:
     return _numbered(source, np.ascontiguousarray(data), int(width), True)
 
 
-def _numbered(source: Source, data: np.ndarray, bits: int, declared: bool) -> Content:
+def _numbered(source: ImageSource, data: np.ndarray, bits: int, declared: bool) -> Content:
     try:
         words = Words(bits, data)
     except ValueError as error:
@@ -145,7 +151,7 @@ def read_bin(path: Path, core: Core) -> dict[str, Words]:
     return split_bin(read_source(path), core)
 
 
-def split_bin(source: Source, core: Core) -> dict[str, Words]:
+def split_bin(source: ImageSource, core: Core) -> dict[str, Words]:
     """The images in the bytes of images.bin."""
     layout = sections(core)
     size = sum(s.bytes for s in layout)

@@ -14,7 +14,7 @@ from bramcast.pack.bundle.formats.text import (
     HEX,
     MAX_BITS,
     Content,
-    Source,
+    ImageSource,
     check_extent,
     hex_columns,
     split_tokens,
@@ -175,7 +175,9 @@ def c_text(words: Words, depth: int) -> bytes:
     return head.encode() + _c_array("image", to_axi(words.padded(depth)).reshape(-1))
 
 
-def c_array(source: Source, text: bytes, name: str) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+def c_array(
+    source: ImageSource, text: bytes, name: str
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """An array of a header that bramcast wrote: its uint32 elements and the line of each.
 
     Raises:
@@ -200,7 +202,7 @@ def c_array(source: Source, text: bytes, name: str) -> tuple[NDArray[np.uint32],
     return to_uint32(words), tokens.lines
 
 
-def parse_c(source: Source, bits: int | None) -> Content:
+def parse_c(source: ImageSource, bits: int | None) -> Content:
     """Read a header that ``c_text`` wrote."""
     text = source.text()
     stated = re.search(rb"#define IMAGE_BITS (\d{1,5})\n", text)

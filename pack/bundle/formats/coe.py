@@ -13,8 +13,8 @@ from bramcast.pack.bundle.formats.text import (
     HEX,
     RADICES,
     Content,
+    ImageSource,
     Radix,
-    Source,
     hex_columns,
     place_words,
     rows,
@@ -44,7 +44,7 @@ def coe_text(words: Words, depth: int) -> bytes:
     return _HEAD + body.tobytes()
 
 
-def parse_coe(source: Source, bits: int | None) -> Content:
+def parse_coe(source: ImageSource, bits: int | None) -> Content:
     """Read any .coe file: radix 2, 10 or 16; values separated by a comma, blanks or line ends.
 
     Read with a warning, as they are found: a comma behind the last value, no semicolon at the end,
@@ -90,7 +90,7 @@ def parse_coe(source: Source, bits: int | None) -> Content:
     return replace(content, warnings=tuple(warnings))
 
 
-def _header(source: Source, text: bytes) -> tuple[Radix, int]:
+def _header(source: ImageSource, text: bytes) -> tuple[Radix, int]:
     """The radix, and where the vector's values begin."""
     radix: Radix | None = None
     at = 0

@@ -16,7 +16,7 @@ from bramcast.pack.bundle.formats.text import (
     DEC,
     HEX,
     Content,
-    Source,
+    ImageSource,
     address_columns,
     binary_columns,
     blank_comments,
@@ -32,7 +32,7 @@ from bramcast.pack.bundle.words import Words
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class HeaderKeys:
     """How a vendor calls the keys of the header; ``comments`` as for ``blank_comments``."""
 
     vendor: str
@@ -43,13 +43,13 @@ class Family:
     comments: str
 
 
-LATTICE = Family("Lattice", "Format", "Depth", "Width", ("AddrRadix", "DataRadix"), "#/")
-GOWIN = Family("Gowin", "File_format", "Address_depth", "Data_width", (), "")
+LATTICE = HeaderKeys("Lattice", "Format", "Depth", "Width", ("AddrRadix", "DataRadix"), "#/")
+GOWIN = HeaderKeys("Gowin", "File_format", "Address_depth", "Data_width", (), "")
 FORMS = ("Hex", "Bin", "AddrHex")
 _HEADER_LINE = re.compile(rb"[ \t]*(?:#[ \t]*(\w+)[ \t]*=[ \t]*(\S*)[ \t]*)?\n")
 
 
-def headed_text(family: Family, form: str, words: Words, depth: int) -> bytes:
+def headed_text(family: HeaderKeys, form: str, words: Words, depth: int) -> bytes:
     """A Lattice .mem or Gowin .mi file in one of ``FORMS``.
 
     >>> words = Words(12, np.array([[0xBC, 0x0A]], np.uint8))
@@ -78,17 +78,17 @@ def headed_text(family: Family, form: str, words: Words, depth: int) -> bytes:
     return head.encode() + rows(depth, digits, b"\n").tobytes()
 
 
-def parse_lattice(source: Source, bits: int | None) -> Content:
+def parse_lattice(source: ImageSource, bits: int | None) -> Content:
     """Read any .mem file of Diamond or Radiant; words that are not given are zero."""
     return _parse(source, bits, LATTICE)
 
 
-def parse_gowin(source: Source, bits: int | None) -> Content:
+def parse_gowin(source: ImageSource, bits: int | None) -> Content:
     """Read any .mi file of Gowin's tools."""
     return _parse(source, bits, GOWIN)
 
 
-def _parse(source: Source, bits: int | None, family: Family) -> Content:
+def _parse(source: ImageSource, bits: int | None, family: HeaderKeys) -> Content:
     text = source.text()
     keys = {k.lower(): k for k in (family.form, family.depth, family.width, *family.others)}
     values: dict[str, bytes] = {}
@@ -142,7 +142,7 @@ def _parse(source: Source, bits: int | None, family: Family) -> Content:
     return place_words(source, words, tokens.lines, addresses, depth, True, form)
 
 
-def _addressed(source: Source, body: bytes, line: int, depth: int, width: int) -> Content:
+def _addressed(source: ImageSource, body: bytes, line: int, depth: int, width: int) -> Content:
     texts: list[bytes] = []
     lines: list[int] = []
     addresses: list[int] = []

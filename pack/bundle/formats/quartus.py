@@ -17,8 +17,8 @@ from bramcast.pack.bundle.formats.text import (
     HEX,
     OCT,
     Content,
+    ImageSource,
     Radix,
-    Source,
     address_columns,
     blank_comments,
     check_extent,
@@ -52,7 +52,7 @@ def mif_text(words: Words, depth: int) -> bytes:
     return head.encode() + b"CONTENT BEGIN\n" + body.tobytes() + _MIF_END
 
 
-def parse_mif(source: Source, bits: int | None) -> Content:
+def parse_mif(source: ImageSource, bits: int | None) -> Content:
     """Read any .mif file: every radix, ranges, several words behind one address.
 
     Raises:
@@ -119,7 +119,7 @@ def _line_offsets(body: bytes, n: int) -> list[int]:
     return [int(i) for i in found]
 
 
-def _mif_range(source: Source, line: int, place: bytes, radix: Radix) -> tuple[int, int]:
+def _mif_range(source: ImageSource, line: int, place: bytes, radix: Radix) -> tuple[int, int]:
     match = re.fullmatch(rb"\[\s*(\w+)\s*\.\.\s*(\w+)\s*\]\s*", place)
     if match is None:
         shown = place.decode("latin-1")[:40]
@@ -130,7 +130,7 @@ def _mif_range(source: Source, line: int, place: bytes, radix: Radix) -> tuple[i
     return first, last
 
 
-def _mif_tail(source: Source, line: int, index: int, entries: list[bytes]) -> None:
+def _mif_tail(source: ImageSource, line: int, index: int, entries: list[bytes]) -> None:
     if index == len(entries) - 1:
         source.fail(line, "END without a semicolon")
     if any(entry.strip() for entry in entries[index + 1 :]):
@@ -148,7 +148,7 @@ class _MifHeader:
     signed: bool
 
 
-def _mif_header(source: Source, text: bytes, bits: int | None) -> _MifHeader:
+def _mif_header(source: ImageSource, text: bytes, bits: int | None) -> _MifHeader:
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
     line = 1
@@ -189,7 +189,7 @@ def _mif_header(source: Source, text: bytes, bits: int | None) -> _MifHeader:
 
 
 def _mif_words(
-    source: Source, texts: list[bytes], lines: NDArray[np.int64], header: _MifHeader
+    source: ImageSource, texts: list[bytes], lines: NDArray[np.int64], header: _MifHeader
 ) -> Words:
     """The words; in radix DEC also negative ones, in two's complement."""
     if header.signed:
@@ -240,7 +240,7 @@ def hex_text(words: Words, depth: int) -> bytes:
     return b"".join([*parts, b":00000001FF\n"])
 
 
-def parse_hex(source: Source, bits: int | None) -> Content:
+def parse_hex(source: ImageSource, bits: int | None) -> Content:
     """Read a Quartus .hex file.
 
     Args:
@@ -307,7 +307,7 @@ def parse_hex(source: Source, bits: int | None) -> Content:
     return content
 
 
-def _record(source: Source, line: int, text: bytes) -> bytes:
+def _record(source: ImageSource, line: int, text: bytes) -> bytes:
     if text[:1] != b":" or not re.fullmatch(rb":(?:[0-9A-Fa-f]{2}){5,260}", text):
         shown = text.decode("latin-1")[:40]
         source.fail(line, f"expected a record ':LLAAAATT..CC' of hex digits, got {shown!r}")

@@ -14,8 +14,8 @@ from bramcast.pack.bundle.formats.text import (
     HEX,
     LF,
     Content,
+    ImageSource,
     Radix,
-    Source,
     binary_columns,
     blame_digits,
     blame_lines,
@@ -81,17 +81,17 @@ def read_mem(path: Path, bits: int, depth: int, what: str = "") -> Words:
     raise AssertionError(f"{path}: the fast reader refused a file without a wrong line")
 
 
-def parse_mem(source: Source, bits: int | None) -> Content:
+def parse_mem(source: ImageSource, bits: int | None) -> Content:
     """Read any file for ``$readmemh``."""
     return _parse(source, bits, HEX)
 
 
-def parse_memb(source: Source, bits: int | None) -> Content:
+def parse_memb(source: ImageSource, bits: int | None) -> Content:
     """Read any file for ``$readmemb``."""
     return _parse(source, bits, BIN)
 
 
-def _parse(source: Source, bits: int | None, radix: Radix) -> Content:
+def _parse(source: ImageSource, bits: int | None, radix: Radix) -> Content:
     tokens = split_tokens(blank_comments(source, source.text(), "/"))
     marks = np.flatnonzero(tokens.first == ord("@"))
     data = np.flatnonzero(tokens.first != ord("@"))

@@ -34,7 +34,7 @@ from bramcast.pack.bundle.formats.readmem import (
     parse_memb,
     updatemem_text,
 )
-from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH, Content, Source, read_source
+from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH, Content, ImageSource, read_source
 from bramcast.pack.bundle.words import Words
 
 
@@ -58,7 +58,7 @@ class ImageFormat:
     suffix: str
     reader: str
     write: Callable[[Words, int], bytes]
-    parse: Callable[[Source, int | None], Content]
+    parse: Callable[[ImageSource, int | None], Content]
     max_bits: int = MAX_BITS
     max_depth: int = MAX_DEPTH
     step: int = 1
@@ -187,7 +187,7 @@ _SIGNS = (
 _HEAD = 1 << 16  # bytes that are looked at; longer leading comments are nobody's
 
 
-def recognise(source: Source) -> ImageFormat:
+def recognise(source: ImageSource) -> ImageFormat:
     """The format of anybody's file: by its content, and by its name where that leaves it open.
 
     Raises:
@@ -222,7 +222,7 @@ def recognise(source: Source) -> ImageFormat:
 class ImageFile:
     """An image file that was read."""
 
-    source: Source
+    source: ImageSource
     format: ImageFormat
     content: Content
 
@@ -253,7 +253,7 @@ def read_image(path: Path, name: str | None = None, bits: int | None = None) -> 
     return ImageFile(source, fmt, fmt.parse(source, bits))
 
 
-def check_written(source: Source, fmt: ImageFormat, bits: int, depth: int) -> Words:
+def check_written(source: ImageSource, fmt: ImageFormat, bits: int, depth: int) -> Words:
     """Read a file strictly: it must be byte for byte what bramcast writes.
 
     Raises:

@@ -140,7 +140,7 @@ def blame_lines(
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImageSource:
     """A file to read: its name for messages and its bytes."""
 
     path: Path
@@ -168,7 +168,7 @@ class Source:
         return text
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> ImageSource:
     """Read a file, if it is one and not too large.
 
     Raises:
@@ -182,7 +182,7 @@ def read_source(path: Path) -> Source:
             raise InputError(
                 f"{path}: {state.st_size:,} bytes; images have at most {MAX_FILE_BYTES:,}"
             )
-        return Source(path, path.read_bytes())
+        return ImageSource(path, path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
 
@@ -245,7 +245,7 @@ _HINTS = {
 }
 
 
-def _blame_token(source: Source, line: int, text: bytes, radix: Radix) -> NoReturn:
+def _blame_token(source: ImageSource, line: int, text: bytes, radix: Radix) -> NoReturn:
     shown = text.decode("latin-1")
     shown = shown if len(shown) <= 40 else shown[:37] + "..."
     if text[:2] in (b"0x", b"0X"):
@@ -261,7 +261,11 @@ def _blame_token(source: Source, line: int, text: bytes, radix: Radix) -> NoRetu
 
 
 def words_from_tokens(
-    source: Source, texts: list[bytes], lines: NDArray[np.int64], radix: Radix, bits: int | None
+    source: ImageSource,
+    texts: list[bytes],
+    lines: NDArray[np.int64],
+    radix: Radix,
+    bits: int | None,
 ) -> Words:
     """One word per token, upper or lower case digits, most significant first.
 
@@ -326,7 +330,7 @@ def _used_bits(data: NDArray[np.uint8]) -> int:
     return max(1, int.from_bytes(whole.tobytes(), "little").bit_length())
 
 
-def check_extent(source: Source, line: int, depth: int, bits: int) -> None:
+def check_extent(source: ImageSource, line: int, depth: int, bits: int) -> None:
     """Refuse what no FPGA holds, before memory is taken for it."""
     if depth > MAX_DEPTH:
         source.fail(line, f"{depth:,} words; images have at most {MAX_DEPTH:,}")
@@ -336,7 +340,7 @@ def check_extent(source: Source, line: int, depth: int, bits: int) -> None:
         )
 
 
-def number(source: Source, line: int, text: bytes, radix: Radix, what: str) -> int:
+def number(source: ImageSource, line: int, text: bytes, radix: Radix, what: str) -> int:
     """One small number, such as an address or a depth.
 
     Raises:
@@ -375,7 +379,7 @@ class Content:
 
 
 def place_words(
-    source: Source,
+    source: ImageSource,
     words: Words,
     lines: NDArray[np.int64],
     addresses: NDArray[np.int64],
@@ -411,7 +415,7 @@ def place_words(
     return Content(Words(words.bits, data), given, declared, repeats, detail)
 
 
-def blank_comments(source: Source, text: bytes, comments: str) -> bytes:
+def blank_comments(source: ImageSource, text: bytes, comments: str) -> bytes:
     """The text with comments as blanks, line ends kept.
 
     Args:

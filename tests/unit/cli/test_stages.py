@@ -39,8 +39,8 @@ def test_the_stages_of_packing_are_listed_in_their_order(monkeypatch, capsys, tm
 
 
 def test_without_v_nothing_is_said_of_them(monkeypatch, capsys, tmp_path):
-    assert "fold_gates" in stages_of(monkeypatch, capsys, tmp_path, "-v")
-    assert "fold_gates" not in stages_of(monkeypatch, capsys, tmp_path)
+    assert "fold_self_products" in stages_of(monkeypatch, capsys, tmp_path, "-v")
+    assert "fold_self_products" not in stages_of(monkeypatch, capsys, tmp_path)
 
 
 def faulty(graph):

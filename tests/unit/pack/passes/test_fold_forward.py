@@ -38,7 +38,7 @@ def test_two_scales_in_a_row_are_taken_one_by_one():
 def test_a_scale_with_something_behind_it_stays():
     made = Made(1)
     y = made.dense("first", made.x, [[1.0]])
-    a = made.scale("clipped", y, 3.0, clamp=RELU)
-    b = made.scale("rounded", y, 3.0, rounds=0)
-    graph = made.graph(made.dense("last", np.concatenate([a, b]), [[2.0, 3.0]]))
+    a = made.dense("a", made.scale("clipped", y, 3.0, clamp=RELU), [[2.0]])
+    b = made.dense("b", made.scale("rounded", y, 3.0, rounds=0), [[2.0]])
+    graph = made.graph(np.concatenate([a, b]))
     assert fold_forward(graph) is graph

@@ -8,7 +8,7 @@ from graphs import Made, kinds, named, rewritten, same
 from bramcast.pack.graph.activations import Activation, Function
 from bramcast.pack.graph.ops import Apply, Clip
 from bramcast.pack.graph.window import Clamp
-from bramcast.pack.passes.fold_gates import fold_gates
+from bramcast.pack.passes.fold_self_products import fold_self_products
 
 SIGMOID = Activation((Function("sigmoid"),))
 
@@ -28,7 +28,7 @@ def test_silu_is_one_function_whichever_factor_comes_first(turned):
     made, y = begun()
     s = made.add(Apply, "sigmoid", y, activation=SIGMOID)
     views = (s, y) if turned else (y, s)
-    graph = rewritten(fold_gates, made.graph(made.product("silu", *views)))
+    graph = rewritten(fold_self_products, made.graph(made.product("silu", *views)))
     assert kinds(graph) == ["fc Dense", "silu Apply"]
     same(named(graph, "silu").view, y)
     values = np.array([-2.0, 0.0, 1.0])
@@ -40,7 +40,7 @@ def test_hardswish_as_written_out():
     f = made.scale("shift", y, 1.0, 3.0)
     f = made.add(Clip, "relu6", f, clamp=Clamp(0.0, 6.0))
     p = made.product("times", y, f)
-    graph = rewritten(fold_gates, made.graph(made.scale("sixth", p, 1 / 6)))
+    graph = rewritten(fold_self_products, made.graph(made.scale("sixth", p, 1 / 6)))
     assert kinds(graph) == ["fc Dense", "times Apply", "sixth Scale"]
     same(at(graph, "times", -4.0, -1.0, 2.0, 5.0), [0.0, -2.0, 10.0, 30.0])  # x * relu6(x + 3)
 
@@ -48,7 +48,7 @@ def test_hardswish_as_written_out():
 def test_a_gate_of_a_gate():
     made, y = begun()
     square = made.product("square", y, y)
-    graph = rewritten(fold_gates, made.graph(made.product("cube", y, square)))
+    graph = rewritten(fold_self_products, made.graph(made.product("cube", y, square)))
     assert kinds(graph) == ["fc Dense", "cube Apply"]
     same(at(graph, "cube", -2.0, 3.0), [-8.0, 27.0])
 
@@ -57,7 +57,7 @@ def test_what_others_read_stays_beside_the_gate():
     made, y = begun()
     s = made.add(Apply, "sigmoid", y, activation=SIGMOID)
     p = made.product("silu", y, s)
-    graph = rewritten(fold_gates, made.graph(made.sum("sum", p, s)))
+    graph = rewritten(fold_self_products, made.graph(made.sum("sum", p, s)))
     assert kinds(graph) == ["fc Dense", "sigmoid Apply", "silu Apply", "sum Add"]
 
 
@@ -67,4 +67,4 @@ def test_other_products_stay():
     p = made.product("p", y, z)
     other = made.dense("other", made.x, [[1.0, 0.0], [0.0, 1.0]])
     graph = made.graph(made.product("q", p, other))
-    assert fold_gates(graph) is graph
+    assert fold_self_products(graph) is graph

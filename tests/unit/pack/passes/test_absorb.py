@@ -7,7 +7,7 @@ from graphs import Made, same
 from bramcast.pack.graph.ops import Depthwise
 from bramcast.pack.graph.tensor import ZERO
 from bramcast.pack.graph.window import Window
-from bramcast.pack.passes.forward import absorbed, lifted
+from bramcast.pack.passes.absorb import absorbed, lifted
 
 GAINS, OFFSETS = [[[2.0]], [[3.0]]], [[[10.0]], [[100.0]]]
 
@@ -75,6 +75,13 @@ def test_channels_that_are_not_the_scales_stay():
 def test_a_channel_of_two_gains_is_not_taken():
     def reader(made, s):
         return made.dense("conv", s.transpose(1, 2, 0), np.ones((1, 1, 1, 2)))
+
+    assert pair(reader) is None
+
+
+def test_a_channel_of_the_scales_elements_and_others_is_not_taken():
+    def reader(made, s):
+        return made.dense("fc", np.concatenate([s, made.x], axis=2), [[4.0, 5.0]])
 
     assert pair(reader) is None
 

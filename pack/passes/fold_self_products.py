@@ -18,7 +18,7 @@ from bramcast.pack.graph.window import NO_CLAMP
 from bramcast.pack.passes.drop_dead import drop_dead
 
 
-def fold_gates(graph: Graph) -> Graph:
+def fold_self_products(graph: Graph) -> Graph:
     """Every such product; what nothing reads then is dropped."""
     draft = Draft(graph)
     for op in graph.ops:  # in their order: f may be made of a gate itself
