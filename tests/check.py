@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make check`: format, lint, types and the tests of what changed against main, within a minute.
 
-A changed file's tests are those of its name (pack/words.py: test_words.py), those that import it
-or mention it (a page, an example, an HDL module) and, where there are none, those that import a
-module that does. The nearest run first; what the time does not suffice for is counted and left to
-`make test`.
+A changed file's tests are those of its name (golden/arith.py: tests/unit/golden/test_arith.py),
+those that import it or mention it (a page, an example, an HDL module) and, where there are none,
+those that import a module that does. The nearest run first; what the time does not suffice for is
+counted and left to `make test`.
 """
 
 import ast
@@ -119,9 +119,13 @@ class Tree:
         return far | self._of_modules({module_of(p) for p in readers}) | near
 
     def _of_name(self, path: str) -> dict[str, int]:
-        folder, name = Path(path).parent.name, Path(path).stem
-        wanted = re.compile(rf"test_({folder}_)?{name}(_\w+)?\.py")
-        return {test: 0 for test in self.tests if wanted.fullmatch(Path(test).name)}
+        wanted = re.compile(rf"test_{Path(path).stem}(_\w+)?\.py")
+        mirror = f"tests/unit/{Path(path).parent.as_posix()}/"
+        return {
+            test: 0
+            for test in self.tests
+            if test.startswith(mirror) and wanted.fullmatch(test.removeprefix(mirror))
+        }
 
     def _of_modules(self, modules: set[str]) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -2,7 +2,7 @@
 """What of ATen has a lowering, by the names that people know: the refusal and the docs follow.
 
 A new operator is a handler in its file here, and its name in one of these records;
-tests/unit/test_supported.py names what is then missing.
+tests/unit/pack/capture/test_supported.py names what is then missing.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@
 Shapes are those in which a primitive has one read port and one write port of the same width, as
 every memory of the core needs. Counts are the manufacturers' (``Family.source``); a part is listed
 only where they are certain. A new part is one of its family's ``parts``, a new family an entry of
-the table; tests/unit/test_memory.py names what is then missing.
+the table; tests/unit/pack/device/test_memory.py names what is then missing.
 """
 
 import re

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recipe: a TOML file beside the model that says what to pack and for which core.
 
-A new key is a field here, with its type and default; tests/unit/test_recipe_keys.py names what is
-then missing.
+A new key is a field here, with its type and default; tests/unit/pack/recipe/test_keys.py names what
+is then missing.
 """
 
 import tomllib

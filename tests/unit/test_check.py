@@ -19,8 +19,8 @@ TREE = Tree(
         "sim/fast.py": 'HARNESS = "harness.cpp"',
         "hw/top.sv": "bramcast_lane u_lane ();",
         "tests/support.py": "",
-        "tests/unit/test_words.py": "",
-        "tests/unit/test_words_order.py": "",
+        "tests/unit/pack/test_words.py": "",
+        "tests/unit/pack/test_words_order.py": "",
         "tests/unit/test_swords.py": "",
         "tests/unit/pack/passes/test_fold.py": "",
         "tests/unit/test_bits.py": "from bramcast.pack.words import lanes\nimport support",
@@ -58,9 +58,9 @@ def test_the_tests_of_a_file_are_found(path, expected):
 
 def test_tests_of_several_files_are_sorted_by_the_least_distance():
     assert list(nearest(TREE, ["tests/unit/test_bits.py", "pack/words.py"]).items()) == [
+        ("tests/unit/pack/test_words.py", 0),
+        ("tests/unit/pack/test_words_order.py", 0),
         ("tests/unit/test_bits.py", 0),
-        ("tests/unit/test_words.py", 0),
-        ("tests/unit/test_words_order.py", 0),
     ]
 
 

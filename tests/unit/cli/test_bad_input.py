@@ -420,7 +420,7 @@ def test_run_that_is_too_long_is_told_before_packing(tmp_path, monkeypatch):
     module = load_module("model.py:build", recipe.parent)
     torch.save(module.state_dict(), recipe.parent / "weights.pth")
     recipe.write_text(recipe.read_text() + "[core]\nlanes = 1\n")
-    monkeypatch.setattr("bramcast.pack.pipeline.check_against_module", None)  # never reached
+    monkeypatch.setattr("bramcast.pack.prepare.check_against_module", None)  # never reached
     done = bramcast("pack", recipe, "-o", tmp_path / "b")
     refused(done, "core.lanes", "1 lanes x 1 taps", "67,108,864", "lanes x taps of 5 or more")
 

@@ -147,9 +147,7 @@ def attributes():
 
 READ = attributes()
 DEFAULT_DEPTHS = {f"{m}_depth" for m in ("program", "weights", "bias", "table", "scratch")}
-TESTS = "\n".join(
-    p.read_text() for p in (ROOT / "tests").rglob("*.py") if p.name != "test_recipe_keys.py"
-)
+TESTS = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("*.py") if p.name != "test_keys.py")
 
 
 def held():
@@ -181,7 +179,7 @@ def lacks(key):
             if choice not in meaning and choice != want:
                 yield f"docs/recipe.md: the row `{key.dotted}` says what {choice!r} is"
     if key.dotted not in SAMPLES:
-        yield f"test_recipe_keys.py: a value of {key.dotted} among the SAMPLES"
+        yield f"test_keys.py: a value of {key.dotted} among the SAMPLES"
     if key.name not in READ | DEFAULT_DEPTHS:
         yield f"pack, sim or cli: code that reads .{key.name}"
     if not re.search(rf"\b{key.name}\b", TESTS):
@@ -207,7 +205,7 @@ def test_what_a_new_key_lacks_is_named():
     new = Key("quantize", "dithering", str | None, "blue")
     assert list(lacks(new)) == [
         "docs/recipe.md: a row `quantize.dithering`",
-        "test_recipe_keys.py: a value of quantize.dithering among the SAMPLES",
+        "test_keys.py: a value of quantize.dithering among the SAMPLES",
         "pack, sim or cli: code that reads .dithering",
         "tests: one that gives dithering",
         "sim/regress/candidates.py: with_formats holds dithering (or it is AS_GIVEN here)",
