@@ -23,7 +23,7 @@ RECIPE := $(call QUOTED,$(MODEL))
 BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim check test test-slow test-ci lint cosim bench accuracy synth formal clean
+.PHONY: help setup sim check test test-all test-slow lint cosim bench accuracy synth formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,11 +65,11 @@ check: setup build/ns/bramcast ## in a minute: format, lint, types and the neare
 test: setup build/ns/bramcast ## the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
+test-all: setup build/ns/bramcast $(VENV)/.synth ## what CI runs: `make test`, and of the slow ones those that others cover in part or not at all
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow or ci"
+
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
-
-test-ci: setup build/ns/bramcast $(VENV)/.synth ## of the slow tests what CI runs beside `make test`: those that nothing else covers
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and ci"
 
 cosim: setup ## only the tests that run a simulator
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "cosim and not slow"

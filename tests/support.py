@@ -174,6 +174,11 @@ def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return done.returncode, done.stdout, done.stderr
 
 
+def in_all(*case: object, when: bool = True) -> Any:
+    """A test's parameters that only `make test-all` and CI run: nearly all is tested by others."""
+    return pytest.param(*case, marks=[pytest.mark.slow, pytest.mark.ci] if when else [])
+
+
 def need(simulator: str) -> None:
     """Skip where a simulator is missing; in CI that is a failure."""
     from bramcast.sim.run.runner import missing

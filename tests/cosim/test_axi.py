@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from axi_support import code_block, dscnn_and_mlp, recipe_with, two_with_tables
 from cosim.test_units import runs
-from support import ROOT, need, write_recipe
+from support import ROOT, in_all, need, write_recipe
 
 from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
@@ -22,7 +22,6 @@ from bramcast.sim.run.runner import Tests, build, lint, run
 
 pytestmark = pytest.mark.cosim
 
-SIMULATORS = ["icarus", "verilator"]
 BENCH = "bramcast.sim.benches.bench_axi"
 TOP = "bramcast_axi"
 
@@ -138,6 +137,12 @@ def simulate_axi(
     assert outcome.tests == 1
 
 
+def crossed(one, other):
+    """Both simulators and both values: in `make test` Icarus has the one, Verilator the other."""
+    rare = [("icarus", other), ("verilator", one)]
+    return [("icarus", one), ("verilator", other), *(in_all(*case) for case in rare)]
+
+
 @pytest.mark.parametrize("frame_depth, taps", [(0, 1), (32, 1), (32, 4)])
 @pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=pytest.mark.slow), "verilator"])
 def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, taps, tmp_path):
@@ -147,8 +152,7 @@ def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, taps, t
     simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("simulator, bits", crossed(8, 16))
 def test_other_tables_are_loaded_over_the_bus(simulator, bits, tmp_path):
     need(simulator)
     recipes = two_with_tables(tmp_path, bits)
@@ -163,8 +167,7 @@ def test_the_documented_python_example_runs(tmp_path):
     simulate_axi(tmp_path, "verilator", "the_example_of_the_docs_runs", recipes, initialised=False)
 
 
-@pytest.mark.parametrize("frame_depth", [0, 32])
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("simulator, frame_depth", crossed(32, 0))
 def test_refused_accesses_say_so_and_change_nothing(simulator, frame_depth, tmp_path):
     need(simulator)
     bench = "software_learns_what_it_does_wrong"
@@ -172,8 +175,7 @@ def test_refused_accesses_say_so_and_change_nothing(simulator, frame_depth, tmp_
     simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
 
 
-@pytest.mark.parametrize("frame_depth", [0, 32])
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("simulator, frame_depth", crossed(32, 0))
 def test_a_reset_in_the_middle_of_anything(simulator, frame_depth, tmp_path):
     need(simulator)
     bench = "a_reset_in_the_middle_of_anything_leaves_a_working_core"
@@ -181,8 +183,7 @@ def test_a_reset_in_the_middle_of_anything(simulator, frame_depth, tmp_path):
     simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
 
 
-@pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("lanes", [4, 16])
+@pytest.mark.parametrize("simulator, lanes", crossed(16, 4))
 def test_an_unloaded_core_is_loaded(simulator, lanes, tmp_path):
     need(simulator)
     bench = "an_unloaded_core_waits_for_a_program"

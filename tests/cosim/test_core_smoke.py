@@ -709,8 +709,27 @@ def skip_or_fail(simulator: str) -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.name)
-@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+# Verilator, which compiles each for some seconds, takes these and, in `make test-all`, all.
+ON_VERILATOR = ("1x1x8_rq1", "4x1x16_rq4", "16x1x8_rq2_frames32", "8x4x8_rq2", "8x1x8_rq2_gates",
+                "4x2x16_rq2_frames32_gates")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "simulator, shape",
+    [
+        pytest.param(
+            simulator,
+            shape,
+            id=f"{simulator}-{shape.name}",
+            marks=[pytest.mark.slow, pytest.mark.ci] * rare,
+        )
+        for shape in SHAPES
+        for simulator, rare in (
+            ("icarus", False),
+            ("verilator", shape.name not in ON_VERILATOR),
+        )
+    ],
+)
 def test_random_programs_give_what_the_format_says(
     simulator: str, shape: Shape, tmp_path: Path
 ) -> None:

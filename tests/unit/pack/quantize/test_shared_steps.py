@@ -6,7 +6,7 @@ from dataclasses import replace
 import networks
 import numpy as np
 import pytest
-from support import write_recipe
+from support import in_all, write_recipe
 
 from bramcast.pack.bundle.errors import RecipeError
 from bramcast.pack.bundle.program import Nest
@@ -132,7 +132,7 @@ def needed(manifest):
     return {i.name: i.used for i in manifest.images} | {"scratch": manifest.scratch_words}
 
 
-@pytest.mark.parametrize("taps", [1, 4])
+@pytest.mark.parametrize("taps", [in_all(1), 4])
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_memories_do_not_depend_on_what_was_trained(name, taps, tmp_path):
     first = packed(tmp_path, name, taps, 0)
