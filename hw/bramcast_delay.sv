@@ -29,7 +29,7 @@ module bramcast_delay #(
       integer s;
       always_ff @(posedge clk) begin
         tokens_q <= (STAGES*BITS)'({tokens_q, token_i});
-        for (s = 0; s < STAGES; s = s + 1) if (clear_i) tokens_q[BITS*s] <= 1'b0;
+        if (clear_i) for (s = 0; s < STAGES; s = s + 1) tokens_q[BITS*s] <= 1'b0;
       end
       assign token_o = tokens_q[(STAGES-1)*BITS +: BITS];
     end
