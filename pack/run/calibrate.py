@@ -241,12 +241,14 @@ def _check_finite(
     exact: NDArray[np.float64],
     path: Path,
     before: int = 0,
+    kind: str = "calibration sample",
 ) -> None:
     """Refuse a network that gives inf or NaN; names the first layer that is beyond float32.
 
     Args:
         exact: its results, [len(samples), ...].
         before: how many samples came before these.
+        kind: what the samples are.
     """
     bad = ~(np.abs(exact.reshape(len(samples), -1)) <= FLOAT32_MAX).all(axis=1)
     if not bad.any():
@@ -262,7 +264,7 @@ def _check_finite(
     where = "" if first is None else f" from layer {first.name!r} on ({first.source})"
     raise RangeError(
         f"model {graph.name!r}: its results are infinite or NaN{where}, in float32, for "
-        f"calibration sample {before + sample} of {path}: look for large weights with bramcast "
+        f"{kind} {before + sample} of {path}: look for large weights with bramcast "
         "inspect, and at the scale of the samples"
     )
 
@@ -327,6 +329,7 @@ def float_run(
 
     Raises:
         InputError: labels that the network can't give.
+        RangeError: results that are infinite or NaN.
     """
     classes, y = max(2, graph.output.size), inputs.y
     if y is not None and graph.output.size == 1 and y.max() > 1:
@@ -343,12 +346,17 @@ def float_run(
     parts = []
     for out in _outputs(graph, samples, torch.float32):
         if y is not None:
+            _check_finite(graph, inputs.x[done : done + len(out)], out, inputs.path, done, "sample")
             right += right_classes(graph, out, y[done : done + len(out)])
             out = out[wanted[done : done + len(out)]]
             done += _batch_size(graph)
             progress("float accuracy", min(done, len(samples)), len(samples))
         parts.append(out)
     outputs = np.concatenate(parts)
+    for number, out in zip(chosen, outputs, strict=True):
+        if not np.isfinite(out).all():
+            one = inputs.x[number : number + 1]
+            _check_finite(graph, one, out[None], inputs.path, int(number), "sample")
     few = np.concatenate(list(_outputs(graph, inputs.x[chosen[:PRECISE_SAMPLES]], torch.float64)))
     signal, error = varying(few), ((few - outputs[: len(few)]) ** 2).sum(axis=1).mean()
     if error > COARSE * (signal or (few**2).sum(axis=1).mean()):

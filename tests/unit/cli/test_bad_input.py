@@ -342,6 +342,20 @@ def test_network_that_gives_inf_for_a_late_sample_names_it(tmp_path):
     refused(done, "infinite or NaN from layer 'fc'", "model.py:12", "sample 23 of", "inputs.npz")
 
 
+@pytest.mark.parametrize("labels", [{"y": np.zeros(40, np.int64)}, {}], ids=["labels", "none"])
+def test_network_whose_insides_are_inf_for_a_late_sample_names_it(tmp_path, labels):
+    state = {"fc.weight": torch.full((4, 6), 1e30), "fc.bias": torch.zeros(4)}
+    x, x_cal = np.full((40, 6), 1e-3, np.float32), np.full((20, 6), 1e-3, np.float32)
+    x[23] = 1.0  # 6e30 * 1e8 is beyond float32, 6e30 * 1e8 * 1e-38 is not
+    recipe = custom(
+        tmp_path, "torch.relu(self.fc(x) * 1e8) @ torch.eye(4) * 1e-38", x=x, checkpoint=state
+    )
+    np.savez(recipe.parent / "inputs.npz", x=x, x_cal=x_cal, **labels)
+    done = process("pack", recipe, "-o", tmp_path / "b")
+    refused(done, "infinite or NaN", "for sample 23 of", "inputs.npz")
+    assert "Warning" not in done.stderr
+
+
 @pytest.mark.parametrize("weight", [1e30, -3e38])
 def test_network_that_gives_inf_names_its_first_layer(tmp_path, weight):
     state = {"fc.weight": torch.full((4, 6), weight), "fc.bias": torch.zeros(4)}
