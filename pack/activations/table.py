@@ -29,7 +29,7 @@ class Onnx:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Entry:
     """An activation.
 
     Attributes:
@@ -69,37 +69,37 @@ def _celu(alpha: Any) -> Steps:
 
 
 CLAMPS = (
-    Known("ReLU", lambda: (0.0, inf), {"relu": ()}, "ReLU", "relu", (Onnx("Relu", "relu"),)),
-    Known("ReLU6", lambda: (0.0, 6.0), {"relu6": ()}, "ReLU6", "relu6"),
-    Known("Hardtanh", lambda lo, hi: (float(lo), float(hi)), {"hardtanh": ("min_val", "max_val")},
+    Entry("ReLU", lambda: (0.0, inf), {"relu": ()}, "ReLU", "relu", (Onnx("Relu", "relu"),)),
+    Entry("ReLU6", lambda: (0.0, 6.0), {"relu6": ()}, "ReLU6", "relu6"),
+    Entry("Hardtanh", lambda lo, hi: (float(lo), float(hi)), {"hardtanh": ("min_val", "max_val")},
           "Hardtanh", "hardtanh"),
-    Known("clamp", None, {"clamp": (), "clip": (), "clamp_min": (), "clamp_max": ()},
+    Entry("clamp", None, {"clamp": (), "clip": (), "clamp_min": (), "clamp_max": ()},
           onnx=(Onnx("Clip"),)),
 )  # fmt: skip
 SMOOTH = (
-    Known("sigmoid", _formula("sigmoid"), {"sigmoid": ()}, "Sigmoid", "sigmoid",
+    Entry("sigmoid", _formula("sigmoid"), {"sigmoid": ()}, "Sigmoid", "sigmoid",
           (Onnx("Sigmoid", "sigmoid"),)),
-    Known("tanh", _formula("tanh"), {"tanh": ()}, "Tanh", "tanh", (Onnx("Tanh", "tanh"),)),
-    Known("SiLU", _formula("silu"), {"silu": ()}, "SiLU", "silu", (Onnx("Swish"),)),
-    Known("GELU", _gelu, {"gelu": ("approximate",)}, "GELU", "gelu", (Onnx("Gelu"),)),
-    Known("LeakyReLU", _formula("leaky_relu"), {"leaky_relu": ("negative_slope",)}, "LeakyReLU",
+    Entry("tanh", _formula("tanh"), {"tanh": ()}, "Tanh", "tanh", (Onnx("Tanh", "tanh"),)),
+    Entry("SiLU", _formula("silu"), {"silu": ()}, "SiLU", "silu", (Onnx("Swish"),)),
+    Entry("GELU", _gelu, {"gelu": ("approximate",)}, "GELU", "gelu", (Onnx("Gelu"),)),
+    Entry("LeakyReLU", _formula("leaky_relu"), {"leaky_relu": ("negative_slope",)}, "LeakyReLU",
           "leaky_relu", (Onnx("LeakyRelu", "leaky_relu", (("alpha", 0.01),)),)),
-    Known("Hardswish", _formula("hardswish"), {"hardswish": ()}, "Hardswish", "hardswish",
+    Entry("Hardswish", _formula("hardswish"), {"hardswish": ()}, "Hardswish", "hardswish",
           (Onnx("HardSwish", "hardswish"),)),
-    Known("Hardsigmoid", _formula("hardsigmoid"), {"hardsigmoid": ()}, "Hardsigmoid",
+    Entry("Hardsigmoid", _formula("hardsigmoid"), {"hardsigmoid": ()}, "Hardsigmoid",
           "hardsigmoid", (Onnx("HardSigmoid"),)),
-    Known("ELU", _formula("elu"), {"elu": ("alpha", "scale", "input_scale")}, "ELU", "elu",
+    Entry("ELU", _formula("elu"), {"elu": ("alpha", "scale", "input_scale")}, "ELU", "elu",
           (Onnx("Elu", "elu", (("alpha", 1.0),)),)),
-    Known("SELU", lambda: (("elu", (1.6732632423543772, 1.0507009873554805)),), {"selu": ()},
+    Entry("SELU", lambda: (("elu", (1.6732632423543772, 1.0507009873554805)),), {"selu": ()},
           "SELU", onnx=(Onnx("Selu"),)),
-    Known("CELU", _celu, {"celu": ("alpha",)}, "CELU",
+    Entry("CELU", _celu, {"celu": ("alpha",)}, "CELU",
           onnx=(Onnx("Celu", "celu", (("alpha", 1.0),)),)),
-    Known("Softplus", _formula("softplus"), {"softplus": ("beta", "threshold")}, "Softplus",
+    Entry("Softplus", _formula("softplus"), {"softplus": ("beta", "threshold")}, "Softplus",
           onnx=(Onnx("Softplus", "softplus"),)),
-    Known("LogSigmoid", lambda: (("scale", (-1.0, 0.0)), ("softplus", ()), ("scale", (-1.0, 0.0))),
+    Entry("LogSigmoid", lambda: (("scale", (-1.0, 0.0)), ("softplus", ()), ("scale", (-1.0, 0.0))),
           {"log_sigmoid": ()}, "LogSigmoid"),
-    Known("Mish", _formula("mish"), {"mish": ()}, "Mish", onnx=(Onnx("Mish", "mish"),)),
-    Known("PReLU with one slope", None, {"prelu": ()}, "PReLU", onnx=(Onnx("PRelu"),)),
+    Entry("Mish", _formula("mish"), {"mish": ()}, "Mish", onnx=(Onnx("Mish", "mish"),)),
+    Entry("PReLU with one slope", None, {"prelu": ()}, "PReLU", onnx=(Onnx("PRelu"),)),
 )  # fmt: skip
 TABLE = (*CLAMPS, *SMOOTH)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bramcast.pack.activations.table import TABLE, Known
+from bramcast.pack.activations.table import TABLE, Entry
 from bramcast.pack.capture.state import (
     Capture,
     Handler,
@@ -74,7 +74,7 @@ def _clamp(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]
     return add_clip(state, site, a["self"], limits)
 
 
-def _known(known: Known, arguments: tuple[str, ...]) -> Handler:
+def _known(known: Entry, arguments: tuple[str, ...]) -> Handler:
     """An activation of the table; ``arguments`` are the operator's that it takes."""
 
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:

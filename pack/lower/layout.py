@@ -40,7 +40,7 @@ from bramcast.pack.lower.walks import (
     read_view,
     round_up,
 )
-from bramcast.pack.passes.interleave import weave_of
+from bramcast.pack.passes.interleave import interleaving_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +134,7 @@ class _Group:
     by_pixel: bool
     gap: int = 0  # elements between two tensors behind each other
     stacked: bool = False  # pixels of one view, which only that view shows: the order must stay
-    woven: tuple[int, int] | None = None  # or into one another: steps of a weave
+    interleaved: tuple[int, int] | None = None  # or into one another: steps of an interleaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,8 +317,8 @@ class _Attempt:
             self.result.buffer_elements.append(0)
             self._place_frame(buffer)
             return
-        if group.woven is not None:
-            self._place_woven(buffer, tensors, group.woven)
+        if group.interleaved is not None:
+            self._place_interleaved(buffer, tensors, group.interleaved)
             return
         pitch = sum(self.inner[t.index].span for t in tensors)
         if len(tensors) == 1:
@@ -339,7 +339,9 @@ class _Attempt:
             end = pitch * tensors[0].height * tensors[0].width
         self.result.buffer_elements.append(end)
 
-    def _place_woven(self, buffer: int, tensors: list[Tensor], steps: tuple[int, int]) -> None:
+    def _place_interleaved(
+        self, buffer: int, tensors: list[Tensor], steps: tuple[int, int]
+    ) -> None:
         """Phases of one picture: each pixel of a tensor lies between those of the others."""
         pitch = max(self._own_pitch(t) for t in tensors)
         row = tensors[0].width * steps[1] * pitch
@@ -394,18 +396,18 @@ _PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
 
 
 def _find_groups(graph: Graph) -> dict[int, _Group]:
-    groups = _woven_groups(graph)
+    groups = _interleaved_groups(graph)
     for op in graph.ops:
         for operand, view in enumerate(op.views if len(graph.operands(op)) > 1 else ()):
             owners = graph.owners(view)
             if len(owners) < 2:
                 continue
             indices = [t.index for t in owners]
-            woven = [i for i in indices if i in groups and groups[i].woven is not None]
-            if woven and set(indices) == set(groups[woven[0]].tensors):
+            interleaved = [i for i in indices if i in groups and groups[i].interleaved is not None]
+            if interleaved and set(indices) == set(groups[interleaved[0]].tensors):
                 continue  # as one picture, or flattened
-            if woven:
-                _copy_part(graph, op, operand, woven[0])
+            if interleaved:
+                _copy_part(graph, op, operand, interleaved[0])
             sizes = {(t.height, t.width) for t in owners}
             if is_flat(op):
                 _copy_pixels(graph, op, operand, owners)
@@ -437,13 +439,13 @@ def _find_groups(graph: Graph) -> dict[int, _Group]:
     return groups
 
 
-def _woven_groups(graph: Graph) -> dict[int, _Group]:
+def _interleaved_groups(graph: Graph) -> dict[int, _Group]:
     groups: dict[int, _Group] = {}
     for op in graph.ops:
         for view in op.views if isinstance(op, Dense) and not is_flat(op) else ():
-            found = weave_of(graph, view) if len(graph.operands(op)) > 1 else None
+            found = interleaving_of(graph, view) if len(graph.operands(op)) > 1 else None
             if found is not None:
-                made = _Group(list(found.tensors), False, woven=found.steps)
+                made = _Group(list(found.tensors), False, interleaved=found.steps)
                 groups.update(dict.fromkeys(found.tensors, made))
     return groups
 

@@ -28,7 +28,7 @@ Steps = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Weave:
+class Interleaving:
     """Pixel (y, x) is pixel (y // sy, x // sx) of tensor number y % sy * sx + x % sx."""
 
     steps: Steps
@@ -50,10 +50,10 @@ def interleave(graph: Graph) -> Graph:
     return draft.done()
 
 
-def weave_of(graph: Questions, view: IntArray) -> Weave | None:
-    """The weave that a [C, H, W] view shows, beside a border of zeros, if it shows one.
+def interleaving_of(graph: Questions, view: IntArray) -> Interleaving | None:
+    """The interleaving that a [C, H, W] view shows, beside a border of zeros, if it shows one.
 
-    Rows or columns of single pixels are no weave: those are tensors one behind the other.
+    Rows or columns of single pixels are no interleaving: those are tensors one behind the other.
     """
     inner = strip_zeros(view)[0]
     owners = [] if (inner == ZERO).any() else graph.owners(inner)
@@ -71,7 +71,7 @@ def weave_of(graph: Questions, view: IntArray) -> Weave | None:
         if not np.array_equal(phase, tensor.ids[:, : phase.shape[1], : phase.shape[2]]):
             return None
         found.append(tensor.index)
-    return Weave(steps, tuple(found)) if len(set(found)) == len(owners) else None
+    return Interleaving(steps, tuple(found)) if len(set(found)) == len(owners) else None
 
 
 def _between(steps: Steps, tensor: Tensor) -> bool:
@@ -85,7 +85,7 @@ def _phases(view: IntArray, steps: Steps) -> list[IntArray]:
 
 
 def _straight_output(draft: Draft) -> None:
-    """Results leave in the order of their pixels: a weave is copied."""
+    """Results leave in the order of their pixels: an interleaving is copied."""
     tensor = draft.last.out if draft.ops else draft.input
     view = draft.output.reshape(as_pixels(draft.output.shape))
     if draft.is_output(tensor) and _channels(tensor, view) is not None:
@@ -94,11 +94,11 @@ def _straight_output(draft: Draft) -> None:
         draft.output = copy.out.ids.reshape(draft.output.shape)
 
 
-# --- one tensor that is read as a weave of its channels ----------------------------------------
+# --- one tensor that is read as an interleaving of its channels --------------------------------
 
 
 def _split(draft: Draft, tensor: Tensor) -> bool:
-    """An operation for each phase, if all readers see this tensor as one weave."""
+    """An operation for each phase, if all readers see this tensor as one interleaving."""
     op = draft.producer(tensor)
     if draft.is_output(tensor) or not isinstance(op, Weighted):
         return False
@@ -139,7 +139,7 @@ def _rows_of(tensor: Tensor, view: IntArray) -> Iterator[IntArray]:
 
 
 def _channels(tensor: Tensor, rows: IntArray) -> IntArray | None:
-    """Which channel each phase of a weave shows in each row, int64 [phases, rows]."""
+    """Which channel each phase of an interleaving shows in each row, int64 [phases, rows]."""
     steps = -(-rows.shape[1] // tensor.height), -(-rows.shape[2] // tensor.width)
     if steps == (1, 1) or steps[0] * steps[1] * len(rows) != tensor.channels:
         return None
@@ -192,7 +192,7 @@ def _trimmed(op: Weighted) -> Weighted:
 
 
 def _repeat(draft: Draft, op: Op, operand: int) -> int:
-    """A view that repeats pixels becomes a weave of copies: how many are put in before it."""
+    """A view that repeats pixels becomes an interleaving of copies: how many are put in."""
     if is_flat(op) or is_exact(op) or pixel_view(draft, op.views[operand]) is not None:
         return 0
     inner, before = strip_zeros(op.views[operand])[0], 0
@@ -257,20 +257,20 @@ def _replace_rows(draft: Draft, old: IntArray, new: IntArray, copies: Sequence[O
     draft.ops[first:first] = copies
 
 
-# --- readers that can't walk a weave -----------------------------------------------------------
+# --- readers that can't walk an interleaving -------------------------------------------------
 
 
 def _copy(draft: Draft, op: Op, operand: int) -> int:
-    """A copy of a weave for what reads it lane by lane or beside other channels, put in before."""
+    """A copy of an interleaving for what reads it lane by lane or beside other channels."""
     view, before = op.views[operand], 0
     if is_flat(op) or pixel_view(draft, view) is not None:
         return 0
-    if isinstance(op, Dense) and weave_of(draft, view) is not None:
+    if isinstance(op, Dense) and interleaving_of(draft, view) is not None:
         return 0
     inner = strip_zeros(view)[0]
     for rows in _runs(draft, inner):
         part = inner[rows]
-        if weave_of(draft, part) is not None:
+        if interleaving_of(draft, part) is not None:
             copy = gather_op(draft, part, f"{op.name}.picture", op.source)
             _replace_rows(draft, part, copy.out.ids, [copy])
             before += 1

@@ -12,7 +12,7 @@ from bramcast.pack.quantize.op import QuantizedOp
 Key = tuple[object, ...]
 
 
-class Known:
+class IntegerCache:
     """Integers by all that they depend on; time steps with the same weights share them."""
 
     def __init__(self) -> None:
@@ -20,9 +20,9 @@ class Known:
         self._numbers: dict[Key, int] = {}  # of operations with the same content
         self._of_op: WeakKeyDictionary[Op, tuple[int, list[Tensor]]] = WeakKeyDictionary()
 
-    def fork(self) -> "Known":
+    def fork(self) -> "IntegerCache":
         """Knows the same; what it learns of integers stays its own."""
-        other = Known()
+        other = IntegerCache()
         other._made = dict(self._made)
         other._numbers, other._of_op = self._numbers, self._of_op
         return other

@@ -32,7 +32,7 @@ from bramcast.pack.graph.ops import (
 )
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor
 from bramcast.pack.graph.twins import twins_of
-from bramcast.pack.quantize.cache import Known
+from bramcast.pack.quantize.cache import IntegerCache
 from bramcast.pack.quantize.formats import Formats, activation_table, finest_fraction, squared_error
 from bramcast.pack.quantize.op import QuantizedOp
 
@@ -51,7 +51,7 @@ def quantize(
     graph: Graph,
     formats: Formats,
     weight_bits: Mapping[str, int],
-    known: Known | None = None,
+    known: IntegerCache | None = None,
 ) -> dict[str, QuantizedOp]:
     """Integers for every operation; lowers formats until every shift is legal.
 
@@ -106,7 +106,7 @@ def quantize(
 
 
 def _share_steps(
-    graph: Graph, formats: Formats, made: dict[str, QuantizedOp], known: Known | None
+    graph: Graph, formats: Formats, made: dict[str, QuantizedOp], known: IntegerCache | None
 ) -> None:
     """Give a time step that reads a part of what the others read, as the first one, their integers.
 

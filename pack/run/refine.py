@@ -24,7 +24,7 @@ from bramcast.pack.passes.two_planes import Planes
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.run.calibrate import Calibrated, Progress, calibrate, channel_maxima
-from bramcast.pack.run.score import PERFECT_DB, Judge
+from bramcast.pack.run.score import PERFECT_DB, Scorer
 from bramcast.pack.samples.inputs import Inputs
 
 SAMPLES = 128  # that the quantized graph runs on for each trial
@@ -89,7 +89,7 @@ def refine(
     if wanted is False or (wanted == "auto" and given) or len(inputs.calibration) < LEAST_SAMPLES:
         return Refined(graph, graph, formats, 0.0, 0.0)
     quantize(graph, formats.copy(), weight_bits)  # what is wrong shows here
-    judge = Judge(graph, _some(inputs.calibration, SAMPLES), planes, weight_bits)
+    judge = Scorer(graph, _some(inputs.calibration, SAMPLES), planes, weight_bits)
     before = best = judge.accept(graph, formats)
     classes = inputs.y is not None and graph.output.size > 1
     enough = GOOD_CLASSES_DB if classes else GOOD_DB
@@ -132,7 +132,7 @@ def _some(samples: NDArray[np.floating], count: int) -> NDArray[np.floating]:
 
 
 def _other_fractions(
-    graph: Graph, formats: Formats, judge: Judge, best: float, progress: Progress
+    graph: Graph, formats: Formats, judge: Scorer, best: float, progress: Progress
 ) -> tuple[Formats, float]:
     """Each class of tensors one bit finer or coarser, in the order of execution."""
     find = formats.same.find
@@ -158,7 +158,7 @@ def _corrected(
     plain: Graph,
     graph: Graph,
     formats: Formats,
-    judge: Judge,
+    judge: Scorer,
     best: float,
     least: float = STEP_GAIN_DB,
 ) -> tuple[Graph, float]:

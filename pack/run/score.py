@@ -20,7 +20,7 @@ from bramcast.pack.graph.ops import Op, Weighted, weights_of
 from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.graph.twins import twins_of
 from bramcast.pack.passes.two_planes import Planes
-from bramcast.pack.quantize.cache import Known
+from bramcast.pack.quantize.cache import IntegerCache
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.quantize.op import QuantizedOp
@@ -34,7 +34,7 @@ PERFECT_DB = 60.0  # nothing is to be won beyond
 Store = dict[int, torch.Tensor]
 
 
-class Judge:
+class Scorer:
     """Runs candidates on the same samples and compares them with the last accepted one."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Judge:
         with torch.no_grad():
             self._exact = [self._real(graph, batch) for batch in self._batches]
         # The accepted candidate.
-        self._known = Known()
+        self._known = IntegerCache()
         self._ops: dict[str, QuantizedOp] = {}
         self._format: QFormat | None = None
         self._got: list[FloatArray] = []
@@ -160,7 +160,7 @@ class Judge:
         return np.asarray(last.result.double().numpy())
 
     def _quantized(
-        self, graph: Graph, formats: Formats, known: Known
+        self, graph: Graph, formats: Formats, known: IntegerCache
     ) -> tuple[QFormat, dict[str, QuantizedOp]]:
         """The input's format and the integers of a candidate."""
         settled = formats.copy()

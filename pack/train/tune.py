@@ -20,13 +20,13 @@ from bramcast.pack.graph.ops import Weighted
 from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.lower.nests import lower
 from bramcast.pack.prepare import Prepared, settle
-from bramcast.pack.quantize.cache import Known
+from bramcast.pack.quantize.cache import IntegerCache
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.run.calibrate import Progress, integer_outputs, real_outputs, right_classes
 from bramcast.pack.run.execute import one_thread
 from bramcast.pack.run.refine import LEAST_SAMPLES
-from bramcast.pack.run.score import Judge
+from bramcast.pack.run.score import Scorer
 
 SENSITIVITY_SAMPLES = 256  # that each layer's damage is measured on
 SLACK_SAMPLES = 3  # that may be lost beyond the limit before the network is packed
@@ -138,7 +138,7 @@ class _Samples:
         self.exact = real_outputs(prepared.graph, values, self.planes)
         self.accuracy = self._accuracy(self.exact)
 
-    def score(self, graph: Graph, formats: Formats, bits: Widths, known: Known) -> Score:
+    def score(self, graph: Graph, formats: Formats, bits: Widths, known: IntegerCache) -> Score:
         """A quantized network's score.
 
         Args:
@@ -254,14 +254,14 @@ class _Search:
         }
         self.weights = {name: ops[0].weight.size for name, ops in self.members.items()}
         self.start = {name: self.named.get(name, 8) for name in self.members}
-        self.known = Known()
+        self.known = IntegerCache()
         self.scores: dict[tuple[int, ...], Score | None] = {}
 
     def run(self) -> Tuned:
         settled = settle(self.prepared, self._bits(self.start), self.progress)
         self.graph, self.formats = settled.graph, settled.formats
         samples = self.decide.values[:CORRECTION_SAMPLES]
-        self.judge = Judge(self.graph, samples, self.prepared.planes, self._bits(self.start))
+        self.judge = Scorer(self.graph, samples, self.prepared.planes, self._bits(self.start))
         self.judge.accept(self.graph, self.formats)
         before = self._packed(self.start)
         if before is None:
@@ -375,7 +375,7 @@ class _Search:
         try:
             settled = settle(self.prepared, bits)
             everywhere = (self.decide, *self.others)
-            known = Known()
+            known = IntegerCache()
             return [s.score(settled.graph, settled.formats, bits, known) for s in everywhere]
         except RangeError:
             return None

@@ -15,7 +15,7 @@ from torch import nn
 
 from bramcast.pack.activations import table as activations
 from bramcast.pack.activations.formulas import FORMULAS
-from bramcast.pack.activations.table import Known, Onnx
+from bramcast.pack.activations.table import Entry, Onnx
 from bramcast.pack.capture import supported
 from bramcast.pack.capture.capture import HANDLERS, HINTS, SOFTMAX, capture
 from bramcast.pack.capture.moves import MOVES, PASS
@@ -143,7 +143,7 @@ def test_what_a_new_layer_lacks_is_named():
 
 
 def test_what_a_new_activation_lacks_is_named():
-    new = Known("Wave", lambda width: (("wave", (width,)),), {"hardshrink": ("width",)}, "Wave",
+    new = Entry("Wave", lambda width: (("wave", (width,)),), {"hardshrink": ("width",)}, "Wave",
                 "wave", (Onnx("Wave"),))  # fmt: skip
     assert list(lacks_of_activation(new)) == [
         "torch: width of aten::hardshrink (its arguments are self, lambd)",

@@ -4,7 +4,7 @@
 import numpy as np
 from graphs import Made, kinds, named, rewritten, same
 
-from bramcast.pack.passes.interleave import interleave, weave_of
+from bramcast.pack.passes.interleave import interleave, interleaving_of
 
 
 def shuffled(view):
@@ -23,7 +23,7 @@ def test_a_layer_becomes_one_for_each_place():
     assert [(op.weight.item(), op.bias.item()) for op in woven.ops[:4]] == [
         (1, 5), (2, 6), (3, 7), (4, 8),
     ]  # fmt: skip
-    found = weave_of(woven, woven.last.view)
+    found = interleaving_of(woven, woven.last.view)
     assert found.steps == (2, 2) and found.tensors == tuple(op.out.index for op in woven.ops[:4])
 
 
@@ -37,7 +37,7 @@ def test_repeated_pixels_become_copies_before_the_first_reader():
     copies = [f"first.phase{n} Depthwise" for n in (1, 2, 3, 4)]
     assert kinds(woven) == ["low Dense", *copies, "first Dense", "second Dense", "sum Add"]
     same(named(woven, "second").view, named(woven, "first").view)
-    assert weave_of(woven, named(woven, "first").view).steps == (2, 2)
+    assert interleaving_of(woven, named(woven, "first").view).steps == (2, 2)
 
 
 def test_what_reads_lane_by_lane_gets_a_picture():

@@ -14,7 +14,7 @@ from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.lower.layout import make_layout
 from bramcast.pack.passes.fold import fold
-from bramcast.pack.passes.interleave import interleave, weave_of
+from bramcast.pack.passes.interleave import interleave, interleaving_of
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 
@@ -80,7 +80,7 @@ def test_upsampling_copies_each_phase_once_for_all_its_readers():
     assert len(copies) == 6
     for op in graph.ops:
         if op.macs:
-            found = weave_of(graph, op.view)
+            found = interleaving_of(graph, op.view)
             assert found is not None and found.steps == (3, 2)
             assert list(found.tensors) == [copy.out.index for copy in copies]
 
@@ -88,7 +88,7 @@ def test_upsampling_copies_each_phase_once_for_all_its_readers():
 def test_a_row_of_single_pixels_is_no_weave():
     draft = Draft(Graph("net", (), (), np.zeros(0, np.int64), ()))
     parts = [draft.new_tensor(f"step{n}", 3, 1, 1) for n in range(4)]
-    assert weave_of(draft, np.concatenate([part.ids for part in parts], axis=2)) is None
+    assert interleaving_of(draft, np.concatenate([part.ids for part in parts], axis=2)) is None
 
 
 def test_layers_behind_a_cut_fold_into_the_convolution_before():

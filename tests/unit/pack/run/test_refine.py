@@ -13,7 +13,7 @@ from bramcast.pack.capture.capture import capture
 from bramcast.pack.lower.layout import make_layout
 from bramcast.pack.passes.equalize import can_absorb, equalize
 from bramcast.pack.passes.fold import fold
-from bramcast.pack.quantize.cache import Known
+from bramcast.pack.quantize.cache import IntegerCache
 from bramcast.pack.quantize.formats import choose_formats
 from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.run import execute
@@ -25,7 +25,7 @@ from bramcast.pack.run.calibrate import (
     real_results,
 )
 from bramcast.pack.run.refine import refine
-from bramcast.pack.run.score import Judge
+from bramcast.pack.run.score import Scorer
 from bramcast.pack.samples.inputs import Inputs
 
 
@@ -192,7 +192,7 @@ def test_remembered_integers_are_those_that_quantize_finds_anew(name):
     shape = networks.SHAPES[name]
     graph = graph_of(networks.build(name), shape)
     graph = make_layout(graph, 8).graph
-    formats, known = formats_of(graph, inputs_of(shape, 20)), Known()
+    formats, known = formats_of(graph, inputs_of(shape, 20)), IntegerCache()
     rng = np.random.default_rng(3)
     roots = sorted(formats.frac)
     for _ in range(6):
@@ -222,7 +222,7 @@ def test_candidates_are_judged_as_if_everything_ran_again(name):
     graph = make_layout(graph, 8).graph
     inputs = inputs_of(shape, 24)
     formats = formats_of(graph, inputs)
-    judge = Judge(graph, inputs.x, None, {})
+    judge = Scorer(graph, inputs.x, None, {})
     assert judge.accept(graph, formats) == pytest.approx(nearness(graph, formats, inputs.x))
     seen = 0
     for root in list(formats.frac):
@@ -259,7 +259,7 @@ def test_a_bias_is_corrected_by_the_error_before_the_table():
     inputs = Inputs(Path("inputs.npz"), x, None, x)
     formats = formats_of(graph, inputs)
     bits = {"first": 2}  # crude weights: large errors
-    judge = Judge(graph, x, None, bits)
+    judge = Scorer(graph, x, None, bits)
     judge.accept(graph, formats)
     corrected = judge.corrected(graph, formats)
     first = graph.ops[0]
