@@ -140,7 +140,10 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", REAL)
+LONG = ("kws_gru_s_arm", "vww_mobilenet_mlperf", "kws_cnn_m_arm", "resnet8_mlperf")
+
+
+@pytest.mark.parametrize("name", [in_all(name, when=name in LONG) for name in REAL])
 def test_real_network_keeps_its_accuracy_and_golden_equals_the_graph_on_all_inputs(name, tmp_path):
     packed = pack(read_recipe(model_recipe(tmp_path, name)), tmp_path / "bundle")
     accuracy, points = REAL[name]
