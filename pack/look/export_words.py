@@ -135,7 +135,7 @@ def image_bytes(
             f"--bank-bits N -o {output})"
         )
         raise InputError(f"{named(output)}: {complaint.replace('(bank_bits)', hint)}")
-    words, spans = tensor_words(tensors, fmt, bits)
+    words, spans = tensor_words(tensors, fmt, bits, pad_rows)
     return write_checked(words, made, depth), words, spans
 
 

@@ -130,7 +130,7 @@ def test_mix_is_the_one_found_by_hand(family, bits, words, units, luts, what):
 
 
 PAGE = (ROOT / "docs" / "memory.md").read_text()
-YOSYS = (ROOT / "tests" / "unit" / "test_memory_yosys.py").read_text()
+YOSYS = (ROOT / "tests" / "unit" / "pack" / "device" / "test_memory_yosys.py").read_text()
 
 
 def lacks(family):
