@@ -143,7 +143,7 @@ def crossed(one, other):
     return [("icarus", one), ("verilator", other), *(in_all(*case) for case in rare)]
 
 
-@pytest.mark.parametrize("frame_depth, taps", [(0, 1), (32, 1), (32, 4)])
+@pytest.mark.parametrize("frame_depth, taps", [in_all(0, 1), (32, 1), (32, 4)])
 @pytest.mark.parametrize("simulator", [pytest.param("icarus", marks=pytest.mark.slow), "verilator"])
 def test_another_topology_is_loaded_over_the_bus(simulator, frame_depth, taps, tmp_path):
     need(simulator)

@@ -136,7 +136,7 @@ def with_taps(lanes, taps, name=""):
     return core.replace("scratch_depth = 4096", "scratch_depth = 16384") + f"taps = {taps}\n"
 
 
-@pytest.mark.parametrize("name", networks.SHAPES)
+@pytest.mark.parametrize("name", [in_all(n, when=n not in ON_ICARUS) for n in networks.SHAPES])
 def test_every_layer_equals_golden_with_four_taps(name, tmp_path):
     need("verilator")
     recipe = write_recipe(tmp_path, name, with_taps(8, 4, name))

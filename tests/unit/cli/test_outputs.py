@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import DIGITS, ROOT, bramcast
+from support import DIGITS, ROOT, bramcast, in_all
 
 from bramcast.pack.bundle import swap
 from bramcast.pack.bundle.errors import InputError, ToolError
@@ -216,8 +216,14 @@ def test_a_reader_that_leaves_is_one_line(tmp_path):
     assert run.wait() == 2 and errors.count("\n") == 1 and "Broken pipe" in errors
 
 
-@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
-@pytest.mark.parametrize("verb", ["export", "inspect", "inspect --json", "images"])
+@pytest.mark.parametrize(
+    "verb, where",
+    [
+        in_all(verb, where, when=verb == "inspect --json")
+        for verb in ("export", "inspect", "inspect --json", "images")
+        for where in ("> /dev/full", ">&-")
+    ],
+)
 def test_standard_output_that_takes_nothing_is_one_line(tmp_path, verb, where):
     torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "n.pth")
     given = OLD / "bias.mem" if verb == "images" else tmp_path / "n.pth"

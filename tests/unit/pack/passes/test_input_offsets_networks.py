@@ -408,6 +408,8 @@ def gru(folder, extra):
     return recipe
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_time_steps_share_offsets_and_weights(tmp_path):
     shifted = packed_in(gru(tmp_path / "a", AUTO), 4)
     usual = packed_in(write_recipe(tmp_path / "b", "GruNet", "", samples=32), 4)

@@ -81,6 +81,8 @@ def test_two_planes_of_scaled_features(tmp_path):
     assert snr(uneven(tmp_path, AUTO + "input_planes = 2\n"), tmp_path) > 35
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_time_steps_share_exponents_and_weights(tmp_path):
     words = []
     for extra in ("", AUTO):

@@ -132,8 +132,14 @@ def needed(manifest):
     return {i.name: i.used for i in manifest.images} | {"scratch": manifest.scratch_words}
 
 
-@pytest.mark.parametrize("taps", [in_all(1), 4])
-@pytest.mark.parametrize("name", networks.SHAPES)
+@pytest.mark.parametrize(
+    "name, taps",
+    [
+        in_all(name, taps, when=taps == 1 or number % 3 > 0)
+        for taps in (1, 4)
+        for number, name in enumerate(networks.SHAPES)
+    ],
+)
 def test_memories_do_not_depend_on_what_was_trained(name, taps, tmp_path):
     first = packed(tmp_path, name, taps, 0)
     assert needed(packed(tmp_path, name, taps, 1, first)) == needed(first)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
-from support import ROOT, write_recipe
+from support import ROOT, in_all, write_recipe
 from torch import nn
 
 from bramcast.pack.bundle.errors import CheckpointError, InputError, UnsupportedLayer, UserError
@@ -55,8 +55,10 @@ def source_recipe(recipe, line):
 FOLDED_STEPS = ("RnnNet", "HandGru", "HandLstm", "ConvGru", "GruNet")
 
 
-@pytest.mark.parametrize("dynamic", [False, True], ids=["batch 1", "batch free"])
-@pytest.mark.parametrize("name", networks.SHAPES)
+@pytest.mark.parametrize(
+    "name, dynamic",
+    [in_all(name, free, when=not free) for free in (True, False) for name in networks.SHAPES],
+)
 def test_images_are_those_of_the_pytorch_model(name, dynamic, tmp_path):
     recipe = write_recipe(tmp_path, name)
     x = torch.zeros((1, *networks.SHAPES[name]))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support import DIGITS, MODELS, ROOT, bramcast, model_recipe, need
+from support import DIGITS, MODELS, ROOT, bramcast, in_all, model_recipe, need
 
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import RefereeError
@@ -534,7 +534,7 @@ def test_nan_is_refused_and_wrong_calls_are_errors(old, folder, tmp_path):
         assert word in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("dask", [None, "local"])
+@pytest.mark.parametrize("dask", [None, in_all("local")])
 def test_many_candidates_are_ranked(old, twin, damaged, dask, folder):
     tasks = [
         Task(old, new, RECIPE, RegressSection(), RECIPE, folder / "kept")
