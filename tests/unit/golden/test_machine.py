@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays, output_order
+from bramcast.golden.frames import arrays_from_beats, output_order
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.errors import InputError, ProgramError
@@ -363,38 +363,6 @@ def test_a_picture_output_is_put_in_channel_order():
     machine.manifest = replace(machine.manifest, output=frame)
     with pytest.raises(InputError, match="do not fill an array of shape"):
         output_order(machine)
-
-
-def test_frames_follow_the_strides_of_the_array():
-    x = np.arange(2 * 3 * 4 * 5, dtype=np.float64).reshape(2, 3, 4, 5) / 16 - 3
-    frame = Frame([3, 4, 5], [4, 5, 3], [5, 1, 20], Q8)  # channels first -> y, x, c
-    assert np.array_equal(
-        frames_from_arrays(x, frame), Q8.q.quantize(x.transpose(0, 2, 3, 1)).reshape(2, -1)
-    )
-
-
-def test_two_planes_keep_what_the_first_one_loses():
-    frame = Frame([3], [1, 1, 3], [3, 3, 1], Format(8, 4, True), 2, 4)
-    x = np.array([[1.0 + 3 / 256, -2.0 - 5 / 256, 100.0]])
-    got = frames_from_arrays(x, frame)
-    # 100 saturates: hi = 127, lo = the rest, saturated too
-    assert got.tolist() == [[16, 3, -32, -5, 127, 127]]
-    real = (got[:, ::2] + got[:, 1::2] / 16) / 16
-    assert np.allclose(real[0, :2], x[0, :2])
-
-
-def test_integer_frames_are_taken_as_they_are_or_refused():
-    frame = Frame([2], [1, 1, 2], [2, 2, 1], Q8)
-    assert frames_from_arrays(np.array([[-128, 127]]), frame).tolist() == [[-128, 127]]
-    with pytest.raises(InputError, match=r"must lie in -128..127 .* got 0..128"):
-        frames_from_arrays(np.array([[0, 128]]), frame)
-    with pytest.raises(InputError, match="expected .samples, 2."):
-        frames_from_arrays(np.zeros((1, 3)), frame)
-    with pytest.raises(InputError, match="sample 1 has values that are not finite"):
-        frames_from_arrays(np.array([[0.0, 1.0], [np.nan, 0.0]]), frame)
-    two = Frame([2], [1, 1, 2], [2, 2, 1], Q8, 2, 4)
-    with pytest.raises(InputError, match="quantized from floats only"):
-        frames_from_arrays(np.array([[0, 1]]), two)
 
 
 def test_a_program_with_more_samples_than_a_chunk_is_fast(bundle):
