@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights that are a part of others are stored once: a first time step reads the others' words."""
+"""Weights that are a part of others: where a first time step has the columns of the others."""
 
 from dataclasses import replace
 
@@ -9,97 +9,10 @@ import pytest
 from support import in_all, write_recipe
 
 from bramcast.pack.bundle.errors import RecipeError
-from bramcast.pack.bundle.program import Nest
-from bramcast.pack.graph.ops import Product
-from bramcast.pack.graph.tensor import Tensor
-from bramcast.pack.lower.nests import LoweredNest, Program, RowTable, share_parts
 from bramcast.pack.pipeline import pack
 from bramcast.pack.quantize.integers import _columns_of
 from bramcast.pack.recipe.recipe import LayerSection, read_recipe
 from bramcast.sim.regress.candidates import with_formats
-
-
-def nest(groups, taps, base, **fields):
-    """A dense nest of one pixel over ``groups`` x ``taps`` weight words."""
-    steps = (taps if groups > 1 else 0, 0, 0, 0, 0, 1)
-    counts = (groups, 1, 1, 1, 1, taps)
-    made = Nest(counts, 0, (0,) * 6, base, steps, 0, (0,) * 3, 0, 1, 0, 0, 1)
-    return replace(made, **fields)
-
-
-STEP = Product(
-    name="step",
-    label="Linear",
-    source="model.py",
-    views=(),
-    out=Tensor(0, "out", 1, 1, 1, 0),
-    twins=("h",),
-)
-
-
-def program(*blocks, **fields):
-    """Blocks [groups, taps, 2], each with a nest; ``fields`` for the first nest."""
-    made = Program(2, 1)
-    for number, block in enumerate(blocks):
-        groups, taps, _ = block.shape
-        base = made.weights.add(block.reshape(-1, 2), f"step {number}")
-        got = nest(groups, taps, base, **(fields if number == 0 else {}))
-        made.nests.append(LoweredNest(STEP, None, got, 0, None))
-    return made
-
-
-def words(made, number):
-    """What a nest reads, group by group."""
-    n = made.nests[number].nest
-    table = made.weights.table(2)
-    return np.array(
-        [
-            [table[n.weight_base + g * n.weight_steps[0] + t] for t in range(n.counts[5])]
-            for g in range(n.counts[0])
-        ]
-    )
-
-
-def numbers(groups, taps, first=1):
-    return np.arange(first, first + groups * taps * 2).reshape(groups, taps, 2)
-
-
-def test_a_part_of_every_group_is_stored_once():
-    whole = numbers(3, 5)
-    other = numbers(2, 2, 500)
-    made = program(whole[:, 1:3], other, whole)
-    share_parts(made)
-    assert made.weights.words == 4 + 15
-    assert made.nests[0].nest.weight_base == 4 + 1
-    assert made.nests[0].nest.weight_steps == (5, 0, 0, 0, 0, 1)
-    for number, block in enumerate((whole[:, 1:3], other, whole)):
-        assert np.array_equal(words(made, number), block)
-
-
-def test_one_group_may_lie_anywhere_inside():
-    whole = numbers(1, 6)
-    made = program(whole[:, 4:], whole)
-    share_parts(made)
-    assert made.weights.words == 6
-    assert made.nests[0].nest.weight_base == 4
-    assert np.array_equal(words(made, 0), whole[:, 4:])
-
-
-@pytest.mark.parametrize(
-    "part, fields",
-    [
-        (numbers(3, 5)[:, 1:3] + [0, 1], {}),  # other weights
-        (numbers(3, 5)[:2, 1:3], {}),  # other groups
-        (numbers(3, 5)[:, 1:3], {"lanewise": True}),  # read in another order
-        (numbers(3, 5)[:, 1:3], {"narrow": 1, "weight_base": 0}),  # two steps in a word
-    ],
-)
-def test_what_is_no_part_keeps_its_words(part, fields):
-    made = program(part, numbers(3, 5), **fields)
-    before = [n.nest for n in made.nests]
-    share_parts(made)
-    assert made.weights.words == part.shape[0] * part.shape[1] + 15
-    assert [n.nest for n in made.nests] == before
 
 
 class _Dense:
@@ -165,10 +78,3 @@ def test_copies_that_cannot_be_name_the_layer(name, copies, says, tmp_path):
     recipe = replace(recipe, quantize=replace(recipe.quantize, layers=layers))
     with pytest.raises(RecipeError, match=f'layers."{name}".copies.*{says}'):
         pack(recipe, tmp_path / "bundle")
-
-
-def test_equal_rows_of_two_owners_are_stored_twice():
-    blocks = RowTable()
-    rows = np.arange(6).reshape(3, 2)
-    assert [blocks.add(rows, owner) for owner in ("a", "b", "a")] == [0, 3, 0]
-    assert blocks.words == 6
