@@ -42,7 +42,7 @@ def run(x, q, op=None, **live):
     return result.item(), x.grad.ravel().tolist(), weight.grad, bias.grad
 
 
-@pytest.mark.parametrize("x", [(40.0, 9.0), (-8.0, 31.0), (3.0, -1.0)])
+@pytest.mark.parametrize("x", [(40.0, 9.0), (-8.0, 31.0), (3.0, -1.0), (-7.0, 0.0)])
 def test_the_result_is_the_integer_and_its_gradients_are_the_real_layers(x):
     result, of_x, of_weight, of_bias = run(x, integers(), live=True)
     total = 10 * int(x[0]) - 22 * int(x[1]) + 102

@@ -24,7 +24,6 @@ from bramcast.pack.bundle.errors import RefereeError
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.pack.bundle.program import split_program
-from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.bundle.words import to_uint32
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import RegressSection, read_recipe
@@ -41,8 +40,6 @@ from bramcast.sim.regress.candidates import (
     with_formats,
 )
 from bramcast.sim.regress.ci_reports import write_error, write_junit, write_markdown
-from bramcast.sim.regress.evaluate import LayerPair, Likeness, Range, suspect
-from bramcast.sim.regress.quality import ClassScore, class_checks
 from bramcast.sim.regress.regress import fits, regress
 
 RECIPE = DIGITS / "dscnn.toml"
@@ -235,38 +232,6 @@ def test_no_verdict_is_exit_code_2_and_one_line(old, twin, inputs, folder):
     done = bramcast("regress", old, twin, "--inputs", folder / "shifted.npz")
     assert done.returncode == 2 and done.stdout == ""
     assert "shifted.npz: no verdict" in done.stderr and len(done.stderr.splitlines()) == 1
-
-
-def scored(classes):
-    """Limits' lines for classes of (samples, only old right, only new right)."""
-    scores = [
-        ClassScore(i, n, 1 - won / n, 1 - lost / n, lost, won)
-        for i, (n, lost, won) in enumerate(classes)
-    ]
-    return {
-        check.name.split(" (")[0]: check.state for check in class_checks(RegressSection(), scores)
-    }
-
-
-def test_a_class_of_three_that_is_gone_is_named():
-    harmless = [(66, 1, 1)] * 9
-    assert scored([*harmless, (3, 3, 0)])["class 9"] in ("open", "BROKEN")
-    assert scored([*harmless, (3, 1, 0)])["class 9"] == ""
-    assert scored([*harmless, (60, 40, 0)])["class 9"] == "BROKEN"
-    assert scored([*harmless, (60, 3, 1)])["class 9"] == "ok"
-
-
-@pytest.mark.parametrize("classes", [10, 35])
-def test_many_classes_break_no_limit_by_chance(classes):
-    rng = np.random.default_rng(5)
-    broken = open_ = 0
-    for _ in range(400):
-        # A harmless retraining: 2 % lost, 2 % won; 60 samples each.
-        draws = rng.multinomial(60, [0.02, 0.02, 0.96], size=classes)
-        states = scored([(60, int(b), int(c)) for b, c, _ in draws]).values()
-        broken += "BROKEN" in states
-        open_ += "open" in states
-    assert broken / 400 < 0.05 and open_ / 400 < 0.1
 
 
 def test_reports_know_what_is_undecided(old, twin, inputs, folder):
@@ -565,25 +530,6 @@ def test_who_is_refused_comes_last(old, twin, inputs):
     assert (broken.verdict, open_.verdict) == ("worse", "undecided")
     refused = Outcome(old, None, "layer x is NaN")
     assert ranking([refused, broken, open_, good]) == [good, open_, broken, refused]
-
-
-def test_saturation_and_headroom_by_hand():
-    seen = Range(QFormat(8, 4))
-    seen.observe(np.array([-128, 127, 5, 126]))
-    assert (seen.saturated, seen.headroom) == (0.5, 0.0)
-    relu = Range(QFormat(8, 4, signed=False))
-    relu.observe(np.array([0, 0, 51, 17]))
-    assert relu.saturated == 0 and relu.headroom == np.log2(5)
-
-
-def test_the_layer_where_networks_part():
-    seen = Range(QFormat(8, 4))
-    pairs = []
-    for name, both in (("a", 0.99), ("b", 0.95), ("c", 0.3), ("d", 0.5), ("e", 0.29)):
-        pairs.append(LayerPair(name, seen, seen, Likeness(both=both, power=1.0)))
-    pair, before = suspect(pairs)
-    assert (pair.name, before) == ("c", 0.95)
-    assert suspect([LayerPair("a", None, seen, None)]) is None
 
 
 @pytest.mark.cosim
