@@ -101,7 +101,7 @@ def image_bytes(
 
     Args:
         output: the file, for messages.
-        format: a choice of ``image_formats.NAMES``.
+        format: a choice of ``bundle.formats.table.NAMES``.
         word_bits: bits of a word; None is a word for each element.
         pad_rows: each row begins with a new word.
 
