@@ -2,7 +2,7 @@
 """The activations that networks have: one table for capture, ONNX, the recipe and the docs.
 
 A new one is an entry here, and a formula in formulas.py where none makes it up;
-tests/unit/test_activation_table.py names what is then missing.
+tests/unit/pack/capture/test_supported.py names what is then missing.
 """
 
 from collections.abc import Callable, Mapping
