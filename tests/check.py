@@ -223,7 +223,7 @@ def looks(changed: list[str]) -> Iterator[list[str]]:
 
 def lint_hdl() -> int:
     """Verilator's -Wall over the simulation's top module, as `make lint` calls it."""
-    from bramcast.sim.runner import lint
+    from bramcast.sim.run.runner import lint
 
     said = lint("bramcast_sim_top", {})
     print(said, end="")

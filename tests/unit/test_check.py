@@ -9,6 +9,7 @@ import sys
 import check
 import pytest
 from check import EVERY, ROOT, Nearest, Tree, changed_files, looks, nearest, read_tree
+from support import need
 
 TREE = Tree(
     {
@@ -123,6 +124,14 @@ def test_only_what_changed_is_looked_at():
     assert names(["pack/words.py", "README.md"]) == ["ruff", "ruff", "mypy"]
     assert names(["hw/bramcast_lane.sv"]) == [["--hdl"]]
     assert all(c[-1] == "pack/words.py" for c in list(looks(["pack/words.py", "README.md"]))[:2])
+
+
+@pytest.mark.cosim
+def test_the_hdl_is_linted_in_a_process_of_its_own():
+    need("verilator")
+    (command,) = looks(["hw/bramcast_lane.sv"])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_a_failing_test_or_look_fails_the_check(monkeypatch, capsys):
