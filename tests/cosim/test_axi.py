@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from axi_support import code_block, dscnn_and_mlp, recipe_with, two_with_tables
 from cosim.test_units import runs
-from support import ROOT, in_all, need, write_recipe
+from support import in_all, need, write_recipe
 
 from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
-from bramcast.pack.axi.registers import address_bits, markdown_table
+from bramcast.pack.axi.registers import address_bits
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
@@ -78,12 +78,6 @@ def test_lint_is_silent(parameters):
     need("verilator")
     done = lint(TOP, parameters)
     assert "%Warning" not in done and "%Error" not in done, done
-
-
-def test_the_documented_registers_are_those_of_the_map():
-    assert markdown_table() in (ROOT / "docs" / "axi.md").read_text(), (
-        "docs/axi.md lacks the table that bramcast.pack.axi.registers.markdown_table gives"
-    )
 
 
 # ---------------------------------------------------------------- the whole core

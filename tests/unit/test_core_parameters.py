@@ -5,14 +5,15 @@ A test that fails names what is missing where.
 """
 
 import re
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ROOT
 
 from bramcast.hw import FOLDER
-from bramcast.pack.axi.driver import Driver
+from bramcast.pack.axi.driver import DeviceError, Driver
 from bramcast.pack.axi.registers import BY_NAME, IDENTIFICATION, INTERFACE, REGISTERS
 from bramcast.pack.bundle.formats.c_header import header_text
 from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core
@@ -82,6 +83,15 @@ def test_every_parameter_is_handed_on(outer: str, inner: str) -> None:
     assert not crossed, f"{module} in {outer} gets {crossed}"
 
 
+@pytest.mark.parametrize("field", fields(Core), ids=lambda f: f.name)
+def test_a_value_that_nobody_hands_on_is_seen(field: Any) -> None:
+    """A reader that forgets a field gives its default: that must be wrong here."""
+    if field.default is not MISSING:
+        assert getattr(CORE, field.name) != field.default, (
+            f"CORE in this file: another {field.name}"
+        )
+
+
 def test_simulators_and_synthesis_get_every_parameter() -> None:
     values = core_parameters(CORE)
     complain("core_parameters", NAMES, set(values))
@@ -117,7 +127,7 @@ class _Registers:
 
 
 def test_software_can_read_every_parameter_from_a_device() -> None:
-    """Python's driver; that of C is compiled and compared in tests/cosim/test_driver_c.py."""
+    """Python's driver; that of C is compiled and run in tests/cosim/test_driver_c.py."""
     held = {b.name for name in ("SHAPE", "WIDTHS") for b in BY_NAME[name].fields} | set(BY_NAME)
     complain("pack/axi/registers.py", [*NAMES, *FIFO], held & {*NAMES, *FIFO})
     found = Driver(_Registers(CORE)).core
@@ -127,6 +137,40 @@ def test_software_can_read_every_parameter_from_a_device() -> None:
     for name in (*NAMES, *FIFO):
         shown = re.search(rf"\({name} << bramcast_pkg::\w+_{name}_LSB\)|value = {name};", text)
         assert shown, f"hw/bramcast_registers.sv shows no {name}"
+
+
+@pytest.mark.parametrize("field", fields(Core), ids=lambda f: f.name)
+def test_cs_driver_knows_every_parameter(field: Any) -> None:
+    """It reads them from the core, and compares them with the network's."""
+    if field.name.endswith("_depth") and field.name != "scratch_depth":
+        return  # an array: as many as there are images
+    header = (ROOT / "pack" / "axi" / "bramcast_driver.h").read_text()
+    text = (ROOT / "pack" / "axi" / "bramcast_driver.c").read_text()
+    lacks = [
+        f"bramcast_driver.h: {field.name} in {name}"
+        for name in ("bramcast_t", "bramcast_network_t")
+        if not re.search(rf"\b{field.name}[,;]", _struct(header, name))
+    ]
+    lacks += [
+        f"bramcast_driver.c: {said}"
+        for said in (f"core->{field.name} =", f"network->{field.name}")
+        if not re.search(rf"{said}(?!\w)", text)
+    ]
+    assert not lacks, "\n".join(lacks)
+
+
+def _struct(header: str, name: str) -> str:
+    (body,) = re.findall(rf"^typedef struct \{{\n((?:  .*\n)*)\}} {name};", header, re.M)
+    return str(body)
+
+
+@pytest.mark.parametrize("field", fields(Core), ids=lambda f: f.name)
+def test_a_bundle_for_another_core_is_refused_before_it_is_loaded(field: Any) -> None:
+    driver, value = Driver(_Registers(CORE)), getattr(CORE, field.name)
+    smaller = not value if isinstance(value, bool) else value // 2 or 2
+    driver.core = replace(CORE, **{field.name: smaller})
+    with pytest.raises(DeviceError, match=f"(?i){field.name}"):
+        driver._check_fit(Path("bundle"), CORE)
 
 
 @pytest.mark.parametrize("field", fields(Core), ids=lambda f: f.name)
