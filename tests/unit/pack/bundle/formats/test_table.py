@@ -2,10 +2,13 @@
 """Image files of other tools: what is tolerated, what is refused, and what the words are then."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import ROOT
+from unit.pack.look.test_export_words import READERS
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.formats.table import (
@@ -219,6 +222,50 @@ def test_a_coe_file_as_it_is_found_is_read_with_a_warning(text, want, lines, war
     assert [content.words.integer(i) for i in range(len(content.words))] == want
     assert content.lines.tolist() == lines
     assert list(content.warnings) == [f"f:{warning}" for warning in warnings]
+
+
+def page(name):
+    return (ROOT / "docs" / name).read_text()
+
+
+def lacks(fmt):
+    """What an entry of the table of formats still needs."""
+    try:
+        recognise(ImageSource(Path(f"x{fmt.suffix}"), fmt.write(Words(8, ZEROS), 4)))
+    except InputError:
+        yield f"pack/bundle/formats/table.py: a sign by which {fmt.suffix} is recognised (_SIGNS)"
+    parsers = [image_format(name).parse for name, *_ in REFUSED]
+    if fmt.parse not in parsers:
+        yield f"REFUSED: a file of {fmt.name} that is wrong, and what is said of it"
+    if fmt.name not in READERS:
+        yield f"tests/unit/pack/look/test_export_words.py: a foreign reader of {fmt.name} (READERS)"
+    if f"`{fmt.name}`" not in page("images.md") or f"`{fmt.suffix}`" not in page("images.md"):
+        yield f"docs/images.md: a row with `{fmt.name}` and `{fmt.suffix}`"
+    if fmt.in_bundle and f"`{fmt.name}`" not in page("recipe.md"):
+        yield f"docs/recipe.md: `{fmt.name}` in the row `images.formats`"
+    if f"`{fmt.name}`" not in page("inspect.md"):
+        yield f"docs/inspect.md: `{fmt.name}` among what export writes"
+
+
+ZEROS = np.zeros((4, 1), np.uint8)
+
+
+@pytest.mark.parametrize("fmt", TABLE, ids=lambda f: f.name)
+def test_a_format_is_wherever_it_must_be(fmt):
+    assert "\n".join(lacks(fmt)) == ""
+
+
+def test_what_a_new_format_lacks_is_named():
+    new = replace(TABLE[0], name="larch", suffix=".larch", write=lambda words, depth: b"<larch>",
+                  parse=lambda source, bits: None)  # fmt: skip
+    assert list(lacks(new)) == [
+        "pack/bundle/formats/table.py: a sign by which .larch is recognised (_SIGNS)",
+        "REFUSED: a file of larch that is wrong, and what is said of it",
+        "tests/unit/pack/look/test_export_words.py: a foreign reader of larch (READERS)",
+        "docs/images.md: a row with `larch` and `.larch`",
+        "docs/recipe.md: `larch` in the row `images.formats`",
+        "docs/inspect.md: `larch` among what export writes",
+    ]
 
 
 @pytest.mark.parametrize("fmt", TABLE, ids=lambda f: f.name)
