@@ -96,7 +96,7 @@ def test_missing_file_of_a_recipe_is_named(recipe, tmp_path, name):
 def test_nan_weight_names_parameter_and_index(tmp_path):
     state = {"fc.weight": torch.ones(4, 6), "fc.bias": torch.tensor([0, 0, float("nan"), 0])}
     recipe = custom(tmp_path, checkpoint=state)
-    refused(process("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "fc.bias", "NaN", "2")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "weights.pth", "fc.bias", "NaN", "2")
 
 
 def test_wrong_shape_in_the_checkpoint_names_parameter_and_shapes(tmp_path):
@@ -123,7 +123,7 @@ def test_unsupported_layer_is_refused_by_name_and_line(tmp_path):
         extra="nn.LayerNorm(4, elementwise_affine=False)",
     )
     refused(
-        process("pack", recipe, "-o", tmp_path / "b"),
+        bramcast("pack", recipe, "-o", tmp_path / "b"),
         "model.py:12",
         "'extra'",
         "layer_norm",
@@ -338,7 +338,7 @@ def test_network_that_gives_inf_for_a_late_sample_names_it(tmp_path):
     x = np.full((40, 6), 1e-3, np.float32)
     x[23] = 1.0  # 6e30 * 1e8 is beyond float32
     recipe = custom(tmp_path, "self.fc(x) * 1e8", x=x, checkpoint=state)
-    done = process("pack", recipe, "-o", tmp_path / "b")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
     refused(done, "infinite or NaN from layer 'fc'", "model.py:12", "sample 23 of", "inputs.npz")
 
 
@@ -351,7 +351,7 @@ def test_network_whose_insides_are_inf_for_a_late_sample_names_it(tmp_path, labe
         tmp_path, "torch.relu(self.fc(x) * 1e8) @ torch.eye(4) * 1e-38", x=x, checkpoint=state
     )
     np.savez(recipe.parent / "inputs.npz", x=x, x_cal=x_cal, **labels)
-    done = process("pack", recipe, "-o", tmp_path / "b")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
     refused(done, "infinite or NaN", "for sample 23 of", "inputs.npz")
     assert "Warning" not in done.stderr
 
@@ -361,7 +361,7 @@ def test_network_that_gives_inf_names_its_first_layer(tmp_path, weight):
     state = {"fc.weight": torch.full((4, 6), weight), "fc.bias": torch.zeros(4)}
     x = np.ones((3, 6), np.float32) * [[0], [1], [1]]
     recipe = custom(tmp_path, "self.fc(x) * 1e30", x=x, checkpoint=state)
-    done = process("pack", recipe, "-o", tmp_path / "b")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
     refused(done, "infinite or NaN from layer 'fc'", "model.py:12", "sample 1 of", "inputs.npz")
     assert "in-place" not in done.stderr
 

@@ -24,7 +24,7 @@ def silent(what, done, of):
     pass
 
 
-@pytest.mark.parametrize("core", [in_all(c, when=c in ("1x8", "16x8", "64x8")) for c in CORES])
+@pytest.mark.parametrize("core", [in_all(c, when=c not in ("4x16", "16x8 4 taps")) for c in CORES])
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name, core, tmp_path):
     lanes, bits, taps = CORES[core]

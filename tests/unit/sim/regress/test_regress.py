@@ -326,6 +326,8 @@ def test_junit_has_the_times_that_were_taken(old, twin, inputs, tmp_path, monkey
     assert outcome.seconds == Seconds(pack=1, compare=1, hdl=0)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_workflow_of_the_docs_runs_as_it_stands(old, inputs, tmp_path):
     need("verilator")
     text = (ROOT / "docs" / "regression.md").read_text()
