@@ -143,6 +143,8 @@ def test_without_labels_the_signal_to_noise_decides(tmp_path):
     assert snr >= 20.0 and snr == pytest.approx(tuned.after[0].snr, abs=0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_what_cannot_be_judged_is_said(tmp_path):
     few = write_recipe(tmp_path / "few", "Mlp96", samples=6)
     with pytest.raises(InputError, match="x has 6 samples"):

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from support import DIGITS, bramcast, text_recipe, write_recipe
+from support import DIGITS, bramcast, in_all, text_recipe, write_recipe
 
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
@@ -246,8 +246,14 @@ def written(folder, text, shape):
     return folder / "bundle", recipe
 
 
-@pytest.mark.parametrize("width", [1400, 500])
-@pytest.mark.parametrize("name", ["mlp", "dscnn", "gru", "decoder", "deep"])
+@pytest.mark.parametrize(
+    "name, width",
+    [
+        in_all(name, width, when=width == 500 and name != "gru")
+        for name in ("mlp", "dscnn", "gru", "decoder", "deep")
+        for width in (1400, 500)
+    ],
+)
 def test_no_text_of_a_picture_lies_over_another(browser, name, width, folder):
     page = folder / f"{name}_overlaps.html"
     if not page.exists():
