@@ -118,7 +118,7 @@ class Weighted(Windowed):
 
     @property
     def split(self) -> int:
-        """Into how many groups of channels the operand is divided."""
+        """Into how many groups of channels the operand is divided; each kind says it."""
         raise NotImplementedError
 
     @property
@@ -241,8 +241,6 @@ class RoundEven(Op):
 
 
 Pointwise = Scale | Clip | Apply  # each element by itself
-CAPTURED = (Scale, Clip, Apply, RoundEven)  # gone behind the folding passes
-FOLDED = (Dense, Depthwise, AvgPool, MaxPool, Add, Product)  # what becomes loop nests
 
 
 def is_exact(op: Op) -> bool:
@@ -265,4 +263,4 @@ def window_of(op: Op) -> Window:
     return op.window if isinstance(op, Windowed) else Window()
 
 
-Folded = Dense | Depthwise | AvgPool | MaxPool | Add | Product  # ``FOLDED`` as a type
+Folded = Dense | Depthwise | AvgPool | MaxPool | Add | Product  # what becomes loop nests

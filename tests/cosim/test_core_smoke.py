@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import need
 
 from bramcast.golden.arith import requantize
 from bramcast.golden.cycles import predict as golden_cycles
@@ -21,7 +22,7 @@ from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Input, Loop, Nest, encode_program
 from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
-from bramcast.sim.run.runner import Tests, build, missing, run
+from bramcast.sim.run.runner import Tests, build, run
 
 pytestmark = pytest.mark.cosim
 
@@ -700,15 +701,6 @@ SHAPES = [
 ]
 
 
-def skip_or_fail(simulator: str) -> None:
-    """A missing simulator is a visible skip on a laptop, a failure in CI."""
-    reason = missing(simulator)
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-
-
 # Verilator, which compiles each for some seconds, takes these, Icarus the others; in
 # `make test-all` both take all.
 ON_VERILATOR = ("1x1x8_rq1", "4x1x16_rq4", "16x1x8_rq2_frames32", "8x4x8_rq2", "8x1x8_rq2_gates",
@@ -734,7 +726,7 @@ ON_VERILATOR = ("1x1x8_rq1", "4x1x16_rq4", "16x1x8_rq2_frames32", "8x4x8_rq2", "
 def test_random_programs_give_what_the_format_says(
     simulator: str, shape: Shape, tmp_path: Path
 ) -> None:
-    skip_or_fail(simulator)
+    need(simulator)
     top = "bramcast_sim_top"
     folder = build(top, shape.parameters(), simulator, timing=True, ports_only=True)
     seed = int(os.environ.get("SEED") or random.randrange(2**32))

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every module of the core on its own, on both simulators, against its golden twin."""
 
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from _pytest.mark.structures import ParameterSet
+from support import need
 
 from bramcast.pack.bundle.errors import ToolError
 from bramcast.pack.bundle.program import Descriptor, Input, Loop, Nest, encode_program
-from bramcast.sim.run.runner import Tests, build, lint, missing, run
+from bramcast.sim.run.runner import Tests, build, lint, run
 
 pytestmark = pytest.mark.cosim
 
@@ -122,15 +122,6 @@ def _image(unit: str, parameters: dict[str, int | str], folder: Path) -> Path:
     return path
 
 
-def _need(simulator: str) -> None:
-    """A missing simulator is a visible skip on a laptop, a failure in CI."""
-    reason = missing(simulator)
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-
-
 def runs(units: list[tuple[str, str, dict[str, int | str]]]) -> list[ParameterSet]:
     """Every row on Icarus, and on Verilator, which compiles each, only a bench's first one; the
     others there are slow."""
@@ -149,7 +140,7 @@ def runs(units: list[tuple[str, str, dict[str, int | str]]]) -> list[ParameterSe
 def test_module_matches_its_golden_twin(
     simulator: str, unit: str, bench: str, parameters: dict[str, int | str], tmp_path: Path
 ) -> None:
-    _need(simulator)
+    need(simulator)
     top = f"bramcast_{unit}"
     plusargs: dict[str, object] = {}
     env = {}
@@ -179,7 +170,7 @@ async def memory_has_thirteen_bits(dut):
 
 
 def test_an_assertion_of_a_bench_tells_its_values(tmp_path: Path) -> None:
-    _need("icarus")
+    need("icarus")
     (tmp_path / "bench_of_mine.py").write_text(BENCH)
     parameters: dict[str, int | str] = {"WORD_BITS": 13, "DEPTH": 20}
     env = {"PYTHONPATH": str(tmp_path)}
@@ -209,13 +200,13 @@ ILLEGAL: list[tuple[dict[str, int | str], str]] = [
 
 @pytest.mark.parametrize("parameters, rule", ILLEGAL, ids=[rule for _, rule in ILLEGAL])
 def test_illegal_parameters_stop_at_the_rule(parameters: dict[str, int | str], rule: str) -> None:
-    _need("icarus")
+    need("icarus")
     with pytest.raises(ToolError, match=rule):
         build("bramcast_core", parameters, "icarus")
 
 
 def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _need("icarus")
+    need("icarus")
     monkeypatch.setenv("BRAMCAST_CACHE", str(tmp_path))
     folder = build("bramcast_requantize", {}, "icarus")
     monkeypatch.setattr("bramcast.sim.run.runner._compile", None)
@@ -243,6 +234,6 @@ def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     ids=_name,
 )
 def test_lint_is_silent(parameters: dict[str, int | str]) -> None:
-    _need("verilator")
+    need("verilator")
     done = lint("bramcast_core", parameters)
     assert "%Warning" not in done and "%Error" not in done, done

@@ -8,19 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_words import random_words
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.formats.table import TABLE, check_written, image_format, recognise
 from bramcast.pack.bundle.formats.text import ImageSource
-from bramcast.pack.bundle.words import Words, join_banks, split_banks
+from bramcast.pack.bundle.words import join_banks, split_banks
 
 FORMATS = [f.name for f in TABLE]
-
-
-def words_of(bits, n, seed):
-    data = np.random.default_rng(seed).integers(0, 256, (n, -(-bits // 8))).astype(np.uint8)
-    data[:, -1] &= 255 >> (-bits % 8)
-    return Words(bits, data)
 
 
 def fitted(fmt, bits):
@@ -35,7 +30,7 @@ def fitted(fmt, bits):
 def test_read_words_are_the_written_ones(name, bits, n, more, seed):
     fmt = image_format(name)
     bits = fitted(fmt, bits)
-    words = words_of(bits, n, seed)
+    words = random_words(bits, n, seed)
     source = ImageSource(Path("image"), fmt.write(words, n + more))
     assert check_written(source, fmt, bits, n + more) == words.padded(n + more)
     content = fmt.parse(source, bits if fmt.asks_bits else None)
@@ -48,7 +43,7 @@ def test_read_words_are_the_written_ones(name, bits, n, more, seed):
 @settings(max_examples=200)
 @given(st.integers(1, 2304), st.integers(1, 2304), st.integers(1, 20), st.integers(0, 2**32))
 def test_banks_are_slices_of_the_word(bits, bank_bits, n, seed):
-    words = words_of(bits, n, seed)
+    words = random_words(bits, n, seed)
     banks = split_banks(words, bank_bits)
     assert len(banks) == -(-bits // bank_bits) and {bank.bits for bank in banks} == {bank_bits}
     for k, bank in enumerate(banks):
@@ -89,7 +84,7 @@ def damaged(data, dice):
 @given(st.integers(0, 2**32), st.sampled_from([8, 16, 32, 64]), st.booleans())
 def test_a_damaged_file_is_read_or_refused_with_its_name(name, seed, bits, guessed):
     fmt, dice = image_format(name), random.Random(seed)
-    raw = damaged(fmt.write(words_of(bits, 12, seed), 12), dice)
+    raw = damaged(fmt.write(random_words(bits, 12, seed), 12), dice)
     source = ImageSource(Path(f"image{fmt.suffix}"), raw)
     try:
         read = recognise(source) if guessed else fmt

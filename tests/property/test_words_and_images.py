@@ -8,20 +8,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from memory_words import random_words
 
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.formats.binary import bin_bytes, read_bin
 from bramcast.pack.bundle.formats.readmem import mem_text, read_mem
 from bramcast.pack.bundle.manifest import Core
-from bramcast.pack.bundle.words import Words, pack_bias, pack_lanes, unpack_bias, unpack_lanes
+from bramcast.pack.bundle.words import pack_bias, pack_lanes, unpack_bias, unpack_lanes
 
 shapes = st.tuples(st.integers(0, 20), st.integers(1, 20))
-
-
-def words_of(bits, n, seed):
-    data = np.random.default_rng(seed).integers(0, 256, (n, -(-bits // 8))).astype(np.uint8)
-    data[:, -1] &= 255 >> (-bits % 8)
-    return Words(bits, data)
 
 
 @given(st.data(), st.integers(2, 32), st.booleans(), shapes)
@@ -43,7 +38,7 @@ def test_unpacked_biases_are_the_packed_ones(data, rq, n):
 def test_a_read_images_bin_is_the_written_one(seed, lanes, rq):
     core = Core(lanes, 1, 8, 8, rq, 64, 9, 5, 256, 64)
     depths = {"program": 64, "weights": 9, "bias": 5, "table": 256}
-    images = {n: words_of(core.word_bits(n), d, seed) for n, d in depths.items()}
+    images = {n: random_words(core.word_bits(n), d, seed) for n, d in depths.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.bin"
         path.write_bytes(bin_bytes(images, core))
@@ -53,7 +48,7 @@ def test_a_read_images_bin_is_the_written_one(seed, lanes, rq):
 @settings(max_examples=200)
 @given(st.data(), st.integers(0, 2**32))
 def test_a_damaged_byte_is_refused_at_its_line_or_is_another_word(data, seed):
-    words = words_of(36, 20, seed)
+    words = random_words(36, 20, seed)
     raw = bytearray(mem_text(words, 20))
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))

@@ -8,6 +8,7 @@ import subprocess
 import mif
 import numpy as np
 import pytest
+from memory_words import random_words
 
 from bramcast.pack.bundle.errors import InputError, RecipeError
 from bramcast.pack.bundle.formats.binary import bin_bytes, read_bin, sections
@@ -19,7 +20,7 @@ from bramcast.pack.bundle.formats.table import read_written
 from bramcast.pack.bundle.images import load_images, write_image_files
 from bramcast.pack.bundle.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.bundle.program import NEST_FIELDS
-from bramcast.pack.bundle.words import Words, from_uint32, pack_bias, pack_lanes
+from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
 
 CORE = Core(16, 1, 8, 8, 2, 64, 40, 8, 256, 64)
 
@@ -33,12 +34,6 @@ def read_mif(path, bits, depth):
 
 
 WIDTHS = [1, 4, 8, 18, 32, 36, 72, 128, 288, 512]
-
-
-def random_words(bits, n, seed=1):
-    data = np.random.default_rng(seed).integers(0, 256, (n, -(-bits // 8))).astype(np.uint8)
-    data[:, -1] &= 255 >> (-bits % 8)
-    return Words(bits, data)
 
 
 def random_images(core=CORE):

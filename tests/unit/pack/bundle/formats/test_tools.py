@@ -9,6 +9,7 @@ import mif
 import numpy as np
 import pytest
 from intelhex import IntelHex
+from memory_words import random_words
 from support import DIGITS, model_recipe
 
 from bramcast.pack.bundle.formats.c_header import c_text
@@ -42,12 +43,6 @@ def images(request, tmp_path_factory):
 
 def integers(words):
     return [words.integer(i) for i in range(len(words))]
-
-
-def random_words(bits, n, seed=1):
-    data = np.random.default_rng(seed).integers(0, 256, (n, -(-bits // 8))).astype(np.uint8)
-    data[:, -1] &= 255 >> (-bits % 8)
-    return Words(bits, data)
 
 
 @pytest.mark.parametrize("fmt", TABLE, ids=lambda f: f.name)
