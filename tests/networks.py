@@ -997,6 +997,17 @@ SMOOTH: dict[str, tuple[int, ...]] = {
 SHAPES |= SMOOTH
 
 
+class Between(nn.Module):
+    """An activation between two layers."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.a, self.activation, self.b = nn.Linear(5, 12), activation, nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.b(self.activation(self.a(x)))
+
+
 def build(name: str, seed: int = 0) -> nn.Module:
     """A network with random weights and random BatchNorm statistics, in eval mode."""
     torch.manual_seed(seed)

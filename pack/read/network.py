@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bramcast.pack.bundle.errors import ToolError
 from bramcast.pack.read.checkpoint import load_checkpoint
 from bramcast.pack.read.model_file import load_module
+from bramcast.pack.read.packages import onnx_needed
 from bramcast.pack.read.pt2 import load_exported
 from bramcast.pack.read.state_dict_mlp import mlp_of_state_dict
 from bramcast.pack.recipe.recipe import Recipe
@@ -30,14 +30,8 @@ def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> LoadedNetwork:
     """
     model = recipe.model
     if model.onnx is not None:
-        try:
+        with onnx_needed():
             from bramcast.pack.read.onnx_graph import load_onnx
-        except ModuleNotFoundError as error:
-            if error.name != "onnx":
-                raise
-            raise ToolError(
-                "reading ONNX needs a package: pip install '.[onnx]' in bramcast's checkout"
-            ) from None
         return LoadedNetwork(load_onnx(recipe.file(model.onnx), sample_shape), model.onnx)
     if model.exported is not None:
         return LoadedNetwork(load_exported(recipe.file(model.exported)), model.exported)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bramcast.pack.bundle.errors import CheckpointError, ToolError
+from bramcast.pack.bundle.errors import CheckpointError
 from bramcast.pack.read.checkpoint import (
     WRAPPER_PARTS,
     State,
@@ -25,6 +25,7 @@ from bramcast.pack.read.checkpoint import (
     read_states,
 )
 from bramcast.pack.read.model_file import load_module
+from bramcast.pack.read.packages import onnx_needed
 from bramcast.pack.read.pt2 import load_exported
 from bramcast.pack.recipe.recipe import Recipe, read_recipe
 
@@ -302,14 +303,8 @@ def _of_module(path: Path, module: nn.Module) -> Tensors:
 
 
 def _of_onnx(path: Path) -> Tensors:
-    try:
+    with onnx_needed():
         from bramcast.pack.read.onnx_graph import read_initializers
-    except ModuleNotFoundError as error:
-        if error.name != "onnx":
-            raise
-        raise ToolError(
-            "reading ONNX needs a package: pip install '.[onnx]' in bramcast's checkout"
-        ) from None
     arrays = read_initializers(path)
     types = guess_types({n: a.shape for n, a in arrays.items()})
     made = []

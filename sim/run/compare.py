@@ -62,6 +62,24 @@ class Comparison:
         return sum(layer.mismatches for layer in self.layers)
 
 
+class Compared:
+    """What the comparison says of a run, whichever way it ran."""
+
+    __slots__ = ()
+    comparison: Comparison
+    macs: int
+    multipliers: int
+
+    @property
+    def equal(self) -> bool:
+        return self.comparison.mismatches == 0
+
+    @property
+    def utilisation(self) -> float:
+        cycles = self.comparison.cycles
+        return self.macs / self.multipliers / cycles if cycles else 0.0
+
+
 @dataclass(slots=True)
 class _Tally:
     elements: int = 0

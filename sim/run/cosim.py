@@ -19,7 +19,7 @@ from bramcast.pack.bundle.errors import InputError, ToolError
 from bramcast.pack.bundle.formats.readmem import read_mem
 from bramcast.pack.bundle.images import word_layout
 from bramcast.pack.bundle.manifest import IMAGES, Core
-from bramcast.sim.run.compare import Comparison, compare
+from bramcast.sim.run.compare import Compared, Comparison, compare
 from bramcast.sim.run.hdl_log import HdlLog, read_log
 from bramcast.sim.run.runner import Tests, build, run
 
@@ -31,7 +31,7 @@ Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class SimResult:
+class SimResult(Compared):
     """What ``bramcast sim`` says.
 
     Attributes:
@@ -51,15 +51,6 @@ class SimResult:
     multipliers: int
     seed: int
     waves: Path | None
-
-    @property
-    def equal(self) -> bool:
-        return self.comparison.mismatches == 0
-
-    @property
-    def utilisation(self) -> float:
-        cycles = self.comparison.cycles
-        return self.macs / self.multipliers / cycles if cycles else 0.0
 
 
 def core_parameters(core: Core) -> dict[str, int]:

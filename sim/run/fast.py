@@ -29,7 +29,7 @@ from bramcast.hw import sources as hw_sources
 from bramcast.pack.bundle.errors import InputError, ToolError
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Nest
-from bramcast.sim.run.compare import Comparison, Difference, LayerVerdict, compare
+from bramcast.sim.run.compare import Compared, Comparison, Difference, LayerVerdict, compare
 from bramcast.sim.run.cosim import Report, core_parameters, image_plusargs
 from bramcast.sim.run.hdl_log import BEAT, DONE, HdlLog, read_log
 from bramcast.sim.run.runner import cached, missing_verilator, tool_version, verilator_environment
@@ -45,7 +45,7 @@ _FRAME_LOST = 3  # exit code of the harness
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FastResult:
+class FastResult(Compared):
     """What ``bramcast sim --fast`` says.
 
     Attributes:
@@ -71,15 +71,6 @@ class FastResult:
     jobs: int
     clocks: int
     seconds: float
-
-    @property
-    def equal(self) -> bool:
-        return self.comparison.mismatches == 0
-
-    @property
-    def utilisation(self) -> float:
-        cycles = self.comparison.cycles
-        return self.macs / self.multipliers / cycles if cycles else 0.0
 
 
 def build(core: Core, harness: Path = HARNESS) -> Path:

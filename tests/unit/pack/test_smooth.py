@@ -53,17 +53,6 @@ ACTIVATIONS = {
 }
 
 
-class Between(nn.Module):
-    """An activation between two layers."""
-
-    def __init__(self, activation):
-        super().__init__()
-        self.a, self.activation, self.b = nn.Linear(5, 12), activation, nn.Linear(12, 3)
-
-    def forward(self, x):
-        return self.b(self.activation(self.a(x)))
-
-
 def graph_of(module, shape):
     torch.manual_seed(0)
     return fold(capture(module.eval(), shape, "net"))
@@ -72,7 +61,7 @@ def graph_of(module, shape):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_is_part_of_the_layer_before_it_and_computes_what_pytorch_does(name):
     torch.manual_seed(1)
-    module = Between(ACTIVATIONS[name])
+    module = networks.Between(ACTIVATIONS[name])
     graph = graph_of(module, (5,))
     assert [type(op) for op in graph.ops] == [Dense, Dense]
     x = 4 * np.random.default_rng(0).normal(size=(50, 5))

@@ -7,6 +7,7 @@ To add a layer or an activation, write the entry, and do what these tests say.
 import re
 from dataclasses import replace
 
+import networks
 import numpy as np
 import pytest
 import torch
@@ -163,20 +164,9 @@ def test_what_a_new_activation_lacks_is_named():
 MODULES = [known for known in activations.TABLE if known.module]
 
 
-class Between(nn.Module):
-    """An activation between two layers."""
-
-    def __init__(self, activation):
-        super().__init__()
-        self.a, self.activation, self.b = nn.Linear(5, 12), activation, nn.Linear(12, 3)
-
-    def forward(self, x):
-        return self.b(self.activation(self.a(x)))
-
-
 def captured(known):
     torch.manual_seed(1)
-    module = Between(getattr(nn, known.module)()).eval()
+    module = networks.Between(getattr(nn, known.module)()).eval()
     return module, fold(capture(module, (5,), "net"))
 
 
