@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import networks
@@ -52,18 +53,25 @@ _export = torch.export.export
 
 
 def _content(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> bytes | None:
-    """A hash of all that a network's export depends on; None if it is not of tests/networks.py."""
-    facts: list[object] = [module, [(x.shape, x.dtype) for x in example]]
+    """A hash of all that a network's export depends on.
+
+    None if that is not known: a class that is not of tests/networks.py or torch's, or an attribute
+    that is neither a value nor part of every module (a function, say).
+    """
+    facts: list[object] = [module, module.training, [(x.shape, x.dtype) for x in example]]
     for name, part in module.named_modules():
         try:
             file = os.path.realpath(inspect.getfile(type(part)))
         except TypeError:  # a class that exec() made
             return None
-        if file != os.path.realpath(networks.__file__) and not file.startswith(
-            os.path.dirname(os.path.realpath(torch.__file__))
-        ):
+        ours = file == os.path.realpath(networks.__file__)
+        if not ours and not file.startswith(os.path.dirname(os.path.realpath(torch.__file__))):
             return None
-        plain = {k: v for k, v in vars(part).items() if isinstance(v, (int, float, str, tuple))}
+        every = vars(torch.nn.Module())
+        own = {k: v for k, v in vars(part).items() if k not in every and (ours or k[0] != "_")}
+        plain = {k: v for k, v in own.items() if isinstance(v, (int, float, str, tuple, NoneType))}
+        if plain.keys() != own.keys():
+            return None
         facts += [name, type(part).__qualname__, plain]
     made = hashlib.sha256(repr(facts).encode())
     for name, value in [*module.named_parameters(), *module.named_buffers()]:

@@ -39,6 +39,13 @@ def test_shapes_attributes_and_classes_count():
     assert content(nn.Sequential(type("Mine", (nn.ReLU,), {"__module__": __name__})())) is None
 
 
+@pytest.mark.parametrize("held", [torch.sigmoid, [torch.tanh], {"a": 1}])
+def test_an_attribute_whose_content_is_not_known_is_exported_anew(held):
+    module = networks.Between(held)
+    assert content(module, (5,)) is None
+    assert content(networks.Between(nn.Tanh()), (5,)) is not None
+
+
 def test_a_network_is_exported_once_whatever_its_core(tmp_path, monkeypatch):
     calls, real = [], support._export
     monkeypatch.setattr(support, "_export", lambda *a: calls.append(a) or real(*a))
