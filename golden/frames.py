@@ -63,6 +63,29 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
     return np.stack([high, low], axis=2).reshape(len(flat), -1)
 
 
+def whole_frames(last: NDArray[np.bool_], elements: int) -> tuple[NDArray[np.int64], int, int]:
+    """The frames of a stream that the core computes (core.md, "Borders of frames").
+
+    TLAST ends a frame. One that has another number of elements then is dropped.
+
+    Args:
+        last: [n], TLAST of each element of the stream.
+        elements: of a whole frame.
+
+    Returns:
+        int64 [frames], the number of each whole frame's first element; how many frames were
+        shorter, how many were longer. What stands behind the last TLAST has not ended.
+
+    >>> whole_frames(np.array([0, 1, 0, 0, 1, 1, 0, 1, 0], bool), 2)
+    (array([0, 6]), 1, 1)
+    """
+    ends = np.flatnonzero(last) + 1
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)]
+    lengths = ends - starts
+    short, long = int((lengths < elements).sum()), int((lengths > elements).sum())
+    return starts[lengths == elements], short, long
+
+
 def in_stream_order(samples: NDArray[Any], frame: Frame) -> NDArray[Any]:
     """Features [n, y * x * c] of samples [n, *frame.shape], c fastest."""
     flat = samples.reshape(len(samples), -1)
