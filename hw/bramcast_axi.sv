@@ -22,6 +22,7 @@ module bramcast_axi #(
     parameter int TABLE_DEPTH      = 0,
     parameter int SCRATCH_DEPTH    = 1024,
     parameter int FRAME_DEPTH      = 0,
+    parameter int TLAST_ENDS       = 1,
     parameter int AXI_ADDRESS_BITS = 24,   // ..32
     parameter     PROGRAM_IMAGE    = "",
     parameter     WEIGHTS_IMAGE    = "",
@@ -102,7 +103,8 @@ module bramcast_axi #(
       .resp_i(request_resp)
   );
 
-  logic        core_rst, start, begun, busy, done, ready, program_error, frame_error, clear_error;
+  logic        core_rst, start, taken, dropped, busy, done, ready, program_error;
+  logic [1:0]  frame_error, clear_error;
   logic [31:0] cycles;
   logic [15:0] class_index;
   logic [3:0]  host_read, host_we;
@@ -124,6 +126,7 @@ module bramcast_axi #(
       .TABLE_DEPTH(TABLE_DEPTH),
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .FRAME_DEPTH(FRAME_DEPTH),
+      .TLAST_ENDS(TLAST_ENDS),
       .AXI_ADDRESS_BITS(AXI_ADDRESS_BITS)
   ) u_registers (
       .clk(clk),
@@ -139,7 +142,8 @@ module bramcast_axi #(
       .core_rst_o(core_rst),
       .start_o(start),
       .clear_error_o(clear_error),
-      .begun_i(begun),
+      .taken_i(taken),
+      .dropped_i(dropped),
       .busy_i(busy),
       .done_i(done),
       .ready_i(ready),
@@ -170,6 +174,7 @@ module bramcast_axi #(
       .TABLE_DEPTH(TABLE_DEPTH),
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .FRAME_DEPTH(FRAME_DEPTH),
+      .TLAST_ENDS(TLAST_ENDS),
       .PROGRAM_IMAGE(PROGRAM_IMAGE),
       .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
       .BIAS_IMAGE(BIAS_IMAGE),
@@ -178,7 +183,8 @@ module bramcast_axi #(
       .clk(clk),
       .rst(core_rst),
       .start_i(start),
-      .begun_o(begun),
+      .taken_o(taken),
+      .dropped_o(dropped),
       .busy_o(busy),
       .done_o(done),
       .cycles_o(cycles),

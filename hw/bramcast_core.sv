@@ -15,6 +15,7 @@
 // then holds that run's cycles, from the first cycle in which the whole frame is in the scratchpad to the
 // one in which the last beat is accepted, both counted, and class_o the number of its largest beat.
 // With FRAME_DEPTH > 0 the frames behind come in while the core computes, as far as the FIFO holds them.
+// A frame that is shorter or longer than the program's INPUT says is dropped (TLAST_ENDS).
 //
 // A host may read and write the image memories (bramcast_image) while start_i and busy_o are low.
 //
@@ -36,6 +37,7 @@ module bramcast_core #(
     parameter int NARROW        = 0,    // 1: layers may have weights of 4 or 2 bits
     parameter int GATES         = 0,    // 1: products of two tensors, and LOOP
     parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: units in the frame FIFO
+    parameter int TLAST_ENDS    = 1,    // 1: s_axis_tlast ends a frame; 0: it is ignored, frames are counted
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
     parameter     BIAS_IMAGE    = "",
@@ -44,15 +46,16 @@ module bramcast_core #(
     input  logic                 clk,
     input  logic                 rst,            // synchronous, active high
     input  logic                 start_i,
-    output logic                 begun_o,        // a frame's first element is being accepted
-    output logic                 busy_o,         // from the cycle after that to the last beat
+    output logic                 taken_o,        // a whole frame's last element is being accepted
+    output logic                 dropped_o,      // a short or long frame has been dropped, one cycle
+    output logic                 busy_o,         // from behind a frame's first element to its last beat
     output logic                 done_o,
     output logic [31:0]          cycles_o,
     output logic [15:0]          class_o,        // number of the last run's largest beat
     output logic                 ready_o,        // the first descriptors are here
     output logic                 program_error_o,
-    output logic                 frame_error_o,  // sticky: TLAST elsewhere than at a frame's end
-    input  logic                 clear_error_i,
+    output logic [1:0]           frame_error_o,  // sticky: a frame was short, a frame was long
+    input  logic [1:0]           clear_error_i,
     input  logic [DATA_BITS-1:0] s_axis_tdata,
     input  logic                 s_axis_tvalid,
     output logic                 s_axis_tready,
@@ -284,7 +287,8 @@ module bramcast_core #(
       .TAPS(TAPS),
       .DATA_BITS(DATA_BITS),
       .SCRATCH_BITS(SCRATCH_BITS),
-      .FRAME_DEPTH(FRAME_DEPTH)
+      .FRAME_DEPTH(FRAME_DEPTH),
+      .TLAST_ENDS(TLAST_ENDS)
   ) u_intake (
       .clk(clk),
       .rst(rst),
@@ -303,7 +307,8 @@ module bramcast_core #(
       .leave_idle_o(leave_idle),
       .withdrawn_o(withdrawn),
       .run_start_o(run_start),
-      .begun_o(begun_o),
+      .taken_o(taken_o),
+      .dropped_o(dropped_o),
       .busy_o(busy_o),
       .frame_error_o(frame_error_o),
       .clear_error_i(clear_error_i),

@@ -5,6 +5,8 @@
 // until the scratchpad's input area is free; from then on one unit per cycle goes there. When a frame's
 // last unit is in the scratchpad, resident_o rises; take_i gives the frame to a run. The units behind stay in
 // the FIFO until the area is free again. With UNITS = 1 a unit is a word.
+// Of a frame that is dropped the units that came before that was known go the same way; the next frame's
+// first unit takes the place of the first of them.
 //
 //   clk         _/~\_/~\_/~\_/~\_/~\_/~\_     A unit that waits in cycle n, with free_i high, is
 //   free_i      __/~~~~~~~~~~~~~~~~~~~~~~     written in cycle n + 2; resident_o is high from
@@ -21,6 +23,7 @@ module bramcast_frames #(
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
     parameter int FRAME_DEPTH  = 32,  // 16.., a power of two: units in the FIFO
+    parameter int TLAST_ENDS   = 1,   // as in bramcast_input
     parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS)  // follows: of a unit
 ) (
     input  logic                       clk,
@@ -32,12 +35,14 @@ module bramcast_frames #(
     // control
     input  logic                       ready_i,        // it is here
     input  logic                       start_i,        // level: frames may begin
-    output logic                       begun_o,        // a frame's first element is being accepted
+    output logic                       coming_o,       // the first element of a frame has come, not its last
+    output logic                       taken_o,        // as in bramcast_input
+    output logic                       dropped_o,
     input  logic                       free_i,         // the input area is free
     output logic                       resident_o,
     input  logic                       take_i,
-    output logic                       frame_error_o,  // as in bramcast_input
-    input  logic                       clear_error_i,
+    output logic [1:0]                 frame_error_o,
+    input  logic [1:0]                 clear_error_i,
     // stream
     input  logic [DATA_BITS-1:0]       s_axis_tdata,
     input  logic                       s_axis_tvalid,
@@ -50,7 +55,9 @@ module bramcast_frames #(
 );
 
   localparam int DATA         = LANES * DATA_BITS;  // bits of a unit
-  localparam int ENTRY_BITS   = DATA + ((UNITS > 1) ? 2 : 1);
+  localparam int ENTRY_BITS   = DATA + 2;           // a unit, LAST, RUN_END
+  localparam int LAST         = DATA;               // of a frame
+  localparam int RUN_END      = DATA + 1;           // of a run; LAST without it: the frame is dropped
   localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
   localparam int POINTER_BITS = $clog2(FRAME_DEPTH);
   localparam int RESERVE      = 8;  // units that may be on their way when room_q falls, and then some
@@ -64,7 +71,8 @@ module bramcast_frames #(
   // ------------------------------------------------------------------ elements to units
 
   logic                  start, open, room_q;
-  logic                  element_valid, element_first, element_end, frame_end, frame_end_q, run_end, run_end_q;
+  logic                  element_valid, element_first, element_end, frame_end, run_end, wrong;
+  logic                  last_q, run_end_q;
   logic [DATA_BITS-1:0]  element;
   logic [LANE_BITS-1:0]  element_lane;
   logic                  full_we;      // a unit is complete
@@ -72,14 +80,16 @@ module bramcast_frames #(
   logic                  waiting, withdrawn, from_input, held;
   logic [UNIT_BITS-1:0]  unused_address;
 
-  assign start = start_i && ready_i && !open;
+  assign start    = start_i && ready_i && !open;
+  assign coming_o = open && !waiting;
 
   bramcast_input #(
       .LANES(LANES),
       .UNITS(UNITS),
       .TAPS(TAPS),
       .DATA_BITS(DATA_BITS),
-      .ADDRESS_BITS(ADDRESS_BITS)
+      .ADDRESS_BITS(ADDRESS_BITS),
+      .TLAST_ENDS(TLAST_ENDS)
   ) u_input (
       .clk(clk),
       .rst(rst),
@@ -92,8 +102,9 @@ module bramcast_frames #(
       .withdrawn_o(withdrawn),
       .open_o(open),
       .waiting_o(waiting),
-      .begun_o(begun_o),
+      .taken_o(taken_o),
       .done_o(frame_end),
+      .dropped_o(dropped_o),
       .frame_error_o(frame_error_o),
       .clear_error_i(clear_error_i),
       .s_axis_tdata(s_axis_tdata),
@@ -106,6 +117,7 @@ module bramcast_frames #(
       .first_o(element_first),
       .word_end_o(element_end),
       .run_end_o(run_end),
+      .wrong_o(wrong),
       .written_i(1'b0),
       .address_o(unused_address)
   );
@@ -133,14 +145,14 @@ module bramcast_frames #(
   );
 
   logic unused;
-  assign unused = &{1'b0, withdrawn, waiting, from_input, held, unused_address};
+  assign unused = &{1'b0, withdrawn, from_input, held, unused_address};
 
   // ------------------------------------------------------------------ the FIFO
 
   logic [POINTER_BITS:0]   write_q, read_q;   // one bit more than an address: equal means empty
   logic [POINTER_BITS:0]   level;
   logic                    read, read_q1;     // a unit is read; it is in the memory's first register
-  logic                    last;              // we_o: it is the frame's last unit
+  logic                    last;              // we_o: no other unit of its frame comes
   logic [ENTRY_BITS-1:0]   entry;
   logic                    done;
   logic [ADDRESS_BITS-1:0] base_q;
@@ -158,16 +170,17 @@ module bramcast_frames #(
       .clk(clk),
       .we_i(full_we),
       .waddr_i(write_q[POINTER_BITS-1:0]),
-      .wdata_i(ENTRY_BITS'({run_end_q, frame_end_q, full_word})),
+      .wdata_i({run_end_q, last_q, full_word}),
       .raddr_i(read_q[POINTER_BITS-1:0]),
       .word_o(entry)
   );
-  assign {last, word_o} = entry[DATA:0];
+  assign word_o = entry[DATA-1:0];
+  assign last   = entry[LAST];
 
   generate
     if (UNITS > 1) begin : g_units
       logic ended, ended_q;  // the unit before this one ended a run
-      assign ended      = we_o ? entry[DATA+1] : ended_q;
+      assign ended      = we_o ? entry[RUN_END] : ended_q;
       assign first_unit = {base_q, {$clog2(UNITS){1'b0}}};
       assign next_unit  = ended
           ? {address_o[UNIT_BITS-1 -: ADDRESS_BITS] + 1'b1, {$clog2(UNITS){1'b0}}}
@@ -176,15 +189,13 @@ module bramcast_frames #(
     end else begin : g_words
       assign first_unit = base_q;
       assign next_unit  = address_o + 1'b1;
-      logic unused_end;
-      assign unused_end = &{1'b0, run_end_q};
     end
   endgenerate
 
   always_ff @(posedge clk) begin
-    frame_end_q <= frame_end;
-    run_end_q   <= run_end;
-    room_q      <= level <= (POINTER_BITS+1)'(FRAME_DEPTH - RESERVE);
+    last_q    <= frame_end || wrong;
+    run_end_q <= run_end && !wrong;
+    room_q    <= level <= (POINTER_BITS+1)'(FRAME_DEPTH - RESERVE);
     if (full_we) write_q <= write_q + 1'b1;
 
     // Units are read ahead before the last one shows; what was read too much is read again.
@@ -200,7 +211,7 @@ module bramcast_frames #(
     if (done) first_q <= 1'b1;
     else if (read_q1) first_q <= 1'b0;
 
-    if (done) resident_o <= 1'b1;
+    if (done && entry[RUN_END]) resident_o <= 1'b1;
     else if (take_i) resident_o <= 1'b0;
 
     if (rst) begin

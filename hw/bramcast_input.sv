@@ -6,13 +6,26 @@
 // a run may leave the last ones of its last word out.
 //
 // The INPUT descriptor comes word by word from the fetcher, while no frame is being taken. start_i
-// then opens the stream; it closes with the frame's last element. An element accepted in cycle A
+// then opens the stream; it closes with the last element of a whole frame. An element accepted in cycle A
 // is on element_o in cycle A + 1; the unit that it completes is written in cycle A + 2.
 //
 //   clk            _/~\_/~\_/~\_/~\_/~\_     tready falls with the last element; done_o is
 //   s_axis_tready  __/~~~~~~~~~~~\______     high in the cycle after it.
 //   s_axis_tdata   --| A |---| B |------
 //   valid_o        ______/~~~\___/~~~\__
+//
+// TLAST ends a frame. The element at which a frame turns out short (TLAST before the last element) or long (the
+// last element without TLAST) has wrong_o beside it and ends a unit, which a short frame need not fill; what
+// follows in a long frame is discarded up to its TLAST. Behind a dropped frame's TLAST the stream pauses for a
+// cycle, that of dropped_o, and the next element is a frame's first. With TLAST_ENDS = 0 a frame ends when
+// its elements are counted, and TLAST is ignored.
+//
+//   clk            _/~\_/~\_/~\_/~\_/~\_     C ends a short frame; D is the first
+//   s_axis_tdata   --| B | C |---| D |--     element of the next one.
+//   s_axis_tlast   ______/~~~\__________
+//   s_axis_tready  __/~~~~~~~\___/~~~~~~
+//   wrong_o        __________/~~~\______     dropped_o is the same here; in a long frame
+//                                            it comes later, with the end.
 //
 // While the stream is open and no element has been accepted (waiting_o), withdraw_i closes it again:
 // withdrawn_o is high in the cycle in which that is decided. The next start_i needs a new descriptor.
@@ -24,6 +37,7 @@ module bramcast_input #(
     parameter int TAPS         = 1,   // 1..LANES: `lead` is less
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
+    parameter int TLAST_ENDS   = 1,   // 0, 1
     parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS),    // follows: of a unit
     parameter int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1  // follows
 ) (
@@ -40,10 +54,11 @@ module bramcast_input #(
     output logic                    withdrawn_o,
     output logic                    open_o,         // from start_i to the frame's last element
     output logic                    waiting_o,
-    output logic                    begun_o,        // the frame's first element is being accepted
-    output logic                    done_o,
-    output logic                    frame_error_o,  // sticky: TLAST elsewhere than at the frame's end
-    input  logic                    clear_error_i,
+    output logic                    taken_o,        // a whole frame's last element is being accepted
+    output logic                    done_o,         // ... in the cycle before
+    output logic                    dropped_o,      // a frame has been dropped, with its TLAST
+    output logic [1:0]              frame_error_o,  // sticky: a frame was short, a frame was long
+    input  logic [1:0]              clear_error_i,
     // stream
     input  logic [DATA_BITS-1:0]    s_axis_tdata,
     input  logic                    s_axis_tvalid,
@@ -56,6 +71,7 @@ module bramcast_input #(
     output logic                    first_o,        // the element is its unit's first
     output logic                    word_end_o,     // the element completes a unit
     output logic                    run_end_o,      // ... and its run
+    output logic                    wrong_o,        // ... and its frame is to be dropped
     input  logic                    written_i,      // a unit is being written to address_o
     output logic [UNIT_BITS-1:0]    address_o
 );
@@ -71,20 +87,32 @@ module bramcast_input #(
   logic                  none_q;                // no element of this frame yet
 
   logic accept;
-  logic frame_end;
+  logic frame_end;   // all elements have been counted
+  logic tlast;       // the frame ends
   logic run_is_one;
   assign accept     = s_axis_tvalid && s_axis_tready;
   assign frame_end  = last_element_q && last_run_q;
+  assign tlast      = (TLAST_ENDS != 0) ? s_axis_tlast : frame_end;
   assign run_is_one = run_q == '0;
 
-  logic closing;
+  logic discard_q;   // what is left of a long frame
+  logic wrong, drop, start, closing;
+  assign wrong       = accept && !discard_q && tlast != frame_end;
+  assign drop        = accept && tlast && (discard_q || !frame_end);
+  assign start       = start_i || dropped_o;
   assign waiting_o   = open_o && none_q;
-  assign begun_o     = accept && none_q;
+  assign taken_o     = accept && tlast && frame_end && !discard_q;
   assign withdrawn_o = waiting_o && !accept && withdraw_i;
-  assign closing     = (accept && frame_end) || withdrawn_o;
+  assign closing     = taken_o || withdrawn_o;
 
   logic unused;
-  assign unused = &{1'b0, word_i};
+  assign unused = &{1'b0, word_i, s_axis_tlast};
+
+  generate
+    if (TLAST_ENDS != 0 && TLAST_ENDS != 1) begin : g_check
+      TLAST_ENDS_must_be_0_or_1 u_error ();
+    end
+  endgenerate
 
   logic                 run_first;   // no element of this run yet
   logic [LANE_BITS-1:0] first_lane;  // of a run
@@ -96,7 +124,7 @@ module bramcast_input #(
         if (we_i && index_i == 5'(bramcast_pkg::INPUT_LEAD_WORD)) begin
           lead_q <= word_i[bramcast_pkg::INPUT_LEAD_LSB +: $clog2(TAPS)];
         end
-        if (start_i) run_first_q <= 1'b1;
+        if (start) run_first_q <= 1'b1;
         else if (accept) run_first_q <= last_element_q;
       end
       assign run_first  = run_first_q;
@@ -129,7 +157,7 @@ module bramcast_input #(
       if (index_i == 5'(bramcast_pkg::INPUT_RESULT_BASE_WORD)) base_q <= word_i[ADDRESS_BITS-1:0];
     end
 
-    if (start_i) begin
+    if (start) begin
       elements_q     <= run_q;
       last_element_q <= run_is_one;
     end else if (accept) begin
@@ -137,7 +165,7 @@ module bramcast_input #(
       last_element_q <= last_element_q ? run_is_one : elements_q == COUNT_BITS'(1);
     end
 
-    if (start_i) begin
+    if (start) begin
       runs_q     <= all_runs_q;
       last_run_q <= all_runs_q == '0;
     end else if (accept && last_element_q) begin
@@ -145,35 +173,42 @@ module bramcast_input #(
       last_run_q <= runs_q == COUNT_BITS'(1);
     end
 
-    if (start_i || (accept && last_element_q)) lane_q <= first_lane;
+    if (start || (accept && last_element_q)) lane_q <= first_lane;
     else if (accept) lane_q <= lane_q + LANE_BITS'(LANES > 1);
 
-    if (start_i) address_o <= first_unit;
+    if (start) address_o <= first_unit;
     else if (written_i) address_o <= next_unit;
 
     element_o  <= s_axis_tdata;
     lane_o     <= lane_q;
     first_o    <= run_first || lane_q == '0;
-    word_end_o <= last_element_q || lane_q == LANE_BITS'(LANES - 1);
+    word_end_o <= last_element_q || wrong || lane_q == LANE_BITS'(LANES - 1);
     run_end_o  <= last_element_q;
-    valid_o    <= accept;
-    done_o     <= accept && frame_end;
+    wrong_o    <= wrong;
+    valid_o    <= accept && !discard_q;
+    done_o     <= taken_o;
+    dropped_o  <= drop;
 
     if (start_i) open_o <= 1'b1;
     else if (closing) open_o <= 1'b0;
-    s_axis_tready <= (start_i || (open_o && !closing)) && room_i;
-    if (start_i) none_q <= 1'b1;
+    s_axis_tready <= (start || (open_o && !closing && !drop)) && room_i;
+    if (start) none_q <= 1'b1;
     else if (accept) none_q <= 1'b0;
+    if (accept) discard_q <= TLAST_ENDS != 0 && !tlast && (discard_q || frame_end);
 
-    if (clear_error_i) frame_error_o <= 1'b0;
-    if (accept && s_axis_tlast != frame_end) frame_error_o <= 1'b1;
+    if (clear_error_i[0]) frame_error_o[0] <= 1'b0;
+    if (clear_error_i[1]) frame_error_o[1] <= 1'b0;
+    if (wrong && !frame_end) frame_error_o[0] <= 1'b1;
+    if (wrong && frame_end) frame_error_o[1] <= 1'b1;
 
     if (rst) begin
       open_o        <= 1'b0;
       s_axis_tready <= 1'b0;
+      discard_q     <= 1'b0;
       valid_o       <= 1'b0;
       done_o        <= 1'b0;
-      frame_error_o <= 1'b0;
+      dropped_o     <= 1'b0;
+      frame_error_o <= 2'b00;
     end
   end
 

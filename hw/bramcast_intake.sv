@@ -6,7 +6,7 @@
 //
 //   FRAME_DEPTH = 0   bramcast_input: a frame is taken while the core is idle; its elements go to bramcast_store
 //                     one by one. The core has left idle when it waits for a frame; it comes back (withdrawn_o)
-//                     if start_i falls before the frame's first element.
+//                     if start_i falls before the frame's first element. A frame that is dropped leaves it waiting.
 //   FRAME_DEPTH > 0   bramcast_frames: frames are taken at any time; units go to bramcast_store when the core
 //                     has done with the input area. A run begins when a whole frame is resident.
 //
@@ -17,6 +17,7 @@ module bramcast_intake #(
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int SCRATCH_BITS = 10,  // of a scratchpad word's address
     parameter int FRAME_DEPTH  = 0,   // 0, or a power of two from 16 on: units in the frame FIFO
+    parameter int TLAST_ENDS   = 1,   // 1: TLAST ends a frame; 0: frames are counted
     parameter int UNIT         = (LANES > TAPS) ? LANES : TAPS,                         // follows: elements of a unit
     parameter int UNIT_BITS    = SCRATCH_BITS + $clog2((LANES > TAPS) ? TAPS : LANES),  // of its address
     parameter int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1                          // an element's number in it
@@ -40,10 +41,11 @@ module bramcast_intake #(
     output logic                      leave_idle_o,
     output logic                      withdrawn_o,
     output logic                      run_start_o,
-    output logic                      begun_o,         // a frame's first element is being accepted
-    output logic                      busy_o,          // from the cycle after that to the last beat
-    output logic                      frame_error_o,
-    input  logic                      clear_error_i,
+    output logic                      taken_o,         // a whole frame's last element is being accepted
+    output logic                      dropped_o,       // a frame has been dropped
+    output logic                      busy_o,          // from behind a frame's first element to its last beat
+    output logic [1:0]                frame_error_o,   // sticky: a frame was short, a frame was long
+    input  logic [1:0]                clear_error_i,
     // stream
     input  logic [DATA_BITS-1:0]      s_axis_tdata,
     input  logic                      s_axis_tvalid,
@@ -69,22 +71,25 @@ module bramcast_intake #(
     if (FRAME_DEPTH == 0) begin : g_direct
       logic waiting, open;  // for a frame's first element
       logic run_end;
+      logic valid, wrong;
       logic unused;
 
-      assign unused         = &{1'b0, open, run_end, area_free_i, last_beat_i, host_read_i, host_we_i};
-      assign take_input_o   = idle_i && start_i && input_ready_i && nest_ready_i;
-      assign leave_idle_o   = take_input_o;
-      assign busy_o         = !idle_i && !waiting;
-      assign unit_we_o      = 1'b0;
-      assign unit_address_o = '0;
-      assign unit_word_o    = '0;
+      assign unused          = &{1'b0, open, run_end, area_free_i, last_beat_i, host_read_i, host_we_i};
+      assign take_input_o    = idle_i && start_i && input_ready_i && nest_ready_i;
+      assign leave_idle_o    = take_input_o;
+      assign busy_o          = !idle_i && !waiting;
+      assign element_valid_o = valid && !wrong;
+      assign unit_we_o       = 1'b0;
+      assign unit_address_o  = '0;
+      assign unit_word_o     = '0;
 
       bramcast_input #(
           .LANES(UNIT),
           .UNITS(UNITS),
           .TAPS(TAPS),
           .DATA_BITS(DATA_BITS),
-          .ADDRESS_BITS(SCRATCH_BITS)
+          .ADDRESS_BITS(SCRATCH_BITS),
+          .TLAST_ENDS(TLAST_ENDS)
       ) u_input (
           .clk(clk),
           .rst(rst),
@@ -97,20 +102,22 @@ module bramcast_intake #(
           .withdrawn_o(withdrawn_o),
           .open_o(open),
           .waiting_o(waiting),
-          .begun_o(begun_o),
+          .taken_o(taken_o),
           .done_o(run_start_o),
+          .dropped_o(dropped_o),
           .frame_error_o(frame_error_o),
           .clear_error_i(clear_error_i),
           .s_axis_tdata(s_axis_tdata),
           .s_axis_tvalid(s_axis_tvalid),
           .s_axis_tready(s_axis_tready),
           .s_axis_tlast(s_axis_tlast),
-          .valid_o(element_valid_o),
+          .valid_o(valid),
           .element_o(element_o),
           .lane_o(element_lane_o),
           .first_o(element_first_o),
           .word_end_o(element_end_o),
           .run_end_o(run_end),
+          .wrong_o(wrong),
           .written_i(element_written_i),
           .address_o(element_address_o)
       );
@@ -118,7 +125,8 @@ module bramcast_intake #(
       localparam int FRAMES_BITS = $clog2(FRAME_DEPTH) + 2;
       logic                   ready_q;   // the INPUT descriptor has come since the last restart
       logic                   resident;
-      logic [FRAMES_BITS-1:0] frames_q;  // that have begun to come and are not answered
+      logic [FRAMES_BITS-1:0] frames_q;  // that have come and are not answered
+      logic                   coming;    // a frame
       logic                   unused;
 
       assign unused            = &{1'b0, element_written_i};
@@ -126,7 +134,7 @@ module bramcast_intake #(
       assign take_input_o      = run_start_o;
       assign leave_idle_o      = run_start_o;
       assign withdrawn_o       = 1'b0;
-      assign busy_o            = frames_q != '0;
+      assign busy_o            = coming || frames_q != '0;
       assign element_valid_o   = 1'b0;
       assign element_o         = '0;
       assign element_lane_o    = '0;
@@ -136,7 +144,7 @@ module bramcast_intake #(
 
       always_ff @(posedge clk) begin
         ready_q  <= !host_read_i && !host_we_i && (ready_q || (input_ready_i && nest_ready_i));
-        frames_q <= frames_q + FRAMES_BITS'(begun_o) - FRAMES_BITS'(last_beat_i);
+        frames_q <= frames_q + FRAMES_BITS'(taken_o) - FRAMES_BITS'(last_beat_i);
         if (rst) begin
           ready_q  <= 1'b0;
           frames_q <= '0;
@@ -149,7 +157,8 @@ module bramcast_intake #(
           .TAPS(TAPS),
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS),
-          .FRAME_DEPTH(FRAME_DEPTH)
+          .FRAME_DEPTH(FRAME_DEPTH),
+          .TLAST_ENDS(TLAST_ENDS)
       ) u_frames (
           .clk(clk),
           .rst(rst),
@@ -158,7 +167,9 @@ module bramcast_intake #(
           .word_i(word_i),
           .ready_i(ready_q),
           .start_i(start_i),
-          .begun_o(begun_o),
+          .coming_o(coming),
+          .taken_o(taken_o),
+          .dropped_o(dropped_o),
           .free_i(area_free_i),
           .resident_o(resident),
           .take_i(run_start_o),

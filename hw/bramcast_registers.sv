@@ -26,6 +26,7 @@ module bramcast_registers #(
     parameter int TABLE_DEPTH      = 0,
     parameter int SCRATCH_DEPTH    = 1024,
     parameter int FRAME_DEPTH      = 0,
+    parameter int TLAST_ENDS       = 1,
     parameter int AXI_ADDRESS_BITS = 24
 ) (
     input  logic                        clk,
@@ -42,13 +43,14 @@ module bramcast_registers #(
     // core
     output logic                        core_rst_o,
     output logic                        start_o,
-    output logic                        clear_error_o,
-    input  logic                        begun_i,          // a frame's first element is being accepted
+    output logic [1:0]                  clear_error_o,    // as frame_error_i
+    input  logic                        taken_i,          // a whole frame's last element is being accepted
+    input  logic                        dropped_i,        // a frame has been dropped
     input  logic                        busy_i,
     input  logic                        done_i,
     input  logic                        ready_i,
     input  logic                        program_error_i,
-    input  logic                        frame_error_i,
+    input  logic [1:0]                  frame_error_i,    // a frame was short, a frame was long
     input  logic [31:0]                 cycles_i,
     input  logic [15:0]                 class_i,
     output logic                        irq_o,
@@ -125,6 +127,7 @@ module bramcast_registers #(
 
   logic run_q, once_q, irq_enable_q, done_q;
   logic [31:0] frames_q;
+  logic [15:0] dropped_q;
   logic locked_error_q, address_error_q, strobe_error_q, order_error_q;
 
   // u_checksum
@@ -147,7 +150,8 @@ module bramcast_registers #(
       | (TAPS << bramcast_pkg::SHAPE_TAPS_LSB)
       | (RQ << bramcast_pkg::SHAPE_RQ_LSB)
       | (NARROW << bramcast_pkg::SHAPE_NARROW_LSB)
-      | (GATES << bramcast_pkg::SHAPE_GATES_LSB);
+      | (GATES << bramcast_pkg::SHAPE_GATES_LSB)
+      | (TLAST_ENDS << bramcast_pkg::SHAPE_TLAST_ENDS_LSB);
   localparam logic [31:0] WIDTHS =
       (DATA_BITS << bramcast_pkg::WIDTHS_DATA_BITS_LSB)
       | (WEIGHT_BITS << bramcast_pkg::WIDTHS_WEIGHT_BITS_LSB)
@@ -162,7 +166,8 @@ module bramcast_registers #(
                    | (32'(locked) << bramcast_pkg::STATUS_LOCKED_LSB)
                    | (32'(checking) << bramcast_pkg::STATUS_CHECKING_LSB)
                    | (32'(program_error_i) << bramcast_pkg::STATUS_PROGRAM_ERROR_LSB);
-  assign errors    = (32'(frame_error_i) << bramcast_pkg::ERRORS_FRAME_LSB)
+  assign errors    = (32'(frame_error_i[0]) << bramcast_pkg::ERRORS_SHORT_FRAME_LSB)
+                   | (32'(frame_error_i[1]) << bramcast_pkg::ERRORS_LONG_FRAME_LSB)
                    | (32'(locked_error_q) << bramcast_pkg::ERRORS_LOCKED_LSB)
                    | (32'(address_error_q) << bramcast_pkg::ERRORS_ADDRESS_LSB)
                    | (32'(strobe_error_q) << bramcast_pkg::ERRORS_STROBE_LSB)
@@ -203,9 +208,10 @@ module bramcast_registers #(
         value    = errors;
         writable = 1'b1;
       end
-      7'(bramcast_pkg::REG_CYCLES): value = cycles_i;
-      7'(bramcast_pkg::REG_FRAMES): value = frames_q;
-      7'(bramcast_pkg::REG_CLASS):  value = 32'(class_i);
+      7'(bramcast_pkg::REG_CYCLES):  value = cycles_i;
+      7'(bramcast_pkg::REG_FRAMES):  value = frames_q;
+      7'(bramcast_pkg::REG_CLASS):   value = 32'(class_i);
+      7'(bramcast_pkg::REG_DROPPED): value = 32'(dropped_q);
       7'(bramcast_pkg::REG_INTERRUPT): begin
         value    = interrupt;
         writable = 1'b1;
@@ -334,10 +340,11 @@ module bramcast_registers #(
     // ---------------------------------------------------------------- control and errors
 
     core_rst_o    <= soft_reset;
-    clear_error_o <= put_errors && wdata_i[bramcast_pkg::ERRORS_FRAME_LSB];
+    clear_error_o <= {2{put_errors}} & {wdata_i[bramcast_pkg::ERRORS_LONG_FRAME_LSB],
+                                        wdata_i[bramcast_pkg::ERRORS_SHORT_FRAME_LSB]};
     irq_o         <= done_q && irq_enable_q;
 
-    if (begun_i) once_q <= 1'b0;
+    if (taken_i) once_q <= 1'b0;
     if (put_control) begin
       run_q  <= wdata_i[bramcast_pkg::CONTROL_RUN_LSB];
       once_q <= wdata_i[bramcast_pkg::CONTROL_START_LSB];
@@ -349,6 +356,7 @@ module bramcast_registers #(
       done_q   <= 1'b1;
       frames_q <= frames_q + 32'd1;
     end
+    if (dropped_i) dropped_q <= dropped_q + 16'd1;
 
     if (put_errors) begin
       if (wdata_i[bramcast_pkg::ERRORS_LOCKED_LSB]) locked_error_q <= 1'b0;
@@ -368,6 +376,7 @@ module bramcast_registers #(
       once_q          <= 1'b0;
       done_q          <= 1'b0;
       frames_q        <= 32'd0;
+      dropped_q       <= 16'd0;
       locked_error_q  <= 1'b0;
       address_error_q <= 1'b0;
       strobe_error_q  <= 1'b0;

@@ -25,13 +25,14 @@ module bramcast_sim_top #(
     parameter int SCRATCH_DEPTH = 1024,
     parameter int NARROW        = 0,
     parameter int GATES         = 0,
-    parameter int FRAME_DEPTH   = 0
+    parameter int FRAME_DEPTH   = 0,
+    parameter int TLAST_ENDS    = 1
 ) (
     input  logic                 start_i,
     output logic                 busy_o,
     output logic                 done_o,
     output logic [31:0]          cycles_o,
-    output logic                 frame_error_o,
+    output logic [1:0]           frame_error_o,
     input  logic [DATA_BITS-1:0] s_axis_tdata,
     input  logic                 s_axis_tvalid,
     output logic                 s_axis_tready,
@@ -45,13 +46,14 @@ module bramcast_sim_top #(
   logic clk;
   logic rst;
 
-  logic        busy, done, frame_error, s_tready, m_tvalid, m_tlast;
+  logic        busy, done, s_tready, m_tvalid, m_tlast;
+  logic [1:0]  frame_error;
   logic [31:0] cycles, m_tdata;
 
-  logic        begun, ready, program_error, unused;
+  logic        taken, dropped, ready, program_error, unused;
   logic [15:0] class_index, tuser;
   logic [31:0] host_data;
-  assign unused = &{1'b0, begun, ready, program_error, class_index, tuser, host_data};
+  assign unused = &{1'b0, taken, dropped, ready, program_error, class_index, tuser, host_data};
 
   assign #1 busy_o        = busy;
   assign #1 done_o        = done;
@@ -84,12 +86,14 @@ module bramcast_sim_top #(
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .NARROW(NARROW),
       .GATES(GATES),
-      .FRAME_DEPTH(FRAME_DEPTH)
+      .FRAME_DEPTH(FRAME_DEPTH),
+      .TLAST_ENDS(TLAST_ENDS)
   ) u_core (
       .clk(clk),
       .rst(rst),
       .start_i(start_i),
-      .begun_o(begun),
+      .taken_o(taken),
+      .dropped_o(dropped),
       .busy_o(busy),
       .done_o(done),
       .cycles_o(cycles),
@@ -97,7 +101,7 @@ module bramcast_sim_top #(
       .ready_o(ready),
       .program_error_o(program_error),
       .frame_error_o(frame_error),
-      .clear_error_i(1'b0),
+      .clear_error_i(2'b00),
       .s_axis_tdata(s_axis_tdata),
       .s_axis_tvalid(s_axis_tvalid),
       .s_axis_tready(s_tready),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core
 
 IDENTIFICATION = 0x434D5242  # "BRMC", least significant byte first
-INTERFACE = 1  # raised when a register changes its meaning
+INTERFACE = 2  # raised when a register changes its meaning
 SLOT_BITS = 3  # address bits above a window: the slot
 LEAST_WINDOW_BITS = 12
 MAX_WORDS_BITS = 24  # of an image's depth
@@ -84,6 +84,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("RQ", 16, 8, READ_ONLY, "RQ"),
             Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
             Bits("GATES", 25, 1, READ_ONLY, "GATES: products of two tensors, and LOOP"),
+            Bits("TLAST_ENDS", 26, 1, READ_ONLY, "TLAST_ENDS: TLAST ends a frame"),
         ),
     ),
     Register(
@@ -110,8 +111,10 @@ REGISTERS: tuple[Register, ...] = (
         "what the core shall do",
         (
             Bits("RUN", 0, 1, READ_WRITE, "take and compute frames as long as it is set"),
-            Bits("START", 1, 1, READ_WRITE, "take one frame; falls with its first element"),
-            Bits("RESET", 2, 1, "W", "resets the core, RUN, START, DONE, FRAMES and ERRORS"),
+            Bits("START", 1, 1, READ_WRITE, "take one frame; falls with its last element"),
+            Bits(
+                "RESET", 2, 1, "W", "resets the core, RUN, START, DONE, FRAMES, DROPPED and ERRORS"
+            ),
         ),
     ),
     Register(
@@ -136,11 +139,12 @@ REGISTERS: tuple[Register, ...] = (
         CLEAR,
         "what went wrong since they were cleared",
         (
-            Bits("FRAME", 0, 1, CLEAR, "TLAST of the input elsewhere than at a frame's end"),
+            Bits("SHORT_FRAME", 0, 1, CLEAR, "TLAST of the input before a frame's end; dropped"),
             Bits("LOCKED", 1, 1, CLEAR, "an image or CHECK was accessed while LOCKED; refused"),
             Bits("ADDRESS", 2, 1, CLEAR, "an access where nothing is, or a write to R; refused"),
             Bits("STROBE", 3, 1, CLEAR, "a write without all four strobes; refused"),
             Bits("ORDER", 4, 1, CLEAR, "a beat that does not follow the one before; refused"),
+            Bits("LONG_FRAME", 5, 1, CLEAR, "no TLAST at a frame's end; discarded up to TLAST"),
         ),
     ),
     Register("CYCLES", 0x4C, READ_ONLY, "of the last completed frame, as `cycles_o`"),
@@ -153,6 +157,7 @@ REGISTERS: tuple[Register, ...] = (
         "what raises irq_o",
         (Bits("DONE", 0, 1, READ_WRITE, "irq_o is high while STATUS.DONE is"),),
     ),
+    Register("DROPPED", 0x5C, READ_ONLY, "short and long frames since reset, modulo 2**16"),
     Register(
         "CHECK",
         0x60,

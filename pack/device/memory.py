@@ -220,7 +220,7 @@ def core_memories(
     )
     unit = max(core.lanes, core.taps)
     if frames:
-        entry = unit * core.data_bits + (2 if core.multipliers > unit else 1)
+        entry = unit * core.data_bits + 2
         found.append(Memory("frame FIFO", entry, frames, 1, entry * frames))
     chunks = core.multipliers // core.rq
     depth = 2 * chunks if chunks > 8 else 16

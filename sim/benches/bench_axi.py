@@ -8,6 +8,7 @@ transactions.
     AXI_BUNDLES  bundles, separated by colons; the core is initialised with the first one
     AXI_FRAMES   .npz: frames_0 [n, beats], results_0 [n, beats], cycles_0, and so on
     AXI_EXAMPLE  the Python example of docs/axi.md
+    AXI_COUNT    how many frames of random lengths a stream has
 """
 
 import itertools
@@ -32,6 +33,7 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
+from bramcast.golden.frames import whole_frames
 from bramcast.pack.axi.driver import Bus, Driver
 from bramcast.pack.axi.registers import REGISTERS, beats, mask, offset, stride, window_offset
 from bramcast.pack.bundle.images import load_images
@@ -237,9 +239,9 @@ async def lite_reads_and_writes_take_turns(dut):
 
 # What the registers' module sees of a core that is idle, and of a bus without a request.
 IDLE_CORE = {
-    **dict.fromkeys(("begun_i", "busy_i", "done_i", "ready_i", "program_error_i"), 0),
-    **dict.fromkeys(("frame_error_i", "cycles_i", "class_i", "host_data_i"), 0),
-    **dict.fromkeys(("valid_i", "write_i", "address_i", "wdata_i"), 0),
+    **dict.fromkeys(("taken_i", "dropped_i", "busy_i", "done_i", "ready_i"), 0),
+    **dict.fromkeys(("program_error_i", "frame_error_i", "cycles_i", "class_i"), 0),
+    **dict.fromkeys(("valid_i", "write_i", "address_i", "wdata_i", "host_data_i"), 0),
     "whole_i": 1,
 }
 
@@ -397,7 +399,15 @@ class Bench:
 
     async def frame(self, elements: np.ndarray, limit: int) -> list[int]:
         """Send a frame, take its results."""
-        self.source.send_nowait([int(e) & ((1 << self.bits) - 1) for e in elements])
+        self.source.send_nowait(self.stored(elements))
+        return await self.results(limit)
+
+    def stored(self, elements: np.ndarray) -> list[int]:
+        """Elements as they lie on the stream: two's complement."""
+        return [int(e) & ((1 << self.bits) - 1) for e in elements]
+
+    async def results(self, limit: int) -> list[int]:
+        """The results of the next frame that is answered, within ``limit`` cycles."""
         answer = await with_timeout(self.sink.recv(compact=False), limit * CLOCK_NS, "ns")
         self.tuser = int(answer.tuser[-1])
         return [v - (1 << 32) if v >> 31 else v for v in (int(n) for n in answer.tdata)]
@@ -556,7 +566,7 @@ async def software_learns_what_it_does_wrong(dut):
     await bench.control("START")
     bench.source.send_nowait([int(e) & ((1 << bench.bits) - 1) for e in network.frames[0]])
     await bench.until("STATUS", "BUSY", True)
-    assert not await bench.register("CONTROL") & mask("CONTROL", "START"), "START falls"
+    await bench.until("CONTROL", "START", False)
     await locked()
     bench.sink.pause = False
     got = await with_timeout(bench.sink.recv(), network.limit * CLOCK_NS, "ns")
@@ -574,14 +584,19 @@ async def software_learns_what_it_does_wrong(dut):
     assert int(dut.irq_o.value) == 0
     assert not await bench.register("STATUS") & mask("STATUS", "DONE")
 
-    # a frame with TLAST in the wrong place
+    # frames with TLAST in the wrong place
     await bench.control("START")
     elements = [int(e) & ((1 << bench.bits) - 1) for e in network.frames[0]]
     cut = rng.randrange(1, len(elements))
-    bench.source.send_nowait(elements[:cut])
-    bench.source.send_nowait(elements[cut:])
+    for wrong, error in ((elements[:cut], "SHORT_FRAME"), (elements * 2, "LONG_FRAME")):
+        bench.source.send_nowait(wrong)
+        for _ in range(1000):
+            if await bench.register("ERRORS"):
+                break
+        await expect(error)
+    bench.source.send_nowait(elements)
     got = await with_timeout(bench.sink.recv(), network.limit * CLOCK_NS, "ns")
-    await expect("FRAME")
+    await bench.until("STATUS", "BUSY", False)
 
     # a program that is none
     program = window_offset("program", window)
@@ -597,6 +612,161 @@ async def software_learns_what_it_does_wrong(dut):
     await bench.until("STATUS", "READY", True)
     assert not await bench.register("STATUS") & mask("STATUS", "PROGRAM_ERROR")
     await check_frames_after_reading(bench, network)
+
+
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
+async def frames_keep_their_borders(dut):
+    """Lost beats, lost TLASTs, frames of any length: every whole frame is answered, no other.
+
+    Golden's ``whole_frames`` says which frames are whole; the sink gets their results in order.
+    """
+    bench = Bench(dut)
+    network = Network(0)
+    rng = bench.rng
+    await bench.begin()
+    size = network.frames.shape[1]
+    good = [bench.stored(frame) for frame in network.frames]
+
+    async def answer(number: int) -> None:
+        got = await bench.results(network.limit)
+        assert got == network.results[number], f"{got} is not that of sample {number}"
+
+    count = int(os.environ["AXI_COUNT"])
+    lost_beat = [size - 1, size, size]
+    lost_tlast = [2 * size, size]
+    others = [1, size + 1, size, 1, 1, size, 3 * size - 1, 1, size]
+    for gaps in (0.0, 0.4):
+        bench.randomize(gaps)
+        choices = [size, size, size, 1, size - 1, size + 1, 2 * size]
+        lengths = [*lost_beat, *lost_tlast, *others]
+        lengths += [rng.choice([*choices, rng.randint(1, 3 * size)]) for _ in range(count)]
+        lengths += [size]
+        samples = [rng.randrange(len(good)) for _ in lengths]
+        await bench.control("RESET")
+        await bench.control("RUN")
+        last = np.zeros(sum(lengths), bool)
+        sample_at: dict[int, int] = {}  # a frame's, by its first element
+        place = 0
+        for length, sample in zip(lengths, samples, strict=True):
+            bench.source.send_nowait((good[sample] * 3)[:length])
+            sample_at[place] = sample
+            place += length
+            last[place - 1] = True
+        starts, short, long = whole_frames(last, size)
+        for first in starts.tolist():
+            await answer(sample_at[first])
+        await bench.until("STATUS", "BUSY", False)
+        assert await bench.register("FRAMES") == len(starts)
+        assert await bench.register("DROPPED") == short + long
+        errors = mask("ERRORS", "SHORT_FRAME"), mask("ERRORS", "LONG_FRAME")
+        assert await bench.register("ERRORS") == sum(errors)
+        for number, bit in enumerate(errors):
+            assert await bench.write(offset("ERRORS"), bit) == OKAY
+            assert await bench.register("ERRORS") == sum(errors[number + 1 :])
+        assert bench.sink.empty()
+    bench.randomize(0.0)
+
+    # A reset in the middle of a frame: its rest is a short frame.
+    bench.source.send_nowait(good[0])
+    await bench.cycles(size // 3)
+    await bench.control("RESET")
+    await bench.control("RUN")
+    bench.source.send_nowait(good[1])
+    await answer(1)
+    assert await bench.register("DROPPED") == 1
+    assert await bench.register("ERRORS") == mask("ERRORS", "SHORT_FRAME")
+
+
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
+async def without_borders_frames_are_counted(dut):
+    """TLAST_ENDS = 0: TLAST in any place, and every frame is answered, without an error."""
+    bench = Bench(dut)
+    network = Network(0)
+    rng = bench.rng
+    await bench.begin()
+    assert await bench.register("SHAPE") & mask("SHAPE", "TLAST_ENDS") == 0
+    size = network.frames.shape[1]
+    samples = [rng.randrange(len(network.frames)) for _ in range(12)]
+    stream = np.concatenate([network.frames[sample] for sample in samples])
+    elements = bench.stored(stream)
+    await bench.control("RUN")
+    place = 0
+    while place < len(elements):
+        length = rng.choice([1, size - 1, size, size + 1, rng.randint(1, 3 * size)])
+        bench.source.send_nowait(elements[place : place + length])
+        place += length
+    for sample in samples:
+        assert await bench.results(network.limit) == network.results[sample]
+    await bench.until("STATUS", "BUSY", False)
+    for register, value in (("FRAMES", len(samples)), ("DROPPED", 0), ("ERRORS", 0)):
+        assert await bench.register(register) == value
+    await bench.control()
+    await bench.control("START")
+    bench.source.send_nowait(elements[:size])
+    assert await bench.results(network.limit) == network.results[samples[0]]
+    assert await bench.register("CONTROL") == 0, "START falls with a counted frame"
+
+
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
+async def start_waits_for_a_whole_frame(dut):
+    """START stays set while frames are dropped; taken back behind one, it takes nothing."""
+    bench = Bench(dut)
+    network = Network(0)
+    await bench.begin()
+    good = bench.stored(network.frames[0])
+
+    async def dropped(count: int) -> None:
+        """Wait until so many frames have been dropped."""
+        for _ in range(1000):
+            if await bench.register("DROPPED") == count:
+                return
+        raise AssertionError(f"DROPPED never becomes {count}")
+
+    async def pending(busy: bool = False) -> None:
+        status = await bench.register("STATUS") & ~mask("STATUS", "READY")
+        wanted = mask("STATUS", "LOCKED") | (mask("STATUS", "BUSY") if busy else 0)
+        assert (await bench.register("CONTROL"), status) == (mask("CONTROL", "START"), wanted)
+
+    for number in range(3):
+        await bench.control("RESET")
+        await bench.control("START")
+        bench.source.send_nowait(good[:-1])
+        await dropped(1)
+        await pending()
+        bench.source.send_nowait([*good, *good])
+        await dropped(2)
+        await pending()
+        if number == 1:  # taken back: the images are software's
+            await bench.control()
+            await bench.until("STATUS", "LOCKED", False)
+            assert await bench.register("ERRORS") == mask("ERRORS", "SHORT_FRAME") | mask(
+                "ERRORS", "LONG_FRAME"
+            )
+            await bench.control("START")
+        if number == 2:  # taken back in the middle of a frame that will be dropped
+            bench.source.send_nowait(good * 3)
+            await bench.until("STATUS", "BUSY", True)
+            await bench.control()
+            await dropped(3)
+            await bench.until("STATUS", "LOCKED", False)
+            bench.source.send_nowait(good)
+            await bench.cycles(200)
+            assert not bench.source.idle(), "nothing is taken without START"
+            await bench.control("START")
+        else:
+            bench.source.send_nowait(good)
+        bench.source.send_nowait(good)
+        assert await bench.results(network.limit) == network.results[0]
+        await bench.until("STATUS", "BUSY", False)
+        assert await bench.register("CONTROL") == 0, "START falls with the whole frame"
+        assert await bench.register("FRAMES") == 1
+        assert await bench.register("CYCLES") == network.cycles
+        await bench.cycles(200)
+        assert int(dut.s_axis_tready.value) == 0 and not bench.source.idle(), "one frame alone"
+        await bench.control("START")
+        assert await bench.results(network.limit) == network.results[0]
+        await bench.until("STATUS", "BUSY", False)
+        assert bench.source.idle()
 
 
 async def send(bench: Bench, elements: list[int]) -> None:
@@ -698,7 +868,7 @@ async def a_reset_in_the_middle_of_anything_leaves_a_working_core(dut):
         assert await bench.register("FRAMES") == 0
         if phase == "bus write":
             assert await bench.write(spare + 4, 0) == (SLVERR if kind == "hard" else OKAY)
-            await bench.write(offset("ERRORS"), 0x1F)
+            await bench.write(offset("ERRORS"), 0x3F)
             at = spare
             for beat in range(beats(core.word_bits("weights"))):
                 word = network.images["weights"].integer(core.weights_depth - 1)

@@ -596,19 +596,21 @@ async def send(dut, frame: Sequence[int], gap: float, rng: random.Random, last: 
 
 @cocotb.test()
 async def input_follows_its_descriptor(dut):
-    """Random INPUT descriptors and gaps: every element, its lane, its unit's address, the end."""
+    """Random INPUT descriptors and gaps: every element, its lane, its unit's address, the end.
+
+    Whole frames come behind short and long ones, which leave nothing but a mark.
+    """
     rng = seeded_random()
     lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
-    taps = int(dut.TAPS.value)
+    taps, borders = int(dut.TAPS.value), bool(int(dut.TLAST_ENDS.value))
     space = 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
     put(dut, withdraw_i=0, clear_error_i=0, room_i=1)
     seen: list[tuple[int, ...]] = []
     addresses: list[int] = []
-    done = 0
+    counts = dict.fromkeys(("done_o", "dropped_o", "taken_o"), 0)
 
     async def watch() -> None:
-        nonlocal done
         ended = 0
         while True:
             put(dut, written_i=ended)  # the word goes to memory one cycle after its last element
@@ -617,20 +619,21 @@ async def input_follows_its_descriptor(dut):
                 addresses.append(get(dut, "address_o"))
             ended = 0
             if get(dut, "valid_o"):
-                ended = get(dut, "word_end_o")
-                flags = get(dut, "first_o"), ended, get(dut, "run_end_o")
+                end, wrong = get(dut, "word_end_o"), get(dut, "wrong_o")
+                ended = int(end and not wrong)
+                flags = get(dut, "first_o"), end, get(dut, "run_end_o"), wrong
                 seen.append((get(dut, "element_o"), get(dut, "lane_o"), *flags))
-            done += get(dut, "done_o")
+            for name in counts:
+                counts[name] += get(dut, name)
 
     cocotb.start_soon(watch())
-    bad = 20
-    for number in range(bad + 1):
+    errors = 0
+    for _ in range(20):
         run, runs = rng.randint(1, 3 * lanes * units), rng.randint(1, 4)
         lead = rng.randrange(taps)
         end = lead + run
-        per_run, words_each = -(-end // lanes), -(-end // (lanes * units))
-        words = words_each * runs
-        base = rng.randrange(space - words + 1)
+        words_each = -(-end // (lanes * units))
+        base = rng.randrange(space - words_each * runs + 1)
         for i, word in enumerate(encode(Input(run, runs, base, lead))):
             put(dut, we_i=1, index_i=i, word_i=word)
             await RisingEdge(dut.clk)
@@ -642,26 +645,40 @@ async def input_follows_its_descriptor(dut):
         put(dut, start_i=0)
         seen.clear()
         addresses.clear()
-        done = 0
-        frame = [rng.getrandbits(bits) for _ in range(run * runs)]
-        last = len(frame) - 1
-        if number == bad:  # TLAST never comes, or too early
-            last = -1 if lanes == 1 or len(frame) == 1 else 0
-        await send(dut, frame, rng.choice([0.0, 0.3, 0.8]), rng, last)
+        counts = dict.fromkeys(counts, 0)
+        size = run * runs
+        wrong_sizes = [n for n in (1, size - 1, size + 1, 2 * size, size + rng.randint(1, 20)) if n]
+        wrong_sizes = [n for n in wrong_sizes if n != size] if borders else []
+        sizes = [*rng.choices(wrong_sizes, k=rng.randint(0, 4) if wrong_sizes else 0), size]
+        expected: list[tuple[int, ...]] = []
+        expected_addresses: list[int] = []
+        for length in sizes:
+            frame = [rng.getrandbits(bits) for _ in range(length)]
+            last = length - 1 if borders else rng.randrange(-1, length)
+            await send(dut, frame, rng.choice([0.0, 0.3, 0.8]), rng, last)
+            errors |= int(length < size) | 2 * int(length > size)
+            for i, e in enumerate(frame[:size]):
+                at = lead + i % run
+                wrong = length != size and i == min(length, size) - 1
+                unit_end = at % lanes == lanes - 1 or at == end - 1
+                flags = (at % lanes == 0 or at == lead), (unit_end or wrong), at == end - 1, wrong
+                expected.append((e, at % lanes, *map(int, flags)))
+                if unit_end and not wrong:
+                    expected_addresses.append((base + i // run * words_each) * units + at // lanes)
         for _ in range(3):
             await RisingEdge(dut.clk)
-        expected = [
-            (
-                *(e, at % lanes, int(at % lanes == 0 or at == lead)),
-                *(int(at % lanes == lanes - 1 or at == end - 1), int(at == end - 1)),
-            )
-            for e, at in ((e, lead + i % run) for i, e in enumerate(frame))
-        ]
-        assert seen == expected, f"run {run}, runs {runs}"
-        starts = [(base + i * words_each) * units for i in range(runs)]
-        assert addresses == [start + i for start in starts for i in range(per_run)]
-        assert (done, get(dut, "s_axis_tready")) == (1, 0)
-        assert get(dut, "frame_error_o") == int(number == bad)
+        assert seen == expected, f"run {run}, runs {runs}, frames of {sizes}"
+        assert addresses == expected_addresses, f"run {run}, runs {runs}, frames of {sizes}"
+        assert counts == {"done_o": 1, "dropped_o": len(sizes) - 1, "taken_o": 1}
+        assert get(dut, "s_axis_tready") == 0
+        assert get(dut, "frame_error_o") == errors
+        clear = rng.getrandbits(2)
+        put(dut, clear_error_i=clear)
+        await RisingEdge(dut.clk)
+        put(dut, clear_error_i=0)
+        await RisingEdge(dut.clk)
+        errors &= ~clear
+        assert get(dut, "frame_error_o") == errors
 
 
 @cocotb.test()

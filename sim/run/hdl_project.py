@@ -102,7 +102,7 @@ _STREAM_PORTS = (
 _CORE_PORTS = (
     ("output", 1, "busy_o"), ("output", 1, "done_o"), ("output", 32, "cycles_o"),
     ("output", 16, "class_o"), ("output", 1, "ready_o"), ("output", 1, "program_error_o"),
-    ("output", 1, "frame_error_o"),
+    ("output", 1, "dropped_o"), ("output", 2, "frame_error_o"),
 )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0) -> str:
         f"  {'bramcast_axi' if axi else 'bramcast_core'} #(",
     ]
     if not axi:
-        lines[-1:-1] = ["  wire        begun_unused;", "  wire [31:0] host_unused;", ""]
+        lines[-1:-1] = ["  wire        taken_unused;", "  wire [31:0] host_unused;", ""]
     values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
     values.append(f"      .FRAME_DEPTH({frame_depth})")
     if axi:
@@ -161,7 +161,7 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0) -> str:
     wired += [f"      .{port}({port})" for _, _, port in ports]
     if not axi:
         wired += [
-            "      .start_i(1'b1)", "      .begun_o(begun_unused)", "      .clear_error_i(1'b0)",
+            "      .start_i(1'b1)", "      .taken_o(taken_unused)", "      .clear_error_i(2'd0)",
             "      .host_read_i(4'd0)", "      .host_we_i(4'd0)", "      .host_word_i(24'd0)",
             "      .host_beat_i(7'd0)", "      .host_data_i(32'd0)",
             "      .host_data_o(host_unused)",

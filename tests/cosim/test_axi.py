@@ -71,6 +71,8 @@ def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_
         {"FRAME_DEPTH": 64},
         {"LANES": 1, "RQ": 1, "FRAME_DEPTH": 16},
         {"LANES": 64, "RQ": 8, "TAPS": 8, "AXI_ADDRESS_BITS": 24},
+        {"TLAST_ENDS": 0},
+        {"FRAME_DEPTH": 64, "TLAST_ENDS": 0},
     ],
     ids=_name,
 )
@@ -91,6 +93,8 @@ def simulate_axi(
     samples: int = 3,
     initialised: bool = True,
     frame_depth: int = 0,
+    tlast_ends: int = 1,
+    count: int = 20,
 ) -> None:
     """Pack the recipes, let golden answer, and run a bench on the core that fits all bundles."""
     bundles, data = [], {}
@@ -107,7 +111,7 @@ def simulate_axi(
     np.savez(folder / "frames.npz", **data)
     core = load(bundles[0]).core
     parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
-    parameters["FRAME_DEPTH"] = frame_depth
+    parameters |= {"FRAME_DEPTH": frame_depth, "TLAST_ENDS": tlast_ends}
     plusargs: dict[str, object] = {}
     if initialised:
         plusargs = {n: bundles[0] / f"{n}.mem" for n in IMAGES if core.depth(n)}
@@ -122,6 +126,7 @@ def simulate_axi(
                 "AXI_BUNDLES": ":".join(map(str, bundles)),
                 "AXI_FRAMES": str(folder / "frames.npz"),
                 "AXI_EXAMPLE": code_block("docs/axi.md", "python"),
+                "AXI_COUNT": str(count),
             },
             plusargs=plusargs,
         ),
@@ -167,6 +172,43 @@ def test_refused_accesses_say_so_and_change_nothing(simulator, frame_depth, tmp_
     bench = "software_learns_what_it_does_wrong"
     recipes = [recipe_with(tmp_path, "mlp")]
     simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
+
+
+# With 16 units in the FIFO no frame of the dscnn fits: units of a frame are moved before it ends.
+BORDERS = [
+    *crossed((0, 1, "mlp"), (32, 1, "mlp")),
+    *(("verilator", case) for case in ((16, 1, "dscnn"), (32, 4, "mlp"))),
+]
+
+
+@pytest.mark.parametrize("bench", ["frames_keep_their_borders", "start_waits_for_a_whole_frame"])
+@pytest.mark.parametrize("simulator, case", BORDERS)
+def test_frames_keep_their_borders(simulator, case, bench, tmp_path):
+    need(simulator)
+    frame_depth, taps, name = case
+    recipes = [recipe_with(tmp_path, name, taps=taps)]
+    simulate_axi(tmp_path, simulator, bench, recipes, frame_depth=frame_depth)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frame_depth", [0, 32])
+def test_a_thousand_frames_keep_their_borders(frame_depth, tmp_path):
+    need("verilator")
+    bench, recipes = "frames_keep_their_borders", [recipe_with(tmp_path, "mlp")]
+    simulate_axi(tmp_path, "verilator", bench, recipes, frame_depth=frame_depth, count=500)
+
+
+@pytest.mark.parametrize("simulator, frame_depth", crossed(0, 32))
+def test_a_stream_without_tlast_is_counted(simulator, frame_depth, tmp_path):
+    need(simulator)
+    simulate_axi(
+        tmp_path,
+        simulator,
+        "without_borders_frames_are_counted",
+        [recipe_with(tmp_path, "mlp")],
+        frame_depth=frame_depth,
+        tlast_ends=0,
+    )
 
 
 @pytest.mark.parametrize("simulator, frame_depth", crossed(32, 0))

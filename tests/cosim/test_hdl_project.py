@@ -23,14 +23,14 @@ module bench;
   reg clk = 0, rstn = 0;
   always #5 clk = ~clk;
   reg  [7:0]  data, frame [0:{last}];
-  reg         valid = 0;
+  reg         valid = 0, last = 0;
   wire        ready, out_valid, out_last;
   wire [31:0] out;
   wire [15:0] user;
   integer     i = 0;
   {name}_top dut (
       .aclk(clk), .aresetn(rstn), .s_axis_tdata(data), .s_axis_tvalid(valid),
-      .s_axis_tready(ready), .s_axis_tlast(i == {last}), .m_axis_tdata(out),
+      .s_axis_tready(ready), .s_axis_tlast(last), .m_axis_tdata(out),
       .m_axis_tvalid(out_valid), .m_axis_tready(1'b1), .m_axis_tlast(out_last),
       .m_axis_tuser(user){more}
   );
@@ -42,6 +42,7 @@ module bench;
       @(negedge clk);
       valid = 1;
       data  = frame[i];
+      last  = i == {last};
       @(posedge clk) if (ready) i = i + 1;
     end
     @(negedge clk) valid = 0;
@@ -55,7 +56,7 @@ endmodule
 """
 STREAMS_ONLY = """,
       .busy_o(), .done_o(), .cycles_o(), .class_o(), .ready_o(), .program_error_o(),
-      .frame_error_o()"""
+      .dropped_o(), .frame_error_o()"""
 
 
 def bramcast(*arguments):

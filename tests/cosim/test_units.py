@@ -52,6 +52,7 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("drain", "drain_walks_over_chunks", {"LANES": 16, "TAPS": 8, "RQ": 4, "BIAS_BITS": 12}),
     ("drain", "drain_walks_over_chunks", {"LANES": 1, "TAPS": 2, "RQ": 1}),
     ("input", "input_follows_its_descriptor", {"LANES": 8}),
+    ("input", "input_follows_its_descriptor", {"LANES": 4, "TLAST_ENDS": 0}),
     ("input", "input_follows_its_descriptor", {"LANES": 1, "DATA_BITS": 16}),
     ("input", "input_follows_its_descriptor", {"LANES": 4, "UNITS": 4, "TAPS": 4}),
     ("input", "input_follows_its_descriptor", {"LANES": 8, "UNITS": 2, "TAPS": 8}),

@@ -5,8 +5,10 @@
 //
 // test_formal.py puts this text in front of the module's `endmodule` and cuts the instances out: their
 // outputs are free but for what is proven of them (input.sv, assemble.sv) or what a memory is. A unit comes
-// two cycles after its last element, which needs room_q one cycle before; frame_end_q comes with a
-// frame's last unit; every frame has the same descriptor.
+// two cycles after its last element, which needs room_q one cycle before; last_q comes with a
+// frame's last unit, and tells with run_end_q whether the frame is whole; every frame has the same descriptor.
+// Units of a frame that is dropped are written like others, but do not make it resident, and the next
+// frame begins where it began.
 // What stands under HELP lets induction start anywhere.
 //
   generate
@@ -25,13 +27,14 @@
       logic                    chosen_q;
       logic [7:0]              ahead_q;        // units that are written before it
       logic [DATA-1:0]         data_q;
-      logic                    last_q;
+      logic                    end_q, whole_q;  // its last_q, run_end_q
       logic [UNIT_BITS-1:0]    number_q2;
-      // the memory: the chosen word, and of every word whether it is a frame's last
+      // the memory: the chosen word, and of every word whether it is a frame's last, and of a whole one
       logic [POINTER_BITS-1:0] slot_q, raddr_q, raddr_q2;
       logic                    hit_q, hit_q2;  // the chosen word has been read
-      logic [FRAME_DEPTH-1:0]  lasts_q;
-      logic                    last_q1, last_q2;
+      logic [FRAME_DEPTH-1:0]  lasts_q, wholes_q;
+      logic                    last_q1, last_q2, whole_q1, whole_q2;
+      logic                    dropped_q;      // a frame has been
       initial started_q = 1'b0;
 
       logic       could_read;
@@ -44,9 +47,9 @@
         assume (started_q || rst);
         assume (base_q == base);
         assume (!full_we || room_before_q[2]);
-        assume (!frame_end_q || full_we);
+        assume (!last_q || full_we);
         assume (!take_i || resident_o);
-        assume (entry[DATA] == last_q2);
+        assume (entry[LAST] == last_q2 && entry[RUN_END] == whole_q2);
         if (hit_q2) assume (entry[DATA-1:0] == data_q);
 
         room_before_q <= {room_before_q[1:0], room_q};
@@ -57,11 +60,14 @@
         hit_q2   <= hit_q;
         last_q1  <= lasts_q[read_q[POINTER_BITS-1:0]];
         last_q2  <= last_q1;
+        whole_q1 <= wholes_q[read_q[POINTER_BITS-1:0]];
+        whole_q2 <= whole_q1;
 
         units_q <= remain + {7'd0, full_we};
         if (full_we) begin
-          number_q <= frame_end_q ? '0 : number_q + 1'b1;
-          lasts_q[write_q[POINTER_BITS-1:0]] <= frame_end_q;
+          number_q <= last_q ? '0 : number_q + 1'b1;
+          lasts_q[write_q[POINTER_BITS-1:0]]  <= last_q;
+          wholes_q[write_q[POINTER_BITS-1:0]] <= run_end_q;
         end
         if (we_o) place_q <= last ? '0 : place_q + 1'b1;
         if (chosen_q && we_o) begin
@@ -76,11 +82,13 @@
           chosen_q  <= 1'b1;
           ahead_q   <= remain;
           data_q    <= full_word;
-          last_q    <= frame_end_q;
+          end_q     <= last_q;
+          whole_q   <= run_end_q;
           number_q2 <= number_q;
           slot_q    <= write_q[POINTER_BITS-1:0];
         end
-        if (we_o && last) full_q <= 1'b1;
+        if (we_o && last && !entry[RUN_END]) dropped_q <= 1'b1;
+        if (we_o && last && entry[RUN_END]) full_q <= 1'b1;
         else if (take_i) full_q <= 1'b0;
         if (rst) begin
           room_before_q <= '0;
@@ -92,6 +100,7 @@
           hit_q         <= 1'b0;
           hit_q2        <= 1'b0;
           full_q        <= 1'b0;
+          dropped_q     <= 1'b0;
         end
 
         if (started_q) begin
@@ -103,12 +112,14 @@
             assert (address_o == base + place_q);
           end
           if (we_o && chosen_q && ahead_q == 8'd0) begin
-            assert (word_o == data_q && last == last_q && place_q == number_q2);
+            assert (word_o == data_q && last == end_q && place_q == number_q2);
+            assert (entry[RUN_END] == whole_q);
           end
           if (could_read) assert (we_o || read_q1 || read);  // no unit waits without reason
         end
         cover (started_q && we_o && chosen_q && ahead_q == 8'd0 && read_q[POINTER_BITS]);
         cover (started_q && we_o && last && chosen_q && ahead_q == 8'd0 && place_q == 2'd2);
+        cover (started_q && resident_o && dropped_q);
       end
 
 `ifdef HELP
@@ -126,7 +137,8 @@
           slot = front + i;
           if (i < units_q) begin
             if (chosen_q && ahead_q == i) begin
-              fits = place == number_q2 && lasts_q[slot] == last_q && slot == slot_q;
+              fits = place == number_q2 && lasts_q[slot] == end_q && wholes_q[slot] == whole_q
+                     && slot == slot_q;
             end
             place = lasts_q[slot] ? '0 : place + 1'b1;
           end
@@ -145,10 +157,12 @@
         assert (!(full_q && (read_q1 || we_o)));
         if (read_q1) begin
           assert (raddr_q == before_read && last_q1 == lasts_q[raddr_q]);
+          assert (whole_q1 == wholes_q[raddr_q]);
           assert (hit_q == (chosen_q && raddr_q == slot_q));
         end
         if (we_o) begin
           assert (raddr_q2 == front[POINTER_BITS-1:0] && last_q2 == lasts_q[raddr_q2]);
+          assert (whole_q2 == wholes_q[raddr_q2]);
           assert (hit_q2 == (chosen_q && raddr_q2 == slot_q));
           assert (!first_q);
         end

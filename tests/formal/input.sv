@@ -2,18 +2,24 @@
 // Proof, without a bound (induction): bramcast_input takes exactly the elements of a frame, whatever gaps
 // the stream and room_i make, and every one leaves once, in order, in the next cycle, with the lane and
 // unit that docs/format.md gives it; the unit's address is there in the cycle in which it is written.
+// A frame is taken when TLAST comes with its last element and with no other. Any other frame is dropped: it is
+// marked at its TLAST or at the last element that fits, what follows leaves no more, and behind its
+// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames").
 //
 // test_formal.py puts this text in front of the module's `endmodule`. The descriptor is what stands in
 // run_q, all_runs_q, base_q and first_lane (lead). Assumed is the core's order of events: neither a start nor a
 // descriptor while a frame is being taken, and a unit is written in the cycle after its last element left
-// (tests/formal/assemble.sv), before the next start. With `buffered`, as in bramcast_frames, nothing is
+// (tests/formal/assemble.sv), before the next start, but for the unit that is marked. With `buffered`, as in bramcast_frames, nothing is
 // written, and the next frame may start at once. What stands under HELP lets induction start anywhere.
 //
   generate
     if (1) begin : g_proof
       (* anyconst *) logic buffered;
 
-      logic                    started_q, room_q, taking_q, fresh_q, error_q;
+      logic                    started_q, room_q, taking_q, fresh_q;
+      logic                    skip_q, pause_q, wrong_q; // rest of a long frame; behind a dropped one; marked
+      logic                    short_q, long_q;          // errors
+      logic                    short_q2, long_q2;        // ... since the start
       logic [COUNT_BITS-1:0]   element_q, number_q;      // of the next element in its run; of its run
       logic [UNIT_BITS-1:0]    unit_q, unit_q2, unit_q3; // of the next element, of element_o, being written
       logic                    valid_q, end_q, run_end_q2, run_end_q3, done_q, write_q;
@@ -22,7 +28,7 @@
       logic                    first_q2;
       initial started_q = 1'b0;
 
-      logic take, run_end, unit_end, last;
+      logic take, run_end, unit_end, last, tl, wrong, whole;
       logic [COUNT_BITS-1:0]   at;               // of the next element in its run's first word
       logic [UNIT_BITS-1:0] next;
       assign take     = s_axis_tvalid && s_axis_tready;
@@ -30,6 +36,9 @@
       assign at       = element_q + first_lane;
       assign unit_end = run_end || at % LANES == LANES - 1;
       assign last     = run_end && number_q == all_runs_q;
+      assign tl       = (TLAST_ENDS == 0) ? last && !skip_q : s_axis_tlast;
+      assign wrong    = take && !skip_q && tl != last;
+      assign whole    = take && !skip_q && tl && last;
       // A run begins in a new word: of UNITS units.
       assign next     = run_end ? (unit_q / UNITS + 1) * UNITS : unit_q + 1'b1;
 
@@ -41,15 +50,17 @@
         if (!buffered) assume (!(start_i && valid_q && end_q));
 
         room_q  <= room_i;
-        valid_q <= take;
+        valid_q <= take && !skip_q;
+        wrong_q <= wrong;
+        pause_q <= take && tl && !whole;
         data_q  <= s_axis_tdata;
         lane_q2 <= at % LANES;
         first_q2 <= element_q == '0 || at % LANES == '0;
-        end_q   <= unit_end;
+        end_q   <= unit_end || wrong;
         unit_q2 <= unit_q;
         unit_q3 <= unit_q2;
-        write_q <= valid_q && end_q;
-        done_q  <= take && last;
+        write_q <= valid_q && end_q && !wrong_q;
+        done_q  <= whole;
         run_end_q2 <= run_end;
         run_end_q3 <= run_end_q2;
         if (take) begin
@@ -57,32 +68,43 @@
           if (run_end) number_q <= number_q + 1'b1;
           if (unit_end) unit_q <= next;
           fresh_q <= 1'b0;
-          if (last) taking_q <= 1'b0;
+          skip_q  <= !tl && (skip_q || last);
+          if (whole) taking_q <= 1'b0;
         end
         if (withdrawn_o) taking_q <= 1'b0;
-        if (start_i) begin
-          taking_q  <= 1'b1;
+        if (start_i) taking_q <= 1'b1;
+        if (start_i || pause_q) begin
           fresh_q   <= 1'b1;
           element_q <= '0;
           number_q  <= '0;
           unit_q    <= base_q * UNITS;
         end
-        if (clear_error_i) error_q <= 1'b0;
-        if (take && s_axis_tlast != last) error_q <= 1'b1;
+        if (clear_error_i[0]) short_q <= 1'b0;
+        if (clear_error_i[1]) long_q <= 1'b0;
+        if (wrong && tl) short_q <= 1'b1;
+        if (wrong && !tl) long_q <= 1'b1;
+        if (wrong && tl) short_q2 <= 1'b1;
+        if (wrong && !tl) long_q2 <= 1'b1;
         if (rst) begin
           taking_q <= 1'b0;
           valid_q  <= 1'b0;
           write_q  <= 1'b0;
           done_q   <= 1'b0;
-          error_q  <= 1'b0;
+          skip_q   <= 1'b0;
+          pause_q  <= 1'b0;
+          short_q  <= 1'b0;
+          long_q   <= 1'b0;
+          short_q2 <= 1'b0;
+          long_q2  <= 1'b0;
         end
 
         if (started_q) begin
           assert (open_o == taking_q);
           if (!taking_q) assert (!s_axis_tready);
-          if (taking_q && !rst) assert (s_axis_tready == room_q);  // no cycle is lost
+          if (taking_q && !rst) assert (s_axis_tready == (room_q && !pause_q));  // no other cycle is lost
           assert (waiting_o == (taking_q && fresh_q));
-          assert (begun_o == (take && fresh_q));
+          assert (taken_o == whole);
+          assert (dropped_o == pause_q);
           assert (withdrawn_o == (waiting_o && !take && withdraw_i));
           assert (valid_o == valid_q);
           if (valid_q) begin
@@ -91,18 +113,24 @@
             assert (first_o == first_q2);
             assert (word_end_o == end_q);
             assert (run_end_o == run_end_q2);
+            assert (wrong_o == wrong_q);
           end
           if (written_i) assert (address_o == unit_q3);
           assert (done_o == done_q);
-          assert (frame_error_o == error_q);
+          assert (frame_error_o == {long_q, short_q});
         end
         cover (started_q && done_q && number_q == 2'd3 && run_q == 2'd2);
+        cover (started_q && done_q && run_q == 2'd2 && (TLAST_ENDS == 0 || (short_q2 && long_q2)));
       end
 
 `ifdef HELP
       always @(posedge clk) if (started_q) begin
-        if (taking_q) begin
-          assert (none_q == fresh_q);
+        assert (discard_q == skip_q);
+        if (!taking_q || fresh_q) assert (!skip_q && !pause_q);
+        if (pause_q || s_axis_tready) assert (taking_q);
+        if (pause_q) assert (!skip_q);
+        if (taking_q) assert (none_q == fresh_q);
+        if (taking_q && !skip_q && !pause_q) begin
           assert (element_q <= run_q && elements_q == run_q - element_q);
           assert (last_element_q == (elements_q == '0));
           assert (number_q <= all_runs_q && runs_q == all_runs_q - number_q);
@@ -115,19 +143,21 @@
         // The unit that is written, then element_o's, then the next element's.
         if (!buffered && write_q) begin
           assert (address_o == unit_q3);
-          assert ((valid_q ? unit_q2 : unit_q)
+          if (valid_q || !(skip_q || pause_q)) assert ((valid_q ? unit_q2 : unit_q)
                   == (run_end_q3 ? (unit_q3 / UNITS + 1) * UNITS : unit_q3 + 1'b1) % (1 << UNIT_BITS));
         end else if (!buffered && valid_q) begin
           assert (address_o == unit_q2);
-        end else if (!buffered && taking_q) begin
+        end else if (!buffered && taking_q && !skip_q && !pause_q) begin
           assert (address_o == unit_q);
         end
-        if (!buffered && valid_q && end_q) begin
+        if (!buffered && valid_q && end_q && !wrong_q) begin
           assert (unit_q == (run_end_q2 ? (unit_q2 / UNITS + 1) * UNITS : unit_q2 + 1'b1) % (1 << UNIT_BITS));
         end
         if (!buffered && valid_q && !end_q) assert (unit_q == unit_q2);
         if (valid_q) assert (first_o == first_q2 && word_end_o == end_q && run_end_o == run_end_q2);
-        if (valid_q && run_end_q2) assert (end_q);
+        if (valid_q && (run_end_q2 || wrong_q)) assert (end_q);
+        if (valid_q) assert (wrong_o == wrong_q);
+        if (valid_q && wrong_q) assert (skip_q || pause_q);
       end
 `endif
     end

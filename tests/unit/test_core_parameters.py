@@ -22,7 +22,9 @@ from bramcast.sim.run.cosim import core_parameters
 # A core that differs from every other one in each of its fields.
 CORE = Core(4, 2, 16, 8, 1, 96, 500, 70, 256, 200, narrow=True, gates=True)
 NAMES = [field.name.upper() for field in fields(Core)]
-FIFO = ["FRAME_DEPTH"]  # of the core alone: it moves frames in time, no image depends on it
+# Of the core alone, no image depends on them: the first moves frames in time, the second tells
+# where they end.
+FIFO = ["FRAME_DEPTH", "TLAST_ENDS"]
 FILES = [f"{image.upper()}_IMAGE" for image in IMAGES]
 BUS = ["AXI_ADDRESS_BITS"]
 # Every module that lists the core's parameters, and those that it has.
