@@ -172,6 +172,8 @@ uint32_t bramcast_cycles(const bramcast_t *core) { return get(core, BRAMCAST_REG
 
 uint32_t bramcast_frames(const bramcast_t *core) { return get(core, BRAMCAST_REG_FRAMES); }
 
+uint32_t bramcast_dropped(const bramcast_t *core) { return get(core, BRAMCAST_REG_DROPPED); }
+
 uint32_t bramcast_class(const bramcast_t *core) { return get(core, BRAMCAST_REG_CLASS); }
 
 uint32_t bramcast_errors(const bramcast_t *core) {

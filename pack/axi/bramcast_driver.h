@@ -90,13 +90,14 @@ void bramcast_write_beat(const bramcast_t *core, unsigned image, uint32_t word, 
 int bramcast_checksum(const bramcast_t *core, unsigned image, uint32_t words, uint32_t *crc32);
 
 void bramcast_reset(const bramcast_t *core); /* a frame in work is lost, the images stay */
-void bramcast_start(const bramcast_t *core); /* take one frame */
+void bramcast_start(const bramcast_t *core); /* take one frame; short and long ones are dropped */
 void bramcast_run(const bramcast_t *core);   /* take every frame, until bramcast_stop */
 void bramcast_stop(const bramcast_t *core);  /* take no further frame */
 int bramcast_wait(const bramcast_t *core, uint32_t polls); /* for a frame's last result */
 
 uint32_t bramcast_cycles(const bramcast_t *core); /* of the last completed frame */
 uint32_t bramcast_frames(const bramcast_t *core); /* completed since reset */
+uint32_t bramcast_dropped(const bramcast_t *core); /* short or long frames, modulo 2**16 */
 uint32_t bramcast_class(const bramcast_t *core);  /* index of its largest result */
 uint32_t bramcast_errors(const bramcast_t *core); /* bits of ERRORS; clears them */
 

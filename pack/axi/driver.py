@@ -118,6 +118,11 @@ class Driver:
         return self.read("FRAMES")
 
     @property
+    def dropped(self) -> int:
+        """Short and long frames dropped since the last reset, modulo 2**16."""
+        return self.read("DROPPED")
+
+    @property
     def top(self) -> int:
         """Index of the largest result of the last completed frame: the class of a classifier."""
         return self.read("CLASS")
@@ -207,7 +212,7 @@ class Driver:
         self.write("CONTROL", mask("CONTROL", "RESET"))
 
     def start(self) -> None:
-        """Let the core take one frame, as soon as it comes."""
+        """Let the core take one frame, as soon as it comes; short and long ones are dropped."""
         self.write("STATUS", mask("STATUS", "DONE"))
         self.write("CONTROL", mask("CONTROL", "START"))
 
@@ -239,7 +244,8 @@ class Driver:
             if time.monotonic() > end:
                 raise DeviceError(
                     f"waited {timeout:g} s for {what}; STATUS is 0x{value:08X}, "
-                    f"ERRORS 0x{self.read('ERRORS'):08X}"
+                    f"ERRORS 0x{self.read('ERRORS'):08X}, {self.dropped} short or long frames "
+                    "were dropped since the last reset"
                 )
 
 
