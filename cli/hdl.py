@@ -20,11 +20,15 @@ def command(
     frame_depth: Annotated[
         int, typer.Option("--frame-depth", min=0, help="Units of the frame FIFO (FRAME_DEPTH).")
     ] = 0,
+    count_frames: Annotated[
+        bool,
+        typer.Option("--count-frames", help="The input has no TLAST: count (TLAST_ENDS = 0)."),
+    ] = False,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
     """Write the core with a bundle's parameters as a folder for Vivado, Quartus and others."""
-    top = write_project(bundle, output, axi, frame_depth, allow_modified)
+    top = write_project(bundle, output, axi, frame_depth, allow_modified, not count_frames)
     if json:
         files = sorted(file.name for file in output.iterdir())
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})

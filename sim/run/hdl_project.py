@@ -24,13 +24,19 @@ PERIOD_NS = 10.0
 
 
 def write_project(
-    bundle: Path, target: Path, axi: bool, frame_depth: int = 0, allow_modified: bool = False
+    bundle: Path,
+    target: Path,
+    axi: bool,
+    frame_depth: int = 0,
+    allow_modified: bool = False,
+    tlast_ends: bool = True,
 ) -> Path:
     """Write a bundle's core as a project folder; atomic.
 
     Args:
         axi: with the AXI4-Lite slave (``bramcast_axi``), else streams only (``bramcast_core``).
         frame_depth: HDL parameter FRAME_DEPTH.
+        tlast_ends: HDL parameter TLAST_ENDS.
 
     Returns:
         The top's file.
@@ -53,7 +59,7 @@ def write_project(
             (folder / source.name).write_bytes(source.read_bytes())
         for image in images:
             (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
-        (folder / top).write_text(top_text(manifest, axi, frame_depth))
+        (folder / top).write_text(top_text(manifest, axi, frame_depth, tlast_ends))
         names = [source.name for source in files]
         (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
         (folder / "vivado.tcl").write_text(_vivado(name, names, top, images))
@@ -106,7 +112,7 @@ _CORE_PORTS = (
 )  # fmt: skip
 
 
-def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0) -> str:
+def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bool = True) -> str:
     """The Verilog top of a bundle's core."""
     core, name = manifest.core, _identifier(manifest.name)
     ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
@@ -150,6 +156,7 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0) -> str:
         lines[-1:-1] = ["  wire        taken_unused;", "  wire [31:0] host_unused;", ""]
     values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
     values.append(f"      .FRAME_DEPTH({frame_depth})")
+    values.append(f"      .TLAST_ENDS({int(tlast_ends)})")
     if axi:
         values.append(f"      .AXI_ADDRESS_BITS({bits['AB']})")
     values += [

@@ -86,19 +86,22 @@ def test_verilator_finds_nothing_to_warn_of(bundle, tmp_path, axi):
 
 
 @pytest.mark.cosim
-def test_icarus_runs_the_streams(bundle, tmp_path):
+@pytest.mark.parametrize("tlast", [True, False])
+def test_icarus_runs_the_streams(bundle, tmp_path, tlast):
     """A bench without anything of ours, run inside the folder: the images are found by name."""
     need("icarus")
-    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga").returncode == 0
+    options = [] if tlast else ["--count-frames"]
+    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options).returncode == 0
     machine = load(bundle)
     x = read_inputs(DIGITS / "mlp.toml").x[:1]
     frame = frames_from_arrays(x, machine.manifest.input)
     beats = machine.run(frame).beats[0]
     folder = tmp_path / "fpga"
     (folder / "frame.hex").write_text("".join(f"{v & 255:02x}\n" for v in frame[0]))
-    (folder / "bench.v").write_text(
-        BENCH.format(name="digits_mlp", last=frame.size - 1, limit=200_000, more=STREAMS_ONLY)
-    )
+    bench = BENCH.format(name="digits_mlp", last=frame.size - 1, limit=200_000, more=STREAMS_ONLY)
+    if not tlast:
+        bench = bench.replace(".s_axis_tlast(last)", ".s_axis_tlast(1'b0)")
+    (folder / "bench.v").write_text(bench)
     built = subprocess.run(
         ["iverilog", "-g2012", "-o", "bench.vvp", "-s", "bench", "-f", "sources.f", "bench.v"],
         cwd=folder, capture_output=True, text=True, check=False,
