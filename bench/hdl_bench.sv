@@ -88,6 +88,7 @@ module hdl_bench #(
       .clk(clk),
       .rst(rst),
       .start_i(1'b1),
+      .abort_i(1'b0),
       .busy_o(busy),
       .done_o(done),
       .cycles_o(cycles),

@@ -61,7 +61,7 @@ module bramcast_axi #(
     output logic                        m_axis_tvalid,
     input  logic                        m_axis_tready,
     output logic                        m_axis_tlast,
-    output logic [15:0]                 m_axis_tuser    // with TLAST: the class
+    output logic [16:0]                 m_axis_tuser    // with TLAST: the class; bit 16: the packet was cut
 );
 
   logic                        request, request_write, request_whole, request_done;
@@ -102,6 +102,9 @@ module bramcast_axi #(
       .rdata_i(request_rdata),
       .resp_i(request_resp)
   );
+
+  logic        aborting, running, broken, unused;  // REGS
+  assign unused = &{1'b0, aborting, running, broken};
 
   logic        core_rst, start, taken, dropped, busy, done, ready, program_error;
   logic [1:0]  frame_error, clear_error;
@@ -183,6 +186,10 @@ module bramcast_axi #(
       .clk(clk),
       .rst(core_rst),
       .start_i(start),
+      .abort_i(1'b0),
+      .aborting_o(aborting),
+      .running_o(running),
+      .broken_o(broken),
       .taken_o(taken),
       .dropped_o(dropped),
       .busy_o(busy),

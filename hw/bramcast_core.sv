@@ -17,6 +17,11 @@
 // With FRAME_DEPTH > 0 the frames behind come in while the core computes, as far as the FIFO holds them.
 // A frame that is shorter or longer than the program's INPUT says is dropped (TLAST_ENDS).
 //
+// abort_i ends what is in work, and so does a program that turns out wrong in the middle of a run (broken_o): frames that
+// have come are lost, an open packet gets one more beat with TLAST and m_axis_tuser[16], a frame that is coming is
+// discarded up to its TLAST. aborting_o is high meanwhile; another abort_i then gives the coming frame up. Only rst
+// cuts a packet.
+//
 // A host may read and write the image memories (bramcast_image) while start_i and busy_o are low.
 //
 // Simulation: +program=FILE +weights=FILE +bias=FILE +table=FILE replace the images, +log=FILE writes
@@ -46,6 +51,10 @@ module bramcast_core #(
     input  logic                 clk,
     input  logic                 rst,            // synchronous, active high
     input  logic                 start_i,
+    input  logic                 abort_i,        // one cycle: end what is in work; while aborting_o: the input, too
+    output logic                 aborting_o,     // from the cycle behind abort_i or broken_o until all is idle and clean
+    output logic                 running_o,      // a run is in work
+    output logic                 broken_o,       // a run is ended, as its program is in error; one cycle
     output logic                 taken_o,        // a whole frame's last element is being accepted
     output logic                 dropped_o,      // a short or long frame has been dropped, one cycle
     output logic                 busy_o,         // from behind a frame's first element to its last beat
@@ -64,7 +73,7 @@ module bramcast_core #(
     output logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
     output logic                 m_axis_tlast,
-    output logic [15:0]          m_axis_tuser,   // with TLAST: class_o
+    output logic [16:0]          m_axis_tuser,   // with TLAST: class_o; bit 16: the packet was cut
     // host, one bit for each image: program, weights, bias, table
     input  logic [3:0]           host_read_i,
     input  logic [3:0]           host_we_i,
@@ -147,7 +156,11 @@ module bramcast_core #(
   logic [BIAS_BITS-1:0]            next_bias_base, bias_step;
   logic [TABLE_BITS-1:0]           table_number;
 
+  // the end of a run before its time
+  logic                            flush, clear, settled_q;
+
   // u_intake
+  logic                            input_open, intake_busy;
   logic                            take_input, leave_idle, withdrawn, run_start;
   logic                            element_valid, element_first, element_end;
   logic [DATA_BITS-1:0]            element;
@@ -195,7 +208,7 @@ module bramcast_core #(
   logic [RQ*32-1:0]                beats;           // a chunk for the stream
   logic [RQ*DATA_BITS-1:0]         chunk;           // a chunk for the scratchpad
   logic [31:0]                     host_results;
-  logic                            pop;
+  logic                            pop, output_busy;
 
   // u_store
   logic                            scratch_we, scratch_unit, scratch_result, element_written;
@@ -211,6 +224,21 @@ module bramcast_core #(
   logic unused;  // of neighbours only the first one's address counts; cycle is for the log
   assign unused = &{1'b0, act_address, cycle, prime, scratch_result};
 
+  // ------------------------------------------------------------------ the end before its time
+
+  // All valid bits fall in the first cycle of flush; then it is a matter of both streams.
+  assign flush      = aborting_o;
+  assign clear      = rst || flush;
+  assign broken_o   = running_o && program_error_o && !aborting_o;
+  assign busy_o     = intake_busy || aborting_o;
+
+  always_ff @(posedge clk) begin
+    settled_q <= aborting_o;
+    if (abort_i || broken_o) aborting_o <= 1'b1;
+    else if (settled_q && !input_open && !output_busy) aborting_o <= 1'b0;
+    if (rst) aborting_o <= 1'b0;
+  end
+
   // ------------------------------------------------------------------ what is to be done
 
   bramcast_fetch #(
@@ -220,7 +248,7 @@ module bramcast_core #(
       .PLUSARG("program=%s")
   ) u_fetch (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .restart_i(withdrawn),
       .take_input_i(take_input),
       .take_nest_i(take_nest),
@@ -295,6 +323,9 @@ module bramcast_core #(
       .we_i(field_we && field_input),
       .index_i(field_index),
       .word_i(field_word),
+      .flush_i(flush),
+      .give_up_i(abort_i),
+      .open_o(input_open),
       .start_i(start_i),
       .host_read_i(host_read_i[0]),
       .host_we_i(host_we_i[0]),
@@ -309,7 +340,7 @@ module bramcast_core #(
       .run_start_o(run_start),
       .taken_o(taken_o),
       .dropped_o(dropped_o),
-      .busy_o(busy_o),
+      .busy_o(intake_busy),
       .frame_error_o(frame_error_o),
       .clear_error_i(clear_error_i),
       .s_axis_tdata(s_axis_tdata),
@@ -339,10 +370,12 @@ module bramcast_core #(
   ) u_sequence (
       .clk(clk),
       .rst(rst),
+      .flush_i(flush),
       .leave_idle_i(leave_idle),
       .run_start_i(run_start),
       .withdrawn_i(withdrawn),
       .idle_o(idle),
+      .running_o(running_o),
       .area_free_o(area_free),
       .nest_ready_i(nest_ready),
       .take_nest_o(take_nest),
@@ -364,6 +397,7 @@ module bramcast_core #(
       .m_axis_tvalid(m_axis_tvalid),
       .m_axis_tready(m_axis_tready),
       .m_axis_tlast(m_axis_tlast),
+      .m_axis_mark(m_axis_tuser[16]),
       .last_beat_o(last_beat),
       .done_o(done_o),
       .cycle_o(cycle),
@@ -377,7 +411,7 @@ module bramcast_core #(
       .EARLY(EARLY)
   ) u_streams (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .we_i(field_we),
       .index_i(field_index),
       .word_i(field_word),
@@ -408,7 +442,7 @@ module bramcast_core #(
       .GATES(GATES)
   ) u_lane_control (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .product_i(product),
       .s1_tap_i(s1_tap),
       .s1_step_i(s1_step),
@@ -532,7 +566,7 @@ module bramcast_core #(
       .TABLE_IMAGE(TABLE_IMAGE)
   ) u_results (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .take_back_i(prime[2]),
       .next_bias_base_i(next_bias_base),
       .bias_step_i(bias_step),
@@ -577,7 +611,7 @@ module bramcast_core #(
       .SCRATCH_BITS(SCRATCH_BITS)
   ) u_store (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .chunk_valid_i(chunk_valid),
       .stream_i(stream),
       .chunk_i(chunk),
@@ -612,6 +646,8 @@ module bramcast_core #(
   ) u_output (
       .clk(clk),
       .rst(rst),
+      .flush_i(flush),
+      .busy_o(output_busy),
       .chunk_valid_i(chunk_stream),
       .chunk_i(beats),
       .chunk_lanes_i(chunk_lanes),
@@ -633,7 +669,7 @@ module bramcast_core #(
       .LANE_BITS(RQ_BITS)
   ) u_log (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .run_start_i(run_start),
       .nest_start_i(prime[2]),
       .back_start_i(prime[2]),

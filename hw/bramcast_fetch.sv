@@ -85,7 +85,7 @@ module bramcast_fetch #(
     index_q2 <= address_q[4:0];
     index_q3 <= index_q2;
     if (read_q3 && index_q3 == 5'(bramcast_pkg::NEST_LAST_WORD)) begin
-      last_q <= word[bramcast_pkg::NEST_LAST_LSB];
+      last_q <= word[bramcast_pkg::NEST_LAST_LSB] && !next_input_q;
     end
 
     if (!busy_q && !nest_ready_o && !(next_input_q && input_ready_o)) begin

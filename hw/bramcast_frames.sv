@@ -6,7 +6,8 @@
 // last unit is in the scratchpad, resident_o rises; take_i gives the frame to a run. The units behind stay in
 // the FIFO until the area is free again. With UNITS = 1 a unit is a word.
 // Of a frame that is dropped the units that came before that was known go the same way; the next frame's
-// first unit takes the place of the first of them.
+// first unit takes the place of the first of them. flush_i, a level of two cycles or more, empties the FIFO; what
+// becomes of the frame that is coming, bramcast_input says.
 //
 //   clk         _/~\_/~\_/~\_/~\_/~\_/~\_     A unit that waits in cycle n, with free_i high, is
 //   free_i      __/~~~~~~~~~~~~~~~~~~~~~~     written in cycle n + 2; resident_o is high from
@@ -33,6 +34,9 @@ module bramcast_frames #(
     input  logic [4:0]                 index_i,
     input  logic [31:0]                word_i,
     // control
+    input  logic                       flush_i,
+    input  logic                       give_up_i,
+    output logic                       open_o,         // an element may be accepted
     input  logic                       ready_i,        // it is here
     input  logic                       start_i,        // level: frames may begin
     output logic                       coming_o,       // the first element of a frame has come, not its last
@@ -82,6 +86,7 @@ module bramcast_frames #(
 
   assign start    = start_i && ready_i && !open;
   assign coming_o = open && !waiting;
+  assign open_o   = open;
 
   bramcast_input #(
       .LANES(LANES),
@@ -96,6 +101,8 @@ module bramcast_frames #(
       .we_i(we_i),
       .index_i(index_i),
       .word_i(word_i),
+      .flush_i(flush_i),
+      .give_up_i(give_up_i),
       .start_i(start),
       .room_i(room_q),
       .withdraw_i(!start_i),
@@ -128,7 +135,7 @@ module bramcast_frames #(
       .DATA_BITS(DATA_BITS)
   ) u_assemble (
       .clk(clk),
-      .rst(rst),
+      .rst(rst || flush_i),
       .element_valid_i(element_valid),
       .element_i(element),
       .element_lane_i(element_lane),
@@ -214,8 +221,8 @@ module bramcast_frames #(
     if (done && entry[RUN_END]) resident_o <= 1'b1;
     else if (take_i) resident_o <= 1'b0;
 
-    if (rst) begin
-      room_q     <= 1'b0;
+    if (rst) room_q <= 1'b0;
+    if (rst || flush_i) begin
       write_q    <= '0;
       read_q     <= '0;
       read_q1    <= 1'b0;

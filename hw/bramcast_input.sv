@@ -27,6 +27,11 @@
 //   wrong_o        __________/~~~\______     dropped_o is the same here; in a long frame
 //                                            it comes later, with the end.
 //
+// flush_i, a level of two cycles or more, gives the frame up: what is left of it is accepted and discarded, up to its
+// TLAST, and no other frame begins. Nothing tells of it, neither dropped_o nor taken_o. give_up_i, beside flush_i, closes
+// the stream at once, and so does TLAST_ENDS = 0. open_o is low when that has happened. An element that is accepted in the
+// first cycle may still be seen on element_o.
+//
 // While the stream is open and no element has been accepted (waiting_o), withdraw_i closes it again:
 // withdrawn_o is high in the cycle in which that is decided. The next start_i needs a new descriptor.
 //
@@ -48,6 +53,8 @@ module bramcast_input #(
     input  logic [4:0]              index_i,
     input  logic [31:0]             word_i,
     // control
+    input  logic                    flush_i,
+    input  logic                    give_up_i,
     input  logic                    start_i,
     input  logic                    room_i,         // a register: the next element may be accepted
     input  logic                    withdraw_i,
@@ -97,6 +104,7 @@ module bramcast_input #(
 
   logic discard_q;   // what is left of a long frame
   logic wrong, drop, start, closing;
+  logic rest;        // something of a frame is left behind this cycle, and worth waiting for
   assign wrong       = accept && !discard_q && tlast != frame_end;
   assign drop        = accept && tlast && (discard_q || !frame_end);
   assign start       = start_i || dropped_o;
@@ -104,6 +112,8 @@ module bramcast_input #(
   assign taken_o     = accept && tlast && frame_end && !discard_q;
   assign withdrawn_o = waiting_o && !accept && withdraw_i;
   assign closing     = taken_o || withdrawn_o;
+  assign rest        = TLAST_ENDS != 0 && !give_up_i
+                       && (accept ? !s_axis_tlast : open_o && !none_q && !dropped_o);
 
   logic unused;
   assign unused = &{1'b0, word_i, s_axis_tlast};
@@ -187,7 +197,7 @@ module bramcast_input #(
     wrong_o    <= wrong;
     valid_o    <= accept && !discard_q;
     done_o     <= taken_o;
-    dropped_o  <= drop;
+    dropped_o  <= drop && !flush_i;
 
     if (start_i) open_o <= 1'b1;
     else if (closing) open_o <= 1'b0;
@@ -195,6 +205,11 @@ module bramcast_input #(
     if (start) none_q <= 1'b1;
     else if (accept) none_q <= 1'b0;
     if (accept) discard_q <= TLAST_ENDS != 0 && !tlast && (discard_q || frame_end);
+    if (flush_i) begin
+      open_o        <= rest;
+      s_axis_tready <= rest;
+      discard_q     <= rest;
+    end
 
     if (clear_error_i[0]) frame_error_o[0] <= 1'b0;
     if (clear_error_i[1]) frame_error_o[1] <= 1'b0;

@@ -29,6 +29,9 @@ module bramcast_intake #(
     input  logic [4:0]                index_i,
     input  logic [31:0]               word_i,
     // control
+    input  logic                      flush_i,         // two cycles or more: what is in work is lost
+    input  logic                      give_up_i,       // with flush_i: the rest of the frame that is coming, too
+    output logic                      open_o,          // an element may be accepted
     input  logic                      start_i,         // level: frames may begin
     input  logic                      host_read_i,     // of the program: its descriptors come again
     input  logic                      host_we_i,
@@ -69,12 +72,12 @@ module bramcast_intake #(
 
   generate
     if (FRAME_DEPTH == 0) begin : g_direct
-      logic waiting, open;  // for a frame's first element
+      logic waiting;  // for a frame's first element
       logic run_end;
       logic valid, wrong;
       logic unused;
 
-      assign unused          = &{1'b0, open, run_end, area_free_i, last_beat_i, host_read_i, host_we_i};
+      assign unused          = &{1'b0, run_end, area_free_i, last_beat_i, host_read_i, host_we_i};
       assign take_input_o    = idle_i && start_i && input_ready_i && nest_ready_i;
       assign leave_idle_o    = take_input_o;
       assign busy_o          = !idle_i && !waiting;
@@ -96,11 +99,13 @@ module bramcast_intake #(
           .we_i(we_i),
           .index_i(index_i),
           .word_i(word_i),
+          .flush_i(flush_i),
+          .give_up_i(give_up_i),
           .start_i(take_input_o),
           .room_i(1'b1),
           .withdraw_i(!start_i),
           .withdrawn_o(withdrawn_o),
-          .open_o(open),
+          .open_o(open_o),
           .waiting_o(waiting),
           .taken_o(taken_o),
           .done_o(run_start_o),
@@ -145,7 +150,7 @@ module bramcast_intake #(
       always_ff @(posedge clk) begin
         ready_q  <= !host_read_i && !host_we_i && (ready_q || (input_ready_i && nest_ready_i));
         frames_q <= frames_q + FRAMES_BITS'(taken_o) - FRAMES_BITS'(last_beat_i);
-        if (rst) begin
+        if (rst || flush_i) begin
           ready_q  <= 1'b0;
           frames_q <= '0;
         end
@@ -165,6 +170,9 @@ module bramcast_intake #(
           .we_i(we_i),
           .index_i(index_i),
           .word_i(word_i),
+          .flush_i(flush_i),
+          .give_up_i(give_up_i),
+          .open_o(open_o),
           .ready_i(ready_q),
           .start_i(start_i),
           .coming_o(coming),

@@ -16,6 +16,19 @@
 // that a classifier chooses. It comes out of a comparison with m_axis_tdata, one level behind registers.
 // class_o keeps it from the cycle after the last beat on.
 //
+// flush_i, a level of two cycles or more, ends a run: what is in the FIFO is lost. The beat on the stream stays until it
+// is taken, and one that leaves the FIFO in the first cycle, too. If the packet is open then, one more beat closes it:
+// tdata 0, TLAST and m_axis_tuser[16], the mark; a packet whose last beat stands ends as ever. busy_o falls when
+// the packet is closed and no beat stands. class_o stays that of the last packet without the mark.
+//
+//   clk              _/~\_/~\_/~\_/~\_/~\_     beat 1 is taken in the cycle in which flush_i comes; M is
+//   flush_i          ______/~~~~~~~~~~~~~~     the mark
+//   m_axis_tdata     --| 0 | 1 |---| M |--
+//   m_axis_tvalid    __/~~~~~~~\___/~~~\__
+//   m_axis_tlast     ______________/~~~\__
+//   m_axis_tuser[16] ______________/~~~\__
+//   busy_o           ~~~~~~~~~~~~~~~~~~\__
+//
 `default_nettype none
 module bramcast_output #(
     parameter int RQ          = 2,   // 1..64, a power of two
@@ -24,6 +37,8 @@ module bramcast_output #(
 ) (
     input  logic                 clk,
     input  logic                 rst,
+    input  logic                 flush_i,
+    output logic                 busy_o,         // a packet is open, or a beat stands on the stream
     input  logic                 chunk_valid_i,
     input  logic [RQ*32-1:0]     chunk_i,
     input  logic [LANE_BITS-1:0] chunk_lanes_i,  // valid lanes, minus one
@@ -33,7 +48,7 @@ module bramcast_output #(
     output logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
     output logic                 m_axis_tlast,
-    output logic [15:0]          m_axis_tuser,   // of a longer run the low 16 bits
+    output logic [16:0]          m_axis_tuser,   // of a longer run the low 16 bits; bit 16: the mark
     output logic [15:0]          class_o
 );
 
@@ -47,9 +62,14 @@ module bramcast_output #(
   logic [ENTRY_BITS-1:0] head;
   logic [LANE_BITS-1:0]  lane_q;           // of the head
   logic                  load, last_lane;
+  logic                  first_q;          // no beat of a packet has been taken
+  logic                  close;            // a packet is open and nothing stands
+  logic                  mark_q;           // the beat on the stream closes a packet that was cut
   assign head      = entries[read_q[POINTER_BITS-1:0]];
   assign load      = write_q != read_q && (!m_axis_tvalid || m_axis_tready);
   assign last_lane = lane_q == head[RQ*32 +: LANE_BITS];
+  assign close     = flush_i && !load && !m_axis_tvalid && !first_q;
+  assign busy_o    = m_axis_tvalid || !first_q;
 
   always_ff @(posedge clk) begin
     if (chunk_valid_i) begin
@@ -67,27 +87,38 @@ module bramcast_output #(
     end else if (m_axis_tready) begin
       m_axis_tvalid <= 1'b0;
     end
+    if (close) begin
+      m_axis_tdata  <= 32'd0;
+      m_axis_tlast  <= 1'b1;
+      m_axis_tvalid <= 1'b1;
+      mark_q        <= 1'b1;
+    end else if (m_axis_tready) begin
+      mark_q <= 1'b0;
+    end
 
+    if (rst || flush_i) begin
+      write_q <= '0;
+      read_q  <= '0;
+      lane_q  <= '0;
+      pop_o   <= 1'b0;
+    end
     if (rst) begin
-      write_q       <= '0;
-      read_q        <= '0;
-      lane_q        <= '0;
-      pop_o         <= 1'b0;
       m_axis_tvalid <= 1'b0;
       m_axis_tlast  <= 1'b0;
+      mark_q        <= 1'b0;
     end
   end
 
   logic [15:0]        beat_q, best_beat_q;  // of the beat on the stream; of the largest before it
   logic signed [31:0] best_q;
-  logic               first_q, ended_q;
+  logic               ended_q;
   logic [15:0]        class_q;
   logic signed [32:0] gap;
   logic               better, accept;
   assign gap          = 33'(best_q) - 33'($signed(m_axis_tdata));
   assign better       = first_q || gap[32];  // the sign: a shorter path than a comparison's
   assign accept       = m_axis_tvalid && m_axis_tready;
-  assign m_axis_tuser = better ? beat_q : best_beat_q;
+  assign m_axis_tuser = {mark_q, better ? beat_q : best_beat_q};
   assign class_o      = ended_q ? best_beat_q : class_q;
 
   logic unused;
@@ -102,7 +133,7 @@ module bramcast_output #(
       best_beat_q <= beat_q;
       best_q      <= m_axis_tdata;
     end
-    ended_q <= accept && m_axis_tlast;
+    ended_q <= accept && m_axis_tlast && !mark_q;
     if (ended_q) class_q <= best_beat_q;
     if (rst) begin
       first_q <= 1'b1;

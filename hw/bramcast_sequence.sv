@@ -25,11 +25,13 @@ module bramcast_sequence #(
 ) (
     input  logic                 clk,
     input  logic                 rst,
+    input  logic                 flush_i,           // the run is given up; cycles_o stays
     // run
     input  logic                 leave_idle_i,
     input  logic                 run_start_i,       // the frame is in the scratchpad, or will be in time
     input  logic                 withdrawn_i,       // start_i has fallen before a frame began
     output logic                 idle_o,
+    output logic                 running_o,         // from run_start_i to the last beat
     output logic                 area_free_o,       // nothing of this run reads the scratchpad any more
     // nest
     input  logic                 nest_ready_i,      // its descriptor is here
@@ -55,6 +57,7 @@ module bramcast_sequence #(
     input  logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
     input  logic                 m_axis_tlast,
+    input  logic                 m_axis_mark,       // the packet was cut: the beat ends no run
     output logic                 last_beat_o,       // a run's last beat is being accepted
     output logic                 done_o,            // ... in the cycle before
     output logic [31:0]          cycle_o,           // number of this cycle in the run
@@ -67,12 +70,15 @@ module bramcast_sequence #(
 
   // ------------------------------------------------------------------ S0: taps
 
+  logic clear;
+  assign clear = rst || flush_i;
+
   logic tail_group, pixel_end, nest_end;
   logic stall;  // by u_pace
 
   bramcast_nest u_nest (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .prime_i(prime_o[1]),
       .counts_i(counts_i),
       .stall_i(stall),
@@ -101,7 +107,7 @@ module bramcast_sequence #(
       .COUNT_BITS(TAIL_BITS)
   ) u_pace (
       .clk(clk),
-      .rst(rst),
+      .rst(clear),
       .stream_i(front_stream_i),
       .pixel_end_i(pixel_end),
       .chunks_i(tail_group ? tail_chunks : whole_chunks),
@@ -134,7 +140,7 @@ module bramcast_sequence #(
     if (gap_q && gap_left_q == '0) waiting_q <= 1'b1;
     else if (take_nest_o) waiting_q <= 1'b0;
 
-    if (rst) begin
+    if (clear) begin
       prime_o   <= '0;
       gap_q     <= 1'b0;
       waiting_q <= 1'b0;
@@ -144,7 +150,7 @@ module bramcast_sequence #(
   // ------------------------------------------------------------------ from run to run
 
   logic run_start_q;
-  assign last_beat_o = m_axis_tvalid && m_axis_tready && m_axis_tlast;
+  assign last_beat_o = m_axis_tvalid && m_axis_tready && m_axis_tlast && !m_axis_mark;
 
   always_ff @(posedge clk) begin
     run_start_q <= run_start_i;
@@ -157,12 +163,18 @@ module bramcast_sequence #(
     if (run_start_i) area_free_o <= 1'b0;
     else if (nest_end && front_last_i) area_free_o <= 1'b1;
 
-    if (rst) begin
+    if (run_start_i) running_o <= 1'b1;
+    else if (last_beat_o) running_o <= 1'b0;
+
+    if (clear) begin
       run_start_q <= 1'b0;
-      done_o      <= 1'b0;
-      cycles_o    <= 32'd0;
       idle_o      <= 1'b1;
       area_free_o <= 1'b1;
+      running_o   <= 1'b0;
+    end
+    if (rst) begin
+      done_o   <= 1'b0;
+      cycles_o <= 32'd0;
     end
   end
 

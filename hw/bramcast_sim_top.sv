@@ -51,9 +51,12 @@ module bramcast_sim_top #(
   logic [31:0] cycles, m_tdata;
 
   logic        taken, dropped, ready, program_error, unused;
-  logic [15:0] class_index, tuser;
+  logic        aborting, running, broken;
+  logic [15:0] class_index;
+  logic [16:0] tuser;
   logic [31:0] host_data;
-  assign unused = &{1'b0, taken, dropped, ready, program_error, class_index, tuser, host_data};
+  assign unused = &{1'b0, aborting, running, broken, taken, dropped, ready, program_error, class_index, tuser,
+                    host_data};
 
   assign #1 busy_o        = busy;
   assign #1 done_o        = done;
@@ -92,6 +95,10 @@ module bramcast_sim_top #(
       .clk(clk),
       .rst(rst),
       .start_i(start_i),
+      .abort_i(1'b0),
+      .aborting_o(aborting),
+      .running_o(running),
+      .broken_o(broken),
       .taken_o(taken),
       .dropped_o(dropped),
       .busy_o(busy),

@@ -605,7 +605,7 @@ async def input_follows_its_descriptor(dut):
     taps, borders = int(dut.TAPS.value), bool(int(dut.TLAST_ENDS.value))
     space = 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
-    put(dut, withdraw_i=0, clear_error_i=0, room_i=1)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0)
     seen: list[tuple[int, ...]] = []
     addresses: list[int] = []
     counts = dict.fromkeys(("done_o", "dropped_o", "taken_o"), 0)
@@ -758,7 +758,7 @@ async def output_sends_every_lane_once(dut):
     """Random chunks while there is room, random TREADY: the beats, TLAST, the pops, stable data."""
     rng = seeded_random()
     rq, room = int(dut.RQ.value), int(dut.FIFO_CHUNKS.value)
-    await start(dut, chunk_valid_i=0, m_axis_tready=0)
+    await start(dut, chunk_valid_i=0, m_axis_tready=0, flush_i=0)
     expected: list[tuple[int, int]] = []
     got: list[tuple[int, int]] = []
     held, sent, pops = 0, 0, 0

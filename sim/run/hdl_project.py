@@ -103,12 +103,14 @@ _STREAM_PORTS = (
     ("output", 1, "s_axis_tready"), ("input", 1, "s_axis_tlast"),
     ("output", 32, "m_axis_tdata"), ("output", 1, "m_axis_tvalid"),
     ("input", 1, "m_axis_tready"), ("output", 1, "m_axis_tlast"),
-    ("output", 16, "m_axis_tuser"),
+    ("output", 17, "m_axis_tuser"),
 )  # fmt: skip
 _CORE_PORTS = (
     ("output", 1, "busy_o"), ("output", 1, "done_o"), ("output", 32, "cycles_o"),
     ("output", 16, "class_o"), ("output", 1, "ready_o"), ("output", 1, "program_error_o"),
     ("output", 1, "dropped_o"), ("output", 2, "frame_error_o"),
+    ("input", 1, "abort_i"), ("output", 1, "aborting_o"), ("output", 1, "running_o"),
+    ("output", 1, "broken_o"),
 )  # fmt: skip
 
 
@@ -124,7 +126,8 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
         "//",
         f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
         f"// Input: {_frame(manifest)}.",
-        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class.",
+        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class;",
+        "// its bit 16 marks a packet that an abort has cut.",
         f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
         "//",
         "`default_nettype none",

@@ -26,7 +26,7 @@ module bench;
   reg         valid = 0, last = 0;
   wire        ready, out_valid, out_last;
   wire [31:0] out;
-  wire [15:0] user;
+  wire [16:0] user;
   integer     i = 0;
   {name}_top dut (
       .aclk(clk), .aresetn(rstn), .s_axis_tdata(data), .s_axis_tvalid(valid),
@@ -56,7 +56,7 @@ endmodule
 """
 STREAMS_ONLY = """,
       .busy_o(), .done_o(), .cycles_o(), .class_o(), .ready_o(), .program_error_o(),
-      .dropped_o(), .frame_error_o()"""
+      .dropped_o(), .frame_error_o(), .abort_i(1'b0), .aborting_o(), .running_o(), .broken_o()"""
 
 
 def bramcast(*arguments):

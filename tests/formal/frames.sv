@@ -45,6 +45,7 @@
       always @(posedge clk) begin
         started_q <= 1'b1;
         assume (started_q || rst);
+        assume (!flush_i);
         assume (base_q == base);
         assume (!full_we || room_before_q[2]);
         assume (!last_q || full_we);

@@ -45,6 +45,7 @@
       always @(posedge clk) begin
         started_q <= 1'b1;
         assume (started_q || rst);
+        assume (!flush_i);
         assume (!(taking_q && (start_i || we_i)) && !(start_i && we_i));
         assume (written_i == (!buffered && write_q));
         if (!buffered) assume (!(start_i && valid_q && end_q));

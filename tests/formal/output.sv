@@ -34,6 +34,7 @@
       always @(posedge clk) begin
         started_q <= 1'b1;
         assume (started_q || rst);
+        assume (!flush_i);
         assume (!chunk_valid_i || (room_q != 8'd0 && chunk_lanes_i < RQ));
 
         room_q  <= room_q + {7'd0, pop_o} - {7'd0, chunk_valid_i};
