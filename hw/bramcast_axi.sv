@@ -4,8 +4,9 @@
 // Golden twin: pack/axi/registers.py has the register map; docs/axi.md explains it, docs/core.md the streams.
 //
 // Parameters are those of bramcast_core, and AXI_ADDRESS_BITS: the byte addresses of the slave, at least
-// address_bits() of pack/axi/registers.py; more only move nothing. One clock; rst may come at any time
-// for one cycle or more.
+// address_bits() of pack/axi/registers.py; more only move nothing. READBACK = 0 leaves out what reads
+// images back, LIMIT is the cycles that a run may take until software says so, COUNTERS = 1 adds three counters
+// (bramcast_watch). One clock; rst may come at any time for one cycle or more.
 //
 `default_nettype none
 module bramcast_axi #(
@@ -23,7 +24,10 @@ module bramcast_axi #(
     parameter int SCRATCH_DEPTH    = 1024,
     parameter int FRAME_DEPTH      = 0,
     parameter int TLAST_ENDS       = 1,
-    parameter int AXI_ADDRESS_BITS = 24,   // ..32
+    parameter int AXI_ADDRESS_BITS = 24,       // ..32
+    parameter int READBACK         = 1,        // 0, 1
+    parameter int LIMIT            = 1 << 27,  // 0.., cycles; 0: any number
+    parameter int COUNTERS         = 0,        // 0, 1
     parameter     PROGRAM_IMAGE    = "",
     parameter     WEIGHTS_IMAGE    = "",
     parameter     BIAS_IMAGE       = "",
@@ -31,7 +35,7 @@ module bramcast_axi #(
 ) (
     input  logic                        clk,
     input  logic                        rst,            // synchronous, active high
-    output logic                        irq_o,          // level: DONE, where enabled
+    output logic                        irq_o,          // level: something is pending and enabled
     // AXI4-Lite slave
     input  logic [AXI_ADDRESS_BITS-1:0] s_axil_awaddr,
     input  logic [2:0]                  s_axil_awprot,
@@ -103,14 +107,15 @@ module bramcast_axi #(
       .resp_i(request_resp)
   );
 
-  logic        aborting, running, broken, unused;  // REGS
-  assign unused = &{1'b0, aborting, running, broken};
-
-  logic        core_rst, start, taken, dropped, busy, done, ready, program_error;
+  logic        start, taken, dropped, busy, done, ready, program_error;
+  logic        abort, aborting, running, broken;
   logic [1:0]  frame_error, clear_error;
   logic [31:0] cycles;
   logic [15:0] class_index;
-  logic [3:0]  host_read, host_we;
+  logic        put_limit, put_sink_limit, snap, clear, timeout, sink;
+  logic [31:0] limit, sink_limit, waited, stall_in, stall_out, occupancy;
+  logic [5:0]  host_read;
+  logic [3:0]  host_we;
   logic [23:0] host_word;
   logic [6:0]  host_beat;
   logic [31:0] host_wdata, host_rdata;
@@ -130,7 +135,13 @@ module bramcast_axi #(
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .FRAME_DEPTH(FRAME_DEPTH),
       .TLAST_ENDS(TLAST_ENDS),
-      .AXI_ADDRESS_BITS(AXI_ADDRESS_BITS)
+      .AXI_ADDRESS_BITS(AXI_ADDRESS_BITS),
+      .READBACK(READBACK),
+      .COUNTERS(COUNTERS),
+      .PROGRAM_IMAGE(PROGRAM_IMAGE),
+      .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
+      .BIAS_IMAGE(BIAS_IMAGE),
+      .TABLE_IMAGE(TABLE_IMAGE)
   ) u_registers (
       .clk(clk),
       .rst(rst),
@@ -142,8 +153,11 @@ module bramcast_axi #(
       .done_o(request_done),
       .rdata_o(request_rdata),
       .resp_o(request_resp),
-      .core_rst_o(core_rst),
       .start_o(start),
+      .abort_o(abort),
+      .aborting_i(aborting),
+      .running_i(running),
+      .broken_i(broken),
       .clear_error_o(clear_error),
       .taken_i(taken),
       .dropped_i(dropped),
@@ -155,6 +169,18 @@ module bramcast_axi #(
       .cycles_i(cycles),
       .class_i(class_index),
       .irq_o(irq_o),
+      .put_limit_o(put_limit),
+      .put_sink_limit_o(put_sink_limit),
+      .snap_o(snap),
+      .clear_o(clear),
+      .limit_i(limit),
+      .sink_limit_i(sink_limit),
+      .waited_i(waited),
+      .stall_in_i(stall_in),
+      .stall_out_i(stall_out),
+      .occupancy_i(occupancy),
+      .timeout_i(timeout),
+      .sink_i(sink),
       .host_read_o(host_read),
       .host_we_o(host_we),
       .host_word_o(host_word),
@@ -162,6 +188,37 @@ module bramcast_axi #(
       .host_data_o(host_wdata),
       .host_data_i(host_rdata)
   );
+
+  bramcast_watch #(
+      .LIMIT(LIMIT),
+      .COUNTERS(COUNTERS)
+  ) u_watch (
+      .clk(clk),
+      .rst(rst),
+      .put_limit_i(put_limit),
+      .put_sink_limit_i(put_sink_limit),
+      .data_i(request_wdata),
+      .limit_o(limit),
+      .sink_limit_o(sink_limit),
+      .snap_i(snap),
+      .waited_o(waited),
+      .clear_i(clear),
+      .stall_in_o(stall_in),
+      .stall_out_o(stall_out),
+      .occupancy_o(occupancy),
+      .running_i(running),
+      .busy_i(busy),
+      .done_i(done),
+      .s_axis_tvalid(s_axis_tvalid),
+      .s_axis_tready(s_axis_tready),
+      .m_axis_tvalid(m_axis_tvalid),
+      .m_axis_tready(m_axis_tready),
+      .timeout_o(timeout),
+      .sink_o(sink)
+  );
+
+  logic unused;  // nothing stands behind slots 5 and 6
+  assign unused = &{1'b0, host_read[5:4]};
 
   bramcast_core #(
       .LANES(LANES),
@@ -184,9 +241,9 @@ module bramcast_axi #(
       .TABLE_IMAGE(TABLE_IMAGE)
   ) u_core (
       .clk(clk),
-      .rst(core_rst),
+      .rst(rst),
       .start_i(start),
-      .abort_i(1'b0),
+      .abort_i(abort),
       .aborting_o(aborting),
       .running_o(running),
       .broken_o(broken),
@@ -209,7 +266,7 @@ module bramcast_axi #(
       .m_axis_tready(m_axis_tready),
       .m_axis_tlast(m_axis_tlast),
       .m_axis_tuser(m_axis_tuser),
-      .host_read_i(host_read),
+      .host_read_i(host_read[3:0]),
       .host_we_i(host_we),
       .host_word_i(host_word),
       .host_beat_i(host_beat),

@@ -5,12 +5,12 @@
 //
 // bramcast_registers reads the memory, one beat every four cycles: turn_i says that a beat is on data_i.
 // From then on bramcast_crc takes its four bytes while the next beat is read. more_o: the word has beats
-// behind this one; final_o: there is no other word. The last turn takes nothing, it ends the check.
+// behind this one. The last turn, of the word behind the last one, takes nothing: it ends the check (last_o).
 //
 //   clk      _/~\_/~\_/~\_ ... /~\_/~\_ ... _/~\_/~\_     two words of a beat: the first turn_i comes four
 //   start_i  __/~~\____________________________________    cycles behind start_i
 //   turn_i   ___________________/~~~\________/~~~\_____
-//   step_o   ___________________/~~~\________/~~~\_____    busy_o falls with a third one
+//   step_o   ___________________/~~~\________/~~~\_____    busy_o falls with a third one, with last_o
 //   busy_o   ______/~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 //
 `default_nettype none
@@ -23,54 +23,49 @@ module bramcast_checksum #(
     input  logic        stop_i,   // what is at work is dropped; words_o, image_o and crc_o stay
     // CHECK
     input  logic        start_i,  // not while busy_o
-    input  logic [23:0] words_i,  // 0: only the sum begins anew
+    input  logic [23:0] words_i,  // 0: only the sum begins anew, and ended_o does not come
     input  logic [1:0]  image_i,  // program, weights, bias, table
     output logic [23:0] words_o,  // of the last start_i
     output logic [1:0]  image_o,
     output logic        busy_o,
+    output logic        ended_o,  // words have been read, all of them; from the next cycle on crc_o is theirs
     output logic [31:0] crc_o,
     // reader
     input  logic        turn_i,
     input  logic [31:0] data_i,
+    input  logic [23:0] word_i,   // its word's number
     input  logic [6:0]  beat_i,   // its number in its word
     output logic        step_o,   // the reader goes on
     output logic        more_o,
-    output logic        final_o
+    output logic        last_o
 );
 
-  logic        reading_q, bytes_q;
-  logic [23:0] left_q;  // words that are still to be read, this one included
+  logic        bytes_q;
   logic [31:0] shift_q;
   logic [6:0]  last_beat;
   assign last_beat = (image_o == 2'd1) ? 7'(WEIGHTS_BEATS - 1)
                    : (image_o == 2'd2) ? 7'(BIAS_BEATS - 1)
                    : 7'd0;
   assign step_o  = busy_o && turn_i;
+  assign last_o  = step_o && word_i == words_o;
+  assign ended_o = last_o && bytes_q;
   assign more_o  = beat_i != last_beat;
-  assign final_o = left_q == 24'd1;
 
   always_ff @(posedge clk) begin
     if (bytes_q) shift_q <= {8'd0, shift_q[31:8]};
     if (start_i) begin
-      words_o   <= words_i;
-      image_o   <= image_i;
-      left_q    <= words_i;
-      busy_o    <= words_i != 24'd0;
-      reading_q <= words_i != 24'd0;
+      words_o <= words_i;
+      image_o <= image_i;
+      busy_o  <= 1'b1;
     end else if (step_o) begin
       shift_q <= data_i;
-      bytes_q <= reading_q;
-      if (!reading_q) busy_o <= 1'b0;
-      if (!more_o) begin
-        left_q <= left_q - 24'd1;
-        if (final_o) reading_q <= 1'b0;
-      end
+      bytes_q <= !last_o;
+      if (last_o) busy_o <= 1'b0;
     end
 
     if (rst || stop_i) begin
-      busy_o    <= 1'b0;
-      reading_q <= 1'b0;
-      bytes_q   <= 1'b0;
+      busy_o  <= 1'b0;
+      bytes_q <= 1'b0;
     end
     if (rst) begin
       words_o <= 24'd0;

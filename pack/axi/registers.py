@@ -6,9 +6,9 @@
 from it; tests compare them.
 
 The address space has eight slots of 2**window_bits bytes. Slot 0 holds the registers, slot 1 + i
-the words of image i (program, weights, bias, table); the others are empty. A memory word takes 4
-bytes times a power of two, the least that holds it; its 32-bit beats stand in it least significant
-first.
+the words of image i (program, weights, bias, table), slots 5 and 6 what a core with a ledger or a
+window onto its scratchpad has; slot 7 is empty. A memory word takes 4 bytes times a power of two,
+the least that holds it; its 32-bit beats stand in it least significant first.
 """
 
 import sys
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core
 
 IDENTIFICATION = 0x434D5242  # "BRMC", least significant byte first
-INTERFACE = 2  # raised when a register changes its meaning
+INTERFACE = 3  # raised when a register changes its meaning
 SLOT_BITS = 3  # address bits above a window: the slot
 LEAST_WINDOW_BITS = 12
 MAX_WORDS_BITS = 24  # of an image's depth
@@ -27,7 +27,10 @@ READ_ONLY, READ_WRITE, CLEAR = "R", "RW", "W1C"
 
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """Some bits of a register. ``access`` as for a register, or W: a 1 does something."""
+    """Some bits of a register.
+
+    ``access`` as for a register, or W: a 1 does something, or RW1: a 1 stays until rst.
+    """
 
     name: str
     lsb: int
@@ -45,6 +48,7 @@ class Register:
     """A 32-bit register at a byte offset in slot 0.
 
     ``access``: R (a write is refused), RW, or W1C (a bit written as 1 is cleared).
+    ``needs``: the parameter of bramcast_axi without which the register is not there, or nothing.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Register:
     access: str
     text: str
     fields: tuple[Bits, ...] = ()
+    needs: str = ""
 
     def bits(self, name: str) -> Bits:
         return next(b for b in self.fields if b.name == name)
@@ -85,6 +90,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
             Bits("GATES", 25, 1, READ_ONLY, "GATES: products of two tensors, and LOOP"),
             Bits("TLAST_ENDS", 26, 1, READ_ONLY, "TLAST_ENDS: TLAST ends a frame"),
+            Bits("TILES", 27, 5, READ_ONLY, "cores side by side: 1"),
         ),
     ),
     Register(
@@ -96,6 +102,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("DATA_BITS", 0, 8, READ_ONLY, "DATA_BITS"),
             Bits("WEIGHT_BITS", 8, 8, READ_ONLY, "WEIGHT_BITS"),
             Bits("WINDOW_BITS", 16, 8, READ_ONLY, "a slot has 2**WINDOW_BITS bytes"),
+            Bits("BEAT", 24, 8, READ_ONLY, "elements in a beat of the input stream"),
         ),
     ),
     _depth("PROGRAM", 0x10),
@@ -104,6 +111,18 @@ REGISTERS: tuple[Register, ...] = (
     _depth("TABLE", 0x1C),
     _depth("SCRATCH", 0x20),
     Register("FRAME_DEPTH", 0x24, READ_ONLY, "words of the frame FIFO; 0: there is none"),
+    Register("LEDGER_DEPTH", 0x28, READ_ONLY, "entries of the ledger; 0: there is none"),
+    Register(
+        "OPTIONS",
+        0x2C,
+        READ_ONLY,
+        "what the core is built with",
+        (
+            Bits("READBACK", 0, 1, READ_ONLY, "READBACK: the images can be read back"),
+            Bits("PEEK", 1, 1, READ_ONLY, "PEEK: a window onto the scratchpad, and STOP_AFTER"),
+            Bits("COUNTERS", 2, 1, READ_ONLY, "COUNTERS: STALL_IN, STALL_OUT, OCCUPANCY"),
+        ),
+    ),
     Register(
         "CONTROL",
         0x40,
@@ -112,9 +131,9 @@ REGISTERS: tuple[Register, ...] = (
         (
             Bits("RUN", 0, 1, READ_WRITE, "take and compute frames as long as it is set"),
             Bits("START", 1, 1, READ_WRITE, "take one frame; falls with its last element"),
-            Bits(
-                "RESET", 2, 1, "W", "resets the core, RUN, START, DONE, FRAMES, DROPPED and ERRORS"
-            ),
+            Bits("RESET", 2, 1, "W", "ABORT, and clears all that counts and all that is sticky"),
+            Bits("ABORT", 3, 1, "W", "ends what is in work; RUN and START fall"),
+            Bits("LOCK", 4, 1, "RW1", "images can't be read or written until a hardware reset"),
         ),
     ),
     Register(
@@ -126,11 +145,20 @@ REGISTERS: tuple[Register, ...] = (
             Bits("BUSY", 0, 1, READ_ONLY, "a frame has begun to come in, its results not all left"),
             Bits("DONE", 1, 1, CLEAR, "a frame's last result has left"),
             Bits("READY", 2, 1, READ_ONLY, "the first descriptors have been fetched"),
-            Bits("LOCKED", 3, 1, READ_ONLY, "RUN, START, BUSY or CHECKING: no access to images"),
+            Bits(
+                "LOCKED",
+                3,
+                1,
+                READ_ONLY,
+                "RUN, START, BUSY, CHECKING or ABORTING: no access to images",
+            ),
             Bits("CHECKING", 4, 1, READ_ONLY, "the memory that CHECK names is being read"),
             Bits(
                 "PROGRAM_ERROR", 5, 1, READ_ONLY, "the core met a descriptor without a known opcode"
             ),
+            Bits("ABORTING", 6, 1, READ_ONLY, "what was in work is being ended"),
+            Bits("STOPPED", 7, 1, READ_ONLY, "the run waits behind the nest of STOP_AFTER"),
+            Bits("RUNNING", 8, 1, READ_ONLY, "a whole frame is there, its results not all left"),
         ),
     ),
     Register(
@@ -145,17 +173,31 @@ REGISTERS: tuple[Register, ...] = (
             Bits("STROBE", 3, 1, CLEAR, "a write without all four strobes; refused"),
             Bits("ORDER", 4, 1, CLEAR, "a beat that does not follow the one before; refused"),
             Bits("LONG_FRAME", 5, 1, CLEAR, "no TLAST at a frame's end; discarded up to TLAST"),
+            Bits("TIMEOUT", 6, 1, CLEAR, "a run took LIMIT cycles; aborted"),
+            Bits("PROGRAM", 7, 1, CLEAR, "a run, or RUN or START, met a program error; aborted"),
+            Bits("SINK", 8, 1, CLEAR, "a run's beats waited SINK_LIMIT cycles; aborted"),
+            Bits("INVALID", 9, 1, CLEAR, "RUN or START, and an image is not VALID; refused"),
         ),
     ),
-    Register("CYCLES", 0x4C, READ_ONLY, "of the last completed frame, as `cycles_o`"),
-    Register("FRAMES", 0x50, READ_ONLY, "completed frames since reset, modulo 2**32"),
-    Register("CLASS", 0x54, READ_ONLY, "beat with the largest result of the last completed frame"),
+    Register("CYCLES", 0x4C, READ_ONLY, "of the frame that FRAMES counted last, as `cycles_o`"),
+    Register(
+        "FRAMES",
+        0x50,
+        READ_ONLY,
+        "completed frames since reset, modulo 2**32; reading it takes CYCLES, CLASS and WAITED",
+    ),
+    Register("CLASS", 0x54, READ_ONLY, "beat with the largest result of that frame"),
     Register(
         "INTERRUPT",
         0x58,
         READ_WRITE,
-        "what raises irq_o",
-        (Bits("DONE", 0, 1, READ_WRITE, "irq_o is high while STATUS.DONE is"),),
+        "irq_o is high while a bit is set here and in PENDING",
+        (
+            Bits("DONE", 0, 1, READ_WRITE, "as in PENDING"),
+            Bits("FRAME", 1, 1, READ_WRITE, "as in PENDING"),
+            Bits("PROGRAM", 2, 1, READ_WRITE, "as in PENDING"),
+            Bits("TIMEOUT", 3, 1, READ_WRITE, "as in PENDING"),
+        ),
     ),
     Register("DROPPED", 0x5C, READ_ONLY, "short and long frames since reset, modulo 2**16"),
     Register(
@@ -169,6 +211,52 @@ REGISTERS: tuple[Register, ...] = (
         ),
     ),
     Register("CRC32", 0x64, READ_ONLY, "of the words that were read, when CHECKING has fallen"),
+    Register("EXPECT", 0x68, READ_WRITE, "the CRC-32 with which a CHECK makes its image VALID"),
+    Register(
+        "VALID",
+        0x6C,
+        READ_WRITE,
+        "images that may be run",
+        (
+            Bits("PROGRAM", 0, 1, READ_WRITE, "falls with a write to the image"),
+            Bits("WEIGHTS", 1, 1, READ_WRITE, "falls with a write to the image"),
+            Bits("BIAS", 2, 1, READ_WRITE, "falls with a write to the image"),
+            Bits("TABLE", 3, 1, READ_WRITE, "falls with a write to the image; 1 without tables"),
+            Bits("GUARD", 31, 1, "RW1", "only CHECK makes an image valid, until a hardware reset"),
+        ),
+    ),
+    Register(
+        "PENDING",
+        0x70,
+        CLEAR,
+        "what happened since the bits were cleared",
+        (
+            Bits("DONE", 0, 1, CLEAR, "a frame's last result has left: the bit STATUS.DONE"),
+            Bits("FRAME", 1, 1, CLEAR, "a short or a long frame came"),
+            Bits("PROGRAM", 2, 1, CLEAR, "with ERRORS.PROGRAM"),
+            Bits("TIMEOUT", 3, 1, CLEAR, "with ERRORS.TIMEOUT and ERRORS.SINK"),
+        ),
+    ),
+    Register("LIMIT", 0x74, READ_WRITE, "cycles that a run may take, WAITED apart; 0: any number"),
+    Register("SINK_LIMIT", 0x78, READ_WRITE, "cycles that a run's beats may wait; 0: any number"),
+    Register("WAITED", 0x7C, READ_ONLY, "cycles in which a beat of that frame waited for TREADY"),
+    Register(
+        "STALL_IN",
+        0x80,
+        READ_ONLY,
+        "cycles since reset, modulo 2**32, in which the core waited for an element",
+        needs="COUNTERS",
+    ),
+    Register("STALL_OUT", 0x84, READ_ONLY, "... in which a beat waited", needs="COUNTERS"),
+    Register("OCCUPANCY", 0x88, READ_ONLY, "... in which BUSY was set", needs="COUNTERS"),
+    Register(
+        "STOP_AFTER",
+        0x90,
+        READ_WRITE,
+        "a run waits behind so many executed nests; 0: it does not",
+        needs="PEEK",
+    ),
+    Register("NEST", 0x94, READ_ONLY, "executed nests of the run so far", needs="LEDGER_DEPTH"),
 )
 
 BY_NAME = {register.name: register for register in REGISTERS}
@@ -300,7 +388,8 @@ def markdown_table() -> str:
     rows = ["| offset | register | access | bits | meaning |", "| --- | --- | --- | --- | --- |"]
     for r in REGISTERS:
         whole = "" if r.fields else "31:0"
-        rows.append(f"| 0x{r.offset:02X} | **{r.name}** | {r.access} | {whole} | {r.text} |")
+        text = f"{r.text} (with {r.needs} alone)" if r.needs else r.text
+        rows.append(f"| 0x{r.offset:02X} | **{r.name}** | {r.access} | {whole} | {text} |")
         for b in r.fields:
             at = f"{b.lsb + b.bits - 1}:{b.lsb}" if b.bits > 1 else f"{b.lsb}"
             rows.append(f"| | {b.name} | {b.access} | {at} | {b.text} |")

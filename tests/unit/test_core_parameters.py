@@ -26,12 +26,16 @@ NAMES = [field.name.upper() for field in fields(Core)]
 # where they end.
 FIFO = ["FRAME_DEPTH", "TLAST_ENDS"]
 FILES = [f"{image.upper()}_IMAGE" for image in IMAGES]
-BUS = ["AXI_ADDRESS_BITS"]
+# Of the bus' side; PRIVATE: of what only bramcast_registers can have so far.
+BUS = ["AXI_ADDRESS_BITS", "READBACK", "COUNTERS"]
+LIMIT = ["LIMIT"]
+PRIVATE = ["LEDGER_DEPTH", "PEEK"]
 # Every module that lists the core's parameters, and those that it has.
 LISTS = {
     "hw/bramcast_core.sv": [*NAMES, *FIFO, *FILES],
-    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *FILES, *BUS],
-    "hw/bramcast_registers.sv": [*NAMES, *FIFO, *BUS],
+    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *FILES, *BUS, *LIMIT],
+    "hw/bramcast_registers.sv": [*NAMES, *FIFO, *FILES, *BUS, *PRIVATE],
+    "hw/bramcast_watch.sv": ["COUNTERS", *LIMIT],
     "hw/bramcast_sim_top.sv": [*NAMES, *FIFO],
     "bench/hdl_bench.sv": NAMES,
 }
@@ -39,6 +43,7 @@ LISTS = {
 INSIDE = [
     ("hw/bramcast_axi.sv", "hw/bramcast_core.sv"),
     ("hw/bramcast_axi.sv", "hw/bramcast_registers.sv"),
+    ("hw/bramcast_axi.sv", "hw/bramcast_watch.sv"),
     ("hw/bramcast_sim_top.sv", "hw/bramcast_core.sv"),
     ("bench/hdl_bench.sv", "hw/bramcast_core.sv"),
 ]
@@ -68,7 +73,8 @@ def test_every_list_of_parameters_is_complete(path: str) -> None:
 @pytest.mark.parametrize("path", LISTS)
 def test_defaults_are_those_of_the_core(path: str) -> None:
     core, mine = declared("hw/bramcast_core.sv"), declared(path)
-    other = {n: v for n, v in mine.items() if n not in BUS and v != core.get(n)}
+    own = {*BUS, *LIMIT, *PRIVATE}
+    other = {n: v for n, v in mine.items() if n not in own and v != core.get(n)}
     if path.startswith("hw/"):
         assert not other, f"{path} has other defaults than the core: {other}"
 
@@ -137,7 +143,7 @@ def test_software_can_read_every_parameter_from_a_device() -> None:
     assert not lost, f"pack/axi/driver.py reads no {', '.join(lost)}"
     text = (FOLDER / "bramcast_registers.sv").read_text()
     for name in (*NAMES, *FIFO):
-        shown = re.search(rf"\({name} << bramcast_pkg::\w+_{name}_LSB\)|value = {name};", text)
+        shown = re.search(rf"\({name} << bramcast_pkg::\w+_{name}_LSB\)|part_0 = {name};", text)
         assert shown, f"hw/bramcast_registers.sv shows no {name}"
 
 
