@@ -25,11 +25,11 @@ from bitstring import BitArray, Bits
 from numpy.typing import NDArray
 from recipes import DIGITS, shared_recipe
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.hw import sources as hw_sources
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.formats.binary import bin_bytes, sections
 from bramcast.pack.bundle.formats.c_header import header_text
 from bramcast.pack.bundle.formats.coe import coe_text

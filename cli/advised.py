@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bramcast.cli.output import Report, percent, say, table
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import output_order
 from bramcast.golden.load import load
+from bramcast.pack.bundle.cycles import predict
 
 if TYPE_CHECKING:  # they need torch
     from bramcast.pack.pipeline import Packed

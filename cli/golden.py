@@ -13,10 +13,10 @@ from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import beside_float
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.float_results import read_float_results
 from bramcast.pack.bundle.folder import named, replace_file
 

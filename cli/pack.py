@@ -63,10 +63,10 @@ def command(
         ) from None
     if verify:
         os.environ[VERIFY] = "1"
-    from bramcast.golden.cycles import predict
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
     from bramcast.golden.machine import Machine
+    from bramcast.pack.bundle.cycles import predict
 
     machines: list[Machine] = []
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.cycles import cycle_bound
 from bramcast.golden.groups import Groups
+from bramcast.pack.bundle.cycles import cycle_bound
 from bramcast.pack.bundle.errors import InputError, ProgramError
 from bramcast.pack.bundle.manifest import Core, Manifest
 from bramcast.pack.bundle.program import (

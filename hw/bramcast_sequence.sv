@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_sequence: the order of events: when a run and its nests begin, and in which cycle which tap comes.
 //
-// Golden twin: predict() in golden/cycles.py; docs/core.md, "Cycle model".
+// Golden twin: predict() in pack/bundle/cycles.py; docs/core.md, "Cycle model".
 //
 //   run_start_i -> take_nest_o -> prime_o[1] -> run of taps ... last tap -> gap -> take_nest_o -> ...
 //

@@ -55,6 +55,7 @@ int bramcast_probe(bramcast_t *core, bramcast_read_t read, bramcast_write_t writ
   for (i = 0; i < BRAMCAST_IMAGE_COUNT; i++)
     core->depth[i] = get(core, BRAMCAST_REG_PROGRAM_DEPTH + 4u * i);
   core->scratch_depth = get(core, BRAMCAST_REG_SCRATCH_DEPTH);
+  core->options = get(core, BRAMCAST_REG_OPTIONS);
   return BRAMCAST_OK;
 }
 
@@ -101,7 +102,9 @@ int bramcast_load(const bramcast_t *core, const bramcast_network_t *network) {
   int status = fits(core, network);
 
   if (status != BRAMCAST_OK) return status;
-  bramcast_reset(core);
+  if (get(core, BRAMCAST_REG_CONTROL) & BRAMCAST_CONTROL_LOCK_MASK) return BRAMCAST_SEALED;
+  status = bramcast_reset(core);
+  if (status != BRAMCAST_OK) return status;
   for (i = 0; i < BRAMCAST_IMAGE_COUNT; i++) {
     const bramcast_image_t *image = &network->image[i];
     const uint32_t *next = image->data;
@@ -111,6 +114,8 @@ int bramcast_load(const bramcast_t *core, const bramcast_network_t *network) {
       for (beat = 0; beat < image->beats; beat++, at += 4u) put(core, at, *next++);
     }
   }
+  if (network->cycles != 0)
+    put(core, BRAMCAST_REG_LIMIT, network->cycles + network->cycles / 8u + 1000u);
   return bramcast_verify(core, network);
 }
 
@@ -133,7 +138,16 @@ int bramcast_verify(const bramcast_t *core, const bramcast_network_t *network) {
   for (i = 0; i < BRAMCAST_IMAGE_COUNT; i++) {
     const bramcast_image_t *image = &network->image[i];
     int status;
-    if (image->words == 0) continue;
+    if (image->words == 0) { /* not used: whatever it holds is right */
+      if (core->depth[i] == 0) continue;
+      status = bramcast_checksum(core, i, 1, &crc32);
+      if (status != BRAMCAST_OK) return status;
+      put(core, BRAMCAST_REG_EXPECT, crc32);
+      status = bramcast_checksum(core, i, 1, &crc32);
+      if (status != BRAMCAST_OK) return status;
+      continue;
+    }
+    put(core, BRAMCAST_REG_EXPECT, image->crc32);
     status = bramcast_checksum(core, i, image->words, &crc32);
     if (status != BRAMCAST_OK) return status;
     if (crc32 != image->crc32) return BRAMCAST_BAD_CHECKSUM;
@@ -143,38 +157,74 @@ int bramcast_verify(const bramcast_t *core, const bramcast_network_t *network) {
 
 /* ------------------------------------------------------------------ running */
 
-void bramcast_reset(const bramcast_t *core) {
-  put(core, BRAMCAST_REG_CONTROL, BRAMCAST_CONTROL_RESET_MASK);
+/* Whether an abort has come to its end; without a slow sink or source it takes some tens of cycles. */
+static int ended(const bramcast_t *core) {
+  uint32_t polls = 100;
+  while (get(core, BRAMCAST_REG_STATUS) & BRAMCAST_STATUS_ABORTING_MASK)
+    if (polls-- == 0) return 0;
+  return 1;
 }
 
-void bramcast_start(const bramcast_t *core) {
-  put(core, BRAMCAST_REG_STATUS, BRAMCAST_STATUS_DONE_MASK);
-  put(core, BRAMCAST_REG_CONTROL, BRAMCAST_CONTROL_START_MASK);
+static int end(const bramcast_t *core, uint32_t how) {
+  put(core, BRAMCAST_REG_CONTROL, how);
+  if (ended(core)) return BRAMCAST_OK;
+  put(core, BRAMCAST_REG_CONTROL, BRAMCAST_CONTROL_ABORT_MASK); /* gives the input up, too */
+  return ended(core) ? BRAMCAST_OK : BRAMCAST_STUCK;
 }
 
-void bramcast_run(const bramcast_t *core) {
-  put(core, BRAMCAST_REG_STATUS, BRAMCAST_STATUS_DONE_MASK);
-  put(core, BRAMCAST_REG_CONTROL, BRAMCAST_CONTROL_RUN_MASK);
+int bramcast_abort(const bramcast_t *core) { return end(core, BRAMCAST_CONTROL_ABORT_MASK); }
+
+int bramcast_reset(const bramcast_t *core) { return end(core, BRAMCAST_CONTROL_RESET_MASK); }
+
+static int begin(const bramcast_t *core, uint32_t how) {
+  const uint32_t all = BRAMCAST_VALID_PROGRAM_MASK | BRAMCAST_VALID_WEIGHTS_MASK |
+                       BRAMCAST_VALID_BIAS_MASK | BRAMCAST_VALID_TABLE_MASK;
+  if ((get(core, BRAMCAST_REG_VALID) & all) != all) return BRAMCAST_NOT_LOADED;
+  put(core, BRAMCAST_REG_PENDING,
+      BRAMCAST_PENDING_DONE_MASK | BRAMCAST_PENDING_FRAME_MASK | BRAMCAST_PENDING_PROGRAM_MASK |
+          BRAMCAST_PENDING_TIMEOUT_MASK);
+  put(core, BRAMCAST_REG_CONTROL, how);
+  return BRAMCAST_OK;
 }
+
+int bramcast_start(const bramcast_t *core) { return begin(core, BRAMCAST_CONTROL_START_MASK); }
+
+int bramcast_run(const bramcast_t *core) { return begin(core, BRAMCAST_CONTROL_RUN_MASK); }
 
 void bramcast_stop(const bramcast_t *core) { put(core, BRAMCAST_REG_CONTROL, 0); }
 
+void bramcast_lock(const bramcast_t *core) {
+  put(core, BRAMCAST_REG_CONTROL, BRAMCAST_CONTROL_LOCK_MASK);
+}
+
 int bramcast_wait(const bramcast_t *core, uint32_t polls) {
   for (;;) {
-    uint32_t status = get(core, BRAMCAST_REG_STATUS);
-    if (status & BRAMCAST_STATUS_DONE_MASK) return BRAMCAST_OK;
-    if (status & BRAMCAST_STATUS_PROGRAM_ERROR_MASK) return BRAMCAST_BAD_PROGRAM;
+    uint32_t pending = get(core, BRAMCAST_REG_PENDING);
+    if (pending & BRAMCAST_PENDING_DONE_MASK) return BRAMCAST_OK;
+    if (pending & BRAMCAST_PENDING_PROGRAM_MASK) return BRAMCAST_BAD_PROGRAM;
+    if (pending & BRAMCAST_PENDING_TIMEOUT_MASK)
+      return get(core, BRAMCAST_REG_ERRORS) & BRAMCAST_ERRORS_TIMEOUT_MASK ? BRAMCAST_OVERDUE
+                                                                            : BRAMCAST_SINK;
     if (polls-- == 0) return BRAMCAST_TIMEOUT;
   }
 }
 
-uint32_t bramcast_cycles(const bramcast_t *core) { return get(core, BRAMCAST_REG_CYCLES); }
+bramcast_last_t bramcast_last(const bramcast_t *core) {
+  bramcast_last_t last;
+  last.frames = get(core, BRAMCAST_REG_FRAMES); /* keeps the others as they are */
+  last.cycles = get(core, BRAMCAST_REG_CYCLES);
+  last.top = get(core, BRAMCAST_REG_CLASS);
+  last.waited = get(core, BRAMCAST_REG_WAITED);
+  return last;
+}
+
+uint32_t bramcast_cycles(const bramcast_t *core) { return bramcast_last(core).cycles; }
 
 uint32_t bramcast_frames(const bramcast_t *core) { return get(core, BRAMCAST_REG_FRAMES); }
 
 uint32_t bramcast_dropped(const bramcast_t *core) { return get(core, BRAMCAST_REG_DROPPED); }
 
-uint32_t bramcast_class(const bramcast_t *core) { return get(core, BRAMCAST_REG_CLASS); }
+uint32_t bramcast_class(const bramcast_t *core) { return bramcast_last(core).top; }
 
 uint32_t bramcast_errors(const bramcast_t *core) {
   uint32_t errors = get(core, BRAMCAST_REG_ERRORS);
@@ -192,6 +242,11 @@ const char *bramcast_message(int status) {
     case BRAMCAST_BAD_CHECKSUM: return "the memories don't hold what was written";
     case BRAMCAST_BAD_PROGRAM: return "the core met a descriptor that is none";
     case BRAMCAST_TIMEOUT: return "the core did not finish in time";
+    case BRAMCAST_OVERDUE: return "the run took more than LIMIT cycles and was ended";
+    case BRAMCAST_SINK: return "results waited for TREADY longer than SINK_LIMIT; the run was ended";
+    case BRAMCAST_STUCK: return "an abort can't end: a beat on m_axis is not taken";
+    case BRAMCAST_NOT_LOADED: return "an image is not valid: not loaded, or not verified since";
+    case BRAMCAST_SEALED: return "the images are locked until a hardware reset";
     default: return "unknown status";
   }
 }

@@ -35,7 +35,12 @@ enum {
   BRAMCAST_TOO_DEEP,      /* the network needs deeper memories */
   BRAMCAST_BAD_CHECKSUM,  /* the memories hold something else than what was written */
   BRAMCAST_BAD_PROGRAM,   /* the core met a descriptor that is none */
-  BRAMCAST_TIMEOUT        /* so many polls, and still not done */
+  BRAMCAST_TIMEOUT,       /* so many polls, and still not done */
+  BRAMCAST_OVERDUE,       /* the core has ended the run: more cycles than LIMIT */
+  BRAMCAST_SINK,          /* ... its results waited for TREADY longer than SINK_LIMIT */
+  BRAMCAST_STUCK,         /* a beat stands on the output and is not taken: no abort can end */
+  BRAMCAST_NOT_LOADED,    /* an image is not valid: not loaded, or not verified since */
+  BRAMCAST_SEALED         /* the images are locked until a hardware reset */
 };
 
 /* A 32-bit access at a byte offset from the slave's base address. */
@@ -53,6 +58,7 @@ typedef struct {
   uint32_t depth[BRAMCAST_IMAGE_COUNT]; /* memory words */
   uint32_t scratch_depth;
   uint32_t window_bits;
+  uint32_t options; /* bits of register OPTIONS */
 } bramcast_t;
 
 typedef struct {
@@ -68,17 +74,26 @@ typedef struct {
   uint32_t narrow; /* 1: weights of 4 and 2 bits */
   uint32_t gates;  /* 1: products of two tensors, and LOOP */
   uint32_t scratch_depth;
+  uint32_t cycles; /* of a frame; 0: not known */
   bramcast_image_t image[BRAMCAST_IMAGE_COUNT];
 } bramcast_network_t;
+
+/* What the core tells of the last completed frame: all of the same one. */
+typedef struct {
+  uint32_t frames; /* completed since reset, this one included */
+  uint32_t cycles;
+  uint32_t top;    /* index of its largest result */
+  uint32_t waited; /* cycles in which a beat waited for the sink */
+} bramcast_last_t;
 
 /* Find out what lies behind the two functions, or at a base address. */
 int bramcast_probe(bramcast_t *core, bramcast_read_t read, bramcast_write_t write, void *context);
 int bramcast_probe_mmio(bramcast_t *core, volatile void *base);
 
-/* Reset the core, write a network's images and verify them. */
+/* Reset the core, write a network's images, verify them, and set LIMIT: what takes longer is ended. */
 int bramcast_load(const bramcast_t *core, const bramcast_network_t *network);
 
-/* Do the memories hold this network? The core must be idle. */
+/* Do the memories hold this network? Then it is valid: it may be run. The core must be idle. */
 int bramcast_verify(const bramcast_t *core, const bramcast_network_t *network);
 
 /* One 32-bit beat of an image memory of the idle core. A word's beats are written in order. */
@@ -86,15 +101,21 @@ uint32_t bramcast_read_beat(const bramcast_t *core, unsigned image, uint32_t wor
 void bramcast_write_beat(const bramcast_t *core, unsigned image, uint32_t word, uint32_t beat,
                          uint32_t value);
 
-/* CRC-32 of an image's first words, made by the core. */
+/* CRC-32 of an image's first words, made by the core; where it is that in register EXPECT, the image
+ * becomes valid. */
 int bramcast_checksum(const bramcast_t *core, unsigned image, uint32_t words, uint32_t *crc32);
 
-void bramcast_reset(const bramcast_t *core); /* a frame in work is lost, the images stay */
-void bramcast_start(const bramcast_t *core); /* take one frame; short and long ones are dropped */
-void bramcast_run(const bramcast_t *core);   /* take every frame, until bramcast_stop */
-void bramcast_stop(const bramcast_t *core);  /* take no further frame */
+/* End what is in work: a packet that has begun to leave ends with a marked beat, the frame that is coming
+ * is discarded up to its TLAST, or given up where that does not come. The images stay. */
+int bramcast_abort(const bramcast_t *core);
+int bramcast_reset(const bramcast_t *core); /* ... and clear what counts and what is sticky */
+int bramcast_start(const bramcast_t *core); /* take one frame; short and long ones are dropped */
+int bramcast_run(const bramcast_t *core);   /* take every frame, until bramcast_stop */
+void bramcast_stop(const bramcast_t *core); /* take no further frame */
 int bramcast_wait(const bramcast_t *core, uint32_t polls); /* for a frame's last result */
+void bramcast_lock(const bramcast_t *core); /* idle: nobody reads or writes images until a hardware reset */
 
+bramcast_last_t bramcast_last(const bramcast_t *core); /* the four below, of one frame */
 uint32_t bramcast_cycles(const bramcast_t *core); /* of the last completed frame */
 uint32_t bramcast_frames(const bramcast_t *core); /* completed since reset */
 uint32_t bramcast_dropped(const bramcast_t *core); /* short or long frames, modulo 2**16 */

@@ -12,11 +12,15 @@ go by the streams (DMA), not through this module.
     ...                       # send a frame
     core.wait()
     print(core.top, core.cycles)
+
+Every wait has an end: a run that takes longer than its network should is aborted by the core
+(register LIMIT), and ``wait`` raises what ended it.
 """
 
 import time
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -32,10 +36,35 @@ from bramcast.pack.axi.registers import (
     stride,
     window_offset,
 )
+from bramcast.pack.bundle.cycles import cycle_limit, cycles_of
 from bramcast.pack.bundle.errors import DeviceError
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core, read_manifest
 from bramcast.pack.bundle.words import Words, from_axi, to_axi
+
+_POLLS = 100  # of STATUS.ABORTING, before the frame that is coming is given up, too
+_ENDED = {
+    "TIMEOUT": "the run took more than LIMIT cycles; is it the program of this core?",
+    "SINK": "results waited for TREADY longer than SINK_LIMIT; is somebody taking them?",
+    "PROGRAM": "the core met a descriptor that is none; load a program",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LastFrame:
+    """What the core tells of the last completed frame: all four of the same one.
+
+    Attributes:
+        frames: completed since the last reset, this one included, modulo 2**32.
+        cycles: clock cycles from the first with the whole frame to its last beat, both counted.
+        top: index of the largest result.
+        waited: cycles among them in which a beat waited for the sink.
+    """
+
+    frames: int
+    cycles: int
+    top: int
+    waited: int
 
 
 class Bus(Protocol):
@@ -51,6 +80,7 @@ class Driver:
 
     Attributes:
         core: the parameters that it is built with, read from its registers.
+        readback: its images can be read back.
 
     Raises:
         DeviceError: there is something else at this address, or another interface.
@@ -88,6 +118,7 @@ class Driver:
             table_depth=self.read("TABLE_DEPTH"),
             scratch_depth=self.read("SCRATCH_DEPTH"),
         )
+        self.readback = self._is_set("OPTIONS", "READBACK")
 
     # ------------------------------------------------------------------ registers
 
@@ -107,10 +138,15 @@ class Driver:
         """A frame has begun to come in and its results have not all left."""
         return self._is_set("STATUS", "BUSY")
 
+    def last(self) -> LastFrame:
+        """What belongs to the last completed frame, also while others are coming."""
+        frames = self.read("FRAMES")  # keeps the others as they are
+        return LastFrame(frames, self.read("CYCLES"), self.read("CLASS"), self.read("WAITED"))
+
     @property
     def cycles(self) -> int:
         """Clock cycles of the last completed frame."""
-        return self.read("CYCLES")
+        return self.last().cycles
 
     @property
     def frames(self) -> int:
@@ -125,7 +161,7 @@ class Driver:
     @property
     def top(self) -> int:
         """Index of the largest result of the last completed frame: the class of a classifier."""
-        return self.read("CLASS")
+        return self.last().top
 
     def errors(self) -> list[str]:
         """Names of the ERRORS bits that are set; clears them."""
@@ -136,26 +172,33 @@ class Driver:
     # ------------------------------------------------------------------ images
 
     def load(self, bundle: Path) -> None:
-        """Reset the core, write a bundle's images into its memories and verify them.
+        """Reset the core, write a bundle's images into its memories, verify them, set LIMIT.
 
         Raises:
             InputError: the bundle is broken.
-            DeviceError: the bundle does not fit the core, or the memories hold something else
-                afterwards.
+            DeviceError: the bundle does not fit the core, its images are locked, or the memories
+                hold something else afterwards.
         """
         manifest = read_manifest(bundle)
         self._check_fit(bundle, manifest.core)
         images = load_images(bundle, manifest)
+        if self._is_set("CONTROL", "LOCK"):
+            raise DeviceError("the core's images are locked (CONTROL.LOCK) until a hardware reset")
         self.reset()
         for name, words in images.items():
             self.write_image(name, words)
         for name, words in images.items():
-            found, expected = self.checksum(name, len(words)), _crc(words)
+            expected = _crc(words)
+            found = self.checksum(name, len(words), expected)
             if found != expected:
                 raise DeviceError(
                     f"{bundle}: {name} arrived with CRC-32 0x{found:08X}, "
                     f"expected 0x{expected:08X}; is the bus 32 bits wide and the core idle?"
                 )
+        for name in IMAGES:
+            if name not in images and self.core.depth(name):  # whatever it holds is right
+                self.checksum(name, 1, self.checksum(name, 1))
+        self.write("LIMIT", cycle_limit(cycles_of(images["program"], manifest.core)))
         self._wait("READY", True, 1.0, "the program's descriptors")
 
     def _check_fit(self, bundle: Path, wanted: Core) -> None:
@@ -188,7 +231,13 @@ class Driver:
                 self._bus.write(at, value)
 
     def read_image(self, name: str, words: int) -> Words:
-        """The first words of an image memory of the idle core."""
+        """The first words of an image memory of the idle core.
+
+        Raises:
+            DeviceError: the core is built without READBACK.
+        """
+        if not self.readback:
+            raise DeviceError(f"the core is built without READBACK: {name} can't be read back")
         values = [
             [int(self._bus.read(at)) & 0xFFFFFFFF for at in offsets]
             for offsets in self._offsets(name, words)
@@ -196,8 +245,13 @@ class Driver:
         bits = self.core.word_bits(name)
         return from_axi(np.array(values, np.uint32).reshape(words, -(-bits // 32)), bits)
 
-    def checksum(self, name: str, words: int) -> int:
-        """CRC-32 of an image's first words, made by the core: that of their bytes in images.bin."""
+    def checksum(self, name: str, words: int, expected: int | None = None) -> int:
+        """CRC-32 of an image's first words, made by the core: that of their bytes in images.bin.
+
+        Where it is ``expected``, the image becomes valid: it may be run.
+        """
+        if expected is not None:
+            self.write("EXPECT", expected)
         fields = BY_NAME["CHECK"]
         value = words << fields.bits("WORDS").lsb
         value |= IMAGES.index(name) << fields.bits("IMAGE").lsb
@@ -205,21 +259,65 @@ class Driver:
         self._wait("CHECKING", False, 60.0, f"the checksum of {name}")
         return self.read("CRC32")
 
+    def lock(self) -> None:
+        """Let nobody write or read the images until a hardware reset. The core must be idle."""
+        self.write("CONTROL", mask("CONTROL", "LOCK"))
+
     # ------------------------------------------------------------------ running
 
     def reset(self) -> None:
-        """Reset the core: a frame that is in work is lost, the images stay."""
-        self.write("CONTROL", mask("CONTROL", "RESET"))
+        """End what is in work and clear what counts and what is sticky; the images stay.
+
+        Raises:
+            DeviceError: as for ``abort``.
+        """
+        self._end("RESET")
+
+    def abort(self) -> None:
+        """End what is in work: a packet that has begun to leave ends with a marked beat.
+
+        The frame that is coming is discarded up to its TLAST; if that does not come, it is given
+        up at once, and what still comes of it is a short frame.
+
+        Raises:
+            DeviceError: a beat stands on the output, and the sink does not take it.
+        """
+        self._end("ABORT")
+
+    def _end(self, how: str) -> None:
+        for field in (how, "ABORT"):
+            self.write("CONTROL", mask("CONTROL", field))
+            for _ in range(_POLLS):
+                if not self._is_set("STATUS", "ABORTING"):
+                    return
+        raise DeviceError(
+            "the core can't end its packet: a beat waits for TREADY on m_axis; take it, or reset "
+            "the hardware"
+        )
 
     def start(self) -> None:
-        """Let the core take one frame, as soon as it comes; short and long ones are dropped."""
-        self.write("STATUS", mask("STATUS", "DONE"))
-        self.write("CONTROL", mask("CONTROL", "START"))
+        """Let the core take one frame, as soon as it comes; short and long ones are dropped.
+
+        Raises:
+            DeviceError: an image is not valid.
+        """
+        self._begin("START")
 
     def run(self) -> None:
-        """Let the core take every frame that comes, until ``stop``."""
-        self.write("STATUS", mask("STATUS", "DONE"))
-        self.write("CONTROL", mask("CONTROL", "RUN"))
+        """Let the core take every frame that comes, until ``stop``.
+
+        Raises:
+            DeviceError: an image is not valid.
+        """
+        self._begin("RUN")
+
+    def _begin(self, field: str) -> None:
+        valid = self.read("VALID")
+        bad = [name for name in IMAGES if not valid & mask("VALID", name.upper())]
+        if bad:
+            raise DeviceError(f"not loaded, or not verified since: {', '.join(bad)}; load a bundle")
+        self.write("PENDING", sum(b.mask for b in BY_NAME["PENDING"].fields))
+        self.write("CONTROL", mask("CONTROL", field))
 
     def stop(self) -> None:
         """Take no further frame; one that has begun to come is finished."""
@@ -229,7 +327,8 @@ class Driver:
         """Wait until a frame's last result has left.
 
         Raises:
-            DeviceError: that did not happen within ``timeout`` seconds, or the program is broken.
+            DeviceError: that did not happen within ``timeout`` seconds, or the core has ended the
+                run: what it met, by the names in ERRORS. The core is ready for the next frame.
         """
         self._wait("DONE", True, timeout, "a frame's results")
 
@@ -239,14 +338,24 @@ class Driver:
             value = self.read("STATUS")
             if bool(value & mask("STATUS", field)) == high:
                 return
-            if field != "CHECKING" and value & mask("STATUS", "PROGRAM_ERROR"):
-                raise DeviceError("the core met a descriptor that is none; load a program")
+            if field != "CHECKING":
+                self._raise_what_ended_it()
+                if value & mask("STATUS", "PROGRAM_ERROR"):
+                    raise DeviceError(_ENDED["PROGRAM"])
             if time.monotonic() > end:
                 raise DeviceError(
                     f"waited {timeout:g} s for {what}; STATUS is 0x{value:08X}, "
                     f"ERRORS 0x{self.read('ERRORS'):08X}, {self.dropped} short or long frames "
                     "were dropped since the last reset"
                 )
+
+    def _raise_what_ended_it(self) -> None:
+        pending = self.read("PENDING")
+        if not pending & (mask("PENDING", "PROGRAM") | mask("PENDING", "TIMEOUT")):
+            return
+        errors = self.read("ERRORS")
+        names = [name for name in _ENDED if errors & mask("ERRORS", name)]
+        raise DeviceError("; ".join(f"{n}: {_ENDED[n]}" for n in names) or "the run was ended")
 
 
 def _crc(words: Words) -> int:

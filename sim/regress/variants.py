@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.errors import RangeError, ToolError, UnsupportedLayer
 from bramcast.pack.device.devices import Family, Part
 from bramcast.pack.device.memory import DeviceFit, Placed, place_bundle

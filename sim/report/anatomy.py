@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.cycles import CyclePrediction, predict
 from bramcast.golden.groups import Groups
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
+from bramcast.pack.bundle.cycles import CyclePrediction, predict
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import Core, LayerInfo, Manifest
 from bramcast.pack.bundle.program import DESCRIPTOR_WORDS, Nest, split_program

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.errors import InputError, ToolError
 from bramcast.pack.bundle.formats.readmem import read_mem
 from bramcast.pack.bundle.images import word_layout

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.groups import Groups
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine, NestResult, Results
 from bramcast.hw import sources as hw_sources
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.errors import InputError, ToolError
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Nest

@@ -35,6 +35,8 @@ std::deque<std::pair<uint16_t, bool>> source;  // elements, with TLAST
 std::vector<int32_t> results;                 // of the frame that is leaving
 uint32_t tuser;
 bool complete;
+int sink_percent = 80;  // of the cycles, ready
+uint32_t waits;         // cycles in which a beat of the packet has waited
 
 bool chance(int percent) { return static_cast<int>(rng() % 100) < percent; }
 
@@ -58,10 +60,11 @@ void tick(Look look) {
     top->s_axis_tdata = source.front().first;
     top->s_axis_tlast = source.front().second;
   }
-  top->m_axis_tready = chance(80);
+  top->m_axis_tready = chance(sink_percent);
   top->clk = 0;
   top->eval();
   const bool taken = top->s_axis_tvalid && top->s_axis_tready;
+  waits += top->m_axis_tvalid && !top->m_axis_tready;
   if (top->m_axis_tvalid && top->m_axis_tready) {
     results.push_back(static_cast<int32_t>(top->m_axis_tdata));
     if (top->m_axis_tlast) {
@@ -155,12 +158,17 @@ void send_frame() {
   next_frame += frame_elements;
   results.clear();
   complete = false;
+  waits = 0;
 }
 
 void report(const char* name, const bramcast_t& core, uint32_t top_class) {
   check(complete, "TLAST has not come");
   check(source.empty(), "the core has left elements");
   check(tuser == top_class, "TUSER is not the class that the driver reads");
+  const bramcast_last_t last = bramcast_last(&core);
+  check(last.frames == bramcast_frames(&core) && last.cycles == bramcast_cycles(&core) &&
+            last.top == top_class && last.waited == waits,
+        "bramcast_last tells of this frame");
   std::printf("%s class %u cycles %u frames %u beats", name, top_class, bramcast_cycles(&core),
               bramcast_frames(&core));
   for (const int32_t beat : results) std::printf(" %d", beat);
@@ -191,7 +199,7 @@ int main(int argc, char** argv) {
 
   open_frames("frames_a", elements_a);
   while (next_frame < frames.size()) {
-    bramcast_start(&core);
+    expect(bramcast_start(&core), BRAMCAST_OK, "start");
     send_frame();
     expect(bramcast_wait(&core, 1000000), BRAMCAST_OK, "wait");
     report("a", core, bramcast_class(&core));
@@ -247,11 +255,58 @@ int main(int argc, char** argv) {
   bramcast_stop(&core);
   check(bramcast_errors(&core) == 0, "no error");
 
+  // What ends a run. LIMIT is what bramcast_load has made of the network's cycles.
+  check(bus_read(nullptr, BRAMCAST_REG_LIMIT) == network_b.cycles + network_b.cycles / 8 + 1000,
+        "LIMIT fits the network");
+  const auto begin = [&core] {
+    next_frame = 0;
+    expect(bramcast_start(&core), BRAMCAST_OK, "start");
+    send_frame();
+  };
+  const auto runs = [&](const char* after) {
+    begin();
+    expect(bramcast_wait(&core, 1000000), BRAMCAST_OK, after);
+    check(complete && tuser == bramcast_class(&core), after);
+  };
+  const uint32_t limit = bus_read(nullptr, BRAMCAST_REG_LIMIT);
+  bus_write(nullptr, BRAMCAST_REG_LIMIT, network_b.cycles / 2);
+  begin();
+  expect(bramcast_wait(&core, 1000000), BRAMCAST_OVERDUE, "half of the cycles are not enough");
+  check(bramcast_errors(&core) == BRAMCAST_ERRORS_TIMEOUT_MASK, "... and have their bit");
+  bus_write(nullptr, BRAMCAST_REG_LIMIT, limit);
+  runs("behind a run that took too long");
+
+  bus_write(nullptr, BRAMCAST_REG_SINK_LIMIT, 50);
+  sink_percent = 0;
+  begin();
+  expect(bramcast_wait(&core, 1000000), BRAMCAST_SINK, "nobody takes the results");
+  check(bramcast_errors(&core) == BRAMCAST_ERRORS_SINK_MASK, "... and that has its bit");
+  expect(bramcast_abort(&core), BRAMCAST_STUCK, "a beat that stands must be taken");
+  sink_percent = 80;
+  expect(bramcast_abort(&core), BRAMCAST_OK, "it has been taken");
+  check(complete && (tuser >> 16) == 1, "the packet has its mark");
+  bus_write(nullptr, BRAMCAST_REG_SINK_LIMIT, 0);
+  runs("behind a sink that slept");
+
+  begin();
+  expect(bramcast_reset(&core), BRAMCAST_OK, "reset in the middle of a frame");
+  check(source.empty() && bramcast_frames(&core) == 0, "the frame has gone, and FRAMES is 0");
+  runs("behind a reset");
+  expect(bramcast_start(&core), BRAMCAST_OK, "start");
+  source.emplace_back(frames.at(0), false);
+  while (!source.empty()) tick([] {});
+  expect(bramcast_abort(&core), BRAMCAST_OK, "a frame that never goes on is given up");
+  runs("behind a frame that was given up");
+
   bramcast_write_beat(&core, 0, 0, 0, 0);  // the program's first word
-  bramcast_start(&core);
+  expect(bramcast_start(&core), BRAMCAST_NOT_LOADED, "the program is not valid any more");
+  bus_write(nullptr, BRAMCAST_REG_VALID, BRAMCAST_VALID_PROGRAM_MASK | bus_read(nullptr, BRAMCAST_REG_VALID));
+  expect(bramcast_start(&core), BRAMCAST_OK, "start");
   expect(bramcast_wait(&core, 100), BRAMCAST_BAD_PROGRAM, "a program that is none");
-  bramcast_stop(&core);
   expect(bramcast_load(&core, &network_a), BRAMCAST_OK, "network a again");
+  bramcast_lock(&core);
+  expect(bramcast_load(&core, &network_b), BRAMCAST_SEALED, "the images are locked");
+  expect(bramcast_verify(&core, &network_a), BRAMCAST_OK, "... and can be verified");
   std::printf("done\n");
   return 0;
 }

@@ -9,10 +9,10 @@ from axi_support import code_block, dscnn_and_mlp, recipe_with, two_with_tables
 from cosim.test_units import runs
 from support import in_all, need, write_recipe
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.pack.axi.registers import address_bits
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe

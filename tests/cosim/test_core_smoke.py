@@ -17,8 +17,8 @@ import pytest
 from support import need
 
 from bramcast.golden.arith import requantize
-from bramcast.golden.cycles import predict as golden_cycles
 from bramcast.golden.machine import Machine
+from bramcast.pack.bundle.cycles import predict as golden_cycles
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Input, Loop, Nest, encode_program
 from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes

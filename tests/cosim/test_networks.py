@@ -7,8 +7,8 @@ import pytest
 import torch
 from support import COMMON_CORE, DIGITS, common_core, in_all, model_recipe, need, write_recipe
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.load import load
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.pack.samples.inputs import read_inputs

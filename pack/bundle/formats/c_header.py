@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.pack.bundle.cycles import cycles_of
 from bramcast.pack.bundle.formats.binary import bin_bytes, sections
 from bramcast.pack.bundle.formats.text import (
     HEX,
@@ -68,10 +69,10 @@ def _c_fields(prefix: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _c_network(core: Core) -> list[str]:
+def _c_network(core: Core, cycles: int) -> list[str]:
     """BRAMCAST_NETWORK, which initializes the driver's bramcast_network_t."""
     shape = [core.lanes, core.taps, core.rq, core.data_bits, core.weight_bits]
-    shape += [int(core.narrow), int(core.gates), core.scratch_depth]
+    shape += [int(core.narrow), int(core.gates), core.scratch_depth, cycles]
     present = {s.name for s in sections(core)}
     rows = []
     for name in IMAGES:
@@ -90,6 +91,7 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
     BRAMCAST_NETWORK.
     """
     data = bin_bytes(images, core)
+    cycles = cycles_of(images["program"], core) if "program" in images else 0
     lines = [
         "/* SPDX-License-Identifier: Apache-2.0 */",
         "/* Written by bramcast pack; do not edit. docs/format.md explains every number. */",
@@ -109,6 +111,9 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
     ):
         lines.append(f"#define BRAMCAST_{key.upper()} {getattr(core, key)}")
     lines += [
+        "",
+        "/* clock cycles of a frame; 0: not known */",
+        f"#define BRAMCAST_CYCLES {cycles}",
         "",
         "/* images.bin: offset and CRC-32 in bytes, counts in memory words and AXI words */",
     ]
@@ -145,7 +150,7 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
     network = [
         "",
         "/* static const bramcast_network_t network = BRAMCAST_NETWORK;   (bramcast_driver.h) */",
-        *_c_network(core),
+        *_c_network(core, cycles),
         "",
         "#endif",
         "",

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from bramcast.golden.cycles import NestCycles, cycle_bound, predict
+from bramcast.pack.bundle.cycles import NestCycles, cycle_bound, predict
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Input, Nest
 

@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bramcast.pack.bundle.errors import ProgramError
 from bramcast.pack.bundle.manifest import Core
-from bramcast.pack.bundle.program import Descriptor, Input, Nest
+from bramcast.pack.bundle.program import Descriptor, Input, Nest, split_program, unrolled
+from bramcast.pack.bundle.words import Words, to_uint32
 
 BEAT_LATENCY = 13  # from a pixel's last tap to its first beat on the stream
 TABLE_LATENCY = {8: 2, 16: 4}  # more with a table, by DATA_BITS
@@ -65,6 +67,23 @@ def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
         short = chunks % (core.lanes // core.rq) != 0  # the last sub-word is written a cycle later
         gap = GAP + chunks + short + _late(d, core)
     return CyclePrediction(output.beat, tuple(nests))
+
+
+def cycles_of(program: Words, core: Core) -> int:
+    """The cycles of a frame, from the program's image; 0 if that is none."""
+    try:
+        return predict([d for _, d in unrolled(split_program(to_uint32(program)))], core).total
+    except ProgramError:
+        return 0
+
+
+def cycle_limit(cycles: int) -> int:
+    """What register LIMIT gets for a run of so many cycles: an eighth and 1,000 more.
+
+    >>> cycle_limit(1082)
+    2217
+    """
+    return cycles + cycles // 8 + 1000
 
 
 def _late(d: Nest, core: Core) -> int:
