@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How frames reach a core and results come back: what carries the two streams.
 
-The registers go by a ``Bus`` (pack/axi/driver.py), the streams by a ``Link``: a DMA engine, a serial
-line, a simulation. Whoever compares a chip with golden takes one of each.
+The registers go by a ``Bus`` (pack/axi/driver.py), the streams by a ``Link``: a DMA engine, a
+serial line, a simulation. Whoever compares a chip with golden takes one of each.
 """
 
 from collections.abc import Sequence

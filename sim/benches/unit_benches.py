@@ -10,6 +10,7 @@ import math
 import os
 import random
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -1057,3 +1058,83 @@ async def checksum_is_that_of_the_words(dut):
             assert get(dut, "crc_o") == zlib.crc32(sequence)
         else:
             assert cycle == (min(stop + 1, 4 * (words * beats[image] + 1)) if words else 0)
+
+
+# ---------------------------------------------------------------- ledger
+
+
+@cocotb.test()
+async def ledger_holds_what_nests_made(dut):
+    """Runs of random nests; beats wait, the core is held and released, aborts end runs."""
+    rng = seeded_random()
+    rq, bits = int(dut.RQ.value), int(dut.DATA_BITS.value)
+    depth, peek = int(dut.LEDGER_DEPTH.value), int(dut.PEEK.value)
+    pulses = ("run_start_i", "nest_start_i", "done_i", "chunk_valid_i", "held_i", "flush_i")
+    quiet = dict.fromkeys((*pulses, "m_axis_tvalid", "host_read_i"), 0)
+    await start(dut, **quiet, host_word_i=0, host_beat_i=0, stop_after_i=0, m_axis_tready=0)
+    memory: dict[tuple[int, int], int] = {}
+    for _ in range(60):
+        nests = rng.choice([1, 2, 5, depth + 3])
+        stop = peek * rng.choice([0, rng.randint(1, nests), nests])
+        plan: defaultdict[int, Cycle] = defaultdict(dict)
+        plan[0] = {"run_start_i": 1, "stop_after_i": stop}
+        hold = dict[int, int]()  # hold_o, in the cycles in which it matters
+        spans, data, first = list[tuple[int, int]](), list[bytes](), 2
+        for n in range(1, nests + 1):
+            begin, end = first, first + rng.randint(34, 60)
+            stream, made = rng.getrandbits(1), b""
+            plan[begin]["nest_start_i"] = 1
+            for at in range(begin + 11, end + 1 if n < nests else end - 2):
+                lanes, values = rng.randint(1, rq), [rng.getrandbits(32) for _ in range(rq)]
+                if rng.random() < 0.6:
+                    beats = sum(v << (32 * i) for i, v in enumerate(values))
+                    plan[at] |= {"chunk_valid_i": 1, "chunk_stream_i": stream, "beats_i": beats}
+                    plan[at]["chunk_lanes_i"] = lanes - 1
+                    kept = [v if stream else v % 2**bits for v in values[:lanes]]
+                    made += np.array(kept + [0] * (rq - lanes), "<u4").tobytes()
+            first, hold[end - 2] = end, int(n == stop)
+            if n == stop and n < nests:
+                wish = rng.choice([1, 2, 3, 5, 9, 30])
+                stop = rng.choice([0, rng.randint(n + 1, nests)])
+                plan[end - 3 + wish]["stop_after_i"] = stop
+                held = wish if wish < 3 else max(wish, 7)  # its entry is completed first
+                for at in range(end - 2, end - 2 + held):
+                    plan[at]["held_i"] = hold[at] = 1
+                hold[end - 2 + held] = 0
+                first = end + held
+                end = end if held > 2 else first
+            spans.append((begin, end))
+            data.append(made)
+        plan[end]["done_i"] = 1
+        cut = rng.randrange(3, end) if rng.random() < 0.2 else end + 6
+        plan[cut]["flush_i"] = 1
+
+        ready, offered = rng.choice([1.0, 0.98, 0.9, 0.3]), rng.choice([0.05, 0.5])
+        waits, behind, valid = [False], [False], False
+        for at in range(cut + 1):
+            behind.append(waits[-1] or (behind[-1] and valid))
+            chance = 0.97 if valid else offered  # beats come one behind the other
+            valid = waits[-1] or (2 < at < end - 1 and rng.random() < chance)
+            taken = rng.random() < ready or at >= end - 2
+            plan[at] |= {"m_axis_tvalid": int(valid), "m_axis_tready": int(taken)}
+            waits.append(valid and not taken)
+        late = [w or b for w, b in zip(waits, behind, strict=True)][1:]
+        ended = 0
+        for n, ((begin, end), made) in enumerate(zip(spans, data, strict=True)):
+            if end <= cut and n < depth:
+                counted = sum(not w for w in waits[1:][begin:end])
+                memory[n, 1] = counted | any(late[begin:end]) << 31
+            if end + (3 if n < nests - 1 else 1) <= cut:
+                ended = n + 1
+                memory |= {(n, 0): zlib.crc32(made)} if n < depth else {}
+        script = [quiet | plan[at] for at in range(cut + 1)]
+        seen = await play(dut, [*script, quiet, quiet], ["hold_o", "nests_o"])
+        for at, value in hold.items():
+            assert at > cut or seen[at]["hold_o"] == value, at
+        assert seen[-1]["nests_o"] == ended
+        for (entry, beat), value in memory.items():
+            read = {"host_read_i": 1, "host_word_i": entry, "host_beat_i": beat}
+            seen = await play(dut, [quiet | read] * 4, ["host_data_o"])
+            assert seen[3]["host_data_o"] == value, (entry, beat)
+        seen = await play(dut, [quiet] * 2, ["host_data_o"])
+        assert seen[1]["host_data_o"] == 0

@@ -70,6 +70,11 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("fetch", "fetch_begins_again_at_any_time", {"PROGRAM_DEPTH": 320, "GATES": 1}),
     ("checksum", "checksum_is_that_of_the_words", {"WEIGHTS_BEATS": 4, "BIAS_BEATS": 3}),
     ("checksum", "checksum_is_that_of_the_words", {"WEIGHTS_BEATS": 1, "BIAS_BEATS": 2}),
+    ("ledger", "ledger_holds_what_nests_made", {"LEDGER_DEPTH": 8, "PEEK": 1}),
+    ("ledger", "ledger_holds_what_nests_made", {"LEDGER_DEPTH": 4, "RQ": 1, "NEST_BITS": 3}),
+    ("ledger", "ledger_holds_what_nests_made", {"LEDGER_DEPTH": 16, "RQ": 8, "DATA_BITS": 16}),
+    ("ledger", "ledger_holds_what_nests_made", {"PEEK": 1, "RQ": 4}),
+    ("ledger", "ledger_holds_what_nests_made", {"LEDGER_DEPTH": 32, "NEST_BITS": 6, "PEEK": 1}),
 ]
 
 
