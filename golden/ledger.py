@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.groups import Groups
 from bramcast.golden.machine import Machine, NestResult, Results
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Nest
 

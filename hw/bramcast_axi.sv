@@ -6,7 +6,7 @@
 // Parameters are those of bramcast_core, and AXI_ADDRESS_BITS: the byte addresses of the slave, at least
 // address_bits() of pack/axi/registers.py; more only move nothing. READBACK = 0 leaves out what reads
 // images back, LIMIT is the cycles that a run may take until software says so, COUNTERS = 1 adds three counters
-// (bramcast_watch). One clock; rst may come at any time for one cycle or more.
+// (bramcast_watch). LEDGER_DEPTH and PEEK are of bramcast_ledger and bramcast_peek. One clock; rst may come at any time for one cycle or more.
 //
 `default_nettype none
 module bramcast_axi #(
@@ -28,6 +28,8 @@ module bramcast_axi #(
     parameter int READBACK         = 1,        // 0, 1
     parameter int LIMIT            = 1 << 27,  // 0.., cycles; 0: any number
     parameter int COUNTERS         = 0,        // 0, 1
+    parameter int LEDGER_DEPTH     = 0,        // 0, or a power of two from 2 on
+    parameter int PEEK             = 0,        // 0, 1
     parameter     PROGRAM_IMAGE    = "",
     parameter     WEIGHTS_IMAGE    = "",
     parameter     BIAS_IMAGE       = "",
@@ -114,6 +116,8 @@ module bramcast_axi #(
   logic [15:0] class_index;
   logic        put_limit, put_sink_limit, snap, clear, timeout, sink;
   logic [31:0] limit, sink_limit, waited, stall_in, stall_out, occupancy;
+  logic [20:0] stop_after, nests;
+  logic        stopped;
   logic [5:0]  host_read;
   logic [3:0]  host_we;
   logic [23:0] host_word;
@@ -138,6 +142,8 @@ module bramcast_axi #(
       .AXI_ADDRESS_BITS(AXI_ADDRESS_BITS),
       .READBACK(READBACK),
       .COUNTERS(COUNTERS),
+      .LEDGER_DEPTH(LEDGER_DEPTH),
+      .PEEK(PEEK),
       .PROGRAM_IMAGE(PROGRAM_IMAGE),
       .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
       .BIAS_IMAGE(BIAS_IMAGE),
@@ -181,6 +187,9 @@ module bramcast_axi #(
       .occupancy_i(occupancy),
       .timeout_i(timeout),
       .sink_i(sink),
+      .stop_after_o(stop_after),
+      .stopped_i(stopped),
+      .nests_i(nests),
       .host_read_o(host_read),
       .host_we_o(host_we),
       .host_word_o(host_word),
@@ -207,6 +216,7 @@ module bramcast_axi #(
       .stall_out_o(stall_out),
       .occupancy_o(occupancy),
       .running_i(running),
+      .stopped_i(stopped),
       .busy_i(busy),
       .done_i(done),
       .s_axis_tvalid(s_axis_tvalid),
@@ -216,9 +226,6 @@ module bramcast_axi #(
       .timeout_o(timeout),
       .sink_o(sink)
   );
-
-  logic unused;  // nothing stands behind slots 5 and 6
-  assign unused = &{1'b0, host_read[5:4]};
 
   bramcast_core #(
       .LANES(LANES),
@@ -235,6 +242,8 @@ module bramcast_axi #(
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .FRAME_DEPTH(FRAME_DEPTH),
       .TLAST_ENDS(TLAST_ENDS),
+      .LEDGER_DEPTH(LEDGER_DEPTH),
+      .PEEK(PEEK),
       .PROGRAM_IMAGE(PROGRAM_IMAGE),
       .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
       .BIAS_IMAGE(BIAS_IMAGE),
@@ -266,7 +275,10 @@ module bramcast_axi #(
       .m_axis_tready(m_axis_tready),
       .m_axis_tlast(m_axis_tlast),
       .m_axis_tuser(m_axis_tuser),
-      .host_read_i(host_read[3:0]),
+      .nests_o(nests),
+      .stop_after_i(stop_after),
+      .stopped_o(stopped),
+      .host_read_i(host_read),
       .host_we_i(host_we),
       .host_word_i(host_word),
       .host_beat_i(host_beat),

@@ -43,6 +43,8 @@ module bramcast_core #(
     parameter int GATES         = 0,    // 1: products of two tensors, and LOOP
     parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: units in the frame FIFO
     parameter int TLAST_ENDS    = 1,    // 1: s_axis_tlast ends a frame; 0: it is ignored, frames are counted
+    parameter int LEDGER_DEPTH  = 0,    // 0, or a power of two from 2 on: entries of the ledger
+    parameter int PEEK          = 0,    // 1: the core can hold behind a nest, the host read the scratchpad
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
     parameter     BIAS_IMAGE    = "",
@@ -74,8 +76,12 @@ module bramcast_core #(
     input  logic                 m_axis_tready,
     output logic                 m_axis_tlast,
     output logic [16:0]          m_axis_tuser,   // with TLAST: class_o; bit 16: the packet was cut
-    // host, one bit for each image: program, weights, bias, table
-    input  logic [3:0]           host_read_i,
+    // ledger
+    output logic [20:0]          nests_o,        // nests of the last run that have ended, with their entries
+    input  logic [20:0]          stop_after_i,   // PEEK: a run holds behind so many nests; 0: it does not
+    output logic                 stopped_o,      // it does; all that these nests wrote is in the scratchpad
+    // host, one bit for each image: program, weights, bias, table; to be read only: ledger, scratchpad
+    input  logic [5:0]           host_read_i,
     input  logic [3:0]           host_we_i,
     input  logic [23:0]          host_word_i,
     input  logic [6:0]           host_beat_i,
@@ -106,6 +112,8 @@ module bramcast_core #(
   localparam int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1;  // number of an element in its unit
   // Choosing a step's bits or another factor takes the register in which weights would wait.
   localparam int EARLY        = (NARROW != 0 || GATES != 0) ? 1 : 0;
+  // Executed nests of a run: with LOOPs as many as fit 2**26 cycles.
+  localparam int NEST_BITS    = (GATES != 0) ? 21 : $clog2(PROGRAM_DEPTH / 32);
 
   generate
     if (LANES < 1 || LANES > 64 || (LANES & (LANES - 1)) != 0) begin : g_check_lanes
@@ -193,11 +201,12 @@ module bramcast_core #(
   logic                            s2_y_inside, s2_x_inside;
 
   // u_scratch, u_narrow, u_weights
+  logic [SCRATCH_BITS-1:0]         scratch_raddr;
   logic [ELEMENTS*DATA_BITS-1:0]   act_word;        // S3
   logic [WEIGHT_ADDRESS_BITS-1:0]  weight_address;
   logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;     // S4, if EARLY S3
   logic [ELEMENTS*WEIGHT_BITS-1:0] weight_word;     // S4
-  logic [31:0]                     host_weights;
+  logic [31:0]                     host_weights, host_scratch;
 
   // u_lanes, u_results, u_output
   logic [TAPS*RQ*32-1:0]           terms_s7;
@@ -210,6 +219,11 @@ module bramcast_core #(
   logic [31:0]                     host_results;
   logic                            pop, output_busy;
 
+  // u_ledger
+  logic                            hold, held;
+  logic [NEST_BITS-1:0]            nests;
+  logic [31:0]                     host_ledger;
+
   // u_store
   logic                            scratch_we, scratch_unit, scratch_result, element_written;
   logic [UNIT_BITS-1:0]            scratch_unit_address;
@@ -219,7 +233,9 @@ module bramcast_core #(
   logic [2:0]                      result_level;
 
   assign ready_o     = input_ready && nest_ready;
-  assign host_data_o = host_program | host_weights | host_results;
+  assign host_data_o = host_program | host_weights | host_results | host_ledger | host_scratch;
+  assign nests_o     = 21'(nests);
+  assign stopped_o   = held;
 
   logic unused;  // of neighbours only the first one's address counts; cycle is for the log
   assign unused = &{1'b0, act_address, cycle, prime, scratch_result};
@@ -378,6 +394,8 @@ module bramcast_core #(
       .running_o(running_o),
       .area_free_o(area_free),
       .nest_ready_i(nest_ready),
+      .hold_i(hold),
+      .held_o(held),
       .take_nest_o(take_nest),
       .prime_o(prime),
       .counts_i(counts),
@@ -484,8 +502,23 @@ module bramcast_core #(
       .unit_address_i(scratch_unit_address),
       .address_i(scratch_address),
       .data_i(scratch_word),
-      .raddr_i(act_address[ELEMENT_BITS-1:ELEMENTS_LOG]),
+      .raddr_i(scratch_raddr),
       .word_o(act_word)
+  );
+
+  bramcast_peek #(
+      .WORD_BITS(ELEMENTS * DATA_BITS),
+      .ADDRESS_BITS(SCRATCH_BITS),
+      .PEEK(PEEK)
+  ) u_peek (
+      .clk(clk),
+      .raddr_i(act_address[ELEMENT_BITS-1:ELEMENTS_LOG]),
+      .raddr_o(scratch_raddr),
+      .word_i(act_word),
+      .host_read_i(host_read_i[5]),
+      .host_word_i(host_word_i),
+      .host_beat_i(host_beat_i),
+      .host_data_o(host_scratch)
   );
 
   bramcast_narrow #(
@@ -659,6 +692,35 @@ module bramcast_core #(
       .m_axis_tlast(m_axis_tlast),
       .m_axis_tuser(m_axis_tuser),
       .class_o(class_o)
+  );
+
+  bramcast_ledger #(
+      .RQ(RQ),
+      .DATA_BITS(DATA_BITS),
+      .NEST_BITS(NEST_BITS),
+      .LEDGER_DEPTH(LEDGER_DEPTH),
+      .PEEK(PEEK)
+  ) u_ledger (
+      .clk(clk),
+      .rst(rst),
+      .flush_i(flush),
+      .run_start_i(run_start),
+      .nest_start_i(prime[2]),
+      .done_i(done_o),
+      .nests_o(nests),
+      .chunk_valid_i(chunk_valid),
+      .chunk_stream_i(chunk_stream),
+      .chunk_lanes_i(chunk_lanes),
+      .beats_i(beats),
+      .m_axis_tvalid(m_axis_tvalid),
+      .m_axis_tready(m_axis_tready),
+      .stop_after_i(stop_after_i),
+      .hold_o(hold),
+      .held_i(held),
+      .host_read_i(host_read_i[4]),
+      .host_word_i(host_word_i),
+      .host_beat_i(host_beat_i),
+      .host_data_o(host_ledger)
   );
 
 `ifndef SYNTHESIS

@@ -81,6 +81,10 @@ module bramcast_registers #(
     input  logic [31:0]                 occupancy_i,
     input  logic                        timeout_i,
     input  logic                        sink_i,
+    // ledger
+    output logic [20:0]                 stop_after_o,
+    input  logic                        stopped_i,
+    input  logic [20:0]                 nests_i,
     // memories: program, weights, bias, table; read only: ledger, scratchpad
     output logic [5:0]                  host_read_o,
     output logic [3:0]                  host_we_o,
@@ -191,7 +195,9 @@ module bramcast_registers #(
   logic [3:0] valid, pending;
   assign start_o = (run_q || once_q) && !checking && !aborting_i;
   assign locked  = run_q || once_q || busy_i || checking || aborting_i;
-  assign closed  = image[4] ? checking : locked || lock_q;
+  assign closed  = image[4] ? checking
+                 : image[5] ? (locked && !stopped_i) || lock_q
+                 : locked || lock_q;
   assign valid   = valid_q | {TABLE_DEPTH == 0, 3'd0};
   assign pending = {timeout_pending_q, program_pending_q, frame_pending_q, done_q};
 
@@ -240,6 +246,7 @@ module bramcast_registers #(
                    | (32'(checking) << bramcast_pkg::STATUS_CHECKING_LSB)
                    | (32'(program_error_i) << bramcast_pkg::STATUS_PROGRAM_ERROR_LSB)
                    | (32'(aborting_i) << bramcast_pkg::STATUS_ABORTING_LSB)
+                   | (32'(stopped_i) << bramcast_pkg::STATUS_STOPPED_LSB)
                    | (32'(running_i) << bramcast_pkg::STATUS_RUNNING_LSB);
   assign errors    = (32'(frame_error_i[0]) << bramcast_pkg::ERRORS_SHORT_FRAME_LSB)
                    | (32'(frame_error_i[1]) << bramcast_pkg::ERRORS_LONG_FRAME_LSB)
@@ -281,13 +288,19 @@ module bramcast_registers #(
       8'(bramcast_pkg::REG_STALL_IN), 8'(bramcast_pkg::REG_STALL_OUT),
       8'(bramcast_pkg::REG_OCCUPANCY):
         known = COUNTERS != 0;
+      8'(bramcast_pkg::REG_STOP_AFTER): begin
+        known    = PEEK != 0;
+        writable = 1'b1;
+      end
+      8'(bramcast_pkg::REG_NEST):
+        known = LEDGER_DEPTH > 0;
       default: known = 1'b0;
     endcase
   end
 
   // What is read, in parts of which the others are 0: a part's registers lie side by side, so that a few
   // address bits choose among them. The numbers are those of the map: a part knows only its own.
-  logic [31:0] part_0, part_2, part_3, part_4;
+  logic [31:0] part_0, part_2, part_3, part_4, part_5;
   logic [15:0] part_1;
   always_comb begin
     part_0 = 32'd0;
@@ -333,6 +346,10 @@ module bramcast_registers #(
       4'(bramcast_pkg::REG_STALL_OUT): part_4 = stall_out_i;
       default:                         part_4 = occupancy_i;
     endcase
+    case ({at[3:2], 2'b00})
+      4'(bramcast_pkg::REG_STOP_AFTER): part_5 = 32'(stop_after_o);
+      default:                          part_5 = 32'(nests_i);
+    endcase
   end
 
   // ------------------------------------------------------------------ the verdict
@@ -371,7 +388,7 @@ module bramcast_registers #(
   logic        locked_q, closed_q;  // as the request came: they can only fall meanwhile
   logic        wrong_address_q, wrong_strobe_q, wrong_lock_q, wrong_order_q, wrong_images_q;
   logic        accept_q, is_check_q;
-  logic [31:0] part_0_q, part_1_q, part_2_q, part_3_q, part_4_q;
+  logic [31:0] part_0_q, part_1_q, part_2_q, part_3_q, part_4_q, part_5_q;
 
   logic put;  // a register is written in this cycle
   logic put_control, put_status, put_errors, put_interrupt, put_pending, put_expect, put_valid;
@@ -411,12 +428,14 @@ module bramcast_registers #(
     part_2_q <= part_2;
     part_3_q <= part_3;
     part_4_q <= part_4;
+    part_5_q <= part_5;
     part_1_q[31:16] <= frames_q[31:16];  // of this part's registers the others have 16 bits
     if (at[7:4] != 4'(bramcast_pkg::REG_FRAMES >> 4)) part_1_q[15:0] <= 16'd0;
     if (at != 8'(bramcast_pkg::REG_FRAMES)) part_1_q[31:16] <= 16'd0;
     if (at[7:4] != 4'(bramcast_pkg::REG_CHECK >> 4)) part_2_q <= 32'd0;
     if (at[7:4] != 4'(bramcast_pkg::REG_PENDING >> 4)) part_3_q <= 32'd0;
     if (at[7:4] != 4'(bramcast_pkg::REG_STALL_IN >> 4) || COUNTERS == 0) part_4_q <= 32'd0;
+    if (at[7:4] != 4'(bramcast_pkg::REG_NEST >> 4) || (LEDGER_DEPTH == 0 && PEEK == 0)) part_5_q <= 32'd0;
 
     case (state_q)
       IDLE: begin
@@ -444,7 +463,7 @@ module bramcast_registers #(
       end
       DECIDE: begin
         state_q <= DONE;
-        rdata_o <= part_0_q | part_1_q | part_2_q | part_3_q | part_4_q;
+        rdata_o <= part_0_q | part_1_q | part_2_q | part_3_q | part_4_q | part_5_q;
         if (!register_q || !accept_q) rdata_o <= 32'd0;
         resp_o  <= wrong_address_q ? 2'b11 : accept_q ? 2'b00 : 2'b10;
         if (!register_q && accept_q) begin
@@ -604,6 +623,17 @@ module bramcast_registers #(
       snap_class_q   <= 16'd0;
     end
   end
+
+  generate
+    if (PEEK != 0) begin : g_stop
+      always_ff @(posedge clk) begin
+        if (put && at == 8'(bramcast_pkg::REG_STOP_AFTER)) stop_after_o <= wdata_i[20:0];
+        if (rst || reset_q) stop_after_o <= 21'd0;
+      end
+    end else begin : g_no_stop
+      assign stop_after_o = 21'd0;
+    end
+  endgenerate
 
   bramcast_checksum #(
       .WEIGHTS_BEATS(WEIGHTS_BEATS),

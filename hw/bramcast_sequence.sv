@@ -35,6 +35,8 @@ module bramcast_sequence #(
     output logic                 area_free_o,       // nothing of this run reads the scratchpad any more
     // nest
     input  logic                 nest_ready_i,      // its descriptor is here
+    input  logic                 hold_i,            // it is not taken, unless it is the run's first
+    output logic                 held_o,            // ... and would be in this cycle
     output logic                 take_nest_o,
     output logic [4:1]           prime_o,
     // settings of the nest at the front, new behind take_nest_o
@@ -123,7 +125,8 @@ module bramcast_sequence #(
   logic [GAP_BITS-1:0] gap_q2;      // what gap_left_q starts with for this nest
   logic                waiting_q;   // all results are in, or will be: the next nest may start
   assign short_end   = (tail_chunks & WHOLE) != WHOLE;
-  assign take_nest_o = run_start_i || (waiting_q && nest_ready_i);
+  assign take_nest_o = run_start_i || (waiting_q && nest_ready_i && !hold_i);
+  assign held_o      = waiting_q && nest_ready_i && hold_i;
 
   always_ff @(posedge clk) begin
     prime_o <= {prime_o[3:1], take_nest_o};

@@ -55,8 +55,10 @@ module bramcast_sim_top #(
   logic [15:0] class_index;
   logic [16:0] tuser;
   logic [31:0] host_data;
+  logic [20:0] nests;
+  logic        stopped;
   assign unused = &{1'b0, aborting, running, broken, taken, dropped, ready, program_error, class_index, tuser,
-                    host_data};
+                    host_data, nests, stopped};
 
   assign #1 busy_o        = busy;
   assign #1 done_o        = done;
@@ -118,7 +120,10 @@ module bramcast_sim_top #(
       .m_axis_tready(m_axis_tready),
       .m_axis_tlast(m_tlast),
       .m_axis_tuser(tuser),
-      .host_read_i(4'd0),
+      .nests_o(nests),
+      .stop_after_i(21'd0),
+      .stopped_o(stopped),
+      .host_read_i(6'd0),
       .host_we_i(4'd0),
       .host_word_i(24'd0),
       .host_beat_i(7'd0),

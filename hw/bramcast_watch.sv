@@ -4,7 +4,7 @@
 // Golden twin: none; docs/axi.md, LIMIT, SINK_LIMIT, WAITED, STALL_IN, STALL_OUT and OCCUPANCY.
 //
 // A cycle of a run is one with running_i. Those in which a beat waits for the sink count for SINK_LIMIT,
-// the others for LIMIT; 0 is no limit. Where a count meets its limit, timeout_o or sink_o is high for
+// the others for LIMIT, unless stopped_i is high; 0 is no limit. Where a count meets its limit, timeout_o or sink_o is high for
 // a cycle, once a run, two or three cycles later, unless the run has ended meanwhile. A write to a limit
 // begins its count anew.
 //
@@ -37,6 +37,7 @@ module bramcast_watch #(
     output logic [31:0] occupancy_o,
     // core
     input  logic        running_i,
+    input  logic        stopped_i,      // behind STOP_AFTER
     input  logic        busy_i,
     input  logic        done_i,
     input  logic        s_axis_tvalid,
@@ -47,7 +48,7 @@ module bramcast_watch #(
     output logic        sink_o
 );
 
-  logic        running_q, wait_q;             // a cycle ago
+  logic        running_q, stopped_q, wait_q;  // a cycle ago
   logic        armed_q;                       // no limit has been met in this run
   logic        limited_q, sink_limited_q;     // the limit is not 0
   logic        limit_hit_q, sink_hit_q;
@@ -58,10 +59,11 @@ module bramcast_watch #(
 
   always_ff @(posedge clk) begin
     running_q <= running_i;
+    stopped_q <= stopped_i;
     wait_q    <= m_axis_tvalid && !m_axis_tready;
 
     if (!running_q || put_limit_i) ran_q <= 32'd0;
-    else if (!wait_q) ran_q <= ran_q + 32'd1;
+    else if (!wait_q && !stopped_q) ran_q <= ran_q + 32'd1;
     if (!running_q || put_sink_limit_i) waited_q <= 32'd0;
     else if (wait_q) waited_q <= waited_q + 32'd1;
 

@@ -19,7 +19,7 @@ Every wait has an end: a run that takes longer than its network should is aborte
 
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,8 @@ from bramcast.pack.axi.registers import (
     BY_NAME,
     IDENTIFICATION,
     INTERFACE,
+    LEDGER_SLOT,
+    SCRATCH_SLOT,
     field_value,
     mask,
     offset,
@@ -75,12 +77,29 @@ class Bus(Protocol):
     def write(self, offset: int, value: int, /) -> object: ...
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger says of one executed nest.
+
+    Attributes:
+        crc: CRC-32 of what it made.
+        cycles: without those in which a beat waited.
+        stalled: beats waited, then or before, so the cycles may be others than golden's.
+    """
+
+    crc: int
+    cycles: int
+    stalled: bool
+
+
 class Driver:
     """One core behind one AXI4-Lite slave.
 
     Attributes:
         core: the parameters that it is built with, read from its registers.
         readback: its images can be read back.
+        ledger_depth: entries that its ledger holds, 0 without one.
+        peek: it can stop behind a nest and show its scratchpad.
 
     Raises:
         DeviceError: there is something else at this address, or another interface.
@@ -119,6 +138,8 @@ class Driver:
             scratch_depth=self.read("SCRATCH_DEPTH"),
         )
         self.readback = self._is_set("OPTIONS", "READBACK")
+        self.ledger_depth = self.read("LEDGER_DEPTH")
+        self.peek = self._is_set("OPTIONS", "PEEK")
 
     # ------------------------------------------------------------------ registers
 
@@ -331,6 +352,51 @@ class Driver:
                 run: what it met, by the names in ERRORS. The core is ready for the next frame.
         """
         self._wait("DONE", True, timeout, "a frame's results")
+
+    # ------------------------------------------------------------------ ledger
+
+    def ledger(self) -> list[LedgerEntry]:
+        """What each nest of the last run made, in order; the first ``ledger_depth`` of them.
+
+        Whole between a frame's end and the next one's begin. Empty without a ledger.
+        """
+        if not self.ledger_depth:
+            return []
+        entries = []
+        base = LEDGER_SLOT << self._window_bits
+        for at in range(base, base + 8 * min(self.read("NEST"), self.ledger_depth), 8):
+            crc, cycles = (int(self._bus.read(a)) & 0xFFFFFFFF for a in (at, at + 4))
+            entries.append(LedgerEntry(crc, cycles & 0x7FFFFFFF, bool(cycles >> 31)))
+        return entries
+
+    def stop_after(self, nest: int) -> None:
+        """Let runs hold behind executed nest ``nest``, 1 is the first; 0: behind none.
+
+        A run that holds goes on when this changes.
+        """
+        self.write("STOP_AFTER", nest)
+
+    def wait_stopped(self, timeout: float = 1.0) -> None:
+        """Wait until a run holds behind the nest of ``stop_after``.
+
+        Raises:
+            DeviceError: it did not within ``timeout`` seconds.
+        """
+        self._wait("STOPPED", True, timeout, "the nest of STOP_AFTER")
+
+    def scratch(self, places: Sequence[int]) -> list[int]:
+        """Words of the scratchpad while a run holds or the core is idle, with PEEK.
+
+        Element 0 in the least significant bits, LANES * TAPS of them.
+        """
+        bits = self.core.multipliers * self.core.data_bits
+        base = SCRATCH_SLOT << self._window_bits
+        words = []
+        for place in places:
+            at = base + place * stride(bits)
+            beats = [int(self._bus.read(at + 4 * b)) & 0xFFFFFFFF for b in range(-(-bits // 32))]
+            words.append(sum(beat << (32 * b) for b, beat in enumerate(beats)))
+        return words
 
     def _wait(self, field: str, high: bool, timeout: float, what: str) -> None:
         end = time.monotonic() + timeout

@@ -19,6 +19,7 @@ from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core
 IDENTIFICATION = 0x434D5242  # "BRMC", least significant byte first
 INTERFACE = 3  # raised when a register changes its meaning
 SLOT_BITS = 3  # address bits above a window: the slot
+LEDGER_SLOT, SCRATCH_SLOT = 5, 6  # to be read only: entries of two beats; the scratchpad's words
 LEAST_WINDOW_BITS = 12
 MAX_WORDS_BITS = 24  # of an image's depth
 
@@ -315,27 +316,37 @@ def stride(word_bits: int) -> int:
     return 4 << _log2(beats(word_bits))
 
 
-def window_bits(core: Core) -> int:
+def window_bits(core: Core, ledger_depth: int = 0, peek: bool = False) -> int:
     """Address bits inside a slot.
+
+    Args:
+        ledger_depth: entries of the ledger (LEDGER_DEPTH).
+        peek: the scratchpad has a window (PEEK).
 
     >>> window_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 256))
     14
+    >>> window_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 2000), 64, peek=True)
+    15
     """
     used = [
         _log2(core.depth(image) * stride(core.word_bits(image)))
         for image in IMAGES
         if core.depth(image)
     ]
+    if ledger_depth:
+        used.append(_log2(ledger_depth * stride(64)))
+    if peek:
+        used.append(_log2(core.scratch_depth * stride(core.multipliers * core.data_bits)))
     return max(LEAST_WINDOW_BITS, *used)
 
 
-def address_bits(core: Core) -> int:
+def address_bits(core: Core, ledger_depth: int = 0, peek: bool = False) -> int:
     """Address bits that the slave needs at least (parameter AXI_ADDRESS_BITS).
 
     >>> address_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 256))
     17
     """
-    return window_bits(core) + SLOT_BITS
+    return window_bits(core, ledger_depth, peek) + SLOT_BITS
 
 
 def window_offset(image: str, bits: int) -> int:

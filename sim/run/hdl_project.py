@@ -172,7 +172,8 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
     if not axi:
         wired += [
             "      .start_i(1'b1)", "      .taken_o(taken_unused)", "      .clear_error_i(2'd0)",
-            "      .host_read_i(4'd0)", "      .host_we_i(4'd0)", "      .host_word_i(24'd0)",
+            "      .stop_after_i(21'd0)",
+            "      .host_read_i(6'd0)", "      .host_we_i(4'd0)", "      .host_word_i(24'd0)",
             "      .host_beat_i(7'd0)", "      .host_data_i(32'd0)",
             "      .host_data_o(host_unused)",
         ]  # fmt: skip

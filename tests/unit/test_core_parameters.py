@@ -26,15 +26,15 @@ NAMES = [field.name.upper() for field in fields(Core)]
 # where they end.
 FIFO = ["FRAME_DEPTH", "TLAST_ENDS"]
 FILES = [f"{image.upper()}_IMAGE" for image in IMAGES]
-# Of the bus' side; PRIVATE: of what only bramcast_registers can have so far.
+# Of the bus' side.
 BUS = ["AXI_ADDRESS_BITS", "READBACK", "COUNTERS"]
 LIMIT = ["LIMIT"]
-PRIVATE = ["LEDGER_DEPTH", "PEEK"]
+LEDGER = ["LEDGER_DEPTH", "PEEK"]
 # Every module that lists the core's parameters, and those that it has.
 LISTS = {
-    "hw/bramcast_core.sv": [*NAMES, *FIFO, *FILES],
-    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *FILES, *BUS, *LIMIT],
-    "hw/bramcast_registers.sv": [*NAMES, *FIFO, *FILES, *BUS, *PRIVATE],
+    "hw/bramcast_core.sv": [*NAMES, *FIFO, *LEDGER, *FILES],
+    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT],
+    "hw/bramcast_registers.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS],
     "hw/bramcast_watch.sv": ["COUNTERS", *LIMIT],
     "hw/bramcast_sim_top.sv": [*NAMES, *FIFO],
     "bench/hdl_bench.sv": NAMES,
@@ -73,7 +73,7 @@ def test_every_list_of_parameters_is_complete(path: str) -> None:
 @pytest.mark.parametrize("path", LISTS)
 def test_defaults_are_those_of_the_core(path: str) -> None:
     core, mine = declared("hw/bramcast_core.sv"), declared(path)
-    own = {*BUS, *LIMIT, *PRIVATE}
+    own = {*BUS, *LIMIT}
     other = {n: v for n, v in mine.items() if n not in own and v != core.get(n)}
     if path.startswith("hw/"):
         assert not other, f"{path} has other defaults than the core: {other}"

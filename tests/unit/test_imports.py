@@ -20,7 +20,7 @@ PACK = (
     "bundle", "activations", "recipe", "samples", "read", "graph", "capture", "passes",
     "quantize", "run", "lower", "judge", "prepare", "notes", "contents", "pipeline", "train",
 )  # fmt: skip
-SIM = ("benches", "run", "regress", "report")
+SIM = ("run", "board", "benches", "regress", "report")
 # Beside the road: what they import of it, and who may import them.
 BESIDE = {
     "device": ({"bundle"}, {"lower"}),

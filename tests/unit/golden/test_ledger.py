@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from support import common_core, write_recipe
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.ledger import ledgers
 from bramcast.golden.load import load
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.program import Nest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
