@@ -14,6 +14,7 @@ from bramcast.cli.output import give_stdout, percent, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import beside_float
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.ledger import c_header, ledgers
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle.cycles import predict
@@ -27,11 +28,14 @@ def command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Save out_int and out (.npz).")
     ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Write what the core's ledger must hold, as a C header.")
+    ] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
     """Run the integer model on every sample; accuracy where there are labels."""
-    give_stdout([output], json)
+    give_stdout([output, ledger], json)
     samples = read_samples(inputs, bundle)
     machine = load(bundle, allow_modified)
     assert machine.manifest is not None
@@ -41,6 +45,11 @@ def command(
     integers, real = arrays_from_beats(results.beats, machine)
     if output is not None:
         replace_file(output, lambda file: np.savez(file, out_int=integers, out=real))
+    if ledger is not None:
+        first = frames[:1]
+        (entries,) = ledgers(machine, machine.run(first, keep_layers=True))
+        text = c_header(machine, first[0], entries)
+        replace_file(ledger, lambda file: file.write(text.encode()))
     floats = read_float_results(bundle, machine.manifest)
     right = labelled_accuracy(real, samples.y, machine.manifest.output.format.signed)
     beside = beside_float(floats, machine.manifest, samples.x, real, right is not None)
@@ -62,4 +71,6 @@ def command(
         say(beside_line(beside, len(frames)))
     if output is not None:
         say(f"results written to {named(output)}")
+    if ledger is not None:
+        say(f"the ledger of sample 0 written to {named(ledger)}")
     return 0

@@ -5,7 +5,9 @@ An entry for each executed nest: the CRC-32 of what it made, and its cycles. Gol
 hw/bramcast_ledger.sv.
 """
 
+import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,3 +93,42 @@ def chunks(words: NDArray[np.int32], nest: Nest, core: Core) -> NDArray[np.uint3
     last = words[whole:].reshape(groups.pixels, -1)[:, :used]
     made = np.concatenate([words[:whole].reshape(-1), last.reshape(-1)])
     return made.astype("<i4").view("<u4")
+
+
+def c_header(machine: Machine, frame: NDArray[np.integer], entries: Sequence[Entry]) -> str:
+    """A frame and the ledger behind it for software in C: ``bramcast_compare()`` takes them.
+
+    Args:
+        frame: [beats], in stream order.
+        entries: of ``ledgers``, for this frame.
+    """
+    manifest, bits = machine.manifest, machine.core.data_bits
+    assert manifest is not None
+    signed = manifest.input.format.signed
+    values = [int(element) for element in frame]
+    rows = [
+        "  " + ", ".join(map(str, values[at : at + 16])) + "," for at in range(0, len(values), 16)
+    ]
+    names = [manifest.layers[info.layer].name for info in manifest.nests]
+    lines = [
+        f"  {{0x{entry.crc:08X}u, {entry.cycles}u, {json.dumps(name)}}},"
+        for entry, name in zip(entries, names, strict=True)
+    ]
+    element = f"{'int' if signed else 'uint'}{bits}_t"
+    return "\n".join(
+        [
+            "/* A frame and the ledger behind it; written by bramcast golden. */",
+            '#include "bramcast_driver.h"',
+            "",
+            f"#define BRAMCAST_LEDGER_ELEMENTS {len(values)}",
+            f"static const {element} bramcast_ledger_frame[BRAMCAST_LEDGER_ELEMENTS] = {{",
+            *rows,
+            "};",
+            "",
+            f"#define BRAMCAST_LEDGER_NESTS {len(lines)}",
+            "static const bramcast_expected_t bramcast_expected_ledger[BRAMCAST_LEDGER_NESTS] = {",
+            *lines,
+            "};",
+            "",
+        ]
+    )

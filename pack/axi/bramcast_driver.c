@@ -65,6 +65,8 @@ static uint32_t word_bits(const bramcast_t *core, unsigned image) {
   switch (image) {
     case 1: return core->lanes * core->taps * core->weight_bits;
     case 2: return 36u * core->rq;
+    case BRAMCAST_LEDGER_SLOT - 1: return 64u;
+    case BRAMCAST_SCRATCH_SLOT - 1: return core->lanes * core->taps * core->data_bits;
     case 3: return core->data_bits;
     default: return 32u;
   }
@@ -197,16 +199,22 @@ void bramcast_lock(const bramcast_t *core) {
   put(core, BRAMCAST_REG_CONTROL, BRAMCAST_CONTROL_LOCK_MASK);
 }
 
-int bramcast_wait(const bramcast_t *core, uint32_t polls) {
+/* Until a bit of a register is set, or the core has ended the run. */
+static int wait_for(const bramcast_t *core, uint32_t offset, uint32_t mask, uint32_t polls) {
   for (;;) {
-    uint32_t pending = get(core, BRAMCAST_REG_PENDING);
-    if (pending & BRAMCAST_PENDING_DONE_MASK) return BRAMCAST_OK;
+    uint32_t pending;
+    if (get(core, offset) & mask) return BRAMCAST_OK;
+    pending = get(core, BRAMCAST_REG_PENDING);
     if (pending & BRAMCAST_PENDING_PROGRAM_MASK) return BRAMCAST_BAD_PROGRAM;
     if (pending & BRAMCAST_PENDING_TIMEOUT_MASK)
       return get(core, BRAMCAST_REG_ERRORS) & BRAMCAST_ERRORS_TIMEOUT_MASK ? BRAMCAST_OVERDUE
                                                                             : BRAMCAST_SINK;
     if (polls-- == 0) return BRAMCAST_TIMEOUT;
   }
+}
+
+int bramcast_wait(const bramcast_t *core, uint32_t polls) {
+  return wait_for(core, BRAMCAST_REG_PENDING, BRAMCAST_PENDING_DONE_MASK, polls);
 }
 
 bramcast_last_t bramcast_last(const bramcast_t *core) {
@@ -232,6 +240,57 @@ uint32_t bramcast_errors(const bramcast_t *core) {
   return errors;
 }
 
+/* ------------------------------------------------------------------ ledger */
+
+int bramcast_ledger(const bramcast_t *core, uint32_t nest, bramcast_entry_t *entry) {
+  uint32_t at = place(core, BRAMCAST_LEDGER_SLOT - 1, nest, 0), cycles;
+
+  if (nest >= get(core, BRAMCAST_REG_LEDGER_DEPTH) || nest >= get(core, BRAMCAST_REG_NEST))
+    return BRAMCAST_NO_ENTRY;
+  entry->crc32 = get(core, at);
+  cycles = get(core, at + 4u);
+  entry->cycles = cycles & 0x7FFFFFFFu;
+  entry->stalled = cycles >> 31;
+  return BRAMCAST_OK;
+}
+
+int bramcast_compare(const bramcast_t *core, const bramcast_expected_t *expected, uint32_t nests,
+                     bramcast_difference_t *difference) {
+  uint32_t depth = get(core, BRAMCAST_REG_LEDGER_DEPTH), i, ended;
+  bramcast_entry_t *entry = &difference->entry;
+
+  difference->nest = difference->nests = 0;
+  difference->layer = 0;
+  if (depth == 0) return BRAMCAST_NO_ENTRY;
+  ended = get(core, BRAMCAST_REG_NEST);
+  for (i = 0; i < nests && i < ended && i < depth; i++) {
+    (void)bramcast_ledger(core, i, entry);
+    difference->nests = i + 1u;
+    if (entry->crc32 != expected[i].crc32 ||
+        (!entry->stalled && entry->cycles != expected[i].cycles)) {
+      difference->nest = i;
+      difference->layer = expected[i].layer;
+      return BRAMCAST_DIFFERS;
+    }
+  }
+  if (ended == nests) return BRAMCAST_OK;
+  difference->nest = ended < nests ? ended : nests; /* it did not come, or is one too many */
+  if (ended < nests) difference->layer = expected[ended].layer;
+  return BRAMCAST_DIFFERS;
+}
+
+void bramcast_stop_after(const bramcast_t *core, uint32_t nest) {
+  put(core, BRAMCAST_REG_STOP_AFTER, nest);
+}
+
+int bramcast_wait_stopped(const bramcast_t *core, uint32_t polls) {
+  return wait_for(core, BRAMCAST_REG_STATUS, BRAMCAST_STATUS_STOPPED_MASK, polls);
+}
+
+uint32_t bramcast_peek(const bramcast_t *core, uint32_t word, uint32_t beat) {
+  return get(core, place(core, BRAMCAST_SCRATCH_SLOT - 1, word, beat));
+}
+
 const char *bramcast_message(int status) {
   switch (status) {
     case BRAMCAST_OK: return "all is well";
@@ -247,6 +306,8 @@ const char *bramcast_message(int status) {
     case BRAMCAST_STUCK: return "an abort can't end: a beat on m_axis is not taken";
     case BRAMCAST_NOT_LOADED: return "an image is not valid: not loaded, or not verified since";
     case BRAMCAST_SEALED: return "the images are locked until a hardware reset";
+    case BRAMCAST_DIFFERS: return "a nest differs from what golden predicts";
+    case BRAMCAST_NO_ENTRY: return "the ledger has no such entry, or the core no ledger";
     default: return "unknown status";
   }
 }

@@ -40,7 +40,9 @@ enum {
   BRAMCAST_SINK,          /* ... its results waited for TREADY longer than SINK_LIMIT */
   BRAMCAST_STUCK,         /* a beat stands on the output and is not taken: no abort can end */
   BRAMCAST_NOT_LOADED,    /* an image is not valid: not loaded, or not verified since */
-  BRAMCAST_SEALED         /* the images are locked until a hardware reset */
+  BRAMCAST_SEALED,        /* the images are locked until a hardware reset */
+  BRAMCAST_DIFFERS,       /* a nest made something else than golden, or took another time */
+  BRAMCAST_NO_ENTRY       /* the ledger has no such entry, or there is none */
 };
 
 /* A 32-bit access at a byte offset from the slave's base address. */
@@ -121,6 +123,38 @@ uint32_t bramcast_frames(const bramcast_t *core); /* completed since reset */
 uint32_t bramcast_dropped(const bramcast_t *core); /* short or long frames, modulo 2**16 */
 uint32_t bramcast_class(const bramcast_t *core);  /* index of its largest result */
 uint32_t bramcast_errors(const bramcast_t *core); /* bits of ERRORS; clears them */
+
+/* The ledger (docs/axi.md): what executed nest number nest, 0 is the first, of the last frame made.
+ * BRAMCAST_NO_ENTRY: it has not been executed, or the ledger has no room for it. */
+typedef struct {
+  uint32_t crc32;
+  uint32_t cycles; /* without those in which a beat waited */
+  uint32_t stalled; /* 1: beats waited; the cycles say nothing */
+} bramcast_entry_t;
+int bramcast_ledger(const bramcast_t *core, uint32_t nest, bramcast_entry_t *entry);
+
+/* What it must be: bramcast golden --ledger writes a table of them. */
+typedef struct {
+  uint32_t crc32, cycles;
+  const char *layer;
+} bramcast_expected_t;
+
+/* The first nest that differs; nests: as many could be compared. */
+typedef struct {
+  uint32_t nest, nests;
+  const char *layer; /* its layer, or 0 */
+  bramcast_entry_t entry;
+} bramcast_difference_t;
+
+/* After a frame: do its nests have these sums and cycles? BRAMCAST_DIFFERS: difference says where. */
+int bramcast_compare(const bramcast_t *core, const bramcast_expected_t *expected, uint32_t nests,
+                     bramcast_difference_t *difference);
+
+/* Runs hold behind executed nest number nest, 1 is the first; 0: they don't, one that does goes on. */
+void bramcast_stop_after(const bramcast_t *core, uint32_t nest);
+int bramcast_wait_stopped(const bramcast_t *core, uint32_t polls);
+/* A 32-bit beat of a word of the scratchpad, while a run holds or the core is idle. */
+uint32_t bramcast_peek(const bramcast_t *core, uint32_t word, uint32_t beat);
 
 const char *bramcast_message(int status);
 

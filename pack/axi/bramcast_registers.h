@@ -10,6 +10,8 @@
 #define BRAMCAST_INTERFACE 3u
 #define BRAMCAST_IMAGE_FORMAT 1u
 #define BRAMCAST_IMAGE_COUNT 4
+#define BRAMCAST_LEDGER_SLOT 5
+#define BRAMCAST_SCRATCH_SLOT 6
 
 /* registers: byte offsets, and the masks and lowest bits of their fields */
 #define BRAMCAST_REG_ID 0x00u

@@ -383,6 +383,8 @@ def c_header() -> str:
         f"#define BRAMCAST_INTERFACE {INTERFACE}u",
         f"#define BRAMCAST_IMAGE_FORMAT {FORMAT}u",
         f"#define BRAMCAST_IMAGE_COUNT {len(IMAGES)}",
+        f"#define BRAMCAST_LEDGER_SLOT {LEDGER_SLOT}",
+        f"#define BRAMCAST_SCRATCH_SLOT {SCRATCH_SLOT}",
         "",
         "/* registers: byte offsets, and the masks and lowest bits of their fields */",
     ]

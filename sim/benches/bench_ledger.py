@@ -10,6 +10,7 @@ tests/cosim/test_ledger.py builds the core and starts a bench; software is ``sim
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cocotb
@@ -22,6 +23,7 @@ from bramcast.golden.load import load
 from bramcast.pack.axi.driver import Driver
 from bramcast.pack.axi.link import Answer
 from bramcast.pack.axi.registers import SCRATCH_SLOT, mask, offset, stride, window_offset
+from bramcast.pack.bundle.program import Nest
 from bramcast.sim.benches.bench_axi import CLOCK_NS, LIMIT_MS, SLVERR, Bench
 from bramcast.sim.board.verify import OUTPUT, LayerCheck, first_difference, verify
 
@@ -190,9 +192,10 @@ async def a_run_holds_behind_any_nest(dut):
             (e.crc, e.cycles) for e in expected[:number]
         ]
         result = results.nests[number - 1]
-        if not machine.program[number].stream:
+        nest = machine.program[number]
+        if isinstance(nest, Nest) and not nest.stream:
             places = np.unique(result.addresses // machine.core.taps).tolist()
-            words = await bench.software(lambda driver, places=places: driver.scratch(places))
+            words = await bench.software(partial(Driver.scratch, places=places))
             read = dict(zip(places, words, strict=True))
             for address, row in zip(result.addresses.tolist(), result.words[0], strict=True):
                 word, sub = divmod(address, machine.core.taps)

@@ -24,6 +24,9 @@
 extern "C" {
 extern const bramcast_network_t network_a, network_b;
 int load_and_classify(bramcast_t* core, void (*send_frame)(void), uint32_t* top);
+// of network b's first frame: its ledger, and a word that its first nest writes
+extern const bramcast_expected_t* const expected_b;
+extern const uint32_t nests_b, peek_word, peek_beats, peek_values[];
 }
 
 namespace {
@@ -235,6 +238,9 @@ int main(int argc, char** argv) {
   uint32_t top_class = 0;
   expect(load_and_classify(&core, send_frame, &top_class), BRAMCAST_OK, "load_and_classify");
   report("b", core, top_class);
+  bramcast_difference_t difference;
+  expect(bramcast_compare(&core, expected_b, nests_b, &difference), BRAMCAST_OK, "the ledger");
+  check(difference.nests == nests_b, "every nest has been compared");
   for (unsigned i = 0; i < BRAMCAST_IMAGE_COUNT; ++i) {
     const bramcast_image_t& image = network_b.image[i];
     for (uint32_t word = 0; word < image.words; ++word) {
@@ -297,6 +303,48 @@ int main(int argc, char** argv) {
   while (!source.empty()) tick([] {});
   expect(bramcast_abort(&core), BRAMCAST_OK, "a frame that never goes on is given up");
   runs("behind a frame that was given up");
+
+  sink_percent = 100;
+  runs("once more");
+  expect(bramcast_compare(&core, expected_b, nests_b, &difference), BRAMCAST_OK, "the ledger");
+  check(!difference.entry.stalled, "no beat has waited");  // of the last nest
+  expect(bramcast_compare(&core, expected_b, nests_b - 1, &difference), BRAMCAST_DIFFERS, "one more");
+  check(difference.nest == nests_b - 1 && difference.layer == nullptr, "a nest too many");
+  std::vector<bramcast_expected_t> longer(expected_b, expected_b + nests_b);
+  longer.push_back({0, 0, "none"});
+  expect(bramcast_compare(&core, longer.data(), nests_b + 1, &difference), BRAMCAST_DIFFERS, "less");
+  check(difference.nest == nests_b && difference.layer == std::string("none"), "a nest is missing");
+  ++longer.back().cycles;
+  --longer[nests_b - 1].cycles;
+  expect(bramcast_compare(&core, longer.data(), nests_b, &difference), BRAMCAST_DIFFERS, "cycles");
+  check(difference.nest == nests_b - 1, "other cycles are a difference");
+  bramcast_entry_t entry;
+  expect(bramcast_ledger(&core, nests_b, &entry), BRAMCAST_NO_ENTRY, "there is no such nest");
+  expect(bramcast_ledger(&core, 0, &entry), BRAMCAST_OK, "there is a first one");
+  check(entry.crc32 == expected_b[0].crc32 && entry.cycles == expected_b[0].cycles, "... and right");
+
+  bramcast_stop_after(&core, 1);
+  begin();
+  expect(bramcast_wait_stopped(&core, 1000000), BRAMCAST_OK, "it holds behind the first nest");
+  for (uint32_t beat = 0; beat < peek_beats; ++beat) {
+    check(bramcast_peek(&core, peek_word, beat) == peek_values[beat], "what that nest wrote");
+  }
+  bramcast_stop_after(&core, 0);
+  expect(bramcast_wait(&core, 1000000), BRAMCAST_OK, "it goes on");
+  expect(bramcast_compare(&core, expected_b, nests_b, &difference), BRAMCAST_OK, "... and is right");
+
+  const bramcast_image_t& weights = network_b.image[1];
+  for (uint32_t i = 0; i < weights.words * weights.beats; ++i) {  // a lane has other weights
+    const uint32_t beat = i % weights.beats;
+    bramcast_write_beat(&core, 1, i / weights.beats, beat, weights.data[i] ^ (beat ? 0 : 0x40));
+  }
+  const uint32_t valid = bus_read(nullptr, BRAMCAST_REG_VALID);
+  bus_write(nullptr, BRAMCAST_REG_VALID, valid | BRAMCAST_VALID_WEIGHTS_MASK);
+  runs("with wrong weights");
+  expect(bramcast_compare(&core, expected_b, nests_b, &difference), BRAMCAST_DIFFERS, "wrong weights");
+  check(difference.nest == 0 && difference.layer == std::string(expected_b[0].layer), "in layer 0");
+  check(difference.entry.crc32 != expected_b[0].crc32, "by its CRC");
+  sink_percent = 80;
 
   bramcast_write_beat(&core, 0, 0, 0, 0);  // the program's first word
   expect(bramcast_start(&core), BRAMCAST_NOT_LOADED, "the program is not valid any more");

@@ -13,6 +13,7 @@ from axi_support import code_block, dscnn_and_mlp, two_with_tables
 from support import ROOT, need
 
 from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.ledger import c_header, ledgers
 from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.axi.registers import address_bits
@@ -34,6 +35,29 @@ def compile_c(folder: Path, name: str, text: str, include: Path) -> Path:
     command = ["gcc", *C_FLAGS, "-O2", f"-I{include}", "-c", f"{name}.c", "-o", f"{name}.o"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / f"{name}.o"
+
+
+LEDGER_DEPTH = 64
+
+
+def ledger_of(machine, frames):
+    """What the ledger must hold behind a frame, and a word that the first nest writes, in C."""
+    results = machine.run(frames, keep_layers=True)
+    (entries,) = ledgers(machine, results)
+    assert len(entries) <= LEDGER_DEPTH and machine.core.taps == 1
+    first, bits = results.nests[0], machine.core.data_bits
+    word = sum(int(value) << (bits * lane) for lane, value in enumerate(first.words[0, 0]))
+    beats = [word >> at & 0xFFFFFFFF for at in range(0, machine.core.lanes * bits, 32)]
+    values = ", ".join(f"{beat}u" for beat in beats)
+    return (
+        c_header(machine, frames[0], entries) + "const void *frame_b(void);\n"
+        "const void *frame_b(void) { return bramcast_ledger_frame; }\n"
+        "extern const bramcast_expected_t *const expected_b;\n"
+        "extern const uint32_t nests_b, peek_word, peek_beats, peek_values[];\n"
+        "const bramcast_expected_t *const expected_b = bramcast_expected_ledger;\n"
+        f"const uint32_t nests_b = BRAMCAST_LEDGER_NESTS, peek_word = {first.addresses[0]}u;\n"
+        f"const uint32_t peek_beats = {len(beats)}u, peek_values[] = {{{values}}};\n"
+    )
 
 
 NETWORKS = {
@@ -68,13 +92,15 @@ def test_the_driver_loads_and_runs_networks(networks, tmp_path):
             f"const bramcast_network_t network_{letter} = BRAMCAST_NETWORK;\n"
         )
         objects.append(compile_c(tmp_path, f"network_{letter}", text, bundle))
+    objects.append(compile_c(tmp_path, "ledger", ledger_of(machine, frames[:1]), bundle))
     core = load(tmp_path / "a").core
     arguments += [f"+{n}={tmp_path}/a/{n}.mem" for n in IMAGES if core.depth(n)]
     driver = (tmp_path / "b" / "bramcast_driver.c").read_text()
     objects.append(compile_c(tmp_path, "driver", driver, tmp_path / "b"))
     objects.append(compile_c(tmp_path, "example", code_block("docs/axi.md", "c"), tmp_path / "b"))
 
-    parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
+    parameters = core_parameters(core) | {"LEDGER_DEPTH": LEDGER_DEPTH, "PEEK": 1}
+    parameters["AXI_ADDRESS_BITS"] = address_bits(core, LEDGER_DEPTH, peek=True)
     harness = ROOT / "tests" / "cosim" / "driver_harness.cpp"
     command = ["verilator", "--cc", "--exe", "--build", "-O3", "--no-timing", "-Wno-fatal"]
     command += [

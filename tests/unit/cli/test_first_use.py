@@ -5,11 +5,14 @@ import json
 import re
 import shlex
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from support import DIGITS, ROOT, cli, write_recipe
+
+from bramcast.golden.load import load
 
 MODEL = """
 import torch
@@ -178,6 +181,23 @@ def test_pack_and_golden_tell_the_same_cycles_and_accuracy(tmp_path, capsys):
     packed = json.loads(cli(capsys, "pack", recipe, "-o", folder, "--check", "--json")[1])
     ran = json.loads(cli(capsys, "golden", folder, "--inputs", recipe, "--json")[1])
     assert (packed["cycles"], packed["accuracy"]) == (ran["cycles"], ran["accuracy"])
+
+
+def test_golden_writes_what_the_ledger_must_hold(tmp_path, capsys):
+    recipe, folder, header = DIGITS / "mlp.toml", tmp_path / "b", tmp_path / "ledger.h"
+    packed = json.loads(cli(capsys, "pack", recipe, "-o", folder, "--json")[1])
+    code, out, _ = cli(capsys, "golden", folder, "--inputs", recipe, "--ledger", header)
+    assert code == 0 and str(header) in out
+    text = header.read_text()
+    entries = re.findall(r"^  \{0x([0-9A-F]{8})u, (\d+)u, \"(.+)\"\},$", text, re.M)
+    assert f"#define BRAMCAST_LEDGER_NESTS {len(entries)}\n" in text
+    assert sum(int(cycles) for _, cycles, _ in entries) == packed["cycles"]
+    assert {name for _, _, name in entries} == {layer["name"] for layer in packed["layers"]}
+    frame = text.split("{\n")[1].split("};")[0].replace("\n", "").split(",")[:-1]
+    assert f"#define BRAMCAST_LEDGER_ELEMENTS {len(frame)}\n" in text
+    machine = load(folder)
+    results = machine.run(np.array([frame], np.int64))
+    assert int(entries[-1][0], 16) == zlib.crc32(results.beats.astype("<i4").tobytes())
 
 
 def test_time_steps_share_one_line(tmp_path, capsys):
