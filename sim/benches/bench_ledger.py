@@ -11,6 +11,7 @@ tests/cosim/test_ledger.py builds the core and starts a bench; software is ``sim
 import os
 from collections.abc import Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import cocotb
@@ -94,18 +95,32 @@ def equal(checks: list[LayerCheck], stalled: bool) -> None:
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def every_entry_is_goldens(dut):
-    """Frames at full speed: CRC and cycles; with backpressure; behind an abort."""
+    """Frames at full speed: CRC and cycles; back to back; with backpressure; behind an abort."""
     bench, link, frames = await begun(dut)
     checks = await compared(bench, link, frames)
     equal(checks, stalled=False)
     total = sum(c.cycles for c in checks if c.sample == len(frames) - 1)
     assert await bench.register("FRAMES") == len(frames)  # what it freezes belongs to that frame
     assert total == await bench.register("CYCLES")
-    bench.sink.set_pause_generator(iter(lambda: bench.rng.random() < 0.5, None))
+    # Back to back: the ledger is that of the last one.
+    machine = load(BUNDLE)
+    (expected,) = ledgers(machine, machine.run(frames[-1:], keep_layers=True))
+    await bench.control("RUN")
+    for frame in (*frames, *frames):
+        bench.source.send_nowait(bench.stored(frame))
+    for _ in range(2 * len(frames)):
+        await bench.results(FRAME_CYCLES)
+    assert await bench.register("NEST") == len(expected)
+    entries = await bench.software(lambda driver: driver.ledger())
+    assert [(e.crc, e.cycles) for e in entries] == [(e.crc, e.cycles) for e in expected]
+    assert await bench.register("FRAMES") == 3 * len(frames)
+    assert await bench.register("CYCLES") == sum(e.cycles for e in expected)
+    await bench.control()
+    bench.sink.set_pause_generator(cycle([True] * 7 + [False]))
     equal(await compared(bench, link, frames[:1]), stalled=True)
     bench.sink.clear_pause_generator()
     bench.sink.pause = False
-    assert await bench.register("FRAMES") == len(frames) + 1
+    assert await bench.register("FRAMES") == 3 * len(frames) + 1
     waited = await bench.register("WAITED")
     entries = await bench.software(lambda driver: driver.ledger())
     assert sum(e.cycles for e in entries) == await bench.register("CYCLES") - waited
