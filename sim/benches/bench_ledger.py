@@ -6,6 +6,7 @@ tests/cosim/test_ledger.py builds the core and starts a bench; software is ``sim
     LEDGER_BUNDLE  the core is initialised with it
     LEDGER_FRAMES  .npy: [n, beats]
     LEDGER_FOUND   written: what was found, a line each
+    LEDGER_GOLDEN  .npz: crcs [n, nests], cycles [nests], beats [n, beats]
 """
 
 import os
@@ -251,3 +252,31 @@ async def entries_beyond_are_not_written(dut):
     depth = await bench.register("LEDGER_DEPTH")
     assert await bench.register("NEST") == max(n for c in checks for n in c.nests) > depth
     assert sum(c.checked for c in checks if c.sample == 0) == depth
+
+
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
+async def every_entry_of_a_program_is_goldens(dut):
+    """No bundle, only a program: at full speed, then with backpressure of several kinds.
+
+    Cycles are golden's wherever STALLED is not set, whatever waited before.
+    """
+    bench = Bench(dut)
+    await bench.begin()
+    frames, golden = np.load(os.environ["LEDGER_FRAMES"]), np.load(os.environ["LEDGER_GOLDEN"])
+    marked = 0
+    for pattern in ("1", "1110", "0001", "1" * 20 + "0" * 30, "0" * 300 + "1" * 40):
+        bench.sink.set_pause_generator(cycle([c == "0" for c in pattern]))
+        for frame, crcs, beats in zip(frames, golden["crcs"], golden["beats"], strict=True):
+            await bench.control("START")
+            assert await bench.frame(frame, FRAME_CYCLES) == beats.tolist()
+            entries = await bench.software(lambda driver: driver.ledger())
+            assert [e.crc for e in entries] == crcs.tolist()
+            for number, (entry, cycles) in enumerate(zip(entries, golden["cycles"], strict=True)):
+                assert entry.stalled or entry.cycles == cycles, f"nest {number + 1}, {pattern}"
+                assert not entry.stalled or pattern != "1"
+                marked += entry.stalled
+            await bench.register("FRAMES")
+            waited = await bench.register("WAITED")
+            assert sum(e.cycles for e in entries) == await bench.register("CYCLES") - waited
+            assert any(e.stalled for e in entries) == bool(waited)
+    dut._log.info("%d entries are marked", marked)

@@ -6,6 +6,7 @@ be built with LEDGER_DEPTH; with PEEK, too, the first wrong word is named, not o
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +37,8 @@ class LayerCheck:
         layer, op: as in the manifest.
         nests: numbers of the layer's executed nests, 1 is the program's first; LOOPs unrolled.
         checked: how many of them the ledger knows.
-        wrong: those whose CRC-32 is another than golden's.
+        wrong: those whose CRC-32 is another than golden's; of what the ledger does not know only
+            the first one, found word by word.
         late: those that took another number of cycles, and the sink was ready.
         cycles, predicted: of the nests that could be compared.
         found: the first difference, as far as it is known, or "".
@@ -126,10 +128,14 @@ class _Frame:
         self.core.wait(self.timeout)
         recorded = self.core.ledger()
         layers = [self._layer(index, recorded) for index in range(len(manifest.layers))]
-        if wrong := [nest for check in layers for nest in check.wrong]:
-            found = self._first_word(min(wrong), answer)
-            layers = [replace(c, found=found) if min(wrong) in c.wrong else c for c in layers]
         arrived = LayerCheck(self.sample, OUTPUT, "stream", (), 0, found=self._arrived(answer))
+        if wrong := [nest for check in layers for nest in check.wrong]:
+            number, found = min(wrong), self._first_word(min(wrong), answer)
+        else:
+            number, found = self._beyond(len(recorded), answer) if arrived.found else (0, "")
+        for at, check in enumerate(layers):
+            if found and number in check.nests:
+                layers[at] = replace(check, wrong=check.wrong or (number,), found=found)
         return [*layers, arrived]
 
     def _layer(self, index: int, recorded: list[LedgerEntry]) -> LayerCheck:
@@ -173,8 +179,23 @@ class _Frame:
             return first or f"{what}: its CRC-32 differs, the beats that arrived do not"
         if not self.core.peek:
             return f"{what}: its CRC-32 differs"
-        first = self._difference(number, self._words(number), 0)
+        ((_, made),) = self._run_up_to([number])
+        first = self._difference(number, made, 0)
         return first or f"{what}: its CRC-32 differed, its words did not when it ran again"
+
+    def _beyond(self, known: int, answer: Answer) -> tuple[int, str]:
+        """The first nest that differs of those that the ledger does not know, and how."""
+        unknown = range(known + 1, len(self.machine.program))
+        held = [n for n in unknown if not self._nest(n).stream] if self.core.peek else []
+        for number, made in self._run_up_to(held):
+            if first := self._difference(number, made, 0):
+                return number, first
+        for number in unknown:
+            at, count = sum(self._beats(n) for n in range(1, number)), self._beats(number)
+            first = self._difference(number, list(answer.beats[at : at + count]), at)
+            if count and first:
+                return number, first
+        return 0, ""
 
     def _nest(self, number: int) -> Nest:
         nest = self.machine.program[number]
@@ -185,17 +206,22 @@ class _Frame:
         nest = self._nest(number)
         return Groups.of(nest, self.machine.core).results if nest.stream else 0
 
-    def _words(self, number: int) -> list[int]:
-        """Run again up to executed nest ``number``: the sub-words that it has written, in order."""
-        addresses, taps = self.results.nests[number - 1].addresses, self.machine.core.taps
-        bits = self.machine.core.lanes * self.machine.core.data_bits
+    def _run_up_to(self, numbers: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """Run again and hold behind these nests: the sub-words that each has written, in order.
+
+        Where the iterator ends, an abort ends the run.
+        """
+        if not numbers:
+            return
+        number = numbers[0]
         self.core.stop_after(number)
         try:
             self.core.start()
             self.link.send(self.elements)
-            self.core.wait_stopped(self.timeout)
-            places = np.unique(addresses // taps).tolist()
-            words = dict(zip(places, self.core.scratch(places), strict=True))
+            for number in numbers:
+                self.core.stop_after(number)
+                self.core.wait_stopped(self.timeout)
+                yield number, self._written(number)
         finally:
             self.core.write("CONTROL", mask("CONTROL", "ABORT"))
             if any(self._beats(n) for n in range(1, number)):
@@ -205,6 +231,13 @@ class _Frame:
                 if time.monotonic() > end:
                     raise DeviceError(f"waited {self.timeout:g} s for the end of an abort")
             self.core.stop_after(0)
+
+    def _written(self, number: int) -> list[int]:
+        """The sub-words that executed nest ``number`` has written, as they lie in the core."""
+        addresses, taps = self.results.nests[number - 1].addresses, self.machine.core.taps
+        bits = self.machine.core.lanes * self.machine.core.data_bits
+        places = np.unique(addresses // taps).tolist()
+        words = dict(zip(places, self.core.scratch(places), strict=True))
         return [
             words[address // taps] >> (bits * (address % taps)) & ((1 << bits) - 1)
             for address in addresses.tolist()
