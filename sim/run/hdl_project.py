@@ -156,7 +156,12 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
         f"  {'bramcast_axi' if axi else 'bramcast_core'} #(",
     ]
     if not axi:
-        lines[-1:-1] = ["  wire        taken_unused;", "  wire [31:0] host_unused;", ""]
+        lines[-1:-1] = [
+            "  wire        taken_unused, stopped_unused;",
+            "  wire [20:0] nests_unused;",
+            "  wire [31:0] host_unused;",
+            "",
+        ]
     values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
     values.append(f"      .FRAME_DEPTH({frame_depth})")
     values.append(f"      .TLAST_ENDS({int(tlast_ends)})")
@@ -172,7 +177,8 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
     if not axi:
         wired += [
             "      .start_i(1'b1)", "      .taken_o(taken_unused)", "      .clear_error_i(2'd0)",
-            "      .stop_after_i(21'd0)",
+            "      .nests_o(nests_unused)", "      .stop_after_i(21'd0)",
+            "      .stopped_o(stopped_unused)",
             "      .host_read_i(6'd0)", "      .host_we_i(4'd0)", "      .host_word_i(24'd0)",
             "      .host_beat_i(7'd0)", "      .host_data_i(32'd0)",
             "      .host_data_o(host_unused)",
