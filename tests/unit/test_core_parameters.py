@@ -30,12 +30,16 @@ FILES = [f"{image.upper()}_IMAGE" for image in IMAGES]
 BUS = ["AXI_ADDRESS_BITS", "READBACK", "COUNTERS"]
 LIMIT = ["LIMIT"]
 LEDGER = ["LEDGER_DEPTH", "PEEK"]
+LINE = ["DIVISOR", "PAYLOAD", "PATIENCE"]
 # Every module that lists the core's parameters, and those that it has.
 LISTS = {
     "hw/bramcast_core.sv": [*NAMES, *FIFO, *LEDGER, *FILES],
     "hw/bramcast_axi.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT],
     "hw/bramcast_registers.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS],
     "hw/bramcast_watch.sv": ["COUNTERS", *LIMIT],
+    "hw/bramcast_serial.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT, *LINE],
+    "hw/bramcast_bridge.sv": ["DATA_BITS", "AXI_ADDRESS_BITS", *LINE[1:]],
+    "hw/bramcast_uart.sv": LINE[:1],
     "hw/bramcast_sim_top.sv": [*NAMES, *FIFO],
     "bench/hdl_bench.sv": NAMES,
 }
@@ -44,6 +48,9 @@ INSIDE = [
     ("hw/bramcast_axi.sv", "hw/bramcast_core.sv"),
     ("hw/bramcast_axi.sv", "hw/bramcast_registers.sv"),
     ("hw/bramcast_axi.sv", "hw/bramcast_watch.sv"),
+    ("hw/bramcast_serial.sv", "hw/bramcast_axi.sv"),
+    ("hw/bramcast_serial.sv", "hw/bramcast_bridge.sv"),
+    ("hw/bramcast_serial.sv", "hw/bramcast_uart.sv"),
     ("hw/bramcast_sim_top.sv", "hw/bramcast_core.sv"),
     ("bench/hdl_bench.sv", "hw/bramcast_core.sv"),
 ]
@@ -73,7 +80,7 @@ def test_every_list_of_parameters_is_complete(path: str) -> None:
 @pytest.mark.parametrize("path", LISTS)
 def test_defaults_are_those_of_the_core(path: str) -> None:
     core, mine = declared("hw/bramcast_core.sv"), declared(path)
-    own = {*BUS, *LIMIT}
+    own = {*BUS, *LIMIT, *LINE}
     other = {n: v for n, v in mine.items() if n not in own and v != core.get(n)}
     if path.startswith("hw/"):
         assert not other, f"{path} has other defaults than the core: {other}"
