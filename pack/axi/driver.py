@@ -21,8 +21,9 @@ import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -92,6 +93,15 @@ class LedgerEntry:
     stalled: bool
 
 
+@runtime_checkable
+class BurstBus(Protocol):
+    """A bus for which many accesses at once are cheaper: a serial line."""
+
+    def read_many(self, offsets: Sequence[int], /) -> list[int]: ...
+
+    def write_many(self, accesses: Sequence[tuple[int, int]], /) -> object: ...
+
+
 class Driver:
     """One core behind one AXI4-Lite slave.
 
@@ -151,6 +161,11 @@ class Driver:
         """Write a register, by its name."""
         self._bus.write(offset(register), value)
 
+    def _read_many(self, offsets: Sequence[int]) -> list[int]:
+        if isinstance(self._bus, BurstBus):
+            return self._bus.read_many(offsets)
+        return [int(self._bus.read(at)) & 0xFFFFFFFF for at in offsets]
+
     def _is_set(self, register: str, field: str) -> bool:
         return bool(self.read(register) & mask(register, field))
 
@@ -192,8 +207,14 @@ class Driver:
 
     # ------------------------------------------------------------------ images
 
-    def load(self, bundle: Path) -> None:
+    def load(self, bundle: Path, keep: bool = False) -> list[str]:
         """Reset the core, write a bundle's images into its memories, verify them, set LIMIT.
+
+        Args:
+            keep: an image that is there already, by its CRC-32, is not written.
+
+        Returns:
+            The images that were written.
 
         Raises:
             InputError: the bundle is broken.
@@ -206,8 +227,11 @@ class Driver:
         if self._is_set("CONTROL", "LOCK"):
             raise DeviceError("the core's images are locked (CONTROL.LOCK) until a hardware reset")
         self.reset()
+        written = []
         for name, words in images.items():
-            self.write_image(name, words)
+            if not keep or self.checksum(name, len(words)) != _crc(words):
+                self.write_image(name, words)
+                written.append(name)
         for name, words in images.items():
             expected = _crc(words)
             found = self.checksum(name, len(words), expected)
@@ -221,6 +245,7 @@ class Driver:
                 self.checksum(name, 1, self.checksum(name, 1))
         self.write("LIMIT", cycle_limit(cycles_of(images["program"], manifest.core)))
         self._wait("READY", True, 1.0, "the program's descriptors")
+        return written
 
     def _check_fit(self, bundle: Path, wanted: Core) -> None:
         for name in ("lanes", "taps", "data_bits", "weight_bits", "rq"):
@@ -245,11 +270,13 @@ class Driver:
 
     def write_image(self, name: str, words: Words) -> None:
         """Write words to the beginning of an image memory of the idle core."""
-        for beats, offsets in zip(
-            to_axi(words).tolist(), self._offsets(name, len(words)), strict=True
-        ):
-            for value, at in zip(beats, offsets, strict=True):
-                self._bus.write(at, value)
+        places = chain.from_iterable(self._offsets(name, len(words)))
+        accesses = list(zip(places, to_axi(words).reshape(-1).tolist(), strict=True))
+        if isinstance(self._bus, BurstBus):
+            self._bus.write_many(accesses)
+            return
+        for at, value in accesses:
+            self._bus.write(at, value)
 
     def read_image(self, name: str, words: int) -> Words:
         """The first words of an image memory of the idle core.
@@ -259,10 +286,7 @@ class Driver:
         """
         if not self.readback:
             raise DeviceError(f"the core is built without READBACK: {name} can't be read back")
-        values = [
-            [int(self._bus.read(at)) & 0xFFFFFFFF for at in offsets]
-            for offsets in self._offsets(name, words)
-        ]
+        values = self._read_many(list(chain.from_iterable(self._offsets(name, words))))
         bits = self.core.word_bits(name)
         return from_axi(np.array(values, np.uint32).reshape(words, -(-bits // 32)), bits)
 
@@ -362,12 +386,13 @@ class Driver:
         """
         if not self.ledger_depth:
             return []
-        entries = []
         base = LEDGER_SLOT << self._window_bits
-        for at in range(base, base + 8 * min(self.read("NEST"), self.ledger_depth), 8):
-            crc, cycles = (int(self._bus.read(a)) & 0xFFFFFFFF for a in (at, at + 4))
-            entries.append(LedgerEntry(crc, cycles & 0x7FFFFFFF, bool(cycles >> 31)))
-        return entries
+        beats = range(base, base + 8 * min(self.read("NEST"), self.ledger_depth), 4)
+        values = self._read_many(beats)
+        return [
+            LedgerEntry(crc, cycles & 0x7FFFFFFF, bool(cycles >> 31))
+            for crc, cycles in zip(values[::2], values[1::2], strict=True)
+        ]
 
     def stop_after(self, nest: int) -> None:
         """Let runs hold behind executed nest ``nest``, 1 is the first; 0: behind none.
@@ -391,12 +416,10 @@ class Driver:
         """
         bits = self.core.multipliers * self.core.data_bits
         base = SCRATCH_SLOT << self._window_bits
-        words = []
-        for place in places:
-            at = base + place * stride(bits)
-            beats = [int(self._bus.read(at + 4 * b)) & 0xFFFFFFFF for b in range(-(-bits // 32))]
-            words.append(sum(beat << (32 * b) for b, beat in enumerate(beats)))
-        return words
+        count = -(-bits // 32)
+        at = [base + place * stride(bits) + 4 * b for place in places for b in range(count)]
+        values = np.array(self._read_many(at), np.uint64).reshape(-1, count).tolist()
+        return [sum(beat << (32 * b) for b, beat in enumerate(beats)) for beats in values]
 
     def _wait(self, field: str, high: bool, timeout: float, what: str) -> None:
         end = time.monotonic() + timeout
