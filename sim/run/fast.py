@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,8 +73,20 @@ class FastResult(Compared):
     seconds: float
 
 
-def build(core: Core, harness: Path = HARNESS) -> Path:
+def build(
+    core: Core,
+    harness: Path = HARNESS,
+    *,
+    top: str = TOP,
+    extra: Mapping[str, int] | None = None,
+    sources: Sequence[Path] | None = None,
+) -> Path:
     """Compile a C++ harness around the core, unless the cache has the result: the program.
+
+    Args:
+        top: the module that the harness drives.
+        extra: its parameters beside those of the core.
+        sources: instead of those of hw/.
 
     Raises:
         ToolError: Verilator is missing, or it refuses the sources.
@@ -82,9 +94,10 @@ def build(core: Core, harness: Path = HARNESS) -> Path:
     reason = missing_verilator()
     if reason:
         raise ToolError(reason)
-    parameters = [f"-G{name}={value}" for name, value in sorted(core_parameters(core).items())]
-    sources = [*hw_sources(), harness]
-    command = ["verilator", "--cc", "--exe", "--build", "--top-module", TOP, "-Wno-fatal"]
+    values = core_parameters(core) | dict(extra or {})
+    parameters = [f"-G{name}={value}" for name, value in sorted(values.items())]
+    sources = [*(sources or hw_sources()), harness]
+    command = ["verilator", "--cc", "--exe", "--build", "--top-module", top, "-Wno-fatal"]
     command += [*_FLAGS, *parameters, "-o", _PROGRAM]
 
     def compile_into(folder: Path) -> None:
@@ -107,7 +120,7 @@ def build(core: Core, harness: Path = HARNESS) -> Path:
                 file.unlink()
 
     facts = (tool_version("verilator"), platform.machine(), *command)
-    return cached(f"{harness.stem}-{TOP}", facts, sources, compile_into) / _PROGRAM
+    return cached(f"{harness.stem}-{top}", facts, sources, compile_into) / _PROGRAM
 
 
 def _tail(path: Path, lines: int = 30) -> str:
