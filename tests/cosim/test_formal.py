@@ -46,10 +46,11 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("assemble", {"LANES": 4, "RQ": 4}, ""),
     ("assemble", {"LANES": 2, "RQ": 1, "UNIT": 4}, ""),
     ("frames", {"LANES": 1, "ADDRESS_BITS": 3, "FRAME_DEPTH": 16}, ""),
+    ("bridge", {"AXI_ADDRESS_BITS": 5, "PAYLOAD": 4, "PATIENCE": 3}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
-BELOW = {"frames": ("input", "assemble", "memory")}
-CUT = {"frames": ("u_input", "u_assemble", "u_fifo")}
+BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
+CUT = {"frames": ("u_input", "u_assemble", "u_fifo"), "bridge": ("u_crc", "u_buffer")}
 # What is broken in a module, its old text, the new one.
 BROKEN: list[tuple[str, str, str, str]] = [
     (
@@ -124,6 +125,10 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "if (done && entry[RUN_END]) first_q",
     ),
     ("frames", "frames run together", "if (done) first_q <= 1'b1;", "if (1'b0) first_q <= 1'b1;"),
+    ("bridge", "any CRC is right", " || crc != RESIDUE;", ";"),
+    ("bridge", "damage is executed", "if (damaged_q || (known_q", "if ((known_q"),
+    ("bridge", "stop bits do not count", "!hunt_q) bad_q <= 1'b1;", "!hunt_q) bad_q <= 1'b0;"),
+    ("bridge", "ARVALID falls", "if (m_axil_arready) m", "m"),
 ]
 
 
