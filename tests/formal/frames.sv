@@ -9,6 +9,8 @@
 // frame's last unit, and tells with run_end_q whether the frame is whole; every frame has the same descriptor.
 // Units of a frame that is dropped are written like others, but do not make it resident, and the next
 // frame begins where it began.
+// With flush_i, from whose second cycle on no unit comes (its instances are flushed, too), the FIFO is empty and no frame
+// resident in the next cycle, whatever was before, and all begins anew behind it.
 // What stands under HELP lets induction start anywhere.
 //
   generate
@@ -35,6 +37,7 @@
       logic [FRAME_DEPTH-1:0]  lasts_q, wholes_q;
       logic                    last_q1, last_q2, whole_q1, whole_q2;
       logic                    dropped_q;      // a frame has been
+      logic                    flush_q, lost_q;  // lost_q: units have been, by flush_i
       initial started_q = 1'b0;
 
       logic       could_read;
@@ -45,10 +48,10 @@
       always @(posedge clk) begin
         started_q <= 1'b1;
         assume (started_q || rst);
-        assume (!flush_i);
+        assume (!(flush_q && full_we));
         assume (base_q == base);
         assume (!full_we || room_before_q[2]);
-        assume (!last_q || full_we);
+        assume (!last_q || full_we || flush_q);
         assume (!take_i || resident_o);
         assume (entry[LAST] == last_q2 && entry[RUN_END] == whole_q2);
         if (hit_q2) assume (entry[DATA-1:0] == data_q);
@@ -91,8 +94,13 @@
         if (we_o && last && !entry[RUN_END]) dropped_q <= 1'b1;
         if (we_o && last && entry[RUN_END]) full_q <= 1'b1;
         else if (take_i) full_q <= 1'b0;
+        flush_q <= flush_i;
+        if (flush_i && units_q != 8'd0 && !resident_o) lost_q <= 1'b1;
         if (rst) begin
           room_before_q <= '0;
+          lost_q        <= 1'b0;
+        end
+        if (rst || flush_i) begin
           free_before_q <= '0;
           units_q       <= 8'd0;
           number_q      <= '0;
@@ -108,6 +116,7 @@
           assert (level <= FRAME_DEPTH);
           if (read && full_we) assert (read_q[POINTER_BITS-1:0] != write_q[POINTER_BITS-1:0]);
           assert (resident_o == full_q);
+          if (flush_q) assert (level == '0 && !we_o && !resident_o);
           if (we_o) begin
             assert (units_q != 8'd0 && !full_q && free_before_q[1]);
             assert (address_o == base + place_q);
@@ -121,6 +130,7 @@
         cover (started_q && we_o && chosen_q && ahead_q == 8'd0 && read_q[POINTER_BITS]);
         cover (started_q && we_o && last && chosen_q && ahead_q == 8'd0 && place_q == 2'd2);
         cover (started_q && resident_o && dropped_q);
+        cover (started_q && resident_o && lost_q);
       end
 
 `ifdef HELP

@@ -5,6 +5,8 @@
 // A frame is taken when TLAST comes with its last element and with no other. Any other frame is dropped: it is
 // marked at its TLAST or at the last element that fits, what follows leaves no more, and behind its
 // TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames").
+// With flush_i a frame that has begun is taken up to its TLAST, an element in every cycle that brings one, and nothing is
+// told of it; the stream is closed in the cycle behind that TLAST, or behind give_up_i, and stays so.
 //
 // test_formal.py puts this text in front of the module's `endmodule`. The descriptor is what stands in
 // run_q, all_runs_q, base_q and first_lane (lead). Assumed is the core's order of events: neither a start nor a
@@ -20,6 +22,8 @@
       logic                    skip_q, pause_q, wrong_q; // rest of a long frame; behind a dropped one; marked
       logic                    short_q, long_q;          // errors
       logic                    short_q2, long_q2;        // ... since the start
+      logic                    flush_q, flush_q2, open_q2; // open_o in the cycle before
+      logic                    drained_q;                // flush_i has taken a frame's TLAST
       logic [COUNT_BITS-1:0]   element_q, number_q;      // of the next element in its run; of its run
       logic [UNIT_BITS-1:0]    unit_q, unit_q2, unit_q3; // of the next element, of element_o, being written
       logic                    valid_q, end_q, run_end_q2, run_end_q3, done_q, write_q;
@@ -28,7 +32,7 @@
       logic                    first_q2;
       initial started_q = 1'b0;
 
-      logic take, run_end, unit_end, last, tl, wrong, whole;
+      logic take, run_end, unit_end, last, tl, wrong, whole, keep;
       logic [COUNT_BITS-1:0]   at;               // of the next element in its run's first word
       logic [UNIT_BITS-1:0] next;
       assign take     = s_axis_tvalid && s_axis_tready;
@@ -39,28 +43,34 @@
       assign tl       = (TLAST_ENDS == 0) ? last && !skip_q : s_axis_tlast;
       assign wrong    = take && !skip_q && tl != last;
       assign whole    = take && !skip_q && tl && last;
+      // Of the frame that has begun there is more to come.
+      assign keep     = TLAST_ENDS != 0 && !give_up_i
+                        && (take ? !s_axis_tlast : taking_q && !fresh_q && !pause_q);
       // A run begins in a new word: of UNITS units.
       assign next     = run_end ? (unit_q / UNITS + 1) * UNITS : unit_q + 1'b1;
 
       always @(posedge clk) begin
         started_q <= 1'b1;
         assume (started_q || rst);
-        assume (!flush_i);
+        if (flush_q && (!flush_q2 || open_q2)) assume (flush_i);
         assume (!(taking_q && (start_i || we_i)) && !(start_i && we_i));
-        assume (written_i == (!buffered && write_q));
+        assume (written_i == (!buffered && write_q && !flush_q));
         if (!buffered) assume (!(start_i && valid_q && end_q));
 
-        room_q  <= room_i;
+        flush_q  <= flush_i;
+        flush_q2 <= flush_q;
+        open_q2  <= open_o;
+        room_q  <= room_i || flush_i;
         valid_q <= take && !skip_q;
         wrong_q <= wrong;
-        pause_q <= take && tl && !whole;
+        pause_q <= take && tl && !whole && !flush_i;
         data_q  <= s_axis_tdata;
         lane_q2 <= at % LANES;
         first_q2 <= element_q == '0 || at % LANES == '0;
         end_q   <= unit_end || wrong;
         unit_q2 <= unit_q;
         unit_q3 <= unit_q2;
-        write_q <= valid_q && end_q && !wrong_q;
+        write_q <= valid_q && end_q && !wrong_q && !flush_i;
         done_q  <= whole;
         run_end_q2 <= run_end;
         run_end_q3 <= run_end_q2;
@@ -80,6 +90,11 @@
           number_q  <= '0;
           unit_q    <= base_q * UNITS;
         end
+        if (flush_i) begin
+          taking_q <= keep;
+          skip_q   <= keep;
+        end
+        if (flush_i && flush_q && take && s_axis_tlast) drained_q <= 1'b1;
         if (clear_error_i[0]) short_q <= 1'b0;
         if (clear_error_i[1]) long_q <= 1'b0;
         if (wrong && tl) short_q <= 1'b1;
@@ -87,6 +102,9 @@
         if (wrong && tl) short_q2 <= 1'b1;
         if (wrong && !tl) long_q2 <= 1'b1;
         if (rst) begin
+          flush_q  <= 1'b0;
+          flush_q2 <= 1'b0;
+          drained_q <= 1'b0;
           taking_q <= 1'b0;
           valid_q  <= 1'b0;
           write_q  <= 1'b0;
@@ -103,6 +121,11 @@
           assert (open_o == taking_q);
           if (!taking_q) assert (!s_axis_tready);
           if (taking_q && !rst) assert (s_axis_tready == (room_q && !pause_q));  // no other cycle is lost
+          if (flush_q && flush_i) begin
+            assert (!dropped_o && !(taken_o || wrong_o && valid_o && flush_q2));
+            assert (s_axis_tready == open_o);  // the bound: each element of the rest takes one cycle
+            if (flush_q2 && !open_q2) assert (!open_o);
+          end
           assert (waiting_o == (taking_q && fresh_q));
           assert (taken_o == whole);
           assert (dropped_o == pause_q);
@@ -121,6 +144,7 @@
           assert (frame_error_o == {long_q, short_q});
         end
         cover (started_q && done_q && number_q == 2'd3 && run_q == 2'd2);
+        cover (started_q && done_q && (TLAST_ENDS == 0 || drained_q));
         cover (started_q && done_q && run_q == 2'd2 && (TLAST_ENDS == 0 || (short_q2 && long_q2)));
       end
 
@@ -142,7 +166,9 @@
           if (fresh_q) assert (element_q == '0 && number_q == '0);
         end
         // The unit that is written, then element_o's, then the next element's.
-        if (!buffered && write_q) begin
+        if (flush_q) begin
+          assert (taking_q == skip_q && !pause_q && !write_q);
+        end else if (!buffered && write_q) begin
           assert (address_o == unit_q3);
           if (valid_q || !(skip_q || pause_q)) assert ((valid_q ? unit_q2 : unit_q)
                   == (run_end_q3 ? (unit_q3 / UNITS + 1) * UNITS : unit_q3 + 1'b1) % (1 << UNIT_BITS));
@@ -158,7 +184,8 @@
         if (valid_q) assert (first_o == first_q2 && word_end_o == end_q && run_end_o == run_end_q2);
         if (valid_q && (run_end_q2 || wrong_q)) assert (end_q);
         if (valid_q) assert (wrong_o == wrong_q);
-        if (valid_q && wrong_q) assert (skip_q || pause_q);
+        if (valid_q && wrong_q && !flush_q) assert (skip_q || pause_q);
+        if (flush_q && flush_q2) assert (!valid_q && !done_q);
       end
 `endif
     end
