@@ -683,6 +683,98 @@ async def input_follows_its_descriptor(dut):
 
 
 @cocotb.test()
+async def input_gives_a_frame_up(dut):
+    """flush_i in any cycle of frames of any length: the rest is taken up to its TLAST, or not at
+    all with give_up_i; the next frame is whole."""
+    rng = seeded_random()
+    lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
+    borders = bool(int(dut.TLAST_ENDS.value))
+    await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0)
+    run, runs = rng.randint(1, 2 * lanes * units), rng.randint(2, 4)
+    size = run * runs
+    for i, word in enumerate(encode(Input(run, runs, 0, 0))):
+        await play(dut, [{"we_i": 1, "index_i": i, "word_i": word}], [])
+    put(dut, we_i=0)
+    queue: list[tuple[int, int]] = []  # elements to be sent
+    coming = 0  # elements of the frame that is coming
+    took: list[int] = []  # what has left
+    told = dict.fromkeys(("taken_o", "dropped_o"), 0)
+    offered = False
+
+    def add(length: int) -> list[int]:
+        frame = [rng.getrandbits(bits) for _ in range(length)]
+        queue.extend((e, int(i == length - 1)) for i, e in enumerate(frame))
+        return frame
+
+    async def cycle(gap: float, **inputs: int) -> None:
+        nonlocal coming, offered
+        offered = bool(queue) and (offered or rng.random() >= gap)
+        put(dut, s_axis_tvalid=int(offered), **inputs)
+        if offered:
+            put(dut, s_axis_tdata=queue[0][0], s_axis_tlast=queue[0][1])
+        await RisingEdge(dut.clk)
+        for name in told:
+            told[name] += get(dut, name)
+        if get(dut, "valid_o"):
+            took.append(get(dut, "element_o"))
+        if offered and get(dut, "s_axis_tready"):
+            coming = 0 if queue.pop(0)[1] else coming + 1
+            offered = False
+
+    rest = drained = 0  # how often
+    for _ in range(150):
+        add(rng.choice([size, size, rng.randint(1, size), size + rng.randint(1, 9)]))
+        gap = rng.choice([0.0, 0.0, 0.3, 0.8])
+        await cycle(gap, start_i=1, flush_i=0)
+        for _ in range(rng.randint(0, 2 * size)):
+            await cycle(gap, start_i=0, room_i=int(rng.random() < 0.9))
+        give_up = rng.choice([None, None, 0, 1, 3])
+        for now in range(LIMIT):
+            if now == 1:
+                told = dict.fromkeys(told, 0)
+            if now >= 2 and not get(dut, "open_o"):
+                break
+            await cycle(gap, start_i=0, flush_i=1, give_up_i=int(now == give_up), room_i=0)
+        else:
+            raise AssertionError("open_o stays high")
+        assert told["dropped_o"] == 0 or now == 2, "only of what was before"
+        await cycle(gap, flush_i=0)
+        assert get(dut, "s_axis_tready") == 0 and get(dut, "open_o") == 0
+        if borders and give_up is None:
+            assert coming == 0, "a frame is taken to its end"
+            drained += 1
+        if not borders:
+            queue, offered = [], False
+        rest += bool(coming)
+        # What is left is a frame of its own.
+        told, took = dict.fromkeys(told, 0), []
+        await cycle(0.0, start_i=1, room_i=1)
+        put(dut, start_i=0)
+        expected, dropped, begun = [], 0, 0
+        for _, last in queue:
+            begun += 1
+            if last:
+                dropped, begun = dropped + (begun != size), 0
+        wholes = sum(last for _, last in queue) - dropped
+        coming = 0
+        if not wholes:
+            expected = add(size)
+        for _ in range(len(queue) + 8):
+            await cycle(0.0)
+            if told["taken_o"]:
+                break
+        await cycle(0.0)
+        assert told == {"taken_o": 1, "dropped_o": dropped if not wholes else told["dropped_o"]}
+        if expected:
+            assert took[-size:] == expected
+        queue, offered = [], False
+        put(dut, s_axis_tvalid=0)
+        await cycle(0.0)
+    assert not borders or (drained and rest)
+
+
+@cocotb.test()
 async def assemble_puts_lane_0_first(dut):
     """Groups from chunks and units from elements: contents, cycle and origin of every write."""
     rng = seeded_random()
@@ -804,6 +896,75 @@ async def output_sends_every_lane_once(dut):
     assert got == expected
     assert (pops, held) == (sent, 0)
     assert tops == [(t, t) for t in tops_of_runs(expected)]
+
+
+@cocotb.test()
+async def output_closes_what_is_cut(dut):
+    """flush_i at random: an open packet gets one beat with the mark, no other one does; nothing of
+    the FIFO leaves but one beat; the next packet is right, and class_o is a whole packet's."""
+    rng = seeded_random()
+    rq, room = int(dut.RQ.value), int(dut.FIFO_CHUNKS.value)
+    await start(dut, chunk_valid_i=0, m_axis_tready=0, flush_i=0)
+    expected: list[tuple[int, int]] = []
+    packet: list[int] = []  # beats of the one that is open
+    waiting: tuple[int, ...] | None = None
+    held = flush = late = helped = 0  # flush: cycles so far
+    top = ended = 0  # class_o; a whole packet's last beat was taken in the cycle before
+    marks = wholes = silent = 0
+    for now in range(6000):
+        if now % 300 == 0:
+            load, take = rng.choice([0.1, 0.6, 1.0]), rng.choice([0.1, 0.6, 1.0])
+        ready = int(rng.random() < take)
+        if flush == 0 and rng.random() < 0.03:
+            flush, late, helped, marked = 1, 0, 0, marks
+        inputs: Cycle = {"chunk_valid_i": 0, "m_axis_tready": ready, "flush_i": int(flush > 0)}
+        if held < room and flush <= 1 and rng.random() < load:
+            lanes, end = rng.randint(1, rq), int(rng.random() < 0.3)
+            values = [rng.choice([rng.getrandbits(32), 0, 5, 2**31]) for _ in range(lanes)]
+            inputs |= {"chunk_valid_i": 1, "chunk_lanes_i": lanes - 1, "chunk_end_i": end}
+            inputs["chunk_i"] = sum(v << (32 * i) for i, v in enumerate(values))
+            if flush == 0:
+                expected += [(v, int(end and i == lanes - 1)) for i, v in enumerate(values)]
+            held += 1
+        put(dut, **inputs)
+        await RisingEdge(dut.clk)
+        if ended:
+            assert get(dut, "class_o") == top
+        ended = 0
+        valid = get(dut, "m_axis_tvalid")
+        assert get(dut, "busy_o") == int(bool(valid or packet))
+        if valid:
+            data, last, user = (int(get(dut, f"m_axis_t{n}")) for n in ("data", "last", "user"))
+            assert waiting in (None, (data, last, user)), "a beat that waits must not change"
+            waiting = None if ready else (data, last, user)
+        else:
+            assert waiting is None, "a beat that waits must stay"
+        if valid and ready:
+            if user >> 16:
+                assert flush and packet and (data, last) == (0, 1)
+                packet, marks = [], marks + 1
+                ended = 1  # class_o stays
+            else:
+                assert (data, last) == expected.pop(0)
+                packet.append(to_signed(data, 32))
+                late += flush > 0
+                if last:
+                    top = packet.index(max(packet))
+                    assert user == top
+                    packet, ended, wholes = [], 1, wholes + 1
+        held -= get(dut, "pop_o")
+        if flush:
+            helped = helped + 1 if ready else 0
+            assert late <= 2 and marks - marked <= 1
+            busy = bool(packet) or waiting is not None
+            if flush >= 2 and not busy and not get(dut, "busy_o"):
+                silent += marks == marked
+                flush, held = 0, 0
+                expected.clear()
+            else:
+                assert helped <= 4, "four cycles with TREADY are enough"
+                flush += 1
+    assert marks and wholes and silent
 
 
 # ---------------------------------------------------------------- program
