@@ -47,6 +47,10 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("assemble", {"LANES": 2, "RQ": 1, "UNIT": 4}, ""),
     ("frames", {"LANES": 1, "ADDRESS_BITS": 3, "FRAME_DEPTH": 16}, ""),
     ("bridge", {"AXI_ADDRESS_BITS": 5, "PAYLOAD": 4, "PATIENCE": 3}, ""),
+    ("lite", {"ADDRESS_BITS": 4}, ""),
+    ("pace", {"CHUNKS": 3, "FIFO_CHUNKS": 8, "COUNT_BITS": 2}, ""),
+    ("pace", {"CHUNKS": 2, "FIFO_CHUNKS": 4, "COUNT_BITS": 1}, "POPS"),
+    ("pace", {"CHUNKS": 1, "FIFO_CHUNKS": 2, "COUNT_BITS": 1}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -167,6 +171,27 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("bridge", "damage is executed", "if (damaged_q || (known_q", "if ((known_q"),
     ("bridge", "stop bits do not count", "!hunt_q) bad_q <= 1'b1;", "!hunt_q) bad_q <= 1'b0;"),
     ("bridge", "ARVALID falls", "if (m_axil_arready) m", "m"),
+    ("lite", "write without its data", "aw_full_q && w_full_q && !", "aw_full_q && !"),
+    ("lite", "answer over an answer", "w_full_q && !s_axil_bvalid;", "w_full_q;"),
+    (
+        "lite",
+        "read waits for half a write",
+        "else if (want_write || want_read)",
+        "else if (want_write || (want_read && !aw_full_q))",
+    ),
+    ("lite", "read at the write's address", "write ? aw_address_q : ar_address_q", "aw_address_q"),
+    ("lite", "second address in work", "write_done || !aw_full_q", "1'b1"),
+    ("lite", "request falls", "valid_o <= !done_i;", "valid_o <= 1'b0;"),
+    ("lite", "BVALID falls", "else if (s_axil_bready)", "else"),
+    ("lite", "answer without a request", "done_i && valid_o && !write_o", "done_i && !write_o"),
+    ("lite", "RVALID out of reset", "s_axil_rvalid  <= 1'b0;", ""),
+    ("lite", "one strobe is all", "&s_axil_wstrb", "|s_axil_wstrb"),
+    ("pace", "no look at the FIFO", "(stream_i && credit_q[CREDIT_BITS-1])", "1'b0"),
+    ("pace", "a pixel has one chunk", "credit_q - CREDIT_BITS'(chunks_i)", "credit_q"),
+    ("pace", "chunk that leaves is lost", "$signed({1'b0, !pop_i})", "2'sd1"),
+    ("pace", "all nests stream", "(pixel_end_i && stream_i)", "pixel_end_i"),
+    ("pace", "one chunk less to wait", "left_q != COUNT_BITS'(1)", "1'b0"),
+    ("pace", "held for ever", "left_q != COUNT_BITS'(1)", "1'b1"),
 ]
 
 
