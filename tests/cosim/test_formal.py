@@ -25,7 +25,8 @@ from bramcast.hw import sources
 
 PROOFS = ROOT / "tests" / "formal"
 TOOLS = Path(sys.executable).parent
-INDUCTION = {"requantize": 6}  # cycles; 3 where HELP speaks of all registers
+# Cycles of induction; 3 where HELP speaks of all registers (2 where that is much faster).
+INDUCTION = {"requantize": 6}
 SEARCH = 24  # cycles within which counterexamples and cover statements must be found
 TIMEOUT = 300  # seconds
 
@@ -51,6 +52,8 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("pace", {"CHUNKS": 3, "FIFO_CHUNKS": 8, "COUNT_BITS": 2}, ""),
     ("pace", {"CHUNKS": 2, "FIFO_CHUNKS": 4, "COUNT_BITS": 1}, "POPS"),
     ("pace", {"CHUNKS": 1, "FIFO_CHUNKS": 2, "COUNT_BITS": 1}, ""),
+    ("coordinate", {"PIXEL_LEVEL": 2}, ""),
+    ("coordinate", {"PIXEL_LEVEL": 3}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -192,6 +195,11 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("pace", "all nests stream", "(pixel_end_i && stream_i)", "pixel_end_i"),
     ("pace", "one chunk less to wait", "left_q != COUNT_BITS'(1)", "1'b0"),
     ("pace", "held for ever", "left_q != COUNT_BITS'(1)", "1'b1"),
+    ("coordinate", "limit is inside", "$unsigned(tap_q) < limit_i", "$unsigned(tap_q) <= limit_i"),
+    ("coordinate", "negative is inside", "$unsigned(tap_q) < limit_i", "tap_q < $signed(limit_i)"),
+    ("coordinate", "tap goes on in the next pixel", "tap_q   <= pixel_next", "tap_q   <= tap_next"),
+    ("coordinate", "back to the start", "tap_q   <= pixel_q", "tap_q   <= start_i"),
+    ("coordinate", "only a nest starts", "level_i < PIXEL", "level_i == 3'd0"),
 ]
 
 
