@@ -26,7 +26,7 @@ from bramcast.hw import sources
 PROOFS = ROOT / "tests" / "formal"
 TOOLS = Path(sys.executable).parent
 # Cycles of induction; 3 where HELP speaks of all registers (2 where that is much faster).
-INDUCTION = {"requantize": 6}
+INDUCTION = {"requantize": 6, "address": 2}
 SEARCH = 24  # cycles within which counterexamples and cover statements must be found
 TIMEOUT = 300  # seconds
 
@@ -54,6 +54,8 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("pace", {"CHUNKS": 1, "FIFO_CHUNKS": 2, "COUNT_BITS": 1}, ""),
     ("coordinate", {"PIXEL_LEVEL": 2}, ""),
     ("coordinate", {"PIXEL_LEVEL": 3}, ""),
+    ("address", {"ADDRESS_BITS": 4}, ""),
+    ("address", {"ADDRESS_BITS": 2}, "NEST"),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -200,6 +202,11 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("coordinate", "tap goes on in the next pixel", "tap_q   <= pixel_next", "tap_q   <= tap_next"),
     ("coordinate", "back to the start", "tap_q   <= pixel_q", "tap_q   <= start_i"),
     ("coordinate", "only a nest starts", "level_i < PIXEL", "level_i == 3'd0"),
+    ("address", "other half of the table", "jumps[{bank_i, level_i}]", "jumps[{!bank_i, level_i}]"),
+    ("address", "moves without a step", "else if (step_i)", "else"),
+    ("address", "does not begin at 0", "if (clear_i) address_o", "if (1'b0) address_o"),
+    ("address", "steps once more", "address_o + jump", "address_o + jump + (level_i == 3'd6)"),
+    ("address", "writes without asking", "if (we_i) jumps", "jumps"),
 ]
 
 
