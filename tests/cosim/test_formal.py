@@ -56,6 +56,9 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("coordinate", {"PIXEL_LEVEL": 3}, ""),
     ("address", {"ADDRESS_BITS": 4}, ""),
     ("address", {"ADDRESS_BITS": 2}, "NEST"),
+    ("drain", {"LANES": 4, "TAPS": 2, "RQ": 2, "BIAS_BITS": 4}, ""),
+    ("drain", {"LANES": 2, "TAPS": 1, "RQ": 1, "BIAS_BITS": 4}, ""),
+    ("drain", {"LANES": 4, "TAPS": 1, "RQ": 4, "BIAS_BITS": 4}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -207,6 +210,13 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("address", "does not begin at 0", "if (clear_i) address_o", "if (1'b0) address_o"),
     ("address", "steps once more", "address_o + jump", "address_o + jump + (level_i == 3'd6)"),
     ("address", "writes without asking", "if (we_i) jumps", "jumps"),
+    ("drain", "one chunk more", "last_q         <= left_q == TAIL", "last_q <= left_q + 1 == TAIL"),
+    ("drain", "tail is a whole group", "pixel_tail_i ? tail_i >> RQ_LOG : l", "l"),
+    ("drain", "lane-wise group is short", "lanewise_i ? WIDE : WHOLE", "WHOLE"),
+    ("drain", "every chunk is the last", "last_q && end_q", "end_q"),
+    ("drain", "lanes of the tail everywhere", "(last_q && tail_q)", "tail_q"),
+    ("drain", "bias address goes on", "bias_address_o <= group_q;", ""),
+    ("drain", "every pixel is a group", "pixel_i && pixel_level_i == 2'd1", "pixel_i"),
 ]
 
 
