@@ -26,7 +26,7 @@ from bramcast.hw import sources
 PROOFS = ROOT / "tests" / "formal"
 TOOLS = Path(sys.executable).parent
 # Cycles of induction; 3 where HELP speaks of all registers (2 where that is much faster).
-INDUCTION = {"requantize": 6, "address": 2}
+INDUCTION = {"requantize": 6, "address": 2, "nest": 2}
 SEARCH = 24  # cycles within which counterexamples and cover statements must be found
 TIMEOUT = 300  # seconds
 
@@ -59,6 +59,8 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("drain", {"LANES": 4, "TAPS": 2, "RQ": 2, "BIAS_BITS": 4}, ""),
     ("drain", {"LANES": 2, "TAPS": 1, "RQ": 1, "BIAS_BITS": 4}, ""),
     ("drain", {"LANES": 4, "TAPS": 1, "RQ": 4, "BIAS_BITS": 4}, ""),
+    ("nest", {}, ""),
+    ("nest", {}, "PRODUCT"),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -217,6 +219,14 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("drain", "lanes of the tail everywhere", "(last_q && tail_q)", "tail_q"),
     ("drain", "bias address goes on", "bias_address_o <= group_q;", ""),
     ("drain", "every pixel is a group", "pixel_i && pixel_level_i == 2'd1", "pixel_i"),
+    ("nest", "one iteration less", "count_q[16*l +: 16] == 16'd1", "count_q[16*l +: 16] == 16'd2"),
+    ("nest", "a stall loses a tap", "run_q && !(inner[3] && stall_i)", "run_q"),
+    ("nest", "stalls inside a pixel", "run_q && !(inner[3] && stall_i)", "run_q && !stall_i"),
+    ("nest", "runs longer", "last_q[l]           <= one_q[l]", "last_q[l]           <= 1'b0"),
+    ("nest", "level of the loop outside", "!last_q[4] ? 3'd5", "!last_q[4] ? 3'd4"),
+    ("nest", "ends with a group", "run_q && inner[0]", "run_q && inner[1]"),
+    ("nest", "first with each row of taps", "first_q <= inner[3];", "first_q <= inner[4];"),
+    ("nest", "loops run by themselves", "tap && inner[l+1]", "tap"),
 ]
 
 
