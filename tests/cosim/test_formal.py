@@ -28,6 +28,7 @@ TOOLS = Path(sys.executable).parent
 # Cycles of induction; 3 where HELP speaks of all registers (2 where that is much faster).
 INDUCTION = {"requantize": 6, "address": 2, "nest": 2}
 SEARCH = 24  # cycles within which counterexamples and cover statements must be found
+FAR = {"LOOP": 48}  # ... with this macro
 TIMEOUT = 300  # seconds
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
@@ -61,10 +62,16 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("drain", {"LANES": 4, "TAPS": 1, "RQ": 4, "BIAS_BITS": 4}, ""),
     ("nest", {}, ""),
     ("nest", {}, "PRODUCT"),
+    ("fetch", {"PROGRAM_DEPTH": 128}, ""),
+    ("fetch", {"PROGRAM_DEPTH": 128, "GATES": 1}, "LOOP"),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
 CUT = {"frames": ("u_input", "u_assemble", "u_fifo"), "bridge": ("u_crc", "u_buffer")}
+BELOW = {"frames": ("input", "assemble", "memory"), "fetch": ("image", "memory")}
+CUT = {"frames": ("u_input", "u_assemble", "u_fifo"), "fetch": ("u_program",)}
+# Which macro a broken copy needs: what it says begins so.
+MACROS = {"class": "CLASS", "LOOP": "LOOP"}
 # What is broken in a module, its old text, the new one.
 BROKEN: list[tuple[str, str, str, str]] = [
     (
@@ -227,6 +234,13 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("nest", "ends with a group", "run_q && inner[0]", "run_q && inner[1]"),
     ("nest", "first with each row of taps", "first_q <= inner[3];", "first_q <= inner[4];"),
     ("nest", "loops run by themselves", "tap && inner[l+1]", "tap"),
+    ("fetch", "any opcode", "if (bad_opcode) error_o", "if (1'b0) error_o"),
+    ("fetch", "one word early", "index_q3 <= index_q2;", "index_q3 <= index_q2 + 5'd1;"),
+    ("fetch", "restart keeps words", "      read_q3       <= 1'b0;", ""),
+    ("fetch", "restart keeps its place", "      address_q     <= '0;", ""),
+    ("fetch", "restart keeps its error", "error_o       <= 1'b0;", ""),
+    ("fetch", "LOOP: ready in spite of an error", "if (complete && !error_o)", "if (complete)"),
+    ("fetch", "LOOP: base moves unasked", "_WORD) && act_moves_q", "_WORD)"),
 ]
 
 
@@ -270,11 +284,10 @@ def _prove(
     body = (PROOFS / f"{name}.sv").read_text()
     path.write_text(text.replace("endmodule", f"{body}\nendmodule"))
     defines = " ".join(f"-D{macro}" for macro in ("SYNTHESIS", *macros) if macro)
-    lines = [
-        "[options]",
-        f"mode {mode}",
-        f"depth {INDUCTION.get(name, 3) if mode == 'prove' else SEARCH}",
-    ]
+    depth = max(FAR.get(macro, SEARCH) for macro in ("", *macros))
+    if mode == "prove":
+        depth = INDUCTION.get(name, 3)
+    lines = ["[options]", f"mode {mode}", f"depth {depth}"]
     lines += [f"timeout {TIMEOUT}"]
     lines += ["[engines]", "smtbmc z3", "[script]"]
     lines += [f"read_verilog -formal -sv -defer {defines} {' '.join(names)}"]
@@ -326,6 +339,6 @@ def test_proof_is_about_something(case: tuple[str, dict[str, int], str], tmp_pat
 @pytest.mark.parametrize("case", BROKEN, ids=[f"{case[0]}: {case[1]}" for case in BROKEN])
 def test_broken_module_is_refuted(case: tuple[str, str, str, str], tmp_path: Path) -> None:
     name, what, old, new = case
-    parameters = next(p for n, p, _ in PROVEN if n == name)
-    macro = "CLASS" if what.startswith("class") else ""
+    macro = next((macro for word, macro in MACROS.items() if what.startswith(word)), "")
+    parameters = next(p for n, p, m in PROVEN if n == name and macro in ("", m))
     assert _prove(tmp_path, name, "bmc", parameters, macro, change=(old, new)) == "FAIL"
