@@ -3,7 +3,7 @@
 //
 // Golden twin: docs/format.md says what is computed, docs/core.md in which cycle.
 //
-//   s_axis -> u_intake -> u_store -> u_scratch -> u_lanes -> u_results -> u_store, or u_output -> m_axis
+//   s_axis -> u_beats -> u_intake -> u_store -> u_scratch -> u_lanes -> u_results -> u_store, or u_output -> m_axis
 //                                         u_weights --^
 //   u_fetch -> u_settings, u_streams           what a nest is
 //   u_sequence -> u_lane_control               in which cycle its taps come, and what becomes of each
@@ -45,6 +45,7 @@ module bramcast_core #(
     parameter int TLAST_ENDS    = 1,    // 1: s_axis_tlast ends a frame; 0: it is ignored, frames are counted
     parameter int LEDGER_DEPTH  = 0,    // 0, or a power of two from 2 on: entries of the ledger
     parameter int PEEK          = 0,    // 1: the core can hold behind a nest, the host read the scratchpad
+    parameter int BEAT          = 1,    // 1, 2, 4, 8: elements of an input beat
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
     parameter     BIAS_IMAGE    = "",
@@ -67,7 +68,8 @@ module bramcast_core #(
     output logic                 program_error_o,
     output logic [1:0]           frame_error_o,  // sticky: a frame was short, a frame was long
     input  logic [1:0]           clear_error_i,
-    input  logic [DATA_BITS-1:0] s_axis_tdata,
+    input  logic [BEAT*DATA_BITS-1:0]   s_axis_tdata,  // element 0 lowest
+    input  logic [BEAT*DATA_BITS/8-1:0] s_axis_tkeep,  // ignored with BEAT = 1
     input  logic                 s_axis_tvalid,
     output logic                 s_axis_tready,
     input  logic                 s_axis_tlast,
@@ -163,6 +165,10 @@ module bramcast_core #(
   logic signed [31:0]              lo, hi;
   logic [BIAS_BITS-1:0]            next_bias_base, bias_step;
   logic [TABLE_BITS-1:0]           table_number;
+
+  // u_beats
+  logic [DATA_BITS-1:0]            in_data;
+  logic                            in_valid, in_ready, in_last, in_none;
 
   // the end of a run before its time
   logic                            flush, clear, settled_q;
@@ -326,6 +332,26 @@ module bramcast_core #(
       .table_number_o(table_number)
   );
 
+  bramcast_beats #(
+      .BEAT(BEAT),
+      .DATA_BITS(DATA_BITS),
+      .TLAST_ENDS(TLAST_ENDS)
+  ) u_beats (
+      .clk(clk),
+      .rst(rst),
+      .clear_i(flush && (abort_i || TLAST_ENDS == 0)),
+      .s_axis_tdata(s_axis_tdata),
+      .s_axis_tkeep(s_axis_tkeep),
+      .s_axis_tvalid(s_axis_tvalid),
+      .s_axis_tready(s_axis_tready),
+      .s_axis_tlast(s_axis_tlast),
+      .element_o(in_data),
+      .valid_o(in_valid),
+      .ready_i(in_ready),
+      .last_o(in_last),
+      .none_o(in_none)
+  );
+
   bramcast_intake #(
       .LANES(LANES),
       .TAPS(TAPS),
@@ -359,10 +385,11 @@ module bramcast_core #(
       .busy_o(intake_busy),
       .frame_error_o(frame_error_o),
       .clear_error_i(clear_error_i),
-      .s_axis_tdata(s_axis_tdata),
-      .s_axis_tvalid(s_axis_tvalid),
-      .s_axis_tready(s_axis_tready),
-      .s_axis_tlast(s_axis_tlast),
+      .s_axis_tdata(in_data),
+      .s_axis_tvalid(in_valid),
+      .s_axis_tready(in_ready),
+      .s_axis_tlast(in_last),
+      .none_i(in_none),
       .element_valid_o(element_valid),
       .element_o(element),
       .element_lane_o(element_lane),

@@ -52,6 +52,7 @@ module bramcast_frames #(
     input  logic                       s_axis_tvalid,
     output logic                       s_axis_tready,
     input  logic                       s_axis_tlast,
+    input  logic                       none_i,         // as in bramcast_input
     // to the scratchpad
     output logic                       we_o,
     output logic [UNIT_BITS-1:0]       address_o,
@@ -118,6 +119,7 @@ module bramcast_frames #(
       .s_axis_tvalid(s_axis_tvalid),
       .s_axis_tready(s_axis_tready),
       .s_axis_tlast(s_axis_tlast),
+      .none_i(none_i),
       .valid_o(element_valid),
       .element_o(element),
       .lane_o(element_lane),

@@ -18,7 +18,8 @@
 // last element without TLAST) has wrong_o beside it and ends a unit, which a short frame need not fill; what
 // follows in a long frame is discarded up to its TLAST. Behind a dropped frame's TLAST the stream pauses for a
 // cycle, that of dropped_o, and the next element is a frame's first. With TLAST_ENDS = 0 a frame ends when
-// its elements are counted, and TLAST is ignored.
+// its elements are counted, and TLAST is ignored. With none_i (bramcast_beats) TLAST comes without an element: what
+// is accepted then is none, and the frame is short, whatever came before.
 //
 //   clk            _/~\_/~\_/~\_/~\_/~\_     C ends a short frame; D is the first
 //   s_axis_tdata   --| B | C |---| D |--     element of the next one.
@@ -71,6 +72,7 @@ module bramcast_input #(
     input  logic                    s_axis_tvalid,
     output logic                    s_axis_tready,
     input  logic                    s_axis_tlast,
+    input  logic                    none_i,         // only with TLAST, and with TLAST_ENDS = 1
     // to the assembly
     output logic                    valid_o,
     output logic [DATA_BITS-1:0]    element_o,
@@ -96,20 +98,22 @@ module bramcast_input #(
   logic accept;
   logic frame_end;   // all elements have been counted
   logic tlast;       // the frame ends
+  logic fits;        // ... where it should
   logic run_is_one;
   assign accept     = s_axis_tvalid && s_axis_tready;
   assign frame_end  = last_element_q && last_run_q;
+  assign fits       = tlast == frame_end && !none_i;
   assign tlast      = (TLAST_ENDS != 0) ? s_axis_tlast : frame_end;
   assign run_is_one = run_q == '0;
 
   logic discard_q;   // what is left of a long frame
   logic wrong, drop, start, closing;
   logic rest;        // something of a frame is left behind this cycle, and worth waiting for
-  assign wrong       = accept && !discard_q && tlast != frame_end;
-  assign drop        = accept && tlast && (discard_q || !frame_end);
+  assign wrong       = accept && !discard_q && !fits;
+  assign drop        = accept && tlast && (discard_q || !fits);
   assign start       = start_i || dropped_o;
   assign waiting_o   = open_o && none_q;
-  assign taken_o     = accept && tlast && frame_end && !discard_q;
+  assign taken_o     = accept && tlast && fits && !discard_q;
   assign withdrawn_o = waiting_o && !accept && withdraw_i;
   assign closing     = taken_o || withdrawn_o;
   assign rest        = TLAST_ENDS != 0 && !give_up_i
@@ -213,8 +217,8 @@ module bramcast_input #(
 
     if (clear_error_i[0]) frame_error_o[0] <= 1'b0;
     if (clear_error_i[1]) frame_error_o[1] <= 1'b0;
-    if (wrong && !frame_end) frame_error_o[0] <= 1'b1;
-    if (wrong && frame_end) frame_error_o[1] <= 1'b1;
+    if (wrong && tlast) frame_error_o[0] <= 1'b1;
+    if (wrong && !tlast) frame_error_o[1] <= 1'b1;
 
     if (rst) begin
       open_o        <= 1'b0;

@@ -54,6 +54,7 @@ module bramcast_intake #(
     input  logic                      s_axis_tvalid,
     output logic                      s_axis_tready,
     input  logic                      s_axis_tlast,
+    input  logic                      none_i,          // TLAST without an element
     // to the scratchpad: elements
     output logic                      element_valid_o,
     output logic [DATA_BITS-1:0]      element_o,
@@ -116,6 +117,7 @@ module bramcast_intake #(
           .s_axis_tvalid(s_axis_tvalid),
           .s_axis_tready(s_axis_tready),
           .s_axis_tlast(s_axis_tlast),
+          .none_i(none_i),
           .valid_o(valid),
           .element_o(element_o),
           .lane_o(element_lane_o),
@@ -187,6 +189,7 @@ module bramcast_intake #(
           .s_axis_tvalid(s_axis_tvalid),
           .s_axis_tready(s_axis_tready),
           .s_axis_tlast(s_axis_tlast),
+          .none_i(none_i),
           .we_o(unit_we_o),
           .address_o(unit_address_o),
           .word_o(unit_word_o)

@@ -26,14 +26,16 @@ module bramcast_sim_top #(
     parameter int NARROW        = 0,
     parameter int GATES         = 0,
     parameter int FRAME_DEPTH   = 0,
-    parameter int TLAST_ENDS    = 1
+    parameter int TLAST_ENDS    = 1,
+    parameter int BEAT          = 1
 ) (
     input  logic                 start_i,
     output logic                 busy_o,
     output logic                 done_o,
     output logic [31:0]          cycles_o,
     output logic [1:0]           frame_error_o,
-    input  logic [DATA_BITS-1:0] s_axis_tdata,
+    input  logic [BEAT*DATA_BITS-1:0]   s_axis_tdata,
+    input  logic [BEAT*DATA_BITS/8-1:0] s_axis_tkeep,
     input  logic                 s_axis_tvalid,
     output logic                 s_axis_tready,
     input  logic                 s_axis_tlast,
@@ -92,7 +94,8 @@ module bramcast_sim_top #(
       .NARROW(NARROW),
       .GATES(GATES),
       .FRAME_DEPTH(FRAME_DEPTH),
-      .TLAST_ENDS(TLAST_ENDS)
+      .TLAST_ENDS(TLAST_ENDS),
+      .BEAT(BEAT)
   ) u_core (
       .clk(clk),
       .rst(rst),
@@ -112,6 +115,7 @@ module bramcast_sim_top #(
       .frame_error_o(frame_error),
       .clear_error_i(2'b00),
       .s_axis_tdata(s_axis_tdata),
+      .s_axis_tkeep(s_axis_tkeep),
       .s_axis_tvalid(s_axis_tvalid),
       .s_axis_tready(s_tready),
       .s_axis_tlast(s_axis_tlast),

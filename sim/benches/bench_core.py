@@ -17,6 +17,8 @@ import numpy as np
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 
+from bramcast.sim.benches.streams import ElementBus
+
 CLOCK_NS = 10
 
 
@@ -48,7 +50,7 @@ async def frames_through_the_core(dut):
     dut.s_axis_tdata.value = 0
     await FallingEdge(dut.rst)  # before that Icarus shows X on the handshakes
     await RisingEdge(dut.clk)
-    source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, byte_size=bits)
+    source = AxiStreamSource(ElementBus.from_prefix(dut, "s_axis"), dut.clk, byte_size=bits)
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, byte_size=32)
     for stream in (source, sink):
         stream.log.setLevel(logging.ERROR)

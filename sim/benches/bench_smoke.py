@@ -22,6 +22,8 @@ import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 
+from bramcast.sim.benches.streams import ElementBus
+
 CLOCK_NS = 10
 
 
@@ -58,7 +60,7 @@ async def frames_through(dut):
     dut.s_axis_tvalid.value = 0
     dut.m_axis_tready.value = 0
     await FallingEdge(dut.rst)
-    source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, byte_size=bits)
+    source = AxiStreamSource(ElementBus.from_prefix(dut, "s_axis"), dut.clk, byte_size=bits)
     sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, byte_size=32)
     for stream in (source, sink):
         stream.log.setLevel("ERROR")

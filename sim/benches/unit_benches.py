@@ -22,6 +22,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from bramcast.golden.arith import requantize
+from bramcast.golden.beats import elements_of
 from bramcast.pack.bundle.program import (
     DESCRIPTOR_WORDS,
     LOOPS,
@@ -606,7 +607,7 @@ async def input_follows_its_descriptor(dut):
     taps, borders = int(dut.TAPS.value), bool(int(dut.TLAST_ENDS.value))
     space = 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
-    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0, none_i=0)
     seen: list[tuple[int, ...]] = []
     addresses: list[int] = []
     counts = dict.fromkeys(("done_o", "dropped_o", "taken_o"), 0)
@@ -772,6 +773,102 @@ async def input_gives_a_frame_up(dut):
         put(dut, s_axis_tvalid=0)
         await cycle(0.0)
     assert not borders or (drained and rest)
+
+
+@cocotb.test()
+async def beats_hand_on_every_element(dut):
+    """Frames of all lengths, empty beats, borders without elements; gaps and backpressure."""
+    rng = seeded_random()
+    beat, bits = int(dut.BEAT.value), int(dut.DATA_BITS.value)
+    borders, width = bool(int(dut.TLAST_ENDS.value)), beat * bits // 8
+    beats: list[tuple[list[int], list[int], int]] = []  # bytes, TKEEP, TLAST
+    for _ in range(150):
+        size = rng.choice([0, 1, beat, rng.randint(1, 4 * beat)])
+        for start_at in range(0, max(size, 1), beat):
+            count = min(beat, size - start_at) * bits // 8
+            if beat > 1 and rng.random() < 0.2:  # a beat of nothing, or of half an element
+                few = rng.randrange(bits // 8)
+                beats.append((list(rng.randbytes(width)), [int(i < few) for i in range(width)], 0))
+            keep = [int(i < count or beat == 1) for i in range(width)]
+            if keep[0] == 0 and bits == 16 and rng.random() < 0.5:
+                keep[0] = 1
+            beats.append((list(rng.randbytes(width)), keep, int(start_at + beat >= size)))
+    data = np.array([d for d, _, _ in beats], np.uint8)
+    keeps = np.array([k for _, k, _ in beats], bool)
+    ends = np.array([e for _, _, e in beats], bool)
+    expected = elements_of(data, keeps, ends, bits, borders or beat == 1)
+    seen: list[tuple[int | None, bool]] = []
+    await start(dut, s_axis_tvalid=0, s_axis_tdata=0, s_axis_tkeep=0, s_axis_tlast=0, ready_i=0)
+    put(dut, clear_i=0)
+    await RisingEdge(dut.clk)
+    sent, offered, held = 0, False, None
+    gap, stop = 0.0, 0.0
+    for now in range(LIMIT):
+        if now % 100 == 0:
+            gap, stop = rng.choice([0.0, 0.3, 0.8]), rng.choice([0.0, 0.3, 0.8])
+        if sent < len(beats):
+            offered = offered or rng.random() >= gap
+            word = int.from_bytes(bytes(beats[sent][0]), "little")
+            kept = sum(k << i for i, k in enumerate(beats[sent][1]))
+            put(dut, s_axis_tdata=word, s_axis_tkeep=kept, s_axis_tlast=beats[sent][2])
+        put(dut, s_axis_tvalid=int(offered), ready_i=int(rng.random() >= stop))
+        await RisingEdge(dut.clk)
+        valid, ready = get(dut, "valid_o"), get(dut, "ready_i")
+        if valid:
+            none = bool(get(dut, "none_o"))
+            offer = None if none else get(dut, "element_o"), bool(get(dut, "last_o"))
+            assert held in (None, offer), f"element {len(seen)} changes while it waits"
+            held = None if ready else offer
+            if ready:
+                seen.append(offer)
+        else:
+            assert held is None, "an element that waits is gone"
+        if offered and get(dut, "s_axis_tready"):
+            sent, offered = sent + 1, False
+        if len(seen) == len(expected) and sent == len(beats):
+            break
+    assert seen == expected
+
+
+@cocotb.test()
+async def beats_lose_no_cycle(dut):
+    """At full speed an element leaves in every cycle; what is given up leaves no more."""
+    rng = seeded_random()
+    beat, bits = int(dut.BEAT.value), int(dut.DATA_BITS.value)
+    ones = (1 << (beat * bits // 8)) - 1
+    await start(dut, s_axis_tvalid=0, s_axis_tkeep=ones, s_axis_tlast=0, ready_i=1, clear_i=0)
+    await play(dut, [{}] * 2, [])
+    words = [rng.getrandbits(beat * bits) for _ in range(40)]
+    seen: list[int] = []
+    cycles = 0
+    for word in words:
+        put(dut, s_axis_tvalid=1, s_axis_tdata=word)
+        for _ in range(LIMIT):
+            await RisingEdge(dut.clk)
+            cycles += 1
+            if get(dut, "valid_o"):
+                seen.append(get(dut, "element_o"))
+            if get(dut, "s_axis_tready"):
+                break
+    put(dut, s_axis_tvalid=0)
+    for _ in range(beat - 1 if beat > 1 else 0):
+        await RisingEdge(dut.clk)
+        seen.append(get(dut, "element_o"))
+    mask = (1 << bits) - 1
+    wide = [(w >> (bits * i)) & mask for w in words for i in range(beat)]
+    assert cycles == (1 + beat * (len(words) - 1) if beat > 1 else len(words))
+    assert seen == wide[: len(seen)] and len(seen) >= len(wide) - 1
+    if beat > 1:
+        await play(dut, [{}] * 3, [])
+        put(dut, ready_i=0, s_axis_tvalid=1)
+        await RisingEdge(dut.clk)
+        put(dut, s_axis_tvalid=0)
+        rows = await play(dut, [{"clear_i": 1}, {"clear_i": 0}], ["valid_o", "s_axis_tready"])
+        assert rows[0] == {"valid_o": 1, "s_axis_tready": 0}
+        assert rows[1] == {"valid_o": 0, "s_axis_tready": 0}
+        assert (await play(dut, [{}], ["s_axis_tready"])) == [{"s_axis_tready": 1}]
+        rows = await play(dut, [{"rst": 1}] * 2, ["valid_o", "s_axis_tready"])
+        assert rows[1] == {"valid_o": 0, "s_axis_tready": 0}
 
 
 @cocotb.test()

@@ -64,6 +64,9 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("nest", {}, "PRODUCT"),
     ("fetch", {"PROGRAM_DEPTH": 128}, ""),
     ("fetch", {"PROGRAM_DEPTH": 128, "GATES": 1}, "LOOP"),
+    ("beats", {"BEAT": 4, "DATA_BITS": 8}, ""),
+    ("beats", {"BEAT": 2, "DATA_BITS": 16}, ""),
+    ("beats", {"BEAT": 8, "DATA_BITS": 8, "TLAST_ENDS": 0}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -137,9 +140,15 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ),
     ("input", "lanes before lead keep", "run_first || lane_q == '0", "lane_q == '0"),
     ("input", "address early", "else if (written_i)", "else if (valid_o && word_end_o)"),
-    ("input", "missing TLAST unseen", "tlast != frame_end", "tlast && !frame_end"),
-    ("input", "short frame taken", "accept && tlast && frame_end && !d", "accept && tlast && !d"),
-    ("input", "long frame taken", "tlast && frame_end && !discard_q", "frame_end && !discard_q"),
+    (
+        "input",
+        "missing TLAST unseen",
+        "&& !discard_q && !fits;",
+        "&& !discard_q && !fits && tlast;",
+    ),
+    ("input", "short frame taken", "accept && tlast && fits && !d", "accept && tlast && !d"),
+    ("input", "long frame taken", "tlast && fits && !discard_q", "frame_end && !discard_q"),
+    ("input", "border is an element", "== frame_end && !none_i", "== frame_end"),
     ("input", "counts on behind a short frame", "start_i || dropped_o;", "start_i;"),
     ("input", "no pause behind a frame", "!closing && !drop", "!closing"),
     ("input", "rest of a long frame leaves", "<= accept && !discard_q;", "<= accept;"),
@@ -241,6 +250,15 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("fetch", "restart keeps its error", "error_o       <= 1'b0;", ""),
     ("fetch", "LOOP: ready in spite of an error", "if (complete && !error_o)", "if (complete)"),
     ("fetch", "LOOP: base moves unasked", "_WORD) && act_moves_q", "_WORD)"),
+    ("beats", "elements twice", "data_q >> DATA_BITS", "data_q"),
+    ("beats", "element lost", "(ready_i && !more)", "ready_i"),
+    ("beats", "beat late", "(!full_q || (ready_i && !more))", "!full_q"),
+    ("beats", "TLAST early", "last_q && !more", "last_q"),
+    ("beats", "border lost", "keep[0] || (s_axis_tlast && TLAST_ENDS != 0);", "keep[0];"),
+    ("beats", "border is an element", "last_q && !keep_q[0]", "1'b0"),
+    ("beats", "empty beat is an element", "full_q <= keep[0] ||", "full_q <= 1'b1 ||"),
+    ("beats", "element behind a hole", "keep_q[0] && keep_q[1]", "|(keep_q >> 1)"),
+    ("beats", "TREADY in reset", "open_q <= 1'b0;", ""),
 ]
 
 

@@ -4,7 +4,8 @@
 // unit that docs/format.md gives it; the unit's address is there in the cycle in which it is written.
 // A frame is taken when TLAST comes with its last element and with no other. Any other frame is dropped: it is
 // marked at its TLAST or at the last element that fits, what follows leaves no more, and behind its
-// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames").
+// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames"). A TLAST without an
+// element (none_i) makes a frame a short one.
 // With flush_i a frame that has begun is taken up to its TLAST, an element in every cycle that brings one, and nothing is
 // told of it; the stream is closed in the cycle behind that TLAST, or behind give_up_i, and stays so.
 //
@@ -41,8 +42,8 @@
       assign unit_end = run_end || at % LANES == LANES - 1;
       assign last     = run_end && number_q == all_runs_q;
       assign tl       = (TLAST_ENDS == 0) ? last && !skip_q : s_axis_tlast;
-      assign wrong    = take && !skip_q && tl != last;
-      assign whole    = take && !skip_q && tl && last;
+      assign wrong    = take && !skip_q && (tl != last || none_i);
+      assign whole    = take && !skip_q && tl && last && !none_i;
       // Of the frame that has begun there is more to come.
       assign keep     = TLAST_ENDS != 0 && !give_up_i
                         && (take ? !s_axis_tlast : taking_q && !fresh_q && !pause_q);
@@ -53,6 +54,7 @@
         started_q <= 1'b1;
         assume (started_q || rst);
         if (flush_q && (!flush_q2 || open_q2)) assume (flush_i);
+        assume (!none_i || (s_axis_tlast && TLAST_ENDS == 1));
         assume (!(taking_q && (start_i || we_i)) && !(start_i && we_i));
         assume (written_i == (!buffered && write_q && !flush_q));
         if (!buffered) assume (!(start_i && valid_q && end_q));
