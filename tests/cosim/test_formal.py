@@ -67,6 +67,7 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("beats", {"BEAT": 4, "DATA_BITS": 8}, ""),
     ("beats", {"BEAT": 2, "DATA_BITS": 16}, ""),
     ("beats", {"BEAT": 8, "DATA_BITS": 8, "TLAST_ENDS": 0}, ""),
+    ("lite_cross", {"ADDRESS_BITS": 3}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
@@ -75,6 +76,27 @@ BELOW = {"frames": ("input", "assemble", "memory"), "fetch": ("image", "memory")
 CUT = {"frames": ("u_input", "u_assemble", "u_fifo"), "fetch": ("u_program",)}
 # Which macro a broken copy needs: what it says begins so.
 MACROS = {"class": "CLASS", "LOOP": "LOOP"}
+BELOW = {"frames": ("input", "assemble", "memory"), "lite_cross": ("sync",)}
+CUT = {"frames": ("u_input", "u_assemble", "u_fifo")}
+# Two clocks: an edge is a step of the solver in which the clock is high. A synchronizer that meets
+# a change takes either value; the proof sees its first register.
+CLOCKS = {"lite_cross"}
+EDGES = [
+    (r"always_ff @\(posedge (\w+)\)", r"always @($global_clock) if (\1)"),
+    (r"\.bit_o\((\w+)\)", r".bit_o(\1), .meta_o(\1_meta), .before_o(\1_before)"),
+    (
+        "  logic irq;",
+        "  logic irq, irq_meta, irq_before;\n"
+        "  logic request_meta, request_before, answer_meta, answer_before;",
+    ),
+    (r"output logic bit_o .*", "output logic bit_o, output logic meta_o, output logic before_o"),
+    ("meta_q <= bit_i;", "meta_q <= bit_i != before_o ? either : bit_i;"),
+    (
+        "assign bit_o = sync_q;",
+        "assign bit_o = sync_q;\n  assign meta_o = meta_q;\n  (* anyseq *) logic either;\n"
+        "  initial before_o = 1'b0;\n  always @($global_clock) before_o <= bit_i;",
+    ),
+]
 # What is broken in a module, its old text, the new one.
 BROKEN: list[tuple[str, str, str, str]] = [
     (
@@ -259,6 +281,26 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("beats", "empty beat is an element", "full_q <= keep[0] ||", "full_q <= 1'b1 ||"),
     ("beats", "element behind a hole", "keep_q[0] && keep_q[1]", "|(keep_q >> 1)"),
     ("beats", "TREADY in reset", "open_q <= 1'b0;", ""),
+    ("lite_cross", "asks twice", "valid_i && !busy_q && !bus_rst", "valid_i && !bus_rst"),
+    (
+        "lite_cross",
+        "data follow the bus",
+        "whole_o   <= whole_i;\n    end",
+        "end\n    whole_o <= whole_i;",
+    ),
+    ("lite_cross", "answer unsettled", "back   = answer !=", "back   = answer_q !="),
+    ("lite_cross", "answers twice", "answer_seen_q <= answer;", "answer_seen_q <= answer_seen_q;"),
+    ("lite_cross", "foreign answer", "back && !dropped_q", "back"),
+    ("lite_cross", "reset forgets", "if (back) busy_q", "if (back || bus_rst) busy_q"),
+    ("lite_cross", "core asked twice", "seen_q <= request;", "seen_q <= request_seen_q;"),
+    ("lite_cross", "answers by itself", "<= valid_o && done_i;", "<= valid_o;"),
+    (
+        "lite_cross",
+        "never asks",
+        "request_seen_q) valid_o <= 1'b1",
+        "request_seen_q) valid_o <= 1'b0",
+    ),
+    ("lite_cross", "reset sends", "&& !busy_q && !bus_rst", "&& !busy_q"),
 ]
 
 
@@ -301,6 +343,12 @@ def _prove(
     assert text.count("endmodule") == 1
     body = (PROOFS / f"{name}.sv").read_text()
     path.write_text(text.replace("endmodule", f"{body}\nendmodule"))
+    if name in CLOCKS:
+        for module in (path, *(folder / f"bramcast_{part}.sv" for part in BELOW[name])):
+            text = module.read_text()
+            for old, new in EDGES:
+                text = re.sub(old, new, text)
+            module.write_text(text)
     defines = " ".join(f"-D{macro}" for macro in ("SYNTHESIS", *macros) if macro)
     depth = max(FAR.get(macro, SEARCH) for macro in ("", *macros))
     if mode == "prove":
