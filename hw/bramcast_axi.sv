@@ -6,7 +6,9 @@
 // Parameters are those of bramcast_core, and AXI_ADDRESS_BITS: the byte addresses of the slave, at least
 // address_bits() of pack/axi/registers.py; more only move nothing. READBACK = 0 leaves out what reads
 // images back, LIMIT is the cycles that a run may take until software says so, COUNTERS = 1 adds three counters
-// (bramcast_watch). LEDGER_DEPTH and PEEK are of bramcast_ledger and bramcast_peek. One clock; rst may come at any time for one cycle or more.
+// (bramcast_watch), LEDGER_DEPTH and PEEK are of bramcast_ledger and bramcast_peek. rst may come at any time for one cycle
+// or more. With AXI_CLOCK = 1 the slave and irq_o have a clock and a reset of their own (bramcast_lite_cross), which may
+// come at any time, too; else s_axil_clk and s_axil_rst are ignored.
 //
 `default_nettype none
 module bramcast_axi #(
@@ -24,12 +26,14 @@ module bramcast_axi #(
     parameter int SCRATCH_DEPTH    = 1024,
     parameter int FRAME_DEPTH      = 0,
     parameter int TLAST_ENDS       = 1,
+    parameter int BEAT             = 1,
     parameter int AXI_ADDRESS_BITS = 24,       // ..32
     parameter int READBACK         = 1,        // 0, 1
     parameter int LIMIT            = 1 << 27,  // 0.., cycles; 0: any number
     parameter int COUNTERS         = 0,        // 0, 1
     parameter int LEDGER_DEPTH     = 0,        // 0, or a power of two from 2 on
     parameter int PEEK             = 0,        // 0, 1
+    parameter int AXI_CLOCK        = 0,        // 0, 1
     parameter     PROGRAM_IMAGE    = "",
     parameter     WEIGHTS_IMAGE    = "",
     parameter     BIAS_IMAGE       = "",
@@ -39,6 +43,8 @@ module bramcast_axi #(
     input  logic                        rst,            // synchronous, active high
     output logic                        irq_o,          // level: something is pending and enabled
     // AXI4-Lite slave
+    input  logic                        s_axil_clk,     // with AXI_CLOCK = 1
+    input  logic                        s_axil_rst,     // synchronous to it, active high
     input  logic [AXI_ADDRESS_BITS-1:0] s_axil_awaddr,
     input  logic [2:0]                  s_axil_awprot,
     input  logic                        s_axil_awvalid,
@@ -59,7 +65,8 @@ module bramcast_axi #(
     output logic                        s_axil_rvalid,
     input  logic                        s_axil_rready,
     // AXI4-Stream: frames in, results out
-    input  logic [DATA_BITS-1:0]        s_axis_tdata,
+    input  logic [BEAT*DATA_BITS-1:0]   s_axis_tdata,
+    input  logic [BEAT*DATA_BITS/8-1:0] s_axis_tkeep,
     input  logic                        s_axis_tvalid,
     output logic                        s_axis_tready,
     input  logic                        s_axis_tlast,
@@ -70,16 +77,22 @@ module bramcast_axi #(
     output logic [16:0]                 m_axis_tuser    // with TLAST: the class; bit 16: the packet was cut
 );
 
+  logic                        bus_clk, bus_rst;  // of u_lite; what is asked there is bus_*
+  logic                        bus, bus_write, bus_whole, bus_done;
+  logic [AXI_ADDRESS_BITS-1:0] bus_address;
+  logic [31:0]                 bus_wdata, bus_rdata;
+  logic [1:0]                  bus_resp;
   logic                        request, request_write, request_whole, request_done;
   logic [AXI_ADDRESS_BITS-1:0] request_address;
   logic [31:0]                 request_wdata, request_rdata;
   logic [1:0]                  request_resp;
+  logic                        irq;
 
   bramcast_lite #(
       .ADDRESS_BITS(AXI_ADDRESS_BITS)
   ) u_lite (
-      .clk(clk),
-      .rst(rst),
+      .clk(bus_clk),
+      .rst(bus_rst),
       .s_axil_awaddr(s_axil_awaddr),
       .s_axil_awprot(s_axil_awprot),
       .s_axil_awvalid(s_axil_awvalid),
@@ -99,15 +112,64 @@ module bramcast_axi #(
       .s_axil_rresp(s_axil_rresp),
       .s_axil_rvalid(s_axil_rvalid),
       .s_axil_rready(s_axil_rready),
-      .valid_o(request),
-      .write_o(request_write),
-      .address_o(request_address),
-      .wdata_o(request_wdata),
-      .whole_o(request_whole),
-      .done_i(request_done),
-      .rdata_i(request_rdata),
-      .resp_i(request_resp)
+      .valid_o(bus),
+      .write_o(bus_write),
+      .address_o(bus_address),
+      .wdata_o(bus_wdata),
+      .whole_o(bus_whole),
+      .done_i(bus_done),
+      .rdata_i(bus_rdata),
+      .resp_i(bus_resp)
   );
+
+  generate
+    if (AXI_CLOCK == 0) begin : g_one_clock
+      logic unused;
+      assign unused          = &{1'b0, s_axil_clk, s_axil_rst};
+      assign bus_clk         = clk;
+      assign bus_rst         = rst;
+      assign request         = bus;
+      assign request_write   = bus_write;
+      assign request_address = bus_address;
+      assign request_wdata   = bus_wdata;
+      assign request_whole   = bus_whole;
+      assign bus_done        = request_done;
+      assign bus_rdata       = request_rdata;
+      assign bus_resp        = request_resp;
+      assign irq_o           = irq;
+    end else if (AXI_CLOCK == 1) begin : g_two_clocks
+      assign bus_clk = s_axil_clk;
+      assign bus_rst = s_axil_rst;
+
+      bramcast_lite_cross #(
+          .ADDRESS_BITS(AXI_ADDRESS_BITS)
+      ) u_cross (
+          .bus_clk(s_axil_clk),
+          .bus_rst(s_axil_rst),
+          .valid_i(bus),
+          .write_i(bus_write),
+          .address_i(bus_address),
+          .wdata_i(bus_wdata),
+          .whole_i(bus_whole),
+          .done_o(bus_done),
+          .rdata_o(bus_rdata),
+          .resp_o(bus_resp),
+          .irq_o(irq_o),
+          .clk(clk),
+          .valid_o(request),
+          .write_o(request_write),
+          .address_o(request_address),
+          .wdata_o(request_wdata),
+          .whole_o(request_whole),
+          .done_i(request_done),
+          .rdata_i(request_rdata),
+          .resp_i(request_resp),
+          .irq_i(irq)
+      );
+    end else begin : g_check
+      AXI_CLOCK_must_be_0_or_1 u_error ();
+    end
+  endgenerate
 
   logic        start, taken, dropped, busy, done, ready, program_error;
   logic        abort, aborting, running, broken;
@@ -139,6 +201,7 @@ module bramcast_axi #(
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .FRAME_DEPTH(FRAME_DEPTH),
       .TLAST_ENDS(TLAST_ENDS),
+      .BEAT(BEAT),
       .AXI_ADDRESS_BITS(AXI_ADDRESS_BITS),
       .READBACK(READBACK),
       .COUNTERS(COUNTERS),
@@ -174,7 +237,7 @@ module bramcast_axi #(
       .frame_error_i(frame_error),
       .cycles_i(cycles),
       .class_i(class_index),
-      .irq_o(irq_o),
+      .irq_o(irq),
       .put_limit_o(put_limit),
       .put_sink_limit_o(put_sink_limit),
       .snap_o(snap),
@@ -244,6 +307,7 @@ module bramcast_axi #(
       .TLAST_ENDS(TLAST_ENDS),
       .LEDGER_DEPTH(LEDGER_DEPTH),
       .PEEK(PEEK),
+      .BEAT(BEAT),
       .PROGRAM_IMAGE(PROGRAM_IMAGE),
       .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
       .BIAS_IMAGE(BIAS_IMAGE),
@@ -267,6 +331,7 @@ module bramcast_axi #(
       .frame_error_o(frame_error),
       .clear_error_i(clear_error),
       .s_axis_tdata(s_axis_tdata),
+      .s_axis_tkeep(s_axis_tkeep),
       .s_axis_tvalid(s_axis_tvalid),
       .s_axis_tready(s_axis_tready),
       .s_axis_tlast(s_axis_tlast),

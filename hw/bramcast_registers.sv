@@ -30,6 +30,7 @@ module bramcast_registers #(
     parameter int SCRATCH_DEPTH    = 1024,
     parameter int FRAME_DEPTH      = 0,
     parameter int TLAST_ENDS       = 1,
+    parameter int BEAT             = 1,
     parameter int AXI_ADDRESS_BITS = 24,
     parameter int READBACK         = 1,   // 0: images can't be read
     parameter int COUNTERS         = 0,   // as in bramcast_watch
@@ -229,7 +230,7 @@ module bramcast_registers #(
       (DATA_BITS << bramcast_pkg::WIDTHS_DATA_BITS_LSB)
       | (WEIGHT_BITS << bramcast_pkg::WIDTHS_WEIGHT_BITS_LSB)
       | (WINDOW_BITS << bramcast_pkg::WIDTHS_WINDOW_BITS_LSB)
-      | (1 << bramcast_pkg::WIDTHS_BEAT_LSB);
+      | (BEAT << bramcast_pkg::WIDTHS_BEAT_LSB);
   localparam logic [31:0] OPTIONS =
       (READBACK << bramcast_pkg::OPTIONS_READBACK_LSB)
       | (PEEK << bramcast_pkg::OPTIONS_PEEK_LSB)

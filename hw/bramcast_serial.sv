@@ -3,7 +3,7 @@
 //
 // Golden twin: board/packet.py is the other end of the line; docs/board.md has the protocol.
 //
-// Parameters are those of bramcast_axi, DIVISOR of bramcast_uart, PAYLOAD and PATIENCE of bramcast_bridge.
+// Parameters are those of bramcast_axi but for BEAT and AXI_CLOCK, DIVISOR of bramcast_uart, PAYLOAD and PATIENCE of bramcast_bridge.
 // One clock; rst may come at any time. Load the images over the line, or give them as parameters.
 //
 `default_nettype none
@@ -102,6 +102,7 @@ module bramcast_serial #(
       .m_axil_rvalid(rvalid),
       .m_axil_rready(rready),
       .s_axis_tdata(in_tdata),
+      .s_axis_tkeep({DATA_BITS / 8{1'b1}}),
       .s_axis_tvalid(in_tvalid),
       .s_axis_tready(in_tready),
       .s_axis_tlast(in_tlast),
@@ -141,6 +142,8 @@ module bramcast_serial #(
       .clk(clk),
       .rst(rst),
       .irq_o(irq_o),
+      .s_axil_clk(1'b0),
+      .s_axil_rst(1'b0),
       .s_axil_awprot(3'd0),
       .s_axil_arprot(3'd0),
       .s_axil_wstrb(4'hF),
@@ -161,6 +164,7 @@ module bramcast_serial #(
       .s_axil_rvalid(rvalid),
       .s_axil_rready(rready),
       .s_axis_tdata(in_tdata),
+      .s_axis_tkeep({DATA_BITS / 8{1'b1}}),
       .s_axis_tvalid(in_tvalid),
       .s_axis_tready(in_tready),
       .s_axis_tlast(in_tlast),

@@ -39,6 +39,7 @@ from bramcast.pack.axi.registers import REGISTERS, beats, mask, offset, stride, 
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import IMAGES, read_manifest
 from bramcast.pack.bundle.words import Words, from_axi
+from bramcast.sim.benches.streams import ElementBus
 from bramcast.sim.benches.unit_benches import get, play, put, seeded_random, start
 
 CLOCK_NS = 10
@@ -324,7 +325,7 @@ class Bench:
             part.log.setLevel("ERROR")
         if streams:
             self.source = AxiStreamSource(
-                AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_size=self.bits
+                ElementBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst, byte_size=self.bits
             )
             self.sink = AxiStreamSink(
                 AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst, byte_size=32

@@ -73,6 +73,8 @@ def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_
         {"LANES": 64, "RQ": 8, "TAPS": 8, "AXI_ADDRESS_BITS": 24},
         {"TLAST_ENDS": 0},
         {"FRAME_DEPTH": 64, "TLAST_ENDS": 0},
+        {"BEAT": 4, "AXI_CLOCK": 1},
+        {"BEAT": 2, "TLAST_ENDS": 0, "DATA_BITS": 16},
     ],
     ids=_name,
 )
@@ -95,6 +97,8 @@ def simulate_axi(
     frame_depth: int = 0,
     tlast_ends: int = 1,
     count: int = 20,
+    module: str = BENCH,
+    axi_clock: int = 0,
 ) -> None:
     """Pack the recipes, let golden answer, and run a bench on the core that fits all bundles."""
     bundles, data = [], {}
@@ -112,6 +116,7 @@ def simulate_axi(
     core = load(bundles[0]).core
     parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
     parameters |= {"FRAME_DEPTH": frame_depth, "TLAST_ENDS": tlast_ends}
+    parameters |= {"AXI_CLOCK": axi_clock}
     plusargs: dict[str, object] = {}
     if initialised:
         plusargs = {n: bundles[0] / f"{n}.mem" for n in IMAGES if core.depth(n)}
@@ -120,7 +125,7 @@ def simulate_axi(
         TOP,
         simulator,
         Tests(
-            BENCH,
+            module,
             testcase=bench,
             env={
                 "AXI_BUNDLES": ":".join(map(str, bundles)),

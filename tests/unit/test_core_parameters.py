@@ -23,21 +23,22 @@ from bramcast.sim.run.cosim import core_parameters
 CORE = Core(4, 2, 16, 8, 1, 96, 500, 70, 256, 200, narrow=True, gates=True)
 NAMES = [field.name.upper() for field in fields(Core)]
 # Of the core alone, no image depends on them: the first moves frames in time, the second tells
-# where they end.
-FIFO = ["FRAME_DEPTH", "TLAST_ENDS"]
+# where they end, the third how many elements come at once.
+FIFO = ["FRAME_DEPTH", "TLAST_ENDS", "BEAT"]
 FILES = [f"{image.upper()}_IMAGE" for image in IMAGES]
 # Of the bus' side.
 BUS = ["AXI_ADDRESS_BITS", "READBACK", "COUNTERS"]
 LIMIT = ["LIMIT"]
+CLOCK = ["AXI_CLOCK"]
 LEDGER = ["LEDGER_DEPTH", "PEEK"]
 LINE = ["DIVISOR", "PAYLOAD", "PATIENCE"]
 # Every module that lists the core's parameters, and those that it has.
 LISTS = {
     "hw/bramcast_core.sv": [*NAMES, *FIFO, *LEDGER, *FILES],
-    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT],
+    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT, *CLOCK],
     "hw/bramcast_registers.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS],
     "hw/bramcast_watch.sv": ["COUNTERS", *LIMIT],
-    "hw/bramcast_serial.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT, *LINE],
+    "hw/bramcast_serial.sv": [*NAMES, *FIFO[:2], *LEDGER, *FILES, *BUS, *LIMIT, *LINE],
     "hw/bramcast_bridge.sv": ["DATA_BITS", "AXI_ADDRESS_BITS", *LINE[1:]],
     "hw/bramcast_uart.sv": LINE[:1],
     "hw/bramcast_sim_top.sv": [*NAMES, *FIFO],
@@ -80,7 +81,7 @@ def test_every_list_of_parameters_is_complete(path: str) -> None:
 @pytest.mark.parametrize("path", LISTS)
 def test_defaults_are_those_of_the_core(path: str) -> None:
     core, mine = declared("hw/bramcast_core.sv"), declared(path)
-    own = {*BUS, *LIMIT, *LINE}
+    own = {*BUS, *LIMIT, *LINE, *CLOCK}
     other = {n: v for n, v in mine.items() if n not in own and v != core.get(n)}
     if path.startswith("hw/"):
         assert not other, f"{path} has other defaults than the core: {other}"
