@@ -24,11 +24,27 @@ def command(
         bool,
         typer.Option("--count-frames", help="The input has no TLAST: count (TLAST_ENDS = 0)."),
     ] = False,
+    beat: Annotated[
+        int, typer.Option("--beat", help="Elements of an input beat: 1, 2, 4 or 8 (BEAT).")
+    ] = 1,
+    axi_clock: Annotated[
+        bool,
+        typer.Option("--axi-clock", help="AXI4-Lite has a clock of its own (AXI_CLOCK = 1)."),
+    ] = False,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
     """Write the core with a bundle's parameters as a folder for Vivado, Quartus and others."""
-    top = write_project(bundle, output, axi, frame_depth, allow_modified, not count_frames)
+    top = write_project(
+        bundle,
+        output,
+        axi,
+        frame_depth,
+        allow_modified,
+        tlast_ends=not count_frames,
+        beat=beat,
+        axi_clock=axi_clock,
+    )
     if json:
         files = sorted(file.name for file in output.iterdir())
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})

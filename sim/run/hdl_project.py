@@ -10,6 +10,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+from bramcast.golden.beats import BEATS
 from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.axi.registers import address_bits
@@ -30,6 +31,8 @@ def write_project(
     frame_depth: int = 0,
     allow_modified: bool = False,
     tlast_ends: bool = True,
+    beat: int = 1,
+    axi_clock: bool = False,
 ) -> Path:
     """Write a bundle's core as a project folder; atomic.
 
@@ -37,18 +40,25 @@ def write_project(
         axi: with the AXI4-Lite slave (``bramcast_axi``), else streams only (``bramcast_core``).
         frame_depth: HDL parameter FRAME_DEPTH.
         tlast_ends: HDL parameter TLAST_ENDS.
+        beat: HDL parameter BEAT.
+        axi_clock: HDL parameter AXI_CLOCK: the slave has a clock and a reset of its own.
 
     Returns:
         The top's file.
 
     Raises:
-        InputError: no bundle, an illegal FRAME_DEPTH, or a folder that holds other files.
+        InputError: no bundle, an illegal FRAME_DEPTH or BEAT, a clock for a slave that is not
+            there, or a folder that holds other files.
         UserError: images or a program that golden and the simulation would refuse, too.
     """
     manifest = load(bundle, allow_modified).manifest
     assert manifest is not None
     if frame_depth and (frame_depth < 16 or frame_depth & (frame_depth - 1)):
         raise InputError(f"FRAME_DEPTH is 0 or a power of two from 16 on, not {frame_depth}")
+    if beat not in BEATS:
+        raise InputError(f"BEAT is 1, 2, 4 or 8 elements of an input beat, not {beat}")
+    if axi_clock and not axi:
+        raise InputError("--axi-clock is the clock of the AXI4-Lite slave: add --axi")
     images = [name for name in IMAGES if manifest.core.depth(name)]
     name = _identifier(manifest.name)
     top = f"{name}_top.v"
@@ -59,16 +69,21 @@ def write_project(
             (folder / source.name).write_bytes(source.read_bytes())
         for image in images:
             (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
-        (folder / top).write_text(top_text(manifest, axi, frame_depth, tlast_ends))
+        (folder / top).write_text(top_text(manifest, axi, frame_depth, tlast_ends, beat, axi_clock))
         names = [source.name for source in files]
         (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
         (folder / "vivado.tcl").write_text(_vivado(name, names, top, images))
-        (folder / "quartus.tcl").write_text(_quartus(name, names, top))
+        (folder / "quartus.tcl").write_text(_quartus(name, names, top, axi_clock))
         for constraints in ("clock.xdc", "clock.sdc"):
             (folder / constraints).write_text(
                 "# SPDX-License-Identifier: Apache-2.0\n"
-                f"create_clock -name aclk -period {PERIOD_NS:g} [get_ports aclk]\n"
+                + "".join(
+                    f"create_clock -name {clock} -period {PERIOD_NS:g} [get_ports {clock}]\n"
+                    for clock in ("aclk", "s_axil_aclk")[: 1 + axi_clock]
+                )
             )
+        (folder / "crossing.xdc").write_text(_crossing_xdc(axi_clock))
+        (folder / "crossing.sdc").write_text(_crossing_sdc(axi_clock))
 
     replace_folder(target, fill, OURS)
     return target / top
@@ -114,12 +129,25 @@ _CORE_PORTS = (
 )  # fmt: skip
 
 
-def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bool = True) -> str:
+_KEEP_PORT = ("input", "KB", "s_axis_tkeep")
+
+
+def top_text(
+    manifest: Manifest,
+    axi: bool,
+    frame_depth: int = 0,
+    tlast_ends: bool = True,
+    beat: int = 1,
+    axi_clock: bool = False,
+) -> str:
     """The Verilog top of a bundle's core."""
     core, name = manifest.core, _identifier(manifest.name)
     ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
-    bits = {"AB": address_bits(core) if axi else 0, "DB": core.data_bits}
-    buses = "s_axis:m_axis" + (":s_axil" if axi else "")
+    if beat > 1:
+        ports.append(_KEEP_PORT)
+    stream_bits = beat * core.data_bits
+    bits = {"AB": address_bits(core) if axi else 0, "DB": stream_bits, "KB": stream_bits // 8}
+    buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
         "// SPDX-License-Identifier: Apache-2.0",
         f"// {name}_top: the core for the network {name}, with its parameters and images.",
@@ -132,12 +160,8 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
         "//",
         "`default_nettype none",
         f"module {name}_top (",
-        '    (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 aclk CLK" *)',
-        f'    (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET aresetn" *)',
-        "    input  wire aclk,",
-        '    (* X_INTERFACE_INFO = "xilinx.com:signal:reset:1.0 aresetn RST" *)',
-        '    (* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)',
-        "    input  wire aresetn,",
+        *_clock_ports("", buses),
+        *(_clock_ports("s_axil_", "s_axil") if axi_clock else []),
     ]
     declared = []
     for direction, width, port in ports:
@@ -148,10 +172,9 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
     lines += [
         ");",
         "",
-        "  // The reset may come from another clock: two registers, and then synchronous.",
-        "  reg [1:0] rst_q;",
-        "  initial rst_q = 2'b11;",
-        "  always @(posedge aclk) rst_q <= {rst_q[0], ~aresetn};",
+        "  // A reset may come from anywhere: asserted at once, released by the clock.",
+        *_reset(""),
+        *(_reset("s_axil_") if axi_clock else []),
         "",
         f"  {'bramcast_axi' if axi else 'bramcast_core'} #(",
     ]
@@ -165,14 +188,21 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
     values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
     values.append(f"      .FRAME_DEPTH({frame_depth})")
     values.append(f"      .TLAST_ENDS({int(tlast_ends)})")
+    values.append(f"      .BEAT({beat})")
     if axi:
+        values.append(f"      .AXI_CLOCK({int(axi_clock)})")
         values.append(f"      .AXI_ADDRESS_BITS({bits['AB']})")
     values += [
         f'      .{image.upper()}_IMAGE("{image}.mem")' for image in IMAGES if core.depth(image)
     ]
     lines.append(",\n".join(values))
     lines.append("  ) u_core (")
-    wired = ["      .clk(aclk)", "      .rst(rst_q[1])"]
+    wired = ["      .clk(aclk)", "      .rst(rst)"]
+    if axi:
+        own = ("s_axil_aclk", "s_axil_rst") if axi_clock else ("1'b0", "1'b0")
+        wired += [f"      .s_axil_clk({own[0]})", f"      .s_axil_rst({own[1]})"]
+    if beat == 1:
+        wired.append(f"      .s_axis_tkeep({{{bits['KB']}{{1'b1}}}})")
     wired += [f"      .{port}({port})" for _, _, port in ports]
     if not axi:
         wired += [
@@ -186,6 +216,105 @@ def top_text(manifest: Manifest, axi: bool, frame_depth: int = 0, tlast_ends: bo
     lines.append(",\n".join(wired))
     lines += ["  );", "", "endmodule", "`default_nettype wire", ""]
     return "\n".join(lines)
+
+
+def _clock_ports(prefix: str, buses: str) -> list[str]:
+    """A clock of its buses, and its reset, as block designs recognise them."""
+    clock, reset = f"{prefix}aclk", f"{prefix}aresetn"
+    return [
+        f'    (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 {clock} CLK" *)',
+        f'    (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET {reset}" *)',
+        f"    input  wire {clock},",
+        f'    (* X_INTERFACE_INFO = "xilinx.com:signal:reset:1.0 {reset} RST" *)',
+        '    (* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)',
+        f"    input  wire {reset},",
+    ]
+
+
+def _reset(prefix: str) -> list[str]:
+    return [
+        f"  wire {prefix}rst;",
+        f"  bramcast_reset u_{prefix}reset (",
+        f"      .clk({prefix}aclk),",
+        f"      .aresetn({prefix}aresetn),",
+        f"      .rst_o({prefix}rst)",
+        "  );",
+    ]
+
+
+# What crosses in bramcast_lite_cross: the register, and where its bit is synchronized; the data
+# that stand still meanwhile, to the core and back.
+_TURNS = (
+    ("u_cross", "request_q", "u_request"),
+    ("u_cross", "answer_q", "u_answer"),
+    ("u_registers", "irq_o", "u_irq"),
+)
+_HELD = ("write_o", "address_o", "wdata_o", "whole_o", "rdata_o", "resp_o")
+
+
+def _crossing_xdc(axi_clock: bool) -> str:
+    """Vivado's constraints of what is asynchronous; by names that hold in any hierarchy."""
+
+    def cells(name: str) -> str:
+        return f"[get_cells -hierarchical -filter {{NAME =~ {name}_reg*}}]"
+
+    lines = [
+        "# SPDX-License-Identifier: Apache-2.0",
+        "# For this folder's top, wherever it is instantiated.",
+        "#",
+        "# aresetn comes at any time; only its release is timed, inside u_reset.",
+        f"set_property ASYNC_REG TRUE {cells('*reset/release_q')}",
+        "set_false_path -to [get_pins -hierarchical -filter {NAME =~ *reset/release_q_reg*/PRE}]",
+    ]
+    if axi_clock:
+        lines += [
+            "",
+            "# AXI4-Lite's clock and the core's: no path takes longer than the shorter period.",
+            "# With other clocks than those of clock.xdc put that number here.",
+        ]
+        for module, name, sync in _TURNS:
+            lines += [
+                f"set_property ASYNC_REG TRUE {cells(f'*u_cross/{sync}/{register}')}"
+                for register in ("meta_q", "sync_q")
+            ]
+            lines.append(
+                f"set_max_delay -datapath_only -from {cells(f'*{module}/{name}')} "
+                f"-to {cells(f'*u_cross/{sync}/meta_q')} {PERIOD_NS:g}"
+            )
+        lines += [
+            f"set_max_delay -datapath_only -from {cells(f'*u_cross/{name}')} {PERIOD_NS:g}"
+            for name in _HELD
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _crossing_sdc(axi_clock: bool) -> str:
+    """The same for Quartus."""
+
+    def registers(name: str) -> str:
+        return f"[get_registers {{*{name}}}]"
+
+    lines = [
+        "# SPDX-License-Identifier: Apache-2.0",
+        "# For this folder's top, wherever it is instantiated.",
+        "#",
+        "# aresetn comes at any time; only its release is timed, inside u_reset.",
+        "set_false_path -to [get_pins -compatibility_mode {*reset|release_q*|clrn}]",
+    ]
+    if axi_clock:
+        lines += [
+            "",
+            "# AXI4-Lite's clock and the core's: no path takes longer than the shorter period.",
+            "# With other clocks than those of clock.sdc put that number here.",
+        ]
+        paths = [
+            f"-from {registers(f'{module}|{name}')} -to {registers(f'{sync}|meta_q')}"
+            for module, name, sync in _TURNS
+        ]
+        paths += [f"-from {registers(f'u_cross|{name}*')}" for name in _HELD]
+        for path in paths:
+            lines += [f"set_max_delay {path} {PERIOD_NS:g}", f"set_min_delay {path} -100"]
+    return "\n".join([*lines, ""])
 
 
 def _frame(manifest: Manifest) -> str:
@@ -213,6 +342,7 @@ read_verilog -sv [list {files}]
 read_verilog $here/{top}
 read_mem [list {memories}]
 read_xdc -mode out_of_context $here/clock.xdc
+read_xdc $here/crossing.xdc
 synth_design -top {name}_top -part $part -mode out_of_context
 opt_design
 place_design
@@ -223,10 +353,11 @@ write_checkpoint -force $here/{name}_top.dcp
 """
 
 
-def _quartus(name: str, names: list[str], top: str) -> str:
+def _quartus(name: str, names: list[str], top: str, axi_clock: bool) -> str:
     files = "\n".join(
         f"set_global_assignment -name SYSTEMVERILOG_FILE [file join $here {n}]" for n in names
     )
+    clocks = "set_instance_assignment -name VIRTUAL_PIN OFF -to s_axil_aclk\n" * axi_clock
     return f"""\
 # SPDX-License-Identifier: Apache-2.0
 # quartus_sh -t quartus.tcl FAMILY DEVICE   (without arguments: Cyclone V, 5CEBA4F23C7)
@@ -242,8 +373,9 @@ set_global_assignment -name SEARCH_PATH $here
 {files}
 set_global_assignment -name VERILOG_FILE [file join $here {top}]
 set_global_assignment -name SDC_FILE [file join $here clock.sdc]
+set_global_assignment -name SDC_FILE [file join $here crossing.sdc]
 set_instance_assignment -name VIRTUAL_PIN ON -to *
 set_instance_assignment -name VIRTUAL_PIN OFF -to aclk
-execute_flow -compile
+{clocks}execute_flow -compile
 project_close
 """

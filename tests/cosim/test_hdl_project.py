@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast hdl: what it writes is clean, complete and computes what golden does."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -130,6 +131,182 @@ def test_the_folder_has_what_its_scripts_name(bundle, tmp_path):
         assert (folder / f"{image}.mem").read_bytes() == (bundle / f"{image}.mem").read_bytes()
 
 
+OPTIONS = {
+    "streams": [],
+    "beats": ["--beat", "4"],
+    "axi": ["--axi"],
+    "clock": ["--axi", "--axi-clock", "--beat", "2"],
+}
+
+
+@pytest.mark.cosim
+@pytest.mark.parametrize("options", [OPTIONS["beats"], OPTIONS["clock"]])
+def test_verilator_finds_nothing_to_warn_of_in_options(bundle, tmp_path, options):
+    need("verilator")
+    done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options)
+    assert done.returncode == 0, done.stderr
+    lint = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", "--top-module", "digits_mlp_top", "-f", "sources.f"],
+        cwd=tmp_path / "fpga", env=verilator_environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert lint.returncode == 0 and not lint.stderr, lint.stderr
+
+
+def ports_of(text):
+    """The top's ports with their widths, in order."""
+    body = text.split("module ")[1].split(");\n")[0]
+    return re.findall(r"^    (?:input|output) +wire (?:\[\d+:0\] )?\w+", body, re.M)
+
+
+def test_options_add_ports_and_move_none(bundle, tmp_path):
+    tops = {}
+    for name, options in OPTIONS.items():
+        assert bramcast("hdl", bundle, "-o", tmp_path / name, *options).returncode == 0
+        tops[name] = ports_of((tmp_path / name / "digits_mlp_top.v").read_text())
+    plain, axi = tops["streams"], tops["axi"]
+    wide = [p.replace("[7:0] s_axis_tdata", "[31:0] s_axis_tdata") for p in plain]
+    assert tops["beats"] == [*wide, "    input  wire [3:0] s_axis_tkeep"]
+    wide = [p.replace("[7:0] s_axis_tdata", "[15:0] s_axis_tdata") for p in axi]
+    own = ["    input  wire s_axil_aclk", "    input  wire s_axil_aresetn"]
+    assert tops["clock"] == [*wide[:2], *own, *wide[2:], "    input  wire [1:0] s_axis_tkeep"]
+
+
+def test_constraints_name_what_is_in_the_sources(bundle, tmp_path):
+    """Every cell that crossing.xdc and .sdc speak of is a register of the instance named there."""
+    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga", *OPTIONS["clock"]).returncode == 0
+    folder = tmp_path / "fpga"
+    texts = {path.stem: path.read_text() for path in folder.glob("*.*v")}
+    instances = {
+        instance: module
+        for text in texts.values()
+        for module, instance in re.findall(
+            r"^ +(bramcast_\w+) (?:#\((?:.|\n)*?\) )?(u_\w+) \(", text, re.M
+        )
+    }
+    names = set()
+    for file in ("crossing.xdc", "crossing.sdc"):
+        text = (folder / file).read_text()
+        found = re.findall(r"\*(\w+[/|](?:\w+[/|])?\w+?)(?:_reg)?\*?[}/|]", text)
+        assert len(found) >= 2 * 3 + 6, found
+        names |= {tuple(re.split(r"[/|]", name)) for name in found}
+    for *path, register in names:
+        for instance in path:
+            modules = [instances[i] for i in instances if i.endswith(instance)]
+            assert modules, instance
+        assert all(re.search(rf"\b{register} +<=", texts[module]) for module in modules), register
+    assert {name[-1] for name in names} >= {
+        "release_q",
+        "request_q",
+        "answer_q",
+        "meta_q",
+        "wdata_o",
+    }
+    plain = bramcast("hdl", bundle, "-o", tmp_path / "plain")
+    assert plain.returncode == 0 and "u_cross" not in (tmp_path / "plain/crossing.xdc").read_text()
+
+
+IN_RESET = """
+`timescale 1ns/1ps
+module bench;
+  reg  clk = 0, bus = 0, rstn = 1, bus_rstn = 1, low = 0, bus_low = 0;
+  always #5 clk = ~clk;
+  always #{half} bus = ~bus;
+  integer wrong = 0, seen = 0, bus_seen = 0, resets = 0, beat = 0;
+  wire in_ready, out_valid;
+  wire [4:0] answers;
+  {name}_top dut (
+      .aclk(clk), .aresetn(rstn), .s_axis_tdata({{{bits}{{1'b0}}}}), .s_axis_tvalid(1'b1),
+      .s_axis_tready(in_ready), .s_axis_tlast(beat == {last}), .m_axis_tdata(),
+      .m_axis_tvalid(out_valid), .m_axis_tready(1'b0), .m_axis_tlast(), .m_axis_tuser(){more}
+  );
+  // In every cycle of a reset but the one with whose edge it comes; and X is not low.
+  always @(posedge clk) begin
+    low <= !rstn;
+    if (low && !rstn) begin
+      seen = seen + 1;
+      if ({{in_ready, out_valid}} !== 2'd0) wrong = wrong + 1;
+    end
+  end
+  always @(posedge bus) begin
+    bus_low <= !bus_rstn;
+    if (bus_low && !bus_rstn) begin
+      bus_seen = bus_seen + 1;
+      if (answers !== 5'd0) wrong = wrong + 1;
+    end
+  end
+  always @(posedge clk) begin
+    if (in_ready === 1'b1) beat <= beat == {last} ? 0 : beat + 1;
+    if (!rstn) beat <= 0;
+  end
+  integer ready_q = 0, answered_q = 0, valid_q = 0;
+  always @(posedge clk) if (out_valid === 1'b1) valid_q = valid_q + 1;
+  always @(posedge clk) if (in_ready === 1'b1) ready_q = ready_q + 1;
+  always @(posedge bus) if (|answers === 1'b1) answered_q = answered_q + 1;
+  initial begin
+    #0.25;  // never together with a clock's edge
+    repeat (60) begin
+      #($urandom % 7000 + 100) rstn = 0;
+      bus_rstn = 0;
+      #($urandom % 90 + 3) rstn = 1;
+      bus_rstn = 1;
+      resets = resets + 1;
+    end
+    $display("wrong %0d seen %0d bus %0d ready %0d answered %0d valid %0d", wrong, seen,
+             bus_seen, ready_q, answered_q, valid_q);
+    $finish;
+  end
+endmodule
+"""
+BUS_PORTS = """,
+      .s_axil_awaddr({ab}'h40), .s_axil_awprot(3'd0), .s_axil_awvalid(1'b1),
+      .s_axil_awready(answers[0]), .s_axil_wdata(32'd1), .s_axil_wstrb(4'hF),
+      .s_axil_wvalid(1'b1), .s_axil_wready(answers[1]), .s_axil_bresp(),
+      .s_axil_bvalid(answers[2]), .s_axil_bready(1'b0), .s_axil_araddr({ab}'h0),
+      .s_axil_arprot(3'd0), .s_axil_arvalid(1'b1), .s_axil_arready(answers[3]),
+      .s_axil_rdata(), .s_axil_rresp(), .s_axil_rvalid(answers[4]), .s_axil_rready(1'b0),
+      .irq_o()"""
+
+
+@pytest.mark.cosim
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_nothing_is_valid_or_ready_in_reset(bundle, tmp_path, kind):
+    """Resets at any time, of any length, on a core that is at work; the bus never rests."""
+    need("icarus")
+    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga", *OPTIONS[kind]).returncode == 0
+    folder = tmp_path / "fpga"
+    top = (folder / "digits_mlp_top.v").read_text()
+    beat = int(re.search(r"\.BEAT\((\d)\)", top)[1])
+    more = "" if beat == 1 else f", .s_axis_tkeep({{{beat}{{1'b1}}}})"
+    if kind in ("streams", "beats"):
+        more += STREAMS_ONLY
+        bus = "assign answers = 5'd0;"
+    else:
+        width = int(re.search(r"\[(\d+):0\] s_axil_awaddr", top)[1]) + 1
+        more += BUS_PORTS.format(ab=width)
+        bus = ""
+    if kind == "clock":
+        more += ", .s_axil_aclk(bus), .s_axil_aresetn(bus_rstn)"
+    bench = IN_RESET.format(
+        name="digits_mlp", more=more, bits=8 * beat, half=3.7 if kind == "clock" else 5,
+        last=math.prod(load(bundle).manifest.input.dims) // beat - 1,
+    )  # fmt: skip
+    (folder / "bench.v").write_text(
+        bench.replace("  // In every cycle", f"  {bus}\n  // In every cycle")
+    )
+    built = subprocess.run(
+        ["iverilog", "-g2012", "-o", "bench.vvp", "-s", "bench", "-f", "sources.f", "bench.v"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run(["vvp", "bench.vvp"], cwd=folder, capture_output=True, text=True)
+    found = dict(re.findall(r"(\w+) (\d+)", ran.stdout.splitlines()[-1]))
+    counts = {name: int(count) for name, count in found.items()}
+    assert counts["wrong"] == 0, ran.stdout
+    assert min(counts[name] for name in ("seen", "bus", "ready", "valid")) > 100, ran.stdout
+    assert bool(counts["answered"]) == (kind in ("axi", "clock"))
+
+
 def test_wrong_calls(bundle, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "Notes.txt").write_text("mine")
@@ -137,6 +314,8 @@ def test_wrong_calls(bundle, tmp_path):
         ((tmp_path / "none", "-o", tmp_path / "x"), "no such bundle"),
         ((bundle, "-o", tmp_path / "mine"), "Notes.txt"),
         ((bundle, "-o", tmp_path / "x", "--frame-depth", "24"), "power of two"),
+        ((bundle, "-o", tmp_path / "x", "--beat", "3"), "1, 2, 4 or 8"),
+        ((bundle, "-o", tmp_path / "x", "--axi-clock"), "add --axi"),
     ):
         done = bramcast("hdl", *arguments)
         assert done.returncode == 2 and word in done.stderr, done.stderr
