@@ -54,11 +54,13 @@ class Job:
     top: str
     core: Core
     seeds: int
+    options: tuple[tuple[str, int], ...] = ()  # other parameters of ``top``
 
     @property
     def name(self) -> str:
         taps = f" x {self.core.taps} taps" if self.core.taps > 1 else ""
         options = " narrow" * self.core.narrow + " gates" * self.core.gates
+        options += "".join(f" {name}={value}" for name, value in self.options)
         return f"{self.core.lanes} lanes{taps}{options}"
 
     @property
@@ -66,6 +68,7 @@ class Job:
         c = self.core
         shape = f"{c.lanes}x{c.taps}x{c.data_bits}"
         shape += "-narrow" * c.narrow + "-gates" * c.gates + f"-table{c.table_depth}"
+        shape += "".join(f"-{name.lower()}{value}" for name, value in self.options)
         return WORK / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
 
     def seconds(self) -> tuple[float, float, float]:
@@ -157,6 +160,7 @@ def _prepare(job: Job, images: Path | None) -> str:
     parameters: dict[str, int | str] = dict(core_parameters(core))
     if job.top == "bramcast_axi":
         parameters["AXI_ADDRESS_BITS"] = address_bits(core)
+    parameters |= dict(job.options)
     for image in IMAGES:
         depth, bits = core.depth(image), core.word_bits(image)
         if depth == 0:
@@ -442,6 +446,12 @@ def _write(lines: list[str], path: Path) -> None:
     path.write_text(head + "\n".join([BEGIN, *lines, END]) + tail)
 
 
+def _option(text: str) -> tuple[str, int]:
+    """A parameter of the HDL, as in ``BEAT=4``."""
+    name, _, value = text.partition("=")
+    return name, int(value)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
@@ -453,6 +463,15 @@ def _arguments() -> argparse.Namespace:
     add("--table-depth", type=int, default=0)
     add("--narrow", action="store_true", help="weights of 4 and 2 bits, too")
     add("--gates", action="store_true", help="products of two tensors and loops, too")
+    add(
+        "--with",
+        dest="options",
+        type=_option,
+        nargs="+",
+        default=[],
+        metavar="NAME=N",
+        help="other parameters of the top",
+    )
     add("--bundle", type=Path, help="take the core's parameters and the images of a bundle")
     add("--seeds", type=int, help="of place and route: 1 .. N (5, or 0 with --taps; 0: none)")
     add("--jobs", type=int, default=1, help="seeds at the same time")
@@ -484,7 +503,7 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
     jobs = []
     for core in cores:
         seeds = args.seeds if args.seeds is not None else 5 if core.taps == 1 else 0
-        jobs.append(Job(args.top, core, seeds))
+        jobs.append(Job(args.top, core, seeds, tuple(args.options)))
     # One core alone says nothing about a lane: beside it one of half the lanes, 7-series only.
     half = None
     if len(jobs) == 1 and args.bundle is None and cores[0].lanes > 1:
@@ -492,7 +511,7 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
         core = scaled(
             cores[0], lanes, cores[0].taps, args.rq and min(args.rq, lanes), args.data_bits
         )
-        half = Job(args.top, core, 0)
+        half = Job(args.top, core, 0, tuple(args.options))
     estimate = _minutes(jobs, half, args.jobs)
     _say(f"{len(jobs)} of {args.top}: about {estimate} minutes if nothing else runs here")
 
