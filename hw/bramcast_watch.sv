@@ -3,15 +3,14 @@
 //
 // Golden twin: none; docs/axi.md, LIMIT, SINK_LIMIT, WAITED, STALL_IN, STALL_OUT and OCCUPANCY.
 //
-// A cycle of a run is one with running_i. Those in which a beat waits for the sink count for SINK_LIMIT,
-// the others for LIMIT, unless stopped_i is high; 0 is no limit. Where a count meets its limit, timeout_o or sink_o is high for
-// a cycle, once a run, two or three cycles later, unless the run has ended meanwhile. A write to a limit
-// begins its count anew.
+// A run's cycles are those of cycles_o: with running_i, the first one apart. Those in which a beat waits
+// for the sink count for SINK_LIMIT, the others for LIMIT, unless stopped_i is high; 0 is no limit. Three
+// cycles behind the one with which a count meets its limit timeout_o or sink_o is high for a cycle, once a
+// run, unless the run has ended meanwhile. A write to a limit begins its count anew.
 //
-//   clk        _/~\_/~\_/~\_/~\_/~\_/~\_    LIMIT = 3
+//   clk        _/~\_/~\_/~\_/~\_/~\_/~\_    LIMIT = 2
 //   running_i  __/~~~~~~~~~~~~~~~~~~~~~~
-//   count      --| 0 | 0 | 1 | 2 | 3 |--
-//   timeout_o  __________________________   in the next cycle
+//   ran_q      --| 0 | 0 | 0 | 1 | 2 |--    timeout_o comes in the next cycle
 //
 // waited_o is what has been counted in the last completed run when snap_i was high; done_i comes in the
 // cycle behind a run's last one.
@@ -48,27 +47,32 @@ module bramcast_watch #(
     output logic        sink_o
 );
 
-  logic        running_q, stopped_q, wait_q;  // a cycle ago
+  logic        running_q, running_q2, wait_q;  // a cycle ago, two
+  logic        stopped_q;
   logic        armed_q;                       // no limit has been met in this run
   logic        limited_q, sink_limited_q;     // the limit is not 0
   logic        limit_hit_q, sink_hit_q;
   logic [31:0] ran_q, waited_q, last_waited_q;  // of the run in work, of the last completed one
 
+  logic        may_hit;
+
+  assign may_hit   = running_i && running_q && armed_q && !limit_hit_q && !sink_hit_q;
   assign timeout_o = limit_hit_q && running_i;
   assign sink_o    = sink_hit_q && running_i;
 
   always_ff @(posedge clk) begin
-    running_q <= running_i;
-    stopped_q <= stopped_i;
-    wait_q    <= m_axis_tvalid && !m_axis_tready;
+    running_q  <= running_i;
+    running_q2 <= running_q;
+    stopped_q  <= stopped_i;
+    wait_q     <= m_axis_tvalid && !m_axis_tready;
 
-    if (!running_q || put_limit_i) ran_q <= 32'd0;
+    if (!running_q || !running_q2 || put_limit_i) ran_q <= 32'd0;
     else if (!wait_q && !stopped_q) ran_q <= ran_q + 32'd1;
     if (!running_q || put_sink_limit_i) waited_q <= 32'd0;
     else if (wait_q) waited_q <= waited_q + 32'd1;
 
-    limit_hit_q <= running_q && armed_q && !limit_hit_q && limited_q && ran_q == limit_o;
-    sink_hit_q  <= running_q && armed_q && !sink_hit_q && sink_limited_q && waited_q == sink_limit_o;
+    limit_hit_q <= may_hit && limited_q && ran_q == limit_o;
+    sink_hit_q  <= may_hit && sink_limited_q && waited_q == sink_limit_o;
     if (!running_q) armed_q <= 1'b1;
     else if (limit_hit_q || sink_hit_q) armed_q <= 1'b0;
 

@@ -297,6 +297,124 @@ async def a_frame_that_ends_while_done_is_cleared_is_not_lost(dut):
         assert await around(ends) == (ends >= cleared), f"{ends} cycles, the write comes {cleared}"
 
 
+@cocotb.test()
+async def a_snapshot_is_of_one_frame(dut):
+    """Frames end in each cycle around a read of FRAMES, and behind it: all is of one frame."""
+    rng = seeded_random()
+    await start(dut, **IDLE_CORE)
+    await play(dut, [{}] * 4, [])
+    told = [(0, 0)]  # cycles and class of each frame
+    snaps: list[int] = []  # the frame whose WAITED is taken, see bramcast_watch
+
+    async def read(register: str, *ends: int) -> int:
+        """A read; frames end in some of its cycles, cycles_i and class_i are new with done_i."""
+        put(dut, valid_i=1, address_i=offset(register))
+        answer = None
+        known = len(told) - 1
+        for now in range(14):
+            if now in ends:
+                told.append((rng.getrandbits(32), rng.getrandbits(16)))
+                put(dut, cycles_i=told[-1][0], class_i=told[-1][1])
+            put(dut, done_i=int(now in ends))
+            await RisingEdge(dut.clk)
+            if answer is None and get(dut, "snap_o"):
+                snaps[:] = [known]
+            known = len(told) - 1  # in bramcast_watch from the cycle behind done_i on
+            if answer is None and get(dut, "done_o"):
+                answer = get(dut, "rdata_o")
+                put(dut, valid_i=0)
+        put(dut, done_i=0)
+        assert answer is not None
+        return int(answer)
+
+    for ends in [(n,) for n in range(10)] + [(n, n + 3) for n in range(8)]:
+        frames = await read("FRAMES", *ends)
+        assert snaps == [frames], f"{ends}: WAITED is of {snaps}, FRAMES {frames}"
+        for between in ((), (2,), (1, 4)):
+            seen = (await read("CYCLES", *between), await read("CLASS", *between))
+            assert seen == told[frames], f"{ends}: {seen} of frame {told.index(seen)}, not {frames}"
+    assert await read("FRAMES") == len(told) - 1
+
+
+QUIET_CORE = {
+    **dict.fromkeys(("put_limit_i", "put_sink_limit_i", "data_i", "snap_i", "clear_i"), 0),
+    **dict.fromkeys(("running_i", "busy_i", "done_i", "s_axis_tvalid", "s_axis_tready"), 0),
+    **dict.fromkeys(("m_axis_tvalid", "m_axis_tready"), 0),
+}
+
+
+@cocotb.test()
+async def watch_counts_cycles_and_ends_runs(dut):
+    """Random runs under random limits: one pulse where a count meets its limit, three cycles late.
+
+    What is expected is counted here, cycle by cycle: a run that goes on three cycles behind the one
+    in which its count got to the limit gets a pulse in the third.
+    """
+    rng = seeded_random()
+    await start(dut, **QUIET_CORE)
+    assert get(dut, "limit_o") == int(dut.LIMIT.value)
+    counters = bool(int(dut.COUNTERS.value))
+    totals = {"stall_in_o": 0, "stall_out_o": 0, "occupancy_o": 0}
+    pulses = {"timeout_o": 0, "sink_o": 0}
+    completed = kept = 0  # cycles that waited: in the last completed run, and what is shown of it
+
+    async def cycle(**inputs: int) -> tuple[int, int]:
+        s_valid, s_ready = rng.getrandbits(1), rng.getrandbits(1)
+        busy = rng.getrandbits(1)
+        put(dut, s_axis_tvalid=s_valid, s_axis_tready=s_ready, busy_i=busy, **inputs)
+        await RisingEdge(dut.clk)
+        totals["stall_in_o"] += s_ready & (1 - s_valid)
+        totals["stall_out_o"] += inputs.get("m_axis_tvalid", 0) & (
+            1 - inputs.get("m_axis_tready", 0)
+        )
+        totals["occupancy_o"] += busy
+        return get(dut, "timeout_o"), get(dut, "sink_o")
+
+    still = {"m_axis_tvalid": 0, "m_axis_tready": 0}
+    for number in range(150):
+        limits = [rng.choice([0, 1, 5, 30, 200]), rng.choice([0, 1, 4, 20, 100])]
+        for name, value in zip(("limit", "sink_limit"), limits, strict=True):
+            await cycle(**{f"put_{name}_i": 1}, data_i=value, **still)
+            await cycle(**{f"put_{name}_i": 0}, **still)
+            assert get(dut, f"{name}_o") == value
+        for _ in range(rng.choice([1, 3])):  # runs one cycle apart
+            length = rng.randint(1, 80)
+            slow = rng.choice([0.0, 0.3, 0.9])
+            counts: list[int] = [0, 0]
+            due: list[int | None] = [None, None]
+            met = False  # a limit, in this run
+            for now in range(length):
+                # the first cycle's beat would be that of the run before, the last one is accepted
+                waits = int(0 < now < length - 1 and rng.random() < slow)
+                snap = int(now > 1 and rng.random() < 0.1)
+                wire = {"m_axis_tvalid": 1, "m_axis_tready": 1 - waits}
+                seen = await cycle(running_i=1, done_i=0, snap_i=snap, **wire)
+                wanted = [int(d == now and not met) for d in due]
+                assert seen == tuple(wanted), f"run {number}, cycle {now}, limits {limits}: {seen}"
+                assert get(dut, "waited_o") == kept
+                if snap:
+                    kept = completed
+                met = met or any(wanted)
+                for kind, name in enumerate(pulses):
+                    pulses[name] += wanted[kind]
+                counts[waits] += int(now > 0)
+                if now and limits[waits] and counts[waits] == limits[waits]:
+                    due[waits] = now + 3
+            whole = rng.random() < 0.8  # else an abort has ended it
+            assert await cycle(running_i=0, done_i=int(whole), snap_i=0, **still) == (0, 0)
+            if whole:
+                completed = counts[1]
+        await cycle(done_i=0, **still)
+        for _ in range(rng.choice([0, 0, 5])):
+            assert await cycle(**still) == (0, 0)
+    assert all(pulses.values()), pulses
+    await cycle(**still)
+    before = dict(totals)
+    await cycle(**still)
+    for name, total in before.items():
+        assert get(dut, name) == (total if counters else 0), name
+
+
 # ---------------------------------------------------------------- the whole core
 
 

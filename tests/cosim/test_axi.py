@@ -41,6 +41,9 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("lite", "lite_answers_every_request_once", {"ADDRESS_BITS": 32}),
     ("lite", "lite_reads_and_writes_take_turns", {"ADDRESS_BITS": 16}),
     ("registers", "a_frame_that_ends_while_done_is_cleared_is_not_lost", {}),
+    ("registers", "a_snapshot_is_of_one_frame", {}),
+    ("watch", "watch_counts_cycles_and_ends_runs", {"COUNTERS": 1}),
+    ("watch", "watch_counts_cycles_and_ends_runs", {"LIMIT": 7}),
 ]
 
 
@@ -75,6 +78,7 @@ def test_module_matches_its_golden_twin(simulator, unit, bench, parameters, tmp_
         {"FRAME_DEPTH": 64, "TLAST_ENDS": 0},
         {"BEAT": 4, "AXI_CLOCK": 1},
         {"BEAT": 2, "TLAST_ENDS": 0, "DATA_BITS": 16},
+        {"READBACK": 0, "COUNTERS": 1, "LIMIT": 0},
     ],
     ids=_name,
 )
@@ -98,7 +102,7 @@ def simulate_axi(
     tlast_ends: int = 1,
     count: int = 20,
     module: str = BENCH,
-    axi_clock: int = 0,
+    options: dict[str, int] | None = None,
 ) -> None:
     """Pack the recipes, let golden answer, and run a bench on the core that fits all bundles."""
     bundles, data = [], {}
@@ -115,8 +119,7 @@ def simulate_axi(
     np.savez(folder / "frames.npz", **data)
     core = load(bundles[0]).core
     parameters = {**core_parameters(core), "AXI_ADDRESS_BITS": address_bits(core)}
-    parameters |= {"FRAME_DEPTH": frame_depth, "TLAST_ENDS": tlast_ends}
-    parameters |= {"AXI_CLOCK": axi_clock}
+    parameters |= {"FRAME_DEPTH": frame_depth, "TLAST_ENDS": tlast_ends, **(options or {})}
     plusargs: dict[str, object] = {}
     if initialised:
         plusargs = {n: bundles[0] / f"{n}.mem" for n in IMAGES if core.depth(n)}

@@ -54,7 +54,7 @@ def test_a_network_runs_across_clocks(
     for name, value in _periods(ratio).items():
         monkeypatch.setenv(name, value)
     bench, recipes = "a_network_is_loaded_and_runs_across_clocks", [recipe_with(tmp_path, "mlp")]
-    simulate_axi(tmp_path, simulator, bench, recipes, module=BENCH, axi_clock=1)
+    simulate_axi(tmp_path, simulator, bench, recipes, module=BENCH, options={"AXI_CLOCK": 1})
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
