@@ -23,7 +23,7 @@ RECIPE := $(call QUOTED,$(MODEL))
 BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim check test test-all test-slow lint cosim bench accuracy synth formal clean
+.PHONY: help setup sim check test test-all test-slow lint cosim pictures bench accuracy synth formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -86,6 +86,9 @@ lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wal
 $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
+
+pictures: setup ## draw docs/frames_*.svg, the timing pictures, from a simulation
+	$(BIN)/python bench/pictures.py
 
 bench: $(VENV)/.bench ## speed, as ratios within one run
 	$(BIN)/python bench/speed.py
