@@ -73,7 +73,7 @@
             assert (s1_end_o == end_q2);
           end
         end
-        cover (started_q && nest_end_o && counts_q[15:0] == 16'd1 && counts_q[63:48] == 16'd2);
+        cover (started_q && nest_end_o && counts_q[15:0] == 16'd1 && counts_q[63:48] == 16'd1);
         cover (started_q && active_q && waits && level == 3'd3);
       end
 
