@@ -102,7 +102,6 @@ module bramcast_serial #(
       .m_axil_rvalid(rvalid),
       .m_axil_rready(rready),
       .s_axis_tdata(in_tdata),
-      .s_axis_tkeep({DATA_BITS / 8{1'b1}}),
       .s_axis_tvalid(in_tvalid),
       .s_axis_tready(in_tready),
       .s_axis_tlast(in_tlast),
