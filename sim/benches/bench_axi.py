@@ -243,6 +243,7 @@ IDLE_CORE = {
     **dict.fromkeys(("taken_i", "dropped_i", "busy_i", "done_i", "ready_i"), 0),
     **dict.fromkeys(("program_error_i", "frame_error_i", "cycles_i", "class_i"), 0),
     **dict.fromkeys(("aborting_i", "running_i", "broken_i", "timeout_i", "sink_i"), 0),
+    **dict.fromkeys(("stopped_i", "nests_i"), 0),
     **dict.fromkeys(("limit_i", "sink_limit_i", "waited_i"), 0),
     **dict.fromkeys(("stall_in_i", "stall_out_i", "occupancy_i"), 0),
     **dict.fromkeys(("valid_i", "write_i", "address_i", "wdata_i", "host_data_i"), 0),
@@ -339,7 +340,7 @@ async def a_snapshot_is_of_one_frame(dut):
 QUIET_CORE = {
     **dict.fromkeys(("put_limit_i", "put_sink_limit_i", "data_i", "snap_i", "clear_i"), 0),
     **dict.fromkeys(("running_i", "busy_i", "done_i", "s_axis_tvalid", "s_axis_tready"), 0),
-    **dict.fromkeys(("m_axis_tvalid", "m_axis_tready"), 0),
+    **dict.fromkeys(("m_axis_tvalid", "m_axis_tready", "stopped_i"), 0),
 }
 
 
@@ -379,7 +380,7 @@ async def watch_counts_cycles_and_ends_runs(dut):
             assert get(dut, f"{name}_o") == value
         for _ in range(rng.choice([1, 3])):  # runs one cycle apart
             length = rng.randint(1, 80)
-            slow = rng.choice([0.0, 0.3, 0.9])
+            slow, holds = rng.choice([0.0, 0.3, 0.9]), rng.choice([0.0, 0.3])
             counts: list[int] = [0, 0]
             due: list[int | None] = [None, None]
             met = False  # a limit, in this run
@@ -387,7 +388,8 @@ async def watch_counts_cycles_and_ends_runs(dut):
                 # the first cycle's beat would be that of the run before, the last one is accepted
                 waits = int(0 < now < length - 1 and rng.random() < slow)
                 snap = int(now > 1 and rng.random() < 0.1)
-                wire = {"m_axis_tvalid": 1, "m_axis_tready": 1 - waits}
+                stopped = int(rng.random() < holds)
+                wire = {"m_axis_tvalid": 1, "m_axis_tready": 1 - waits, "stopped_i": stopped}
                 seen = await cycle(running_i=1, done_i=0, snap_i=snap, **wire)
                 wanted = [int(d == now and not met) for d in due]
                 assert seen == tuple(wanted), f"run {number}, cycle {now}, limits {limits}: {seen}"
@@ -397,8 +399,10 @@ async def watch_counts_cycles_and_ends_runs(dut):
                 met = met or any(wanted)
                 for kind, name in enumerate(pulses):
                     pulses[name] += wanted[kind]
-                counts[waits] += int(now > 0)
-                if now and limits[waits] and counts[waits] == limits[waits]:
+                if not now or (stopped and not waits):
+                    continue
+                counts[waits] += 1
+                if limits[waits] and counts[waits] == limits[waits]:
                     due[waits] = now + 3
             whole = rng.random() < 0.8  # else an abort has ended it
             assert await cycle(running_i=0, done_i=int(whole), snap_i=0, **still) == (0, 0)
