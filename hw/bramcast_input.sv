@@ -35,6 +35,7 @@
 //
 // While the stream is open and no element has been accepted (waiting_o), withdraw_i closes it again:
 // withdrawn_o is high in the cycle in which that is decided. The next start_i needs a new descriptor.
+// Behind a dropped frame no other begins if withdraw_i is high beside dropped_o.
 //
 `default_nettype none
 module bramcast_input #(
@@ -205,7 +206,7 @@ module bramcast_input #(
 
     if (start_i) open_o <= 1'b1;
     else if (closing) open_o <= 1'b0;
-    s_axis_tready <= (start || (open_o && !closing && !drop)) && room_i;
+    s_axis_tready <= (start || (open_o && !closing && !drop)) && !(dropped_o && withdraw_i) && room_i;
     if (start) none_q <= 1'b1;
     else if (accept) none_q <= 1'b0;
     if (accept) discard_q <= TLAST_ENDS != 0 && !tlast && (discard_q || frame_end);

@@ -691,7 +691,7 @@ async def input_gives_a_frame_up(dut):
     lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
     borders = bool(int(dut.TLAST_ENDS.value))
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
-    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0, none_i=0)
     run, runs = rng.randint(1, 2 * lanes * units), rng.randint(2, 4)
     size = run * runs
     for i, word in enumerate(encode(Input(run, runs, 0, 0))):

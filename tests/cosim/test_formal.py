@@ -173,6 +173,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("input", "border is an element", "== frame_end && !none_i", "== frame_end"),
     ("input", "counts on behind a short frame", "start_i || dropped_o;", "start_i;"),
     ("input", "no pause behind a frame", "!closing && !drop", "!closing"),
+    ("input", "goes on without a start", " && !(dropped_o && withdraw_i)", ""),
     ("input", "rest of a long frame leaves", "<= accept && !discard_q;", "<= accept;"),
     ("input", "rest of a long frame is one", "(discard_q || frame_end);", "1'b0;"),
     (

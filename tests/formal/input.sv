@@ -4,7 +4,8 @@
 // unit that docs/format.md gives it; the unit's address is there in the cycle in which it is written.
 // A frame is taken when TLAST comes with its last element and with no other. Any other frame is dropped: it is
 // marked at its TLAST or at the last element that fits, what follows leaves no more, and behind its
-// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames"). A TLAST without an
+// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames"), unless withdraw_i says
+// that nothing shall: then no element is taken. A TLAST without an
 // element (none_i) makes a frame a short one.
 // With flush_i a frame that has begun is taken up to its TLAST, an element in every cycle that brings one, and nothing is
 // told of it; the stream is closed in the cycle behind that TLAST, or behind give_up_i, and stays so.
@@ -21,6 +22,7 @@
 
       logic                    started_q, room_q, taking_q, fresh_q;
       logic                    skip_q, pause_q, wrong_q; // rest of a long frame; behind a dropped one; marked
+      logic                    stop_q;                   // ... and nothing else shall begin
       logic                    short_q, long_q;          // errors
       logic                    short_q2, long_q2;        // ... since the start
       logic                    flush_q, flush_q2, open_q2; // open_o in the cycle before
@@ -66,6 +68,7 @@
         valid_q <= take && !skip_q;
         wrong_q <= wrong;
         pause_q <= take && tl && !whole && !flush_i;
+        stop_q  <= pause_q && withdraw_i && !flush_i;
         data_q  <= s_axis_tdata;
         lane_q2 <= at % LANES;
         first_q2 <= element_q == '0 || at % LANES == '0;
@@ -113,6 +116,7 @@
           done_q   <= 1'b0;
           skip_q   <= 1'b0;
           pause_q  <= 1'b0;
+          stop_q   <= 1'b0;
           short_q  <= 1'b0;
           long_q   <= 1'b0;
           short_q2 <= 1'b0;
@@ -122,7 +126,7 @@
         if (started_q) begin
           assert (open_o == taking_q);
           if (!taking_q) assert (!s_axis_tready);
-          if (taking_q && !rst) assert (s_axis_tready == (room_q && !pause_q));  // no other cycle is lost
+          if (taking_q && !rst) assert (s_axis_tready == (room_q && !pause_q && !stop_q));  // no other cycle is lost
           if (flush_q && flush_i) begin
             assert (!dropped_o && !(taken_o || wrong_o && valid_o && flush_q2));
             assert (s_axis_tready == open_o);  // the bound: each element of the rest takes one cycle
