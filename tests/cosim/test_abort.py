@@ -140,10 +140,11 @@ def test_frames_end_at_any_time(simulator: str, case: tuple[Shape, int], tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("frame_depth", [0, 32])
-def test_many_frames_end_at_any_time(frame_depth: int, tmp_path: Path) -> None:
-    need("verilator")
+@pytest.mark.parametrize("simulator", ["icarus", "verilator"])
+def test_many_frames_end_at_any_time(simulator: str, frame_depth: int, tmp_path: Path) -> None:
+    need(simulator)
     shape = replace(PLAIN, FRAME_DEPTH=frame_depth)
-    simulate(tmp_path, "verilator", "frames_end_at_any_time", shape, count=600)
+    simulate(tmp_path, simulator, "frames_end_at_any_time", shape, count=1000)
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
