@@ -70,14 +70,19 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("lite_cross", {"ADDRESS_BITS": 3}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
-BELOW = {"frames": ("input", "assemble", "memory"), "bridge": ("crc", "memory")}
-CUT = {"frames": ("u_input", "u_assemble", "u_fifo"), "bridge": ("u_crc", "u_buffer")}
-BELOW = {"frames": ("input", "assemble", "memory"), "fetch": ("image", "memory")}
-CUT = {"frames": ("u_input", "u_assemble", "u_fifo"), "fetch": ("u_program",)}
+BELOW = {
+    "frames": ("input", "assemble", "memory"),
+    "bridge": ("crc", "memory"),
+    "fetch": ("image", "memory"),
+    "lite_cross": ("sync",),
+}
+CUT = {
+    "frames": ("u_input", "u_assemble", "u_fifo"),
+    "bridge": ("u_crc", "u_buffer"),
+    "fetch": ("u_program",),
+}
 # Which macro a broken copy needs: what it says begins so.
 MACROS = {"class": "CLASS", "LOOP": "LOOP"}
-BELOW = {"frames": ("input", "assemble", "memory"), "lite_cross": ("sync",)}
-CUT = {"frames": ("u_input", "u_assemble", "u_fifo")}
 # Two clocks: an edge is a step of the solver in which the clock is high. A synchronizer that meets
 # a change takes either value; the proof sees its first register.
 CLOCKS = {"lite_cross"}
