@@ -68,6 +68,21 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("beats", {"BEAT": 2, "DATA_BITS": 16}, ""),
     ("beats", {"BEAT": 8, "DATA_BITS": 8, "TLAST_ENDS": 0}, ""),
     ("lite_cross", {"ADDRESS_BITS": 3}, ""),
+    ("registers", {"WEIGHTS_DEPTH": 6, "AXI_ADDRESS_BITS": 15}, ""),
+    (
+        "registers",
+        {
+            "AXI_ADDRESS_BITS": 15,
+            "WEIGHTS_DEPTH": 6,
+            "TABLE_DEPTH": 6,
+            "SCRATCH_DEPTH": 6,
+            "LEDGER_DEPTH": 3,
+            "READBACK": 0,
+            "PEEK": 1,
+            "COUNTERS": 1,
+        },
+        "OPTIONS",
+    ),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {
@@ -75,14 +90,16 @@ BELOW = {
     "bridge": ("crc", "memory"),
     "fetch": ("image", "memory"),
     "lite_cross": ("sync",),
+    "registers": ("checksum", "crc"),
 }
 CUT = {
     "frames": ("u_input", "u_assemble", "u_fifo"),
     "bridge": ("u_crc", "u_buffer"),
     "fetch": ("u_program",),
+    "registers": ("u_checksum",),
 }
 # Which macro a broken copy needs: what it says begins so.
-MACROS = {"class": "CLASS", "LOOP": "LOOP"}
+MACROS = {"class": "CLASS", "LOOP": "LOOP", "options": "OPTIONS"}
 # Two clocks: an edge is a step of the solver in which the clock is high. A synchronizer that meets
 # a change takes either value; the proof sees its first register.
 CLOCKS = {"lite_cross"}
@@ -307,6 +324,30 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "request_seen_q) valid_o <= 1'b0",
     ),
     ("lite_cross", "reset sends", "&& !busy_q && !bus_rst", "&& !busy_q"),
+    ("registers", "refused write is done", "&& write_i && accept_q;", "&& write_i;"),
+    ("registers", "refused read gives data", "if (!register_q || !accept_q) rdata_o <= 32'd0;", ""),
+    ("registers", "a frame's end is not waited for", "if (!done_i) state_q", "state_q"),
+    ("registers", "any beat follows", "[AXI_ADDRESS_BITS-1:2] != follows_q", "[2] != follows_q[0]"),
+    ("registers", "windows open while it runs", ": locked || lock_q;", ": lock_q;"),
+    (
+        "registers",
+        "LOCK without asking",
+        "if (wdata_i[bramcast_pkg::CONTROL_LOCK_LSB]) lock_q",
+        "lock_q",
+    ),
+    ("registers", "GUARD all the time", "(valid_q | {4{!guard_q}})", "valid_q"),
+    ("registers", "written image stays valid", "if (host_we_o[1]) valid_q[1] <= 1'b0;", ""),
+    ("registers", "runs without an image", "&& valid != 4'b1111;", "&& valid[1:0] != 2'b11;"),
+    ("registers", "runs while it aborts", "&& !checking && !aborting_i;", "&& !checking;"),
+    ("registers", "RUN outlives an error", "|| limit || broken)", "|| limit)"),
+    ("registers", "START stays", "if (taken_i) once_q <= 1'b0;", ""),
+    ("registers", "limit aborts twice", "&& !abort_o && !aborting_i;", "&& !aborting_i;"),
+    ("registers", "RESET ends early", "clear_o && (abort_o || aborting_i)", "clear_o && abort_o"),
+    ("registers", "DONE lost", "if (done_i) done_q", "if (done_i && !put_status) done_q"),
+    ("registers", "PENDING lost", "if (limit) timeout_p", "if (limit && !put_pending) timeout_p"),
+    ("registers", "ERRORS lost", "if (broken) program_e", "if (broken && !put_errors) program_e"),
+    ("registers", "options: looks into a run", "(locked && !stopped_i) || lock_q", "lock_q"),
+    ("registers", "options: reads back", "READBACK != 0 || image", "1'b1 || image"),
 ]
 
 
