@@ -83,6 +83,7 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
         },
         "OPTIONS",
     ),
+    ("watch", {}, ""),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {
@@ -348,6 +349,11 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("registers", "ERRORS lost", "if (broken) program_e", "if (broken && !put_errors) program_e"),
     ("registers", "options: looks into a run", "(locked && !stopped_i) || lock_q", "lock_q"),
     ("registers", "options: reads back", "READBACK != 0 || image", "1'b1 || image"),
+    ("watch", "a cycle late", "ran_q == limit_o", "ran_q == limit_o + 32'd1"),
+    ("watch", "waits count", "else if (!wait_q && !stopped_q) ran_q", "else if (!stopped_q) ran_q"),
+    ("watch", "ends a run twice", "&& armed_q && !limit_hit_q", "&& !limit_hit_q"),
+    ("watch", "0 is a limit", "may_hit && limited_q &&", "may_hit &&"),
+    ("watch", "ends no run", "timeout_o = limit_hit_q && running_i;", "timeout_o = limit_hit_q;"),
 ]
 
 
