@@ -8,6 +8,7 @@ import typer
 
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import say, say_json
+from bramcast.sim.run.hdl_options import HdlOptions
 from bramcast.sim.run.hdl_project import write_project
 
 
@@ -31,20 +32,41 @@ def command(
         bool,
         typer.Option("--axi-clock", help="AXI4-Lite has a clock of its own (AXI_CLOCK = 1)."),
     ] = False,
+    ledger: Annotated[
+        int,
+        typer.Option("--ledger", min=0, help="Nests that the ledger holds (LEDGER_DEPTH)."),
+    ] = 0,
+    peek: Annotated[
+        bool,
+        typer.Option("--peek", help="Software reads the scratchpad, STOP_AFTER (PEEK = 1)."),
+    ] = False,
+    counters: Annotated[
+        bool, typer.Option("--counters", help="Registers that count stalls (COUNTERS = 1).")
+    ] = False,
+    no_readback: Annotated[
+        bool, typer.Option("--no-readback", help="Images can't be read back (READBACK = 0).")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Cycles of a run until software says so; 0: any (LIMIT)."),
+    ] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
     """Write the core with a bundle's parameters as a folder for Vivado, Quartus and others."""
-    top = write_project(
-        bundle,
-        output,
-        axi,
-        frame_depth,
-        allow_modified,
+    options = HdlOptions(
+        axi=axi,
+        frame_depth=frame_depth,
         tlast_ends=not count_frames,
         beat=beat,
         axi_clock=axi_clock,
+        ledger_depth=ledger,
+        peek=peek,
+        counters=counters,
+        readback=not no_readback,
+        limit=limit,
     )
+    top = write_project(bundle, output, options, allow_modified)
     if json:
         files = sorted(file.name for file in output.iterdir())
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})

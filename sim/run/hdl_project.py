@@ -10,14 +10,12 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-from bramcast.golden.beats import BEATS
 from bramcast.golden.load import load
 from bramcast.hw import sources
-from bramcast.pack.axi.registers import address_bits
-from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES, Manifest
 from bramcast.sim.run.cosim import core_parameters
+from bramcast.sim.run.hdl_options import HdlOptions
 
 OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 SIMULATION_TOP = "bramcast_sim_top"
@@ -27,38 +25,20 @@ PERIOD_NS = 10.0
 def write_project(
     bundle: Path,
     target: Path,
-    axi: bool,
-    frame_depth: int = 0,
+    options: HdlOptions,
     allow_modified: bool = False,
-    tlast_ends: bool = True,
-    beat: int = 1,
-    axi_clock: bool = False,
 ) -> Path:
     """Write a bundle's core as a project folder; atomic.
-
-    Args:
-        axi: with the AXI4-Lite slave (``bramcast_axi``), else streams only (``bramcast_core``).
-        frame_depth: HDL parameter FRAME_DEPTH.
-        tlast_ends: HDL parameter TLAST_ENDS.
-        beat: HDL parameter BEAT.
-        axi_clock: HDL parameter AXI_CLOCK: the slave has a clock and a reset of its own.
 
     Returns:
         The top's file.
 
     Raises:
-        InputError: no bundle, an illegal FRAME_DEPTH or BEAT, a clock for a slave that is not
-            there, or a folder that holds other files.
+        InputError: no bundle, or a folder that holds other files.
         UserError: images or a program that golden and the simulation would refuse, too.
     """
     manifest = load(bundle, allow_modified).manifest
     assert manifest is not None
-    if frame_depth and (frame_depth < 16 or frame_depth & (frame_depth - 1)):
-        raise InputError(f"FRAME_DEPTH is 0 or a power of two from 16 on, not {frame_depth}")
-    if beat not in BEATS:
-        raise InputError(f"BEAT is 1, 2, 4 or 8 elements of an input beat, not {beat}")
-    if axi_clock and not axi:
-        raise InputError("--axi-clock is the clock of the AXI4-Lite slave: add --axi")
     images = [name for name in IMAGES if manifest.core.depth(name)]
     name = _identifier(manifest.name)
     top = f"{name}_top.v"
@@ -69,21 +49,21 @@ def write_project(
             (folder / source.name).write_bytes(source.read_bytes())
         for image in images:
             (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
-        (folder / top).write_text(top_text(manifest, axi, frame_depth, tlast_ends, beat, axi_clock))
+        (folder / top).write_text(top_text(manifest, options))
         names = [source.name for source in files]
         (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
         (folder / "vivado.tcl").write_text(_vivado(name, names, top, images))
-        (folder / "quartus.tcl").write_text(_quartus(name, names, top, axi_clock))
+        (folder / "quartus.tcl").write_text(_quartus(name, names, top, options.axi_clock))
         for constraints in ("clock.xdc", "clock.sdc"):
             (folder / constraints).write_text(
                 "# SPDX-License-Identifier: Apache-2.0\n"
                 + "".join(
                     f"create_clock -name {clock} -period {PERIOD_NS:g} [get_ports {clock}]\n"
-                    for clock in ("aclk", "s_axil_aclk")[: 1 + axi_clock]
+                    for clock in ("aclk", "s_axil_aclk")[: 1 + options.axi_clock]
                 )
             )
-        (folder / "crossing.xdc").write_text(_crossing_xdc(axi_clock))
-        (folder / "crossing.sdc").write_text(_crossing_sdc(axi_clock))
+        (folder / "crossing.xdc").write_text(_crossing_xdc(options.axi_clock))
+        (folder / "crossing.sdc").write_text(_crossing_sdc(options.axi_clock))
 
     replace_folder(target, fill, OURS)
     return target / top
@@ -132,21 +112,16 @@ _CORE_PORTS = (
 _KEEP_PORT = ("input", "KB", "s_axis_tkeep")
 
 
-def top_text(
-    manifest: Manifest,
-    axi: bool,
-    frame_depth: int = 0,
-    tlast_ends: bool = True,
-    beat: int = 1,
-    axi_clock: bool = False,
-) -> str:
+def top_text(manifest: Manifest, options: HdlOptions) -> str:
     """The Verilog top of a bundle's core."""
+    axi, beat, axi_clock = options.axi, options.beat, options.axi_clock
     core, name = manifest.core, _identifier(manifest.name)
     ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
     if beat > 1:
         ports.append(_KEEP_PORT)
     stream_bits = beat * core.data_bits
-    bits = {"AB": address_bits(core) if axi else 0, "DB": stream_bits, "KB": stream_bits // 8}
+    address_bits = options.address_bits(core) if axi else 0
+    bits = {"AB": address_bits, "DB": stream_bits, "KB": stream_bits // 8}
     buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
         "// SPDX-License-Identifier: Apache-2.0",
@@ -186,12 +161,13 @@ def top_text(
             "",
         ]
     values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
-    values.append(f"      .FRAME_DEPTH({frame_depth})")
-    values.append(f"      .TLAST_ENDS({int(tlast_ends)})")
+    values.append(f"      .FRAME_DEPTH({options.frame_depth})")
+    values.append(f"      .TLAST_ENDS({int(options.tlast_ends)})")
     values.append(f"      .BEAT({beat})")
     if axi:
         values.append(f"      .AXI_CLOCK({int(axi_clock)})")
         values.append(f"      .AXI_ADDRESS_BITS({bits['AB']})")
+        values += [f"      .{key}({value})" for key, value in options.registers().items()]
     values += [
         f'      .{image.upper()}_IMAGE("{image}.mem")' for image in IMAGES if core.depth(image)
     ]

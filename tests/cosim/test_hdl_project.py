@@ -137,10 +137,11 @@ OPTIONS = {
     "axi": ["--axi"],
     "clock": ["--axi", "--axi-clock", "--beat", "2"],
 }
+REGISTERS = ["--axi", "--ledger", "16", "--peek", "--counters", "--no-readback", "--limit", "5000"]
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("options", [OPTIONS["beats"], OPTIONS["clock"]])
+@pytest.mark.parametrize("options", [OPTIONS["beats"], OPTIONS["clock"], REGISTERS])
 def test_verilator_finds_nothing_to_warn_of_in_options(bundle, tmp_path, options):
     need("verilator")
     done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options)
@@ -170,6 +171,33 @@ def test_options_add_ports_and_move_none(bundle, tmp_path):
     wide = [p.replace("[7:0] s_axis_tdata", "[15:0] s_axis_tdata") for p in axi]
     own = ["    input  wire s_axil_aclk", "    input  wire s_axil_aresetn"]
     assert tops["clock"] == [*wide[:2], *own, *wide[2:], "    input  wire [1:0] s_axis_tkeep"]
+
+
+def parameters_of(text):
+    """What the top gives the core, by name."""
+    return dict(re.findall(r"^      \.(\w+)\(([^)]*)\),?$", text.split(") u_core (")[0], re.M))
+
+
+def test_register_options_become_parameters(bundle, tmp_path):
+    tops = {}
+    for name, options in {"axi": ["--axi"], "all": REGISTERS}.items():
+        assert bramcast("hdl", bundle, "-o", tmp_path / name, *options).returncode == 0
+        tops[name] = (tmp_path / name / "digits_mlp_top.v").read_text()
+    plain, full = parameters_of(tops["axi"]), parameters_of(tops["all"])
+    added = {name: value for name, value in full.items() if plain.get(name) != value}
+    assert added == {
+        "LEDGER_DEPTH": "16", "PEEK": "1", "COUNTERS": "1", "READBACK": "0", "LIMIT": "5000",
+    }  # fmt: skip
+    assert set(plain) < set(full) and ports_of(tops["axi"]) == ports_of(tops["all"])
+
+
+def test_the_address_grows_with_the_widest_window(bundle, tmp_path):
+    """Entries of the ledger take 8 bytes each; 2**14 of them 2**17, in each of eight slots."""
+    done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", "--axi", "--ledger", "16384")
+    assert done.returncode == 0, done.stderr
+    top = (tmp_path / "fpga/digits_mlp_top.v").read_text()
+    assert parameters_of(top)["AXI_ADDRESS_BITS"] == "20"
+    assert "    input  wire [19:0] s_axil_awaddr" in ports_of(top)
 
 
 def test_constraints_name_what_is_in_the_sources(bundle, tmp_path):
@@ -316,7 +344,21 @@ def test_wrong_calls(bundle, tmp_path):
         ((bundle, "-o", tmp_path / "x", "--frame-depth", "24"), "power of two"),
         ((bundle, "-o", tmp_path / "x", "--beat", "3"), "1, 2, 4 or 8"),
         ((bundle, "-o", tmp_path / "x", "--axi-clock"), "add --axi"),
+        ((bundle, "-o", tmp_path / "x", "--axi", "--ledger", "12"), "power of two"),
+        ((bundle, "-o", tmp_path / "x", "--axi", "--ledger", str(1 << 27)), "33 bits"),
+        ((bundle, "-o", tmp_path / "x", "--axi", "--limit", str(1 << 31)), "2147483647 cycles"),
+        *(
+            ((bundle, "-o", tmp_path / "x", *option), f"{option[0]} is of the AXI4-Lite slave")
+            for option in (
+                ("--ledger", "16"),
+                ("--peek",),
+                ("--counters",),
+                ("--no-readback",),
+                ("--limit", "0"),
+            )
+        ),
     ):
         done = bramcast("hdl", *arguments)
         assert done.returncode == 2 and word in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout
     assert not (tmp_path / "x").exists()

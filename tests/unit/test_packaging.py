@@ -17,6 +17,7 @@ from bramcast.pack.bundle.formats.c_header import header_text
 from bramcast.pack.bundle.formats.table import image_format
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.sim.run.hdl_options import HdlOptions
 from bramcast.sim.run.hdl_project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +125,7 @@ def test_docstrings_stay_the_first_statement():
 
 @pytest.mark.parametrize("axi", [False, True])
 def test_what_is_written_for_vendors_tools_names_the_licence(tmp_path, axi):
-    write_project(BUNDLE, tmp_path / "hdl", axi)
+    write_project(BUNDLE, tmp_path / "hdl", HdlOptions(axi=axi))
     assert {p.suffix for p in (tmp_path / "hdl").iterdir()} >= {".sv", ".v", ".tcl", ".sdc", ".xdc"}
     assert lacking(tmp_path / "hdl") == []
 

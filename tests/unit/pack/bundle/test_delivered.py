@@ -12,6 +12,7 @@ from bramcast.golden.load import load
 from bramcast.pack.bundle.delivered import verify_delivered
 from bramcast.pack.bundle.errors import UserError
 from bramcast.pack.bundle.manifest import manifest_json, read_manifest
+from bramcast.sim.run.hdl_options import HdlOptions
 from bramcast.sim.run.hdl_project import write_project
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
@@ -163,5 +164,5 @@ def test_a_file_elsewhere_is_refused(copy):
 
 
 def test_a_project_has_the_bytes_that_were_verified(copy, tmp_path):
-    write_project(copy, tmp_path / "p", axi=False)
+    write_project(copy, tmp_path / "p", HdlOptions())
     assert (tmp_path / "p" / "weights.mem").read_bytes() == (copy / "weights.mem").read_bytes()
