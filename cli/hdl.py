@@ -18,6 +18,9 @@ def command(
     axi: Annotated[
         bool, typer.Option("--axi", help="With AXI4-Lite: images are loaded at run time, too.")
     ] = False,
+    serial: Annotated[
+        bool, typer.Option("--serial", help="On a serial line, for 'bramcast board'.")
+    ] = False,
     frame_depth: Annotated[
         int, typer.Option("--frame-depth", min=0, help="Units of the frame FIFO (FRAME_DEPTH).")
     ] = 0,
@@ -50,12 +53,24 @@ def command(
         int | None,
         typer.Option("--limit", help="Cycles of a run until software says so; 0: any (LIMIT)."),
     ] = None,
+    clock_mhz: Annotated[
+        float | None,
+        typer.Option("--clock-mhz", help="With --serial: frequency of the board's clock; 100."),
+    ] = None,
+    baud: Annotated[
+        int | None, typer.Option("--baud", help="With --serial: bits per second; 115200.")
+    ] = None,
+    divisor: Annotated[
+        int | None,
+        typer.Option("--divisor", help="With --serial: clock cycles of a bit, instead of --baud."),
+    ] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
     """Write the core with a bundle's parameters as a folder for Vivado, Quartus and others."""
     options = HdlOptions(
         axi=axi,
+        serial=serial,
         frame_depth=frame_depth,
         tlast_ends=not count_frames,
         beat=beat,
@@ -65,6 +80,9 @@ def command(
         counters=counters,
         readback=not no_readback,
         limit=limit,
+        clock_mhz=clock_mhz,
+        baud=baud,
+        divisor=divisor,
     )
     top = write_project(bundle, output, options, allow_modified)
     if json:
@@ -72,4 +90,9 @@ def command(
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})
         return 0
     say(f"top {top}; file list sources.f, scripts vivado.tcl and quartus.tcl, images by name")
+    if options.serial:
+        say(
+            f"pins clk, resetn, rx, tx, irq; DIVISOR {options.bit_cycles}, "
+            f"{options.line_baud:,.0f} baud at {options.mhz:g} MHz"
+        )
     return 0

@@ -3,12 +3,16 @@
 
 from dataclasses import dataclass
 
+from bramcast.board.line import BAUD
 from bramcast.golden.beats import BEATS
 from bramcast.pack.axi.registers import address_bits
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.manifest import Core
 
-BUS_ADDRESS_BITS = 32  # most of a slave
+CLOCK_MHZ = 100.0  # if nobody says
+BUS_ADDRESS_BITS, LINE_ADDRESS_BITS = 32, 31  # most of a slave, and behind a serial line
+LEAST_DIVISOR, MOST_DIVISOR = 4, 65536
+BAUD_ERROR = 0.02  # that a receiver at the other end takes, and one with an error of its own, too
 LARGEST_LIMIT = (1 << 31) - 1  # of a parameter in Verilog
 
 
@@ -18,6 +22,7 @@ class HdlOptions:
 
     Attributes:
         axi: with the AXI4-Lite slave (``bramcast_axi``), else streams only (``bramcast_core``).
+        serial: ``bramcast_serial``: the slave and both streams on a serial line.
         frame_depth: FRAME_DEPTH.
         tlast_ends: TLAST_ENDS.
         beat: BEAT.
@@ -27,12 +32,16 @@ class HdlOptions:
         counters: COUNTERS.
         readback: READBACK.
         limit: LIMIT in cycles, 0 for any number; None: as it stands in ``bramcast_axi``.
+        clock_mhz: frequency of the clock of a core on a serial line; None: ``CLOCK_MHZ``.
+        baud: bits per second of the line; None: ``BAUD``, or what ``divisor`` gives.
+        divisor: DIVISOR; None: that of ``clock_mhz`` and ``baud``.
 
     Raises:
         InputError: an illegal value, or a register's option without the slave.
     """
 
     axi: bool = False
+    serial: bool = False
     frame_depth: int = 0
     tlast_ends: bool = True
     beat: int = 1
@@ -42,14 +51,21 @@ class HdlOptions:
     counters: bool = False
     readback: bool = True
     limit: int | None = None
+    clock_mhz: float | None = None
+    baud: int | None = None
+    divisor: int | None = None
 
     def __post_init__(self) -> None:
+        if self.serial and self.axi:
+            raise InputError("--serial has the AXI4-Lite slave inside: leave --axi out")
         if self.frame_depth and (self.frame_depth < 16 or not _power_of_two(self.frame_depth)):
             raise InputError(
                 f"FRAME_DEPTH is 0 or a power of two from 16 on, not {self.frame_depth}"
             )
         if self.beat not in BEATS:
             raise InputError(f"BEAT is 1, 2, 4 or 8 elements of an input beat, not {self.beat}")
+        if self.beat > 1 and self.serial:
+            raise InputError("--beat is of the input stream's port, which --serial has not")
         if self.axi_clock and not self.axi:
             raise InputError("--axi-clock is the clock of the AXI4-Lite slave: add --axi")
         if self.ledger_depth and (self.ledger_depth < 2 or not _power_of_two(self.ledger_depth)):
@@ -58,16 +74,81 @@ class HdlOptions:
             )
         if self.limit is not None and not 0 <= self.limit <= LARGEST_LIMIT:
             raise InputError(f"LIMIT is 0 to {LARGEST_LIMIT} cycles, not {self.limit}")
-        unread = {
+        self._check_registers()
+        self._check_line()
+
+    def _check_registers(self) -> None:
+        asked = {
             "--ledger": self.ledger_depth > 0,
             "--peek": self.peek,
             "--counters": self.counters,
             "--no-readback": not self.readback,
             "--limit": self.limit is not None,
         }
-        for option, wanted in unread.items():
-            if wanted and not self.axi:
-                raise InputError(f"{option} is of the AXI4-Lite slave's registers: add --axi")
+        for option, wanted in asked.items():
+            if wanted and not (self.axi or self.serial):
+                raise InputError(
+                    f"{option} is of the AXI4-Lite slave's registers: add --axi or --serial"
+                )
+
+    def _check_line(self) -> None:
+        asked = {"--clock-mhz": self.clock_mhz, "--baud": self.baud, "--divisor": self.divisor}
+        for option, value in asked.items():
+            if value is not None and not self.serial:
+                raise InputError(f"{option} is of a core on a serial line: add --serial")
+        if self.divisor is not None and self.baud is not None:
+            raise InputError("--divisor and --baud say the same: leave one of them out")
+        if self.clock_mhz is not None and not 1 <= self.clock_mhz <= 1000:
+            raise InputError(f"--clock-mhz is 1 to 1000, not {self.clock_mhz:g}")
+        if self.baud is not None and self.baud < 1:
+            raise InputError(f"--baud is 1 or more, not {self.baud}")
+        if not LEAST_DIVISOR <= self.bit_cycles <= MOST_DIVISOR:
+            raise InputError(
+                f"DIVISOR is {LEAST_DIVISOR} to {MOST_DIVISOR} clock cycles of a bit, not "
+                f"{self.bit_cycles}" + ("" if self.divisor else f" ({self._line()})")
+            )
+        if self.divisor is None and abs(self.line_baud / self._baud - 1) > BAUD_ERROR:
+            raise InputError(
+                f"{self._line()}: {self.bit_cycles} cycles of a bit are {self.line_baud:,.0f} "
+                f"baud, more than {100 * BAUD_ERROR:g} % beside it: choose another rate"
+            )
+
+    @property
+    def _baud(self) -> int:
+        return BAUD if self.baud is None else self.baud
+
+    @property
+    def mhz(self) -> float:
+        """Of the clock of a core on a serial line."""
+        return CLOCK_MHZ if self.clock_mhz is None else self.clock_mhz
+
+    def _line(self) -> str:
+        return f"{self._baud:,} baud at {self.mhz:g} MHz"
+
+    @property
+    def bit_cycles(self) -> int:
+        """DIVISOR: clock cycles of a bit on the serial line.
+
+        >>> HdlOptions(serial=True).bit_cycles, HdlOptions(serial=True, clock_mhz=25).bit_cycles
+        (868, 217)
+        """
+        if self.divisor is not None:
+            return self.divisor
+        return round(self.mhz * 1e6 / self._baud)
+
+    @property
+    def line_baud(self) -> float:
+        """Bits per second on the serial line."""
+        return self.mhz * 1e6 / self.bit_cycles
+
+    @property
+    def period_ns(self) -> float:
+        """Of the clock that constraints ask for.
+
+        >>> HdlOptions().period_ns, HdlOptions(serial=True, clock_mhz=12.5).period_ns
+        (10.0, 80.0)
+        """
+        return 1000 / self.mhz
 
     def address_bits(self, core: Core) -> int:
         """Bits of the slave's byte addresses.
@@ -76,9 +157,10 @@ class HdlOptions:
             InputError: a bus has not so many.
         """
         bits = address_bits(core, self.ledger_depth, self.peek)
-        if bits > BUS_ADDRESS_BITS:
+        most = LINE_ADDRESS_BITS if self.serial else BUS_ADDRESS_BITS
+        if bits > most:
             raise InputError(
-                f"the slave would need addresses of {bits} bits, a bus has {BUS_ADDRESS_BITS}: "
+                f"the slave would need addresses of {bits} bits, there are {most}: "
                 "take a smaller LEDGER_DEPTH"
             )
         return bits

@@ -7,6 +7,7 @@ list come with it.
 """
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES, Manifest
 from bramcast.sim.run.cosim import core_parameters
 from bramcast.sim.run.hdl_options import HdlOptions
+from bramcast.sim.run.hdl_scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 
 OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 SIMULATION_TOP = "bramcast_sim_top"
-PERIOD_NS = 10.0
 
 
 def write_project(
@@ -39,6 +40,7 @@ def write_project(
     """
     manifest = load(bundle, allow_modified).manifest
     assert manifest is not None
+    text = top_text(manifest, options)
     images = [name for name in IMAGES if manifest.core.depth(name)]
     name = _identifier(manifest.name)
     top = f"{name}_top.v"
@@ -49,24 +51,32 @@ def write_project(
             (folder / source.name).write_bytes(source.read_bytes())
         for image in images:
             (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
-        (folder / top).write_text(top_text(manifest, options))
+        (folder / top).write_text(text)
         names = [source.name for source in files]
         (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
-        (folder / "vivado.tcl").write_text(_vivado(name, names, top, images))
-        (folder / "quartus.tcl").write_text(_quartus(name, names, top, options.axi_clock))
+        if options.serial:
+            (folder / "vivado.tcl").write_text(vivado_of_a_board(name, names, top, images))
+            (folder / "quartus.tcl").write_text(quartus_of_a_board(name, names, top))
+        else:
+            (folder / "vivado.tcl").write_text(vivado(name, names, top, images))
+            (folder / "quartus.tcl").write_text(quartus(name, names, top, options.axi_clock))
         for constraints in ("clock.xdc", "clock.sdc"):
-            (folder / constraints).write_text(
-                "# SPDX-License-Identifier: Apache-2.0\n"
-                + "".join(
-                    f"create_clock -name {clock} -period {PERIOD_NS:g} [get_ports {clock}]\n"
-                    for clock in ("aclk", "s_axil_aclk")[: 1 + options.axi_clock]
-                )
-            )
-        (folder / "crossing.xdc").write_text(_crossing_xdc(options.axi_clock))
-        (folder / "crossing.sdc").write_text(_crossing_sdc(options.axi_clock))
+            (folder / constraints).write_text(_clocks(options))
+        (folder / "crossing.xdc").write_text(_crossing_xdc(options))
+        (folder / "crossing.sdc").write_text(_crossing_sdc(options))
 
     replace_folder(target, fill, OURS)
     return target / top
+
+
+def _clocks(options: HdlOptions) -> str:
+    clocks = ("clk",) if options.serial else ("aclk", "s_axil_aclk")[: 1 + options.axi_clock]
+    lines = ["# SPDX-License-Identifier: Apache-2.0"]
+    lines += [
+        f"create_clock -name {clock} -period {options.period_ns:g} [get_ports {clock}]"
+        for clock in clocks
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _identifier(name: str) -> str:
@@ -114,6 +124,8 @@ _KEEP_PORT = ("input", "KB", "s_axis_tkeep")
 
 def top_text(manifest: Manifest, options: HdlOptions) -> str:
     """The Verilog top of a bundle's core."""
+    if options.serial:
+        return _serial_text(manifest, options)
     axi, beat, axi_clock = options.axi, options.beat, options.axi_clock
     core, name = manifest.core, _identifier(manifest.name)
     ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
@@ -124,16 +136,7 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
     bits = {"AB": address_bits, "DB": stream_bits, "KB": stream_bits // 8}
     buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
-        "// SPDX-License-Identifier: Apache-2.0",
-        f"// {name}_top: the core for the network {name}, with its parameters and images.",
-        "//",
-        f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
-        f"// Input: {_frame(manifest)}.",
-        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class;",
-        "// its bit 16 marks a packet that an abort has cut.",
-        f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
-        "//",
-        "`default_nettype none",
+        *_head(manifest),
         f"module {name}_top (",
         *_clock_ports("", buses),
         *(_clock_ports("s_axil_", "s_axil") if axi_clock else []),
@@ -160,18 +163,11 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
             "  wire [31:0] host_unused;",
             "",
         ]
-    values = [f"      .{key}({value})" for key, value in core_parameters(core).items()]
-    values.append(f"      .FRAME_DEPTH({options.frame_depth})")
-    values.append(f"      .TLAST_ENDS({int(options.tlast_ends)})")
-    values.append(f"      .BEAT({beat})")
+    values: dict[str, int] = {"BEAT": beat}
     if axi:
-        values.append(f"      .AXI_CLOCK({int(axi_clock)})")
-        values.append(f"      .AXI_ADDRESS_BITS({bits['AB']})")
-        values += [f"      .{key}({value})" for key, value in options.registers().items()]
-    values += [
-        f'      .{image.upper()}_IMAGE("{image}.mem")' for image in IMAGES if core.depth(image)
-    ]
-    lines.append(",\n".join(values))
+        values |= {"AXI_CLOCK": int(axi_clock), "AXI_ADDRESS_BITS": address_bits}
+        values |= options.registers()
+    lines += _parameters(manifest, options, values)
     lines.append("  ) u_core (")
     wired = ["      .clk(aclk)", "      .rst(rst)"]
     if axi:
@@ -191,6 +187,74 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
         ]  # fmt: skip
     lines.append(",\n".join(wired))
     lines += ["  );", "", "endmodule", "`default_nettype wire", ""]
+    return "\n".join(lines)
+
+
+def _head(manifest: Manifest) -> list[str]:
+    """What a top is, up to its module."""
+    name = _identifier(manifest.name)
+    return [
+        "// SPDX-License-Identifier: Apache-2.0",
+        f"// {name}_top: the core for the network {name}, with its parameters and images.",
+        "//",
+        f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
+        f"// Input: {_frame(manifest)}.",
+        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class;",
+        "// its bit 16 marks a packet that an abort has cut.",
+        f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
+        "//",
+        "`default_nettype none",
+    ]
+
+
+def _parameters(manifest: Manifest, options: HdlOptions, more: Mapping[str, int]) -> list[str]:
+    """What a top gives its core."""
+    core = manifest.core
+    values = {
+        **core_parameters(core),
+        "FRAME_DEPTH": options.frame_depth,
+        "TLAST_ENDS": int(options.tlast_ends),
+        **more,
+        **{f"{i.upper()}_IMAGE": f'"{i}.mem"' for i in IMAGES if core.depth(i)},
+    }
+    return [",\n".join(f"      .{key}({value})" for key, value in values.items())]
+
+
+def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
+    """The top of a board: a clock, a reset, a serial line and a lamp."""
+    values = {"AXI_ADDRESS_BITS": options.address_bits(manifest.core), **options.registers()}
+    values["DIVISOR"] = options.bit_cycles
+    lines = [
+        *_head(manifest),
+        f"module {_identifier(manifest.name)}_top (",
+        "    input  wire clk,",
+        "    input  wire resetn,  // active low, at any time",
+        f"    input  wire rx,      // {options.line_baud:,.0f} baud at {options.mhz:g} MHz",
+        "    output wire tx,",
+        "    output wire irq      // for a lamp",
+        ");",
+        "",
+        "  wire rst;",
+        "  bramcast_reset u_reset (",
+        "      .clk(clk),",
+        "      .aresetn(resetn),",
+        "      .rst_o(rst)",
+        "  );",
+        "",
+        "  bramcast_serial #(",
+        *_parameters(manifest, options, values),
+        "  ) u_serial (",
+        "      .clk(clk),",
+        "      .rst(rst),",
+        "      .rx(rx),",
+        "      .tx(tx),",
+        "      .irq_o(irq)",
+        "  );",
+        "",
+        "endmodule",
+        "`default_nettype wire",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -228,8 +292,18 @@ _TURNS = (
 _HELD = ("write_o", "address_o", "wdata_o", "whole_o", "rdata_o", "resp_o")
 
 
-def _crossing_xdc(axi_clock: bool) -> str:
+_PINS = (
+    "",
+    "# Pins that follow no clock; u_uart/line_q takes rx into this one.",
+    "set_false_path -from [get_ports rx]",
+    "set_false_path -from [get_ports resetn]",
+    "set_false_path -to [get_ports {tx irq}]",
+)
+
+
+def _crossing_xdc(options: HdlOptions) -> str:
     """Vivado's constraints of what is asynchronous; by names that hold in any hierarchy."""
+    reset = "resetn" if options.serial else "aresetn"
 
     def cells(name: str) -> str:
         return f"[get_cells -hierarchical -filter {{NAME =~ {name}_reg*}}]"
@@ -238,11 +312,13 @@ def _crossing_xdc(axi_clock: bool) -> str:
         "# SPDX-License-Identifier: Apache-2.0",
         "# For this folder's top, wherever it is instantiated.",
         "#",
-        "# aresetn comes at any time; only its release is timed, inside u_reset.",
+        f"# {reset} comes at any time; only its release is timed, inside u_reset.",
         f"set_property ASYNC_REG TRUE {cells('*reset/release_q')}",
         "set_false_path -to [get_pins -hierarchical -filter {NAME =~ *reset/release_q_reg*/PRE}]",
     ]
-    if axi_clock:
+    if options.serial:
+        lines += _PINS
+    if options.axi_clock:
         lines += [
             "",
             "# AXI4-Lite's clock and the core's: no path takes longer than the shorter period.",
@@ -255,17 +331,18 @@ def _crossing_xdc(axi_clock: bool) -> str:
             ]
             lines.append(
                 f"set_max_delay -datapath_only -from {cells(f'*{module}/{name}')} "
-                f"-to {cells(f'*u_cross/{sync}/meta_q')} {PERIOD_NS:g}"
+                f"-to {cells(f'*u_cross/{sync}/meta_q')} {options.period_ns:g}"
             )
         lines += [
-            f"set_max_delay -datapath_only -from {cells(f'*u_cross/{name}')} {PERIOD_NS:g}"
+            f"set_max_delay -datapath_only -from {cells(f'*u_cross/{name}')} {options.period_ns:g}"
             for name in _HELD
         ]
     return "\n".join([*lines, ""])
 
 
-def _crossing_sdc(axi_clock: bool) -> str:
+def _crossing_sdc(options: HdlOptions) -> str:
     """The same for Quartus."""
+    reset = "resetn" if options.serial else "aresetn"
 
     def registers(name: str) -> str:
         return f"[get_registers {{*{name}}}]"
@@ -274,10 +351,12 @@ def _crossing_sdc(axi_clock: bool) -> str:
         "# SPDX-License-Identifier: Apache-2.0",
         "# For this folder's top, wherever it is instantiated.",
         "#",
-        "# aresetn comes at any time; only its release is timed, inside u_reset.",
+        f"# {reset} comes at any time; only its release is timed, inside u_reset.",
         "set_false_path -to [get_pins -compatibility_mode {*reset|release_q*|clrn}]",
     ]
-    if axi_clock:
+    if options.serial:
+        lines += _PINS
+    if options.axi_clock:
         lines += [
             "",
             "# AXI4-Lite's clock and the core's: no path takes longer than the shorter period.",
@@ -289,7 +368,7 @@ def _crossing_sdc(axi_clock: bool) -> str:
         ]
         paths += [f"-from {registers(f'u_cross|{name}*')}" for name in _HELD]
         for path in paths:
-            lines += [f"set_max_delay {path} {PERIOD_NS:g}", f"set_min_delay {path} -100"]
+            lines += [f"set_max_delay {path} {options.period_ns:g}", f"set_min_delay {path} -100"]
     return "\n".join([*lines, ""])
 
 
@@ -302,56 +381,3 @@ def _frame(manifest: Manifest) -> str:
         steps.append(f"times 2 to the power of {frame.exponents}[c]")
     scaled = f", feature c {', then '.join(steps)}" if steps else ""
     return f"{y} x {x} x {c} elements (y, x, c; c fastest) in {frame.format.q}{planes}{scaled}"
-
-
-def _vivado(name: str, names: list[str], top: str, images: list[str]) -> str:
-    files = " ".join(f"$here/{n}" for n in names)
-    memories = " ".join(f"$here/{image}.mem" for image in images)
-    return f"""\
-# SPDX-License-Identifier: Apache-2.0
-# vivado -mode batch -source vivado.tcl -tclargs PART
-# Synthesizes the core alone, out of context: resources and timing. For your own project: add these
-# files (the .mem files too, as memory files) and instantiate {name}_top.
-set here [file dirname [file normalize [info script]]]
-set part [expr {{$argc > 0 ? [lindex $argv 0] : "xc7a35ticsg324-1L"}}]
-read_verilog -sv [list {files}]
-read_verilog $here/{top}
-read_mem [list {memories}]
-read_xdc -mode out_of_context $here/clock.xdc
-read_xdc $here/crossing.xdc
-synth_design -top {name}_top -part $part -mode out_of_context
-opt_design
-place_design
-route_design
-report_utilization -file $here/utilization.rpt
-report_timing_summary -file $here/timing.rpt
-write_checkpoint -force $here/{name}_top.dcp
-"""
-
-
-def _quartus(name: str, names: list[str], top: str, axi_clock: bool) -> str:
-    files = "\n".join(
-        f"set_global_assignment -name SYSTEMVERILOG_FILE [file join $here {n}]" for n in names
-    )
-    clocks = "set_instance_assignment -name VIRTUAL_PIN OFF -to s_axil_aclk\n" * axi_clock
-    return f"""\
-# SPDX-License-Identifier: Apache-2.0
-# quartus_sh -t quartus.tcl FAMILY DEVICE   (without arguments: Cyclone V, 5CEBA4F23C7)
-set here [file dirname [file normalize [info script]]]
-set family [expr {{$argc > 0 ? [lindex $argv 0] : "Cyclone V"}}]
-set device [expr {{$argc > 1 ? [lindex $argv 1] : "5CEBA4F23C7"}}]
-load_package flow
-project_new -overwrite {name}_top
-set_global_assignment -name FAMILY $family
-set_global_assignment -name DEVICE $device
-set_global_assignment -name TOP_LEVEL_ENTITY {name}_top
-set_global_assignment -name SEARCH_PATH $here
-{files}
-set_global_assignment -name VERILOG_FILE [file join $here {top}]
-set_global_assignment -name SDC_FILE [file join $here clock.sdc]
-set_global_assignment -name SDC_FILE [file join $here crossing.sdc]
-set_instance_assignment -name VIRTUAL_PIN ON -to *
-set_instance_assignment -name VIRTUAL_PIN OFF -to aclk
-{clocks}execute_flow -compile
-project_close
-"""

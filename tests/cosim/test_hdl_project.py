@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -114,8 +115,9 @@ def test_icarus_runs_the_streams(bundle, tmp_path, tlast):
     assert got[-1][1] == int(np.argmax(beats))
 
 
-def test_the_folder_has_what_its_scripts_name(bundle, tmp_path):
-    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga").returncode == 0
+@pytest.mark.parametrize("options", [[], ["--serial"]])
+def test_the_folder_has_what_its_scripts_name(bundle, tmp_path, options):
+    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options).returncode == 0
     folder = tmp_path / "fpga"
     names = (folder / "sources.f").read_text().split()
     assert names[-1] == "digits_mlp_top.v" and all((folder / n).is_file() for n in names)
@@ -138,10 +140,11 @@ OPTIONS = {
     "clock": ["--axi", "--axi-clock", "--beat", "2"],
 }
 REGISTERS = ["--axi", "--ledger", "16", "--peek", "--counters", "--no-readback", "--limit", "5000"]
+SERIAL = ["--serial", "--ledger", "16", "--peek", "--clock-mhz", "12", "--baud", "3000000"]
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("options", [OPTIONS["beats"], OPTIONS["clock"], REGISTERS])
+@pytest.mark.parametrize("options", [OPTIONS["beats"], OPTIONS["clock"], REGISTERS, SERIAL])
 def test_verilator_finds_nothing_to_warn_of_in_options(bundle, tmp_path, options):
     need("verilator")
     done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options)
@@ -198,6 +201,113 @@ def test_the_address_grows_with_the_widest_window(bundle, tmp_path):
     top = (tmp_path / "fpga/digits_mlp_top.v").read_text()
     assert parameters_of(top)["AXI_ADDRESS_BITS"] == "20"
     assert "    input  wire [19:0] s_axil_awaddr" in ports_of(top)
+
+
+def test_a_board_has_five_pins(bundle, tmp_path):
+    done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *SERIAL)
+    assert done.returncode == 0, done.stderr
+    assert "DIVISOR 4, 3,000,000 baud at 12 MHz" in done.stdout
+    top = (tmp_path / "fpga/digits_mlp_top.v").read_text()
+    assert [port.split()[-1] for port in ports_of(top)] == ["clk", "resetn", "rx", "tx", "irq"]
+    given = dict(re.findall(r"^      \.(\w+)\(([^)]*)\),?$", top.split(") u_serial")[0], re.M))
+    assert {name: given[name] for name in ("LEDGER_DEPTH", "PEEK", "DIVISOR")} == {
+        "LEDGER_DEPTH": "16", "PEEK": "1", "DIVISOR": "4",
+    }  # fmt: skip
+    assert given["WEIGHTS_IMAGE"] == '"weights.mem"' and "READBACK" not in given
+    for clock in ("clock.xdc", "clock.sdc"):
+        text = (tmp_path / "fpga" / clock).read_text()
+        assert "create_clock -name clk -period 83.3333 [get_ports clk]" in text
+
+
+@pytest.mark.parametrize(
+    "options, divisor",
+    [
+        ([], 868),  # 100 MHz, 115,200 baud
+        (["--clock-mhz", "27"], 234),
+        (["--baud", "921600"], 109),
+        (["--divisor", "65536"], 65536),
+        (["--divisor", "50", "--clock-mhz", "50"], 50),
+    ],
+)
+def test_a_bit_takes_the_clock_over_the_baud_rate(bundle, tmp_path, options, divisor):
+    done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", "--serial", *options)
+    assert done.returncode == 0 and f"; DIVISOR {divisor}, " in done.stdout, done.stderr
+    assert f".DIVISOR({divisor})" in (tmp_path / "fpga/digits_mlp_top.v").read_text()
+
+
+LINE = """
+`timescale 1ns/1ps
+module bench;
+  reg clk = 0, resetn = 0, rx = 1;
+  always #5 clk = ~clk;
+  wire tx, irq;
+  reg [7:0] bytes [0:{last}], got;
+  integer i, b, n;
+  digits_mlp_top dut (.clk(clk), .resetn(resetn), .rx(rx), .tx(tx), .irq(irq));
+  initial begin
+    $readmemh("bytes.hex", bytes);
+    repeat (20) @(negedge clk);
+    resetn = 1;
+    repeat (200) @(negedge clk);
+    for (i = 0; i <= {last}; i = i + 1) begin
+      rx = 0;
+      repeat (4) @(negedge clk);
+      for (b = 0; b < 8; b = b + 1) begin
+        rx = bytes[i][b];
+        repeat (4) @(negedge clk);
+      end
+      rx = 1;
+      repeat (bytes[i] == 8'hC0 ? 6000 : 4) @(negedge clk);  // an answer's time
+    end
+    $finish;
+  end
+  always @(negedge clk) if (tx === 1'b0) begin
+    repeat (2) @(negedge clk);
+    for (n = 0; n < 8; n = n + 1) begin
+      repeat (4) @(negedge clk);
+      got[n] = tx;
+    end
+    repeat (4) @(negedge clk);
+    $display("byte %0d", tx === 1'b1 ? got : 8'hxx);
+  end
+endmodule
+"""
+
+
+def packet(sequence, command, count, address, payload=b""):
+    """A request as docs/board.md has it."""
+    body = bytes([sequence, command]) + count.to_bytes(2, "little")
+    body += address.to_bytes(4, "little") + payload
+    body += zlib.crc32(body).to_bytes(4, "little")
+    return b"\xc0" + body.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0"
+
+
+@pytest.mark.cosim
+def test_icarus_asks_a_board_for_its_images(bundle, tmp_path):
+    """By its two wires: VALID, and the CRC-32 of the program, which nobody has loaded."""
+    need("icarus")
+    assert bramcast("hdl", bundle, "-o", tmp_path / "fpga", *SERIAL).returncode == 0
+    folder = tmp_path / "fpga"
+    lines = (folder / "program.mem").read_text().splitlines()
+    words = [int(line, 16) for line in lines if re.fullmatch("[0-9A-Fa-f]+", line)]
+    asked = packet(1, 2, 1, 0x6C) + packet(2, 1, 1, 0x60, len(words).to_bytes(4, "little"))
+    asked += packet(3, 2, 1, 0x64)
+    (folder / "bytes.hex").write_text("".join(f"{b:02x}\n" for b in asked))
+    (folder / "bench.v").write_text(LINE.format(last=len(asked) - 1))
+    built = subprocess.run(
+        ["iverilog", "-g2012", "-o", "bench.vvp", "-s", "bench", "-f", "sources.f", "bench.v"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run(["vvp", "bench.vvp"], cwd=folder, capture_output=True, text=True)
+    heard = bytes(int(byte) for byte in re.findall(r"^byte (\d+)$", ran.stdout, re.M))
+    answers = [
+        a.replace(b"\xdb\xdc", b"\xc0").replace(b"\xdb\xdd", b"\xdb")
+        for a in heard.split(b"\xc0") if a
+    ]  # fmt: skip
+    found = [(a[0], a[1], int.from_bytes(a[4:8], "little")) for a in answers]
+    program = zlib.crc32(b"".join(word.to_bytes(4, "little") for word in words))
+    assert len(words) > 60 and found == [(1, 0, 15), (2, 0, 1), (3, 0, program)]
 
 
 def test_constraints_name_what_is_in_the_sources(bundle, tmp_path):
@@ -347,6 +457,23 @@ def test_wrong_calls(bundle, tmp_path):
         ((bundle, "-o", tmp_path / "x", "--axi", "--ledger", "12"), "power of two"),
         ((bundle, "-o", tmp_path / "x", "--axi", "--ledger", str(1 << 27)), "33 bits"),
         ((bundle, "-o", tmp_path / "x", "--axi", "--limit", str(1 << 31)), "2147483647 cycles"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--axi"), "leave --axi out"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--beat", "2"), "--serial has not"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--axi-clock"), "add --axi"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--ledger", str(1 << 26)), "there are 31"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--divisor", "3"), "4 to 65536"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--baud", "1200"), "not 83333 (1,200 baud"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--baud", "22000000"), "2 % beside it"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--baud", "0"), "1 or more"),
+        ((bundle, "-o", tmp_path / "x", "--serial", "--clock-mhz", "nan"), "1 to 1000"),
+        (
+            (bundle, "-o", tmp_path / "x", "--serial", "--divisor", "9", "--baud", "9600"),
+            "leave one of them out",
+        ),
+        *(
+            ((bundle, "-o", tmp_path / "x", "--axi", *option), "add --serial")
+            for option in (("--divisor", "9"), ("--baud", "9600"), ("--clock-mhz", "12"))
+        ),
         *(
             ((bundle, "-o", tmp_path / "x", *option), f"{option[0]} is of the AXI4-Lite slave")
             for option in (

@@ -123,9 +123,9 @@ def test_docstrings_stay_the_first_statement():
         assert ast.get_docstring(tree), path
 
 
-@pytest.mark.parametrize("axi", [False, True])
-def test_what_is_written_for_vendors_tools_names_the_licence(tmp_path, axi):
-    write_project(BUNDLE, tmp_path / "hdl", HdlOptions(axi=axi))
+@pytest.mark.parametrize("options", [{}, {"axi": True}, {"serial": True}])
+def test_what_is_written_for_vendors_tools_names_the_licence(tmp_path, options):
+    write_project(BUNDLE, tmp_path / "hdl", HdlOptions(**options))
     assert {p.suffix for p in (tmp_path / "hdl").iterdir()} >= {".sv", ".v", ".tcl", ".sdc", ".xdc"}
     assert lacking(tmp_path / "hdl") == []
 
