@@ -108,6 +108,7 @@ class Driver:
     Attributes:
         core: the parameters that it is built with, read from its registers.
         readback: its images can be read back.
+        beat: elements that a beat of its input stream has (BEAT): 1, 2, 4 or 8.
         ledger_depth: entries that its ledger holds, 0 without one.
         peek: it can stop behind a nest and show its scratchpad.
 
@@ -147,6 +148,7 @@ class Driver:
             table_depth=self.read("TABLE_DEPTH"),
             scratch_depth=self.read("SCRATCH_DEPTH"),
         )
+        self.beat = field_value("WIDTHS", "BEAT", widths)
         self.readback = self._is_set("OPTIONS", "READBACK")
         self.ledger_depth = self.read("LEDGER_DEPTH")
         self.peek = self._is_set("OPTIONS", "PEEK")

@@ -126,6 +126,13 @@ def test_loading_makes_every_image_valid_and_sets_the_limit(device: Device) -> N
     assert device.written == ["PENDING", "CONTROL"]
 
 
+@pytest.mark.parametrize("beat", [1, 8])
+def test_a_core_tells_the_elements_of_its_beats(device: Device, beat: int) -> None:
+    device.values["WIDTHS"] = beat << 24 | window_bits(device.core) << 16 | 8 << 8 | 16
+    driver = Driver(device)
+    assert (driver.beat, driver.core.data_bits, driver.core.weight_bits) == (beat, 16, 8)
+
+
 def test_what_arrives_wrong_is_not_valid(device: Device) -> None:
     driver = Driver(device)
     device.spoil = lambda value: value ^ 1 if value == 0x12345 else value
