@@ -58,12 +58,13 @@ def _print(port: str, result: BoardResult) -> None:
     rows = [
         (
             row.name, row.op, f"{row.checked} of {row.nests}" if row.nests else "-",
-            row.cycles or "-", row.predicted or "-", _verdict(row),
+            row.cycles or "-", row.predicted or "-", _hex(row.crc), _hex(row.golden_crc),
+            _verdict(row),
         )
         for row in result.layers
         if result.ledger or not row.nests
     ]  # fmt: skip
-    columns = ("layer", "op", "nests", "cycles", "predicted", "verdict")
+    columns = ("layer", "op", "nests", "cycles", "predicted", "CRC-32", "golden", "verdict")
     table("", columns, rows, right=columns[2:5])
     cycles = sorted(set(result.cycles)) or [0]
     counted = f"{cycles[0]:,}" if len(cycles) == 1 else f"{cycles[0]:,} to {cycles[-1]:,}"
@@ -72,6 +73,10 @@ def _print(port: str, result: BoardResult) -> None:
         f"{result.repeated:,} requests were sent again"
     )
     say("equal" if result.equal else f"DIFFERENT, first: {result.first}")
+
+
+def _hex(crc: int | None) -> str:
+    return "-" if crc is None else f"{crc:08x}"
 
 
 def _verdict(row: LayerRow) -> str:

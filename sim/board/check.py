@@ -30,6 +30,7 @@ class LayerRow:
         checked: those that the ledger knows.
         cycles, predicted: of a sample, where they could be compared.
         different: samples in which the layer is another than golden's.
+        crc, golden_crc: as in ``LayerCheck``, of the first sample that differs, or the first one.
     """
 
     name: str
@@ -39,6 +40,8 @@ class LayerRow:
     cycles: int
     predicted: int
     different: int
+    crc: int | None = None
+    golden_crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +151,22 @@ def _rows(checks: list[LayerCheck]) -> tuple[LayerRow, ...]:
     grouped: dict[tuple[str, tuple[int, ...]], list[LayerCheck]] = {}
     for check in checks:
         grouped.setdefault((check.layer, check.nests), []).append(check)
-    return tuple(
-        LayerRow(
-            name,
-            same[0].op,
-            len(nests),
-            same[0].checked,
-            same[0].cycles,
-            same[0].predicted,
-            sum(not check.equal for check in same),
-        )
-        for (name, nests), same in grouped.items()
+    return tuple(_row(same) for same in grouped.values())
+
+
+def _row(same: list[LayerCheck]) -> LayerRow:
+    """A layer of all samples."""
+    shown = next((check for check in same if check.wrong), same[0])
+    return LayerRow(
+        same[0].layer,
+        same[0].op,
+        len(same[0].nests),
+        same[0].checked,
+        same[0].cycles,
+        same[0].predicted,
+        sum(not check.equal for check in same),
+        shown.crc,
+        shown.golden_crc,
     )
 
 

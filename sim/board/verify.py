@@ -42,6 +42,8 @@ class LayerCheck:
         late: those that took another number of cycles, and the sink was ready.
         cycles, predicted: of the nests that could be compared.
         found: the first difference, as far as it is known, or "".
+        crc, golden_crc: CRC-32 of the first wrong nest that the ledger knows, else of the last
+            nest that it knows; None where it knows none.
     """
 
     sample: int
@@ -54,6 +56,8 @@ class LayerCheck:
     cycles: int = 0
     predicted: int = 0
     found: str = ""
+    crc: int | None = None
+    golden_crc: int | None = None
 
     @property
     def equal(self) -> bool:
@@ -130,7 +134,8 @@ class _Frame:
         layers = [self._layer(index, recorded) for index in range(len(manifest.layers))]
         arrived = LayerCheck(self.sample, OUTPUT, "stream", (), 0, found=self._arrived(answer))
         if wrong := [nest for check in layers for nest in check.wrong]:
-            number, found = min(wrong), self._first_word(min(wrong), answer)
+            number = min(wrong)
+            found = self._first_word(number, answer, recorded[number - 1])
         else:
             number, found = self._beyond(len(recorded), answer) if arrived.found else (0, "")
         for at, check in enumerate(layers):
@@ -145,16 +150,20 @@ class _Frame:
         nests = [n for n, info in enumerate(manifest.nests) if info.layer == index]
         pairs = {n + 1: (recorded[n], self.expected[n]) for n in nests if n < len(recorded)}
         timed = {n: pair for n, pair in pairs.items() if not pair[0].stalled}
+        wrong = tuple(n for n, (mine, golden) in pairs.items() if mine.crc != golden.crc)
+        shown = pairs[wrong[0] if wrong else max(pairs)] if pairs else None
         return LayerCheck(
             sample=self.sample,
             layer=manifest.layers[index].name,
             op=manifest.layers[index].op,
             nests=tuple(n + 1 for n in nests),
             checked=len(pairs),
-            wrong=tuple(n for n, (mine, golden) in pairs.items() if mine.crc != golden.crc),
+            wrong=wrong,
             late=tuple(n for n, (mine, golden) in timed.items() if mine.cycles != golden.cycles),
             cycles=sum(mine.cycles for mine, _ in timed.values()),
             predicted=sum(golden.cycles for _, golden in timed.values()),
+            crc=None if shown is None else shown[0].crc,
+            golden_crc=None if shown is None else shown[1].crc,
         )
 
     def _arrived(self, answer: Answer) -> str:
@@ -170,15 +179,16 @@ class _Frame:
         top = want.index(max(want)) & 0xFFFF
         return "" if answer.top == top else f"class {answer.top}, golden {top}"
 
-    def _first_word(self, number: int, answer: Answer) -> str:
-        """The first difference in what executed nest ``number`` made."""
+    def _first_word(self, number: int, answer: Answer, entry: LedgerEntry) -> str:
+        """The first difference in what executed nest ``number`` made, and the ledger knows."""
         nest, what = self._nest(number), f"nest {number}"
         if nest.stream:
             at = sum(self._beats(n) for n in range(1, number))
             first = self._difference(number, list(answer.beats[at : at + self._beats(number)]), at)
             return first or f"{what}: its CRC-32 differs, the beats that arrived do not"
         if not self.core.peek:
-            return f"{what}: its CRC-32 differs"
+            golden = self.expected[number - 1].crc
+            return f"{what}: CRC-32 0x{entry.crc:08x}, golden 0x{golden:08x}"
         ((_, made),) = self._run_up_to([number])
         first = self._difference(number, made, 0)
         return first or f"{what}: its CRC-32 differed, its words did not when it ran again"

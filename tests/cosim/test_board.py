@@ -5,14 +5,16 @@ import json
 import os
 import pty
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
-from support import DIGITS, bramcast, need
+from support import DIGITS, bramcast, model_recipe, need
 
 from bramcast.board import line
 from bramcast.board.line import Line, open_port
 from bramcast.board.packet import Command
+from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.axi.driver import Driver
@@ -22,6 +24,7 @@ from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.pack.bundle.words import from_axi, to_axi
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.run.serial import serial_core
 
 pytestmark = pytest.mark.cosim
@@ -63,6 +66,9 @@ def test_a_board_is_loaded_run_and_found_equal(port, mlp):
     assert "2 samples: 376 cycles each, predicted 376; 0 requests" in done.stdout
     assert done.stdout.splitlines()[-1] == "equal"
     assert [li.split()[-1] for li in done.stdout.splitlines()[3:-2]] == ["equal"] * 4
+    sums = [li.split()[-3:-1] for li in done.stdout.splitlines()[3:-2]]
+    assert sums[-1] == ["-", "-"] and all(mine == golden for mine, golden in sums)
+    assert [mine for mine, _ in sums[:3]] == sums_of_golden(mlp)
     # Again: the images are there. One that is not is loaded.
     done = board(port, mlp, "--samples", 1)
     assert done.returncode == 0 and "loaded: none, all were there\n" in done.stdout
@@ -74,6 +80,20 @@ def test_a_board_is_loaded_run_and_found_equal(port, mlp):
     assert answer["samples"] == 1 and answer["cycles"] == [376] and answer["first"] == ""
     done = board(port, mlp, "--samples", 1, "--reload")
     assert "images loaded: program, weights, bias\n" in done.stdout
+
+
+def sums_of_golden(bundle):
+    """CRC-32 of what each layer of the first sample makes, as docs/axi.md defines it."""
+    machine = load(bundle)
+    frame = frames_from_arrays(read_inputs(INPUTS).x[:1], machine.manifest.input)
+    results = machine.run(frame, keep_layers=True)
+    sums = []
+    for layer, kept in zip(machine.manifest.layers, results.nests, strict=True):
+        mask = (1 << layer.format.bits) - 1
+        numbers = kept.words[0].reshape(-1).tolist()[: layer.shape[-1]]
+        made = b"".join((number & mask).to_bytes(4, "little") for number in numbers)
+        sums.append(f"{zlib.crc32(made):08x}")
+    return sums
 
 
 def write_word(driver, bundle, name, word, bit):
@@ -108,7 +128,32 @@ def test_a_wrong_weight_is_found(port, mlp, monkeypatch):
     last = done.stdout.splitlines()[-1]
     assert last.startswith("DIFFERENT, first: sample 0, layer 6: 6[channel ")
     assert "hdl 0x" in last and ", golden 0x" in last
+    rows = [li.split() for li in done.stdout.splitlines()[3:-2]]
+    assert [row[-3] == row[-2] for row in rows] == [True, True, False, True]
     assert [li.split()[-1] for li in done.stdout.splitlines()[3:-2]] == VERDICTS
+
+
+def test_of_two_layers_that_differ_the_first_is_named(mlp, monkeypatch):
+    """Without a look at the scratchpad, by its CRC-32; each fault is of its own."""
+    good = Driver.load
+
+    def load_and_spoil(self, *arguments, **options):
+        written = good(self, *arguments, **options)
+        write_word(self, mlp, "weights", 300, 6)  # of the last layer
+        write_word(self, mlp, "bias", 27, 16)  # of the second one
+        return written
+
+    monkeypatch.setattr(Driver, "load", load_and_spoil)
+    with simulated(mlp, extra={"PEEK": 0}) as blind:
+        done = board(blind.port, mlp, "--samples", 1)
+    assert done.returncode == 1, done.stderr
+    rows = [li.split() for li in done.stdout.splitlines()[3:-2]]
+    assert [row[-1] for row in rows] == ["equal", "DIFFERENT", "DIFFERENT", "DIFFERENT"]
+    name, mine, golden = rows[1][0], rows[1][-3], rows[1][-2]
+    assert golden == sums_of_golden(mlp)[1] != mine
+    assert done.stdout.splitlines()[-1] == (
+        f"DIFFERENT, first: sample 0, layer {name}: nest 2: CRC-32 0x{mine}, golden 0x{golden}"
+    )
 
 
 def test_a_wrong_bit_of_the_stream_is_found(port, mlp, monkeypatch):
@@ -193,3 +238,24 @@ def test_the_examples_dscnn_on_a_board(tmp_path):
         done = bramcast("board", there.port, tmp_path / "dscnn", "--inputs", DIGITS / "dscnn.toml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert there.clocks > 1_000_000
+
+
+@pytest.mark.slow
+def test_a_real_network_on_a_board(tmp_path):
+    """The keyword spotter: each layer by its CRC-32, its cycles and its place."""
+    need("verilator")
+    recipe, bundle = model_recipe(tmp_path, "kws_dscnn_mlperf"), tmp_path / "bundle"
+    pack(read_recipe(recipe), bundle)
+    with simulated(bundle) as there:
+        done = bramcast("board", there.port, bundle, "--inputs", recipe, "--samples", 2, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    layers = read_manifest(bundle).layers
+    *rows, arrived = answer["layers"]
+    assert [row["name"] for row in rows] == [layer.name for layer in layers] and len(rows) == 11
+    for row in rows:
+        assert row["checked"] == row["nests"] > 0 == row["different"], row
+        assert row["crc"] == row["golden_crc"] is not None and row["cycles"] == row["predicted"]
+    assert arrived["name"] == "output stream" and arrived["different"] == 0
+    assert answer["equal"] and answer["cycles"] == [answer["predicted"]] * 2
+    assert sum(row["cycles"] for row in rows) <= answer["predicted"]
