@@ -66,7 +66,7 @@
           cycle_q <= cycle_q + 6'd1;
         end
         if (cycle_q == 6'd3) begin
-          is_last_q     <= word[9];
+          is_last_q     <= word[9] && !input_q;
           is_loop_q     <= opens;
           act_here_q    <= GATES != 0 && word[15] && !opens;
           result_here_q <= GATES != 0 && word[25] && !opens;
