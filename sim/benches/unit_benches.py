@@ -1296,26 +1296,27 @@ async def checksum_is_that_of_the_words(dut):
             word, beat = place
             value = data[word][beat] if word < words else rng.getrandbits(32)
             inputs = {"turn_i": int(turn), "data_i": value if turn else rng.getrandbits(32)}
-            outputs = ("busy_o", "step_o", "more_o", "final_o")
-            here = {**inputs, "beat_i": beat, "stop_i": int(cycle == stop)}
+            outputs = ("busy_o", "step_o", "more_o", "last_o", "ended_o")
+            here = {**inputs, "word_i": word, "beat_i": beat, "stop_i": int(cycle == stop)}
             (seen,) = await play(dut, [here], outputs)
             if not seen["busy_o"]:
                 break
             assert seen["step_o"] == turn
+            last = turn and word == words
+            assert seen["last_o"] == last and seen["ended_o"] == (last and words > 0)
             if turn and word < words:
                 more = beat < beats[image] - 1
                 assert seen["more_o"] == more
-                assert more or seen["final_o"] == (word == words - 1)
                 place = [word, beat + 1] if more else [word + 1, 0]
             cycle += 1
         put(dut, stop_i=0, turn_i=0)
         assert (get(dut, "words_o"), get(dut, "image_o")) == (words, image)
         if stop is None:
-            assert cycle == (4 * (words * beats[image] + 1) if words else 0)
+            assert cycle == 4 * (words * beats[image] + 1)
             sequence = b"".join(beat.to_bytes(4, "little") for word in data for beat in word)
             assert get(dut, "crc_o") == zlib.crc32(sequence)
         else:
-            assert cycle == (min(stop + 1, 4 * (words * beats[image] + 1)) if words else 0)
+            assert cycle == min(stop + 1, 4 * (words * beats[image] + 1))
 
 
 # ---------------------------------------------------------------- ledger
