@@ -186,4 +186,6 @@ async def a_run_ends_between_beats(dut):
             raise AssertionError(f"frame {number + 1} is not answered")
         whole += len(packets) == 2
         assert packets[:-1] in ([], [(results[index], 0)])
-    assert given_up > 3 and (whole or not borders), (given_up, whole)
+    # With a frame FIFO nearly every frame has begun by then.
+    fifo = int(given["fifo"]) > 0
+    assert given_up > 3 and (whole or fifo or not borders), (given_up, whole)

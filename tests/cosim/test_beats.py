@@ -155,7 +155,8 @@ def test_a_run_ends_between_beats(
     data, keep, last = (np.concatenate(parts) for parts in zip(*stream, strict=True))
     results = machine.run(frames).beats
     file = tmp_path / "in.npz"
-    np.savez(file, data=data, keep=keep, last=last, results=results, borders=tlast_ends)
+    facts = {"borders": tlast_ends, "fifo": frame_depth}
+    np.savez(file, data=data, keep=keep, last=last, results=results, **facts)
     parameters = {"FRAME_DEPTH": frame_depth, "BEAT": beat, "TLAST_ENDS": tlast_ends}
     folder = build(
         "bramcast_core",
