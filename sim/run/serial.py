@@ -9,9 +9,10 @@ prints the name of a pseudo-terminal for ``bramcast board`` and runs until it is
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from bramcast.pack.axi.registers import address_bits
 from bramcast.pack.bundle.errors import ToolError, UserError
@@ -94,7 +95,7 @@ def serial_core(
 
 def main(arguments: Sequence[str]) -> int:
     """Run until interrupted; the exit code."""
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m bramcast.sim.run.serial BUNDLE", file=sys.stderr)
         return 2
     try:
@@ -102,10 +103,8 @@ def main(arguments: Sequence[str]) -> int:
         core, nests = manifest.core, len(manifest.nests)
         with serial_core(core, nests, told=lambda text: print(text, file=sys.stderr)) as simulated:
             print(simulated.port, flush=True)
-            try:
-                sys.stdin.read()
-            except KeyboardInterrupt:
-                pass
+            with suppress(KeyboardInterrupt):
+                Event().wait()
     except UserError as error:
         print(f"bramcast: error: {error}", file=sys.stderr)
         return 2
