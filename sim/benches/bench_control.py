@@ -56,10 +56,15 @@ class Taker:
             ready = int(self.bench.rng.random() < self.chance)
             put(dut, m_axis_tready=ready)
             await RisingEdge(dut.clk)
-            if not get(dut, "m_axis_tvalid"):
+            valid = get(dut, "m_axis_tvalid")
+            assert valid is not None, "TVALID is X"
+            if not valid:
                 assert held is None, "a beat that waited has gone"
                 continue
             value, last, user = (get(dut, f"m_axis_{n}") for n in ("tdata", "tlast", "tuser"))
+            assert last is not None, "TLAST is X"
+            if value is None:  # a wrong program has read words that nothing has written
+                value = UNKNOWN
             beat = (value, last, user if last else 0)
             assert held in (None, beat), f"a beat that waited was {held}, is {beat}"
             held = None if ready else beat
@@ -79,6 +84,7 @@ class Taker:
 
 
 MARK = 1 << 16  # of TUSER: the packet was cut
+UNKNOWN = 1 << 40  # a beat that is X: no result
 OPCODE_MASK = ((1 << OPCODE.bits) - 1) << OPCODE.lsb
 
 
