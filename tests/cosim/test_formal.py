@@ -146,7 +146,12 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "write_q[POINTER_BITS-1:0] != read_q[POINTER_BITS-1:0]",
     ),
     ("output", "TLAST early", "last_lane && head[ENTRY_BITS-1]", "head[ENTRY_BITS-1]"),
-    ("output", "TVALID falls", "end else if (m_axis_tready) begin", "end else begin"),
+    (
+        "output",
+        "TVALID falls",
+        "end else if (m_axis_tready) begin\n      m_axis_tvalid",
+        "end else begin\n      m_axis_tvalid",
+    ),
     (
         "output",
         "class by a difference of 32 bits",
