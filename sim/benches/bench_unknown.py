@@ -37,6 +37,8 @@ BESIDE = {
     "s_axil_rdata": "s_axil_rvalid",
 }
 
+THERE = [register.name for register in REGISTERS if not register.needs]
+
 
 def output_ports(top: str) -> list[str]:
     """The outputs of a module of hw/, as its text has them."""
@@ -68,14 +70,14 @@ async def no_x_leaves_the_slave(dut):
     network = Network(0)
     cocotb.start_soon(watch(dut, "bramcast_axi"))
     await bench.begin()
-    for register in REGISTERS:
-        await bench.register(register.name)
+    for name in THERE:
+        await bench.register(name)
     await check_frames(bench, network, 2, timed=True)
     bench.randomize(0.3)
     await bench.software(lambda driver: driver.start())
     assert await bench.frame(network.frames[2], network.limit) == network.results[2]
-    for register in REGISTERS:
-        await bench.register(register.name)
+    for name in THERE:
+        await bench.register(name)
 
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
@@ -149,5 +151,5 @@ async def after_a_reset_in_any_cycle_the_next_result_is_right(dut):
         told = f"reset {number}, after {delay} cycles"
         assert taker.result() == network.results[which], told
         await bench.until("STATUS", "DONE", True)
-        assert await bench.register("CYCLES") == network.cycles, told
         assert await bench.register("FRAMES") == 1, told
+        assert await bench.register("CYCLES") == network.cycles, told

@@ -12,11 +12,11 @@ import pytest
 from axi_support import recipe_with
 from support import need
 
-from bramcast.golden.cycles import predict
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.axi.registers import address_bits
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
