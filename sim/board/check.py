@@ -2,7 +2,7 @@
 """A session with a core on a serial line: load, run samples, compare each with golden."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from bramcast.pack.axi.registers import mask
 from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.errors import DeviceError
 from bramcast.pack.bundle.manifest import Core
-from bramcast.sim.board.verify import OUTPUT, LayerCheck, first_difference, verify
+from bramcast.sim.board.verify import OUTPUT, FrameCheck, LayerCheck, first_difference
 
 Report = Callable[[str, int, int], None]
 
@@ -104,9 +104,9 @@ def check_board(
         drop_standing_element(line, driver)
     checks: list[LayerCheck] = []
     cycles: list[int] = []
-    for number in range(len(frames)):
+    for number, frame in enumerate(frames):
         report("samples", number, len(frames))
-        checks += _verified(line, driver, bundle, frames, number)
+        checks += _checked(driver, FrameCheck(driver, line, machine, frame, number))
         last = driver.last()
         cycles.append(last.cycles - last.waited)
     report("samples", len(frames), len(frames))
@@ -124,26 +124,19 @@ def check_board(
     )
 
 
-def _verified(
-    line: Line, driver: Driver, bundle: Path, frames: NDArray[np.int64], number: int
-) -> list[LayerCheck]:
+def _checked(driver: Driver, frame: FrameCheck) -> list[LayerCheck]:
     """One sample's layers.
 
     Raises:
         DeviceError: no result comes, with what the core says about it.
     """
     try:
-        checks = verify(driver, line, bundle, frames[number : number + 1], load_images=False)
+        return frame.checks()
     except DeviceError as lost:
         names = driver.errors()
         raise DeviceError(
-            f"sample {number}: {lost}" + (f" (ERRORS: {', '.join(names)})" if names else "")
+            f"sample {frame.sample}: {lost}" + (f" (ERRORS: {', '.join(names)})" if names else "")
         ) from None
-    return [_of_sample(check, number) for check in checks]
-
-
-def _of_sample(check: LayerCheck, number: int) -> LayerCheck:
-    return replace(check, sample=number, found=check.found.replace("sample 0", f"sample {number}"))
 
 
 def _rows(checks: list[LayerCheck]) -> tuple[LayerRow, ...]:

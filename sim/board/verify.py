@@ -25,6 +25,7 @@ from bramcast.pack.bundle.program import Nest
 from bramcast.sim.run.compare import compare
 from bramcast.sim.run.hdl_log import BEAT, DONE, WORD, HdlLog
 
+TIMEOUT = 60.0  # seconds that a frame may take
 OUTPUT = "output stream"  # what stands for the way from the core to here
 
 
@@ -80,7 +81,7 @@ def verify(
     frames: NDArray[np.integer],
     *,
     load_images: bool = True,
-    timeout: float = 60.0,
+    timeout: float = TIMEOUT,
 ) -> list[LayerCheck]:
     """Load a bundle, run frames one by one, and compare every layer of each with golden.
 
@@ -101,12 +102,18 @@ def verify(
         core.load(bundle)
     checks = []
     for sample, frame in enumerate(frames):
-        checks += _Frame(core, link, machine, frame, sample, timeout).checks()
+        checks += FrameCheck(core, link, machine, frame, sample, timeout).checks()
     return checks
 
 
-class _Frame:
-    """One frame: what golden says of it, and how the core computes it."""
+class FrameCheck:
+    """One frame: what golden says of it, and how a core that holds the bundle computes it.
+
+    Args:
+        frame: [beats], in stream order.
+        sample: its number, for what is said of it.
+        timeout: seconds that it may take.
+    """
 
     def __init__(
         self,
@@ -115,7 +122,7 @@ class _Frame:
         machine: Machine,
         frame: NDArray[np.integer],
         sample: int,
-        timeout: float,
+        timeout: float = TIMEOUT,
     ) -> None:
         self.core, self.link, self.machine, self.timeout = core, link, machine, timeout
         self.sample, self.elements = sample, [int(element) for element in frame]
@@ -123,7 +130,7 @@ class _Frame:
         (self.expected,) = ledgers(machine, self.results)
 
     def checks(self) -> list[LayerCheck]:
-        """Run it, and once more where a layer differs."""
+        """Run it, and once more where a layer differs: its layers, then what has arrived."""
         manifest = self.machine.manifest
         assert manifest is not None
         self.core.start()
