@@ -6,7 +6,6 @@ Every request is answered or sent again, until its answer comes whole; the bridg
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
@@ -26,7 +25,8 @@ from bramcast.board.packet import (
     encode,
 )
 from bramcast.pack.axi.link import Answer as Results
-from bramcast.pack.bundle.errors import DeviceError, InputError, ToolError
+from bramcast.pack.bundle.errors import DeviceError, InputError
+from bramcast.pack.bundle.packages import needed
 
 BAUD = 115_200
 FIRST_WAIT = 0.5  # seconds for an answer, beside the time that its bytes take
@@ -47,23 +47,6 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
-@contextmanager
-def _pyserial_needed() -> Iterator[None]:
-    """Around the import of pyserial.
-
-    Raises:
-        ToolError: the package is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != "serial":
-            raise
-        raise ToolError(
-            "a serial line needs a package: pip install '.[board]' in bramcast's checkout"
-        ) from None
-
-
 def open_port(name: str, baud: int) -> Port:
     """A serial port of this machine.
 
@@ -71,15 +54,16 @@ def open_port(name: str, baud: int) -> Port:
         ToolError: pyserial is not installed.
         InputError: there is no such port, or it is not for us.
     """
-    with _pyserial_needed():
+    with needed("a serial line", "serial", "board"):
         import serial
     try:
-        port = serial.Serial(name, baud, timeout=0.005, write_timeout=60)
-        port.reset_input_buffer()
+        opened = serial.Serial(name, baud, timeout=0.005, write_timeout=60)
+        opened.reset_input_buffer()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: can't be opened at {baud:,} baud: {reason}") from None
-    return port  # type: ignore[no-any-return]
+    port: Port = opened  # pyserial has no types of its own
+    return port
 
 
 @dataclass(frozen=True, slots=True)

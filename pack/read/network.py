@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from bramcast.pack.bundle.packages import onnx_needed
 from bramcast.pack.read.checkpoint import load_checkpoint
 from bramcast.pack.read.model_file import load_module
-from bramcast.pack.read.packages import onnx_needed
 from bramcast.pack.read.pt2 import load_exported
 from bramcast.pack.read.state_dict_mlp import mlp_of_state_dict
 from bramcast.pack.recipe.recipe import Recipe

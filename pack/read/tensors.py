@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bramcast.pack.bundle.errors import CheckpointError
+from bramcast.pack.bundle.packages import onnx_needed
 from bramcast.pack.read.checkpoint import (
     WRAPPER_PARTS,
     State,
@@ -25,7 +26,6 @@ from bramcast.pack.read.checkpoint import (
     read_states,
 )
 from bramcast.pack.read.model_file import load_module
-from bramcast.pack.read.packages import onnx_needed
 from bramcast.pack.read.pt2 import load_exported
 from bramcast.pack.recipe.recipe import Recipe, read_recipe
 

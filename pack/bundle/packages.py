@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages that only some calls need."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from bramcast.pack.bundle.errors import ToolError
+
+
+@contextmanager
+def needed(what: str, package: str, extra: str) -> Iterator[None]:
+    """Around the import of what needs a package.
+
+    Args:
+        what: needs it, in words.
+        package: as it is imported.
+        extra: of bramcast's, which brings it.
+
+    Raises:
+        ToolError: the package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ToolError(
+            f"{what} needs a package: pip install '.[{extra}]' in bramcast's checkout"
+        ) from None
+
+
+def onnx_needed() -> AbstractContextManager[None]:
+    """Around the import of what reads ONNX; raises as ``needed`` does."""
+    return needed("reading ONNX", "onnx", "onnx")
