@@ -13,9 +13,8 @@ transactions.
 
 import itertools
 import os
-import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +38,7 @@ from bramcast.pack.axi.registers import REGISTERS, beats, mask, offset, stride, 
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import IMAGES, read_manifest
 from bramcast.pack.bundle.words import Words, from_axi
-from bramcast.sim.benches.streams import ElementBus
+from bramcast.sim.benches.streams import ElementBus, pauses
 from bramcast.sim.benches.unit_benches import get, play, put, seeded_random, start
 
 CLOCK_NS = 10
@@ -418,11 +417,6 @@ async def watch_counts_cycles_and_ends_runs(dut):
 
 
 # ---------------------------------------------------------------- the whole core
-
-
-def pauses(rng: random.Random, chance: float) -> Iterator[bool]:
-    while True:
-        yield rng.random() < chance
 
 
 class Bench:

@@ -362,7 +362,7 @@ async def only_valid_images_are_run(dut):
 
     async def spoil(name: str, words: int = 1) -> None:
         """Write the first words of an image, half of the last one's beats."""
-        data = from_axi_words(network.images[name], words)
+        data = beats_of(network.images[name], words)
         at = window_offset(name, window)
         step = stride(core.word_bits(name))
         for number, values in enumerate(data):
@@ -385,7 +385,7 @@ async def only_valid_images_are_run(dut):
     for name in used:
         bit = mask("VALID", name.upper())
         whole = network.images[name]
-        good = zlib.crc32(np.array(from_axi_words(whole, len(whole)), "<u4").tobytes())
+        good = zlib.crc32(np.array(beats_of(whole, len(whole)), "<u4").tobytes())
         await spoil(name)
         assert await bench.register("VALID") == 0xF & ~bit
         await refused()
@@ -438,7 +438,7 @@ def checker(name: str, words: int) -> Callable[[Driver], int]:
     return lambda driver: driver.checksum(name, words)
 
 
-def from_axi_words(words: Words, count: int) -> list[list[int]]:
+def beats_of(words: Words, count: int) -> list[list[int]]:
     """The beats of the first words."""
     parts = beats(words.bits)
     return [
@@ -470,7 +470,7 @@ async def locked_images_can_be_run_and_checked(dut):
             assert await bench.register("ERRORS") == locked
             assert await bench.write(offset("ERRORS"), locked) == OKAY
             words = network.images[name]
-            data = np.array(from_axi_words(words, len(words)), "<u4").tobytes()
+            data = np.array(beats_of(words, len(words)), "<u4").tobytes()
             crc = await bench.software(checker(name, len(words)))
             assert crc == zlib.crc32(data), "none of the refused writes has changed anything"
 
@@ -592,7 +592,7 @@ async def programs_of_random_fields_end_by_themselves(dut):
     rng = bench.rng
     window = await bench.software(lambda driver: driver._window_bits)
     base = window_offset("program", window)
-    legal = [row[0] for row in from_axi_words(network.images["program"], 96)]
+    legal = [row[0] for row in beats_of(network.images["program"], 96)]
     limit = 2 * network.cycles
     assert await bench.write(offset("LIMIT"), limit) == OKAY
     assert await bench.write(offset("INTERRUPT"), 0xF) == OKAY

@@ -22,7 +22,7 @@ import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 
-from bramcast.sim.benches.streams import ElementBus
+from bramcast.sim.benches.streams import ElementBus, pauses
 
 CLOCK_NS = 10
 
@@ -38,11 +38,6 @@ async def _watch(dut, elements: list[int], ends: list[int]) -> None:
         if dut.m_axis_tvalid.value == 1 and dut.m_axis_tready.value == 1:
             if dut.m_axis_tlast.value == 1:
                 ends.append(cycle)
-
-
-def _pauses(rng: random.Random, chance: float):
-    while True:
-        yield rng.random() < chance
 
 
 @cocotb.test()
@@ -65,7 +60,7 @@ async def frames_through(dut):
     for stream in (source, sink):
         stream.log.setLevel("ERROR")
         if gaps:
-            stream.set_pause_generator(_pauses(rng, gaps))
+            stream.set_pause_generator(pauses(rng, gaps))
 
     results: list[list[int]] = []
     elements: list[int] = []
