@@ -16,6 +16,7 @@ from bramcast.hw import sources
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES, Manifest
 from bramcast.sim.run.cosim import core_parameters
+from bramcast.sim.run.hdl_constraints import clocks, crossing_sdc, crossing_xdc
 from bramcast.sim.run.hdl_options import HdlOptions
 from bramcast.sim.run.hdl_scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 
@@ -61,22 +62,12 @@ def write_project(
             (folder / "vivado.tcl").write_text(vivado(name, names, top, images))
             (folder / "quartus.tcl").write_text(quartus(name, names, top, options.axi_clock))
         for constraints in ("clock.xdc", "clock.sdc"):
-            (folder / constraints).write_text(_clocks(options))
-        (folder / "crossing.xdc").write_text(_crossing_xdc(options))
-        (folder / "crossing.sdc").write_text(_crossing_sdc(options))
+            (folder / constraints).write_text(clocks(options))
+        (folder / "crossing.xdc").write_text(crossing_xdc(options))
+        (folder / "crossing.sdc").write_text(crossing_sdc(options))
 
     replace_folder(target, fill, OURS)
     return target / top
-
-
-def _clocks(options: HdlOptions) -> str:
-    clocks = ("clk",) if options.serial else ("aclk", "s_axil_aclk")[: 1 + options.axi_clock]
-    lines = ["# SPDX-License-Identifier: Apache-2.0"]
-    lines += [
-        f"create_clock -name {clock} -period {options.period_ns:g} [get_ports {clock}]"
-        for clock in clocks
-    ]
-    return "\n".join([*lines, ""])
 
 
 def _identifier(name: str) -> str:
@@ -280,96 +271,6 @@ def _reset(prefix: str) -> list[str]:
         f"      .rst_o({prefix}rst)",
         "  );",
     ]
-
-
-# What crosses in bramcast_lite_cross: the register, and where its bit is synchronized; the data
-# that stand still meanwhile, to the core and back.
-_TURNS = (
-    ("u_cross", "request_q", "u_request"),
-    ("u_cross", "answer_q", "u_answer"),
-    ("u_registers", "irq_o", "u_irq"),
-)
-_HELD = ("write_o", "address_o", "wdata_o", "whole_o", "rdata_o", "resp_o")
-
-
-_PINS = (
-    "",
-    "# Pins that follow no clock; u_uart/line_q takes rx into this one.",
-    "set_false_path -from [get_ports rx]",
-    "set_false_path -from [get_ports resetn]",
-    "set_false_path -to [get_ports {tx irq}]",
-)
-
-
-def _crossing_xdc(options: HdlOptions) -> str:
-    """Vivado's constraints of what is asynchronous; by names that hold in any hierarchy."""
-    reset = "resetn" if options.serial else "aresetn"
-
-    def cells(name: str) -> str:
-        return f"[get_cells -hierarchical -filter {{NAME =~ {name}_reg*}}]"
-
-    lines = [
-        "# SPDX-License-Identifier: Apache-2.0",
-        "# For this folder's top, wherever it is instantiated.",
-        "#",
-        f"# {reset} comes at any time; only its release is timed, inside u_reset.",
-        f"set_property ASYNC_REG TRUE {cells('*reset/release_q')}",
-        "set_false_path -to [get_pins -hierarchical -filter {NAME =~ *reset/release_q_reg*/PRE}]",
-    ]
-    if options.serial:
-        lines += _PINS
-    if options.axi_clock:
-        lines += [
-            "",
-            "# AXI4-Lite's clock and the core's: no path takes longer than the shorter period.",
-            "# With other clocks than those of clock.xdc put that number here.",
-        ]
-        for module, name, sync in _TURNS:
-            lines += [
-                f"set_property ASYNC_REG TRUE {cells(f'*u_cross/{sync}/{register}')}"
-                for register in ("meta_q", "sync_q")
-            ]
-            lines.append(
-                f"set_max_delay -datapath_only -from {cells(f'*{module}/{name}')} "
-                f"-to {cells(f'*u_cross/{sync}/meta_q')} {options.period_ns:g}"
-            )
-        lines += [
-            f"set_max_delay -datapath_only -from {cells(f'*u_cross/{name}')} {options.period_ns:g}"
-            for name in _HELD
-        ]
-    return "\n".join([*lines, ""])
-
-
-def _crossing_sdc(options: HdlOptions) -> str:
-    """The same for Quartus."""
-    reset = "resetn" if options.serial else "aresetn"
-
-    def registers(name: str) -> str:
-        return f"[get_registers {{*{name}}}]"
-
-    lines = [
-        "# SPDX-License-Identifier: Apache-2.0",
-        "# For this folder's top, wherever it is instantiated.",
-        "#",
-        f"# {reset} comes at any time; only its release is timed, inside u_reset.",
-        "set_false_path -to [get_pins -compatibility_mode {*reset|release_q*|clrn}]",
-    ]
-    if options.serial:
-        lines += _PINS
-    if options.axi_clock:
-        lines += [
-            "",
-            "# AXI4-Lite's clock and the core's: no path takes longer than the shorter period.",
-            "# With other clocks than those of clock.sdc put that number here.",
-        ]
-        paths = [
-            f"-from {registers(f'{module}|{name}')} -to {registers(f'{sync}|meta_q')}"
-            for module, name, sync in _TURNS
-        ]
-        paths += [f"-from {registers(f'u_cross|{name}*')}" for name in _HELD]
-        for path in paths:
-            lines += [f"set_max_delay {path} {options.period_ns:g}", f"set_min_delay {path} -100"]
-    return "\n".join([*lines, ""])
 
 
 def _frame(manifest: Manifest) -> str:

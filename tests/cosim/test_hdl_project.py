@@ -74,20 +74,6 @@ def bundle(tmp_path_factory):
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("axi", [False, True])
-def test_verilator_finds_nothing_to_warn_of(bundle, tmp_path, axi):
-    need("verilator")
-    done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *(["--axi"] if axi else []))
-    assert done.returncode == 0, done.stderr
-    lint = subprocess.run(
-        ["verilator", "--lint-only", "-Wall", "--top-module", "digits_mlp_top", "-f", "sources.f"],
-        cwd=tmp_path / "fpga", env=verilator_environment(), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert lint.returncode == 0 and not lint.stderr, lint.stderr
-
-
-@pytest.mark.cosim
 @pytest.mark.parametrize("tlast", [True, False])
 def test_icarus_runs_the_streams(bundle, tmp_path, tlast):
     """A bench without anything of ours, run inside the folder: the images are found by name."""
@@ -144,8 +130,8 @@ SERIAL = ["--serial", "--ledger", "16", "--peek", "--clock-mhz", "12", "--baud",
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("options", [OPTIONS["beats"], OPTIONS["clock"], REGISTERS, SERIAL])
-def test_verilator_finds_nothing_to_warn_of_in_options(bundle, tmp_path, options):
+@pytest.mark.parametrize("options", [*OPTIONS.values(), REGISTERS, SERIAL])
+def test_verilator_finds_nothing_to_warn_of(bundle, tmp_path, options):
     need("verilator")
     done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options)
     assert done.returncode == 0, done.stderr
