@@ -3,7 +3,8 @@
 
 So does every script of the examples that a page calls.
 
-Where a page says recipe.toml, bundle or weights.pth, a newcomer's folder has such files.
+Where a page says recipe.toml, bundle or weights.pth, a newcomer's folder has such files, and
+behind the serial port that it names is a simulated board.
 """
 
 import re
@@ -11,9 +12,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support import DIGITS, ROOT, bramcast, need
+
+from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.sim.run.serial import serial_core
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
 
@@ -41,7 +46,11 @@ def newcomers_folder(folder):
 
 
 def run(line):
-    if line[0] == "python":
+    if line[:2] == ["bramcast", "board"]:
+        manifest = read_manifest(Path(line[3]))
+        with serial_core(manifest.core, len(manifest.nests)) as simulated:
+            done = bramcast("board", simulated.port, *line[3:])
+    elif line[0] == "python":
         done = subprocess.run(
             [sys.executable, *line[1:]], capture_output=True, text=True, check=False
         )
