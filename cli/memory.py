@@ -82,12 +82,17 @@ def command(
 
 def _list(json: bool) -> int:
     if json:
-        say_json({name: [p.family.name, p.count] for name, p in PARTS.items()})
+        say_json(
+            {name: [p.family.name, p.count, p.luts, p.ffs, p.dsps] for name, p in PARTS.items()}
+        )
         return 0
     for family in FAMILIES.values():
-        mine = [f"{p.name} {p.count}" for p in PARTS.values() if p.family is family]
-        say(f"{family.name}: {family.title}, {family.unit} (from {family.source})")
-        say(f"    {', '.join(mine)}")
+        mine = [part for part in PARTS.values() if part.family is family]
+        lut = family.lut_ram.unit if family.lut_ram else "LUT"
+        columns = ("part", family.unit, lut, "FF", family.dsp)
+        rows = [(p.name, p.count, p.luts, p.ffs, p.dsps) for p in mine]
+        say(f"{family.name}: {family.title} (from {family.source})")
+        table("", columns, rows)
     return 0
 
 

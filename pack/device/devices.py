@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which memory primitives an FPGA family has, and how many of them a part has.
+"""Which memory primitives an FPGA family has; how many of them, LUTs and multipliers a part has.
 
 Shapes are those in which a primitive has one read port and one write port of the same width, as
 every memory of the core needs. Counts are the manufacturers' (``Family.source``); a part is listed
@@ -72,8 +72,10 @@ class Family:
         notes: memories that the core can't use, and why.
         source: documents that the shapes and counts are from.
         yosys: the synthesis command that infers these blocks.
-        parts: how many units each part has. Units are RAMB18 with AMD: twice the RAMB36 of the
-            data sheet.
+        dsp: what a multiplier of the core takes a place in.
+        products: so many products of 9 x 9 bits fit one of them, so many of 17 x 9.
+        parts: units, LUTs (with Cyclone V: ALMs), registers and ``dsp`` that each part has. Units
+            are RAMB18 with AMD: twice the RAMB36 of the data sheet.
     """
 
     name: str
@@ -87,7 +89,9 @@ class Family:
     notes: tuple[str, ...] = ()
     plain: tuple[BlockRam, ...] = ()
     yosys: str = ""
-    parts: Mapping[str, int] = field(default_factory=dict, hash=False)
+    dsp: str = ""
+    products: tuple[int, int] = (1, 1)
+    parts: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict, hash=False)
 
     @property
     def deepest(self) -> int:
@@ -131,13 +135,24 @@ _FAMILIES = (
         source="UG473, UG474, DS180, DS190",
         plain=_plain("E1"),
         yosys="synth_xilinx -family xc7",
+        dsp="DSP48E1",
+        products=(1, 1),
         parts={
-            "xc7s6": 10, "xc7s15": 20, "xc7s25": 90, "xc7s50": 150, "xc7s75": 180, "xc7s100": 240,
-            "xc7a12t": 40, "xc7a15t": 50, "xc7a25t": 90, "xc7a35t": 100, "xc7a50t": 150,
-            "xc7a75t": 210, "xc7a100t": 270, "xc7a200t": 730,
-            "xc7k70t": 270, "xc7k160t": 650, "xc7k325t": 890, "xc7k410t": 1590,
-            "xc7z007s": 100, "xc7z010": 120, "xc7z012s": 144, "xc7z014s": 214, "xc7z015": 190,
-            "xc7z020": 280, "xc7z030": 530, "xc7z045": 1090, "xc7z100": 1510,
+            # RAMB18, LUTs, registers, DSP48E1
+            "xc7s6": (10, 3752, 7504, 10), "xc7s15": (20, 8000, 16000, 20),
+            "xc7s25": (90, 14600, 29200, 80), "xc7s50": (150, 32600, 65200, 120),
+            "xc7s75": (180, 48000, 96000, 140), "xc7s100": (240, 64000, 128000, 160),
+            "xc7a12t": (40, 8000, 16000, 40), "xc7a15t": (50, 10400, 20800, 45),
+            "xc7a25t": (90, 14600, 29200, 80), "xc7a35t": (100, 20800, 41600, 90),
+            "xc7a50t": (150, 32600, 65200, 120), "xc7a75t": (210, 47200, 94400, 180),
+            "xc7a100t": (270, 63400, 126800, 240), "xc7a200t": (730, 134600, 269200, 740),
+            "xc7k70t": (270, 41000, 82000, 240), "xc7k160t": (650, 101400, 202800, 600),
+            "xc7k325t": (890, 203800, 407600, 840), "xc7k410t": (1590, 254200, 508400, 1540),
+            "xc7z007s": (100, 14400, 28800, 66), "xc7z010": (120, 17600, 35200, 80),
+            "xc7z012s": (144, 34400, 68800, 120), "xc7z014s": (214, 40600, 81200, 170),
+            "xc7z015": (190, 46200, 92400, 160), "xc7z020": (280, 53200, 106400, 220),
+            "xc7z030": (530, 78600, 157200, 400), "xc7z045": (1090, 218600, 437200, 900),
+            "xc7z100": (1510, 277400, 554800, 2020),
         },
     ),
     Family(
@@ -152,9 +167,15 @@ _FAMILIES = (
         notes=(_URAM,),
         plain=_plain("E2"),
         yosys="synth_xilinx -family xcup",
+        dsp="DSP48E2",
+        products=(1, 1),
         parts={
-            "xczu2": 300, "xczu3": 432, "xczu4": 256, "xczu5": 288, "xczu7": 624, "xczu9": 1824,
-            "xcku3p": 720, "xcku5p": 960, "xcvu3p": 1440, "xcvu9p": 4320,
+            # RAMB18, LUTs, registers, DSP48E2
+            "xczu2": (300, 47232, 94464, 240), "xczu3": (432, 70560, 141120, 360),
+            "xczu4": (256, 87840, 175680, 728), "xczu5": (288, 117120, 234240, 1248),
+            "xczu7": (624, 230400, 460800, 1728), "xczu9": (1824, 274080, 548160, 2520),
+            "xcku3p": (720, 162720, 325440, 1368), "xcku5p": (960, 216960, 433920, 1824),
+            "xcvu3p": (1440, 394080, 788160, 2280), "xcvu9p": (4320, 1182240, 2364480, 6840),
         },
     ),
     Family(
@@ -167,7 +188,13 @@ _FAMILIES = (
         mux=1000,
         source="FPGA-DS-02012, FPGA-TN-02204",
         yosys="synth_ecp5",
-        parts={"lfe5u-12": 32, "lfe5u-25": 56, "lfe5u-45": 108, "lfe5u-85": 208},
+        dsp="MULT18X18D",
+        products=(1, 1),
+        parts={
+            # DP16KD, LUT4, registers, MULT18X18D; of the -12 the sheet says 12 K
+            "lfe5u-12": (32, 12000, 12000, 28), "lfe5u-25": (56, 24288, 24288, 28),
+            "lfe5u-45": (108, 43848, 43848, 72), "lfe5u-85": (208, 83640, 83640, 156),
+        },
     ),
     Family(
         name="ice40",
@@ -183,7 +210,13 @@ _FAMILIES = (
             "neither images nor the scratchpad can lie in them",
         ),
         yosys="synth_ice40",
-        parts={"hx1k": 16, "lp1k": 16, "hx4k": 20, "hx8k": 32, "lp8k": 32, "up5k": 30},
+        dsp="SB_MAC16",
+        products=(1, 1),
+        parts={
+            # SB_RAM40_4K, LUT4, registers, SB_MAC16
+            "hx1k": (16, 1280, 1280, 0), "lp1k": (16, 1280, 1280, 0), "hx4k": (20, 3520, 3520, 0),
+            "hx8k": (32, 7680, 7680, 0), "lp8k": (32, 7680, 7680, 0), "up5k": (30, 5280, 5280, 8),
+        },
     ),
     Family(
         name="gowin",
@@ -195,7 +228,14 @@ _FAMILIES = (
         mux=1000,
         source="UG285, DS100, DS102, DS117",
         yosys="synth_gowin",
-        parts={"gw1n-4": 10, "gw1n-9": 26, "gw1nr-9": 26, "gw2a-18": 46, "gw2ar-18": 46},
+        dsp="MULT18X18",
+        products=(2, 1),
+        parts={
+            # BSRAM, LUT4, registers, multipliers 18 x 18
+            "gw1n-4": (10, 4608, 3456, 16), "gw1n-9": (26, 8640, 6480, 20),
+            "gw1nr-9": (26, 8640, 6480, 20), "gw2a-18": (46, 20736, 15552, 48),
+            "gw2ar-18": (46, 20736, 15552, 48),
+        },
     ),
     Family(
         name="cyclonev",
@@ -207,7 +247,14 @@ _FAMILIES = (
         mux=500,
         source="CV-52002, CV-51001",
         yosys="synth_intel_alm -family cyclonev",
-        parts={"5ceba2": 176, "5ceba4": 308, "5cgxfc5": 446, "5csema5": 397, "5cseba6": 553},
+        dsp="DSP block",
+        products=(3, 2),
+        parts={
+            # M10K, ALM, registers, DSP blocks
+            "5ceba2": (176, 9434, 37736, 25), "5ceba4": (308, 18480, 73920, 66),
+            "5cgxfc5": (446, 29080, 116320, 150), "5csema5": (397, 32075, 128300, 87),
+            "5cseba6": (553, 41509, 166036, 112),
+        },
     ),
     Family(
         name="cyclone4",
@@ -218,9 +265,14 @@ _FAMILIES = (
         worth=170,
         mux=1000,
         source="CYIV-51003, CYIV-51001, C10LP51001",
+        dsp="multiplier 18 x 18",
+        products=(2, 1),
         parts={
-            "ep4ce6": 30, "ep4ce10": 46, "ep4ce22": 66, "ep4ce115": 432,
-            "10cl006": 30, "10cl010": 46, "10cl025": 66, "10cl120": 432,
+            # M9K, logic elements, registers, multipliers 18 x 18
+            "ep4ce6": (30, 6272, 6272, 15), "ep4ce10": (46, 10320, 10320, 23),
+            "ep4ce22": (66, 22320, 22320, 66), "ep4ce115": (432, 114480, 114480, 266),
+            "10cl006": (30, 6272, 6272, 15), "10cl010": (46, 10320, 10320, 23),
+            "10cl025": (66, 24624, 24624, 66), "10cl120": (432, 119088, 119088, 288),
         },
     ),
 )  # fmt: skip
@@ -230,18 +282,23 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for famil
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part: ``count`` units of its family's blocks, or None where any number will do."""
+    """A part: ``count`` units of its family's blocks, LUTs (Cyclone V: ALMs), registers and
+    multipliers (``Family.dsp``); None where any number will do.
+    """
 
     name: str
     family: Family
     count: int | None
+    luts: int | None = None
+    ffs: int | None = None
+    dsps: int | None = None
 
 
 PARTS: Mapping[str, Part] = MappingProxyType(
     {
-        name: Part(name, family, count)
+        name: Part(name, family, *counts)
         for family in _FAMILIES
-        for name, count in family.parts.items()
+        for name, counts in family.parts.items()
     }
 )
 

@@ -45,6 +45,36 @@ def test_parts_have_the_blocks_of_the_data_sheet(name, blocks):
     assert part.count == (2 * blocks if part.family.unit == "RAMB18" else blocks)
 
 
+# LUTs (Cyclone V: ALMs), registers, multipliers of the data sheets.
+LOGIC = {
+    "xc7s25": (14600, 29200, 80), "xc7a35t": (20800, 41600, 90), "xc7a100t": (63400, 126800, 240),
+    "xc7z010": (17600, 35200, 80), "xc7z020": (53200, 106400, 220),
+    "xc7k325t": (203800, 407600, 840),
+    "xczu3": (70560, 141120, 360), "xcku5p": (216960, 433920, 1824),
+    "lfe5u-25": (24288, 24288, 28), "lfe5u-45": (43848, 43848, 72),
+    "lfe5u-85": (83640, 83640, 156), "hx8k": (7680, 7680, 0), "up5k": (5280, 5280, 8),
+    "gw1nr-9": (8640, 6480, 20), "gw2a-18": (20736, 15552, 48), "5ceba4": (18480, 73920, 66),
+    "ep4ce22": (22320, 22320, 66), "ep4ce115": (114480, 114480, 266),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, counts", LOGIC.items())
+def test_parts_have_the_logic_of_the_data_sheet(name, counts):
+    part = find_part(name)
+    assert (part.luts, part.ffs, part.dsps) == counts
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_counts_of_a_part_are_alike(name):
+    part = PARTS[name]
+    assert part.luts is not None and part.ffs is not None and part.dsps is not None
+    registers = {"7series": 2, "ultrascaleplus": 2, "gowin": 0.75, "cyclonev": 4}
+    assert part.ffs == registers.get(part.family.name, 1) * part.luts
+    assert part.count is not None and part.luts > 30 * part.count  # as worth says, or more
+    assert (part.dsps > 0) == (part.family.name != "ice40" or name == "up5k")
+    assert find_part(part.family.name).luts is None
+
+
 SHAPES = {
     "RAMB36E1": "32Kx1 16Kx2 8Kx4 4Kx9 2Kx18 1Kx36 512x72",  # UG473
     "RAMB18E1": "16Kx1 8Kx2 4Kx4 2Kx9 1Kx18 512x36",
@@ -158,7 +188,7 @@ def test_a_family_is_wherever_it_must_be(name):
 def test_what_a_new_family_lacks_is_named():
     block = BlockRam("M21K", 20480, ((40, 512), (20, 1024)))
     new = Family("larch", "Larch FPGA", "M21K", (block,), None, 100, 500, "LARCH-1",
-                 yosys="synth_larch", parts={"lx66": 2131})  # fmt: skip
+                 yosys="synth_larch", parts={"lx66": (2131, 9000, 18000, 40)})  # fmt: skip
     assert list(lacks(new)) == [
         "DATA_SHEETS: how many blocks a part of larch has, from its data sheet",
         "SHAPES: those of M21K, from the data sheet",
@@ -317,6 +347,10 @@ def test_wrong_options_are_named(bundle, options, match):
 
 def test_every_family_is_placed_and_listed(bundle):
     listed = run("--devices").stdout
+    for name, part in PARTS.items():
+        counts = (part.count, part.luts, part.ffs, part.dsps)
+        row = r" +".join([name, *(f"{count:,}" for count in counts)])
+        assert re.search(rf"^ *{row} *$", listed, re.M)
     for name, family in FAMILIES.items():
         assert f"{name}: " in listed
         done = run(bundle, "--device", name)
