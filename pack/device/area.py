@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many LUTs, registers and multipliers the core takes: formulas fitted on synthesized cores.
+
+``area.csv`` beside this file has the numbers of Yosys for cores of many shapes (``make area`` of a
+checkout measures them). A formula is a sum of what the HDL has: so much for each multiplier, for
+each lane that is requantized, for each two-way choice behind the accumulators, and so on.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.device.devices import Family, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What a core takes of a part.
+
+    Attributes:
+        luts: LUT6 (AMD), LUT4 (Lattice, Gowin, Cyclone IV), ALMs (Cyclone V), without those that
+            hold memories, which ``bramcast.pack.device.memory`` counts.
+        ffs: registers.
+        dsps: multiplier blocks, ``Family.dsp``.
+    """
+
+    luts: int
+    ffs: int
+    dsps: int
+
+
+DATA = Path(__file__).with_name("area.csv")
+_CORE = ("lanes", "taps", "data_bits", "rq", "program_depth", "weights_depth", "bias_depth",
+         "table_depth", "scratch_depth", "narrow", "gates")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A core that was synthesized: a row of ``DATA``.
+
+    Attributes:
+        held: the formula must not be fitted on it.
+        luts: without ``lutram``, those that serve as memory or shift register.
+        multipliers: cells that multiply.
+        rtl: of the HDL's files, the start of their SHA-256.
+        yosys: its version.
+    """
+
+    family: str
+    core: Core
+    held: bool
+    luts: int
+    lutram: int
+    ffs: int
+    multipliers: int
+    rtl: str
+    yosys: str
+
+
+_HEAD = (
+    "# SPDX-License-Identifier: Apache-2.0",
+    "# Cores through Yosys: written by `make area`; bramcast.pack.device.area says what a row is.",
+)
+_REST = tuple(f.name for f in fields(Measured) if f.name not in ("family", "core"))
+
+
+def read_measured() -> list[Measured]:
+    """All rows of ``DATA``."""
+    with DATA.open(newline="", encoding="utf-8") as file:
+        return [_row(row) for row in csv.DictReader(line for line in file if line[0] != "#")]
+
+
+def write_measured(rows: Sequence[Measured]) -> None:
+    """Replace ``DATA``."""
+    text = [*_HEAD, ",".join(("family", *_CORE, *_REST))]
+    for row in rows:
+        values = [row.family, *(int(getattr(row.core, name)) for name in _CORE)]
+        values += [int(row.held), row.luts, row.lutram, row.ffs, row.multipliers]
+        values += [row.rtl, row.yosys]
+        text.append(",".join(map(str, values)))
+    part = DATA.with_suffix(".part")
+    part.write_text("\n".join(text) + "\n", encoding="utf-8")
+    part.replace(DATA)
+
+
+def _row(row: dict[str, str]) -> Measured:
+    core = {name: int(row[name]) for name in _CORE}
+    flags = {name: bool(core.pop(name)) for name in ("narrow", "gates")}
+    return Measured(
+        family=row["family"],
+        core=Core(weight_bits=8, **core, **flags),
+        held=row["held"] == "1",
+        luts=int(row["luts"]),
+        lutram=int(row["lutram"]),
+        ffs=int(row["ffs"]),
+        multipliers=int(row["multipliers"]),
+        rtl=row["rtl"],
+        yosys=row["yosys"],
+    )
+
+
+# ------------------------------------------------------------------ what the HDL has
+
+
+def _bits(depth: int) -> int:
+    return max(1, (depth - 1).bit_length())
+
+
+def _terms(core: Core) -> NDArray[np.float64]:
+    """How often the core has what takes LUTs and registers, in a fixed order."""
+    lanes, taps, rq, data, n = core.lanes, core.taps, core.rq, core.data_bits, core.multipliers
+    chunks = lanes // rq
+    table = rq * (core.table_depth > 0)
+    address = 2 * _bits(core.scratch_depth) + _bits(core.weights_depth) + _bits(core.bias_depth)
+    return np.array(
+        [
+            1,  # control, AXI
+            address + (n - 1).bit_length() + (taps - 1).bit_length(),  # bits of addresses
+            n,
+            n * data,  # elements: choice, maximum
+            lanes * data,  # words put together
+            taps * rq * (chunks - 1) * (33 + data),  # two-way choices behind the lanes
+            rq,
+            rq * data,
+            rq * (taps - 1),  # sums
+            rq * taps * (taps > 1),
+            table,
+            table * (data == 16),
+            core.narrow,
+            core.narrow * n,
+            core.gates,
+            core.gates * n,
+            core.gates * n * data,
+            core.gates * (not core.narrow) * n,
+        ],
+        dtype=np.float64,
+    )
+
+
+def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x >= 0 with the least squares of a @ x - b (Lawson and Hanson's active set)."""
+    n = a.shape[1]
+    x = np.zeros(n)
+    free = np.zeros(n, dtype=bool)
+    for _ in range(3 * n):
+        slope = a.T @ (b - a @ x)
+        slope[free] = -np.inf
+        best = int(np.argmax(slope))
+        if slope[best] <= 1e-9:
+            break
+        free[best] = True
+        while True:
+            z = np.zeros(n)
+            z[free] = np.linalg.lstsq(a[:, free], b, rcond=None)[0]
+            if z[free].min() > 0:
+                break
+            bad = free & (z <= 0)
+            step = np.min(x[bad] / np.maximum(x[bad] - z[bad], 1e-300))
+            x = x + step * (z - x)
+            free &= x > 1e-12
+            x[~free] = 0
+            if not free.any():
+                break
+        x = z
+    return x
+
+
+# ------------------------------------------------------------------ the formulas
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """Of a family: coefficients of ``_terms``, and the most multipliers of a core measured."""
+
+    luts: NDArray[np.float64]
+    ffs: NDArray[np.float64]
+    most: int
+
+
+@cache
+def _formulas() -> dict[str, Formula]:
+    """Of every family that has rows, fitted on those that are not held out."""
+    found = {}
+    rows = [row for row in read_measured() if not row.held]
+    for family in dict.fromkeys(row.family for row in rows):
+        mine = [row for row in rows if row.family == family]
+        terms = np.array([_terms(row.core) for row in mine])
+
+        def fit(values: list[int], terms: NDArray[np.float64] = terms) -> NDArray[np.float64]:
+            return _solve(terms / np.array(values)[:, None], np.ones(len(values)))
+
+        found[family] = Formula(
+            luts=fit([row.luts for row in mine]),
+            ffs=fit([row.ffs for row in mine]),
+            most=max(row.core.multipliers for row in mine),
+        )
+    return found
+
+
+# Families that Yosys can't synthesize the core for, and the one whose cells are most like theirs.
+NEAREST = {"cyclone4": "ice40 with SB_MAC16"}
+
+
+def _measured_as(family: Family, part: Part | None) -> str:
+    """The ``Measured.family`` whose formula is the family's, or the nearest."""
+    name = NEAREST.get(family.name, family.name)
+    if name == "ice40" and part is not None and part.dsps:
+        return "ice40 with SB_MAC16"
+    return name if name in _formulas() else "7series"
+
+
+def area(core: Core, family: Family, part: Part | None = None) -> Area:
+    """What ``bramcast_axi`` with this core takes, with default options.
+
+    Args:
+        part: only iCE40's matters: those with multipliers use them, the others have LUTs instead.
+
+    >>> from bramcast.pack.device.devices import FAMILIES
+    >>> xc7 = area(Core(16, 1, 8, 8, 2, 384, 1393, 304, 0, 1000), FAMILIES["7series"])
+    >>> 2600 < xc7.luts < 3200, xc7.dsps
+    (True, 16)
+    """
+    formula = _formulas()[_measured_as(family, part)]
+    terms = _terms(core)
+    wide = core.data_bits > 8
+    products = core.multipliers + core.rq * (wide and core.table_depth > 0)
+    if family.name == "ice40" and not (part is not None and part.dsps):
+        products = 0  # in LUTs
+    return Area(
+        luts=round(float(terms @ formula.luts)),
+        ffs=round(float(terms @ formula.ffs)),
+        dsps=-(-products // family.products[wide]),
+    )
+
+
+def fitted(core: Core, family: Family) -> bool:
+    """Whether the formula was fitted on cores like this one.
+
+    False: the core has more multipliers than any of those, or the family was not measured and the
+    formula is that of the family with the most similar cells.
+    """
+    formula = _formulas().get(family.name)
+    return formula is not None and core.multipliers <= formula.most and core.weight_bits == 8
