@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manifest's contents: what a packed network looks like to people and tools."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
-from bramcast.pack.bundle.manifest import FORMAT, Core, Format, Frame, LayerInfo, Manifest, NestInfo
+from bramcast.pack.bundle.manifest import FORMAT, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.judge.against_float import Judged
-from bramcast.pack.lower.nests import Program
+from bramcast.pack.lower.lowered import Lowered
 from bramcast.pack.passes.two_planes import Planes
-from bramcast.pack.prepare import Network
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.op import QuantizedOp
 
@@ -90,15 +89,9 @@ class Measures:
     judged: Judged
 
 
-def manifest_of(
-    network: Network, measures: Measures, program: Program, core: Core, scratch: int
-) -> Manifest:
-    """What is known before the images are written.
-
-    Args:
-        scratch: words of the scratchpad that are used.
-    """
-    graph, quantized, blame = network.graph, network.ops, measures.judged.blame
+def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
+    """What is known before the images are written; where nothing was measured, without that."""
+    network, graph, quantized = made.network, made.network.graph, made.network.ops
     index = {op.name: i for i, op in enumerate(graph.ops)}
     writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
     layers = [
@@ -109,22 +102,21 @@ def manifest_of(
             format=_format(quantized[op.name].out),
             macs=op.macs,
             source=op.source,
-            snr=measures.noise[op.name],
             reads=sorted(writer[t] for t in graph.operands(op)),
-            varying=blame.varying[op.name],
-            share=blame.share(blame.layers[op.name]),
         )
         for op in graph.ops
     ]
+    if measures is not None:
+        layers = [_measured(layer, measures) for layer in layers]
     nests = [
         NestInfo(index[n.op.name], n.channels.tolist(), n.walk.origin, n.walk.stride)
-        for n in program.nests
+        for n in made.program.nests
     ]
     return Manifest(
         format=FORMAT,
         name=graph.name,
         bramcast=version("bramcast"),
-        core=core,
+        core=made.core,
         images=[],
         input=_input_frame(graph, network.formats, network.planes),
         output=_output_frame(graph, quantized),
@@ -132,7 +124,18 @@ def manifest_of(
         nests=nests,
         parameters=graph.parameters,
         macs=sum(op.macs for op in graph.ops),
-        scratch_words=scratch,
-        float_accuracy=measures.float_accuracy,
-        judgement=measures.judged.judgement,
+        scratch_words=made.scratch,
+        float_accuracy=None if measures is None else measures.float_accuracy,
+        judgement=None if measures is None else measures.judged.judgement,
+    )
+
+
+def _measured(layer: LayerInfo, measures: Measures) -> LayerInfo:
+    """A layer with how near it comes to the float network's."""
+    blame = measures.judged.blame
+    return replace(
+        layer,
+        snr=measures.noise[layer.name],
+        varying=blame.varying[layer.name],
+        share=blame.share(blame.layers[layer.name]),
     )

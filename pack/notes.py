@@ -10,7 +10,8 @@ from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.judge.exact import exactness_notes
 from bramcast.pack.passes.input_scales import scalable
 from bramcast.pack.passes.two_planes import can_split
-from bramcast.pack.prepare import Network, Prepared
+from bramcast.pack.prepare import Prepared
+from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.run.calibrate import ONE_PLANE_DB, needs_planes
 from bramcast.pack.samples.inputs import Inputs

@@ -21,23 +21,24 @@ from bramcast.pack.bundle.manifest import (
     sha256,
 )
 from bramcast.pack.bundle.program import Descriptor
-from bramcast.pack.bundle.words import Words
 from bramcast.pack.contents import Measures, manifest_of
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.judge.against_float import judge
 from bramcast.pack.judge.limits import check_limits, within_limits
 from bramcast.pack.judge.remedies import Remedy, Situation, advice, remedies
-from bramcast.pack.lower.core import core_of, images_of, needs_gates
-from bramcast.pack.lower.loops import roll
-from bramcast.pack.lower.nests import Program, link, lower
+from bramcast.pack.lower.copies import with_copies
+from bramcast.pack.lower.core import images_of
+from bramcast.pack.lower.lowered import Lowered, lowered
+from bramcast.pack.lower.nests import Program
 from bramcast.pack.lower.walks import Layout
 from bramcast.pack.notes import NOISE_SAMPLES, notes_of
 from bramcast.pack.passes.shrink import Removed
 from bramcast.pack.passes.table import Watch, unwatched
 from bramcast.pack.passes.two_planes import Planes
-from bramcast.pack.prepare import Network, Prepared, in_integers, prepare, settle
+from bramcast.pack.prepare import Prepared, in_integers, prepare, settle
 from bramcast.pack.quantize.formats import Formats
+from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import (
@@ -56,11 +57,14 @@ from bramcast.pack.samples.inputs import Inputs
 class Packed:
     """Everything that is known after packing; the bundle holds what the core needs of it.
 
-    ``notes`` are sentences about numbers that a person should know of, ``remedies`` what the
-    recipe could say to lose less.
+    ``prepared`` and ``network`` are what was quantized, the same for every core; ``graph``,
+    ``formats`` and ``quantized`` have the layout's copies, too. ``notes`` are sentences about
+    numbers that a person should know of, ``remedies`` what the recipe could say to lose less.
     """
 
     recipe: Recipe
+    prepared: Prepared
+    network: Network
     graph: Graph
     layout: Layout
     formats: Formats
@@ -106,22 +110,21 @@ def pack(
     watch("calibrate, refine", prepared.graph, refined.graph)
     network = in_integers(prepared, refined)
     watch("quantize", network.graph, network.graph)
-    measures = _measured(prepared, refined, network, floats)
-    watch("judge", network.graph, network.graph)
-    program = lower(network.graph, prepared.layout, network.formats, network.ops, recipe.core.drain)
-    linked = _linked(recipe, network.graph, prepared.layout, program)
-    watch("lower", network.graph, network.graph)
-    packed = _packed(prepared, refined, network, measures, program, linked)
+    made = lowered(network, prepared.laid_out, recipe)
+    watch("lower", network.graph, made.network.graph)
+    measures = _measured(prepared, refined, made.network, floats)
+    watch("judge", made.network.graph, made.network.graph)
+    packed = _packed(prepared, refined, network, measures, made)
 
     def fill(folder: Path) -> None:
-        packed.manifest = _write(folder, packed, linked, floats)
+        packed.manifest = _write(folder, packed, made.core, floats)
         try:
             verify(folder)
         except UserError as error:  # of a folder that nobody will find
             raise type(error)(str(error).replace(str(folder), str(bundle))) from None
 
     replace_folder(bundle, fill)
-    watch("write, validate", network.graph, network.graph)
+    watch("write, validate", packed.graph, packed.graph)
     return packed
 
 
@@ -130,34 +133,12 @@ def pack(
 
 def _measured(prepared: Prepared, refined: Refined, network: Network, floats: FloatRun) -> Measures:
     """The network of integers beside the real one."""
-    exact, ops, planes, inputs = refined.exact, network.ops, network.planes, prepared.inputs
+    exact = with_copies(network.graph, refined.exact)
+    ops, planes, inputs = network.ops, network.planes, prepared.inputs
     fmt = network.input_format
     noise = layer_noise(exact, ops, fmt, planes, inputs.calibration[:NOISE_SAMPLES])
     judged = judge(exact, ops, fmt, planes, inputs, floats)
     return Measures(noise, floats.accuracy, within_limits(prepared.recipe, judged))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Linked:
-    """A program with addresses, its images' words, and the core that runs it.
-
-    Attributes:
-        scratch: words of the scratchpad that are used.
-    """
-
-    descriptors: list[Descriptor]
-    images: dict[str, Words]
-    core: Core
-    scratch: int
-
-
-def _linked(recipe: Recipe, graph: Graph, layout: Layout, program: Program) -> _Linked:
-    descriptors, scratch = link(graph, layout, program)
-    if needs_gates(recipe, descriptors):
-        descriptors = roll(descriptors)
-    images = images_of(program, descriptors, recipe)
-    used = {name: len(words) for name, words in images.items()}
-    return _Linked(descriptors, images, core_of(recipe, used, scratch, descriptors), scratch)
 
 
 def _packed(
@@ -165,26 +146,27 @@ def _packed(
     refined: Refined,
     network: Network,
     measures: Measures,
-    program: Program,
-    linked: _Linked,
+    made: Lowered,
 ) -> Packed:
     """All of it, with what a person should know of; no image is written yet."""
     situation = Situation(
-        prepared.recipe, network.graph, prepared.inputs, measures.judged,
+        prepared.recipe, made.network.graph, prepared.inputs, measures.judged,
         network.planes is not None, prepared.advice.scales, prepared.advice.offsets,
-        refined.tried, program.nests,
+        refined.tried, made.program.nests,
     )  # fmt: skip
     helps = remedies(situation)
     return Packed(
         recipe=prepared.recipe,
-        graph=network.graph,
-        layout=prepared.layout,
-        formats=network.formats,
-        quantized=network.ops,
+        prepared=prepared,
+        network=network,
+        graph=made.network.graph,
+        layout=made.layout,
+        formats=made.network.formats,
+        quantized=made.network.ops,
         planes=network.planes,
-        program=program,
-        descriptors=linked.descriptors,
-        manifest=manifest_of(network, measures, program, linked.core, linked.scratch),
+        program=made.program,
+        descriptors=made.descriptors,
+        manifest=manifest_of(made, measures),
         inputs=prepared.inputs,
         notes=(
             *notes_of(prepared, network),
@@ -196,11 +178,12 @@ def _packed(
     )
 
 
-def _write(folder: Path, packed: Packed, linked: _Linked, floats: FloatRun) -> Manifest:
+def _write(folder: Path, packed: Packed, core: Core, floats: FloatRun) -> Manifest:
     """Write all files of a bundle; the manifest with the images' checksums."""
     wanted = packed.recipe.images
+    images = images_of(packed.program, packed.descriptors, packed.recipe)
     infos = write_image_files(
-        folder, linked.images, linked.core, wanted.formats, wanted.bank_bits, wanted.pad_depth
+        folder, images, core, wanted.formats, wanted.bank_bits, wanted.pad_depth
     )
     results = float_results_bytes(packed.inputs.x[floats.chosen], floats.outputs)
     (folder / FLOAT_RESULTS_NAME).write_bytes(results)

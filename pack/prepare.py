@@ -14,8 +14,8 @@ from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.graph.twins import has_gates
 from bramcast.pack.judge.against_float import judged_samples
-from bramcast.pack.lower.layout import make_layout
-from bramcast.pack.lower.walks import Layout
+from bramcast.pack.lower.copies import plan_layout
+from bramcast.pack.lower.layout import LaidOut
 from bramcast.pack.passes.copy_inputs import copy_inputs
 from bramcast.pack.passes.fold import fold
 from bramcast.pack.passes.input_offsets import Drift, drift, offset_input, offsets_note
@@ -27,7 +27,7 @@ from bramcast.pack.passes.table import Watch, passed, unwatched
 from bramcast.pack.passes.two_planes import Planes, can_split, choose_planes, split_input
 from bramcast.pack.quantize.formats import Formats, choose_formats
 from bramcast.pack.quantize.integers import quantize
-from bramcast.pack.quantize.op import QuantizedOp
+from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.rules import Rules, rules_of
 from bramcast.pack.read.network import LoadedNetwork, read_model
 from bramcast.pack.recipe.recipe import Recipe
@@ -73,6 +73,8 @@ class Prepared:
     """A network whose operations and tensors are final; formats and integers are to be chosen.
 
     Attributes:
+        laid_out: the same with the copies that the recipe's LANES and TAPS need.
+        joined: the same before the layout for these has taken any joined product apart.
         rules: what the recipe says about formats.
         bits: width of an activation.
         input_format: the input's, where it is not chosen with the others.
@@ -84,7 +86,8 @@ class Prepared:
     graph: Graph
     inputs: Inputs
     planes: Planes | None
-    layout: Layout
+    laid_out: LaidOut
+    joined: Graph
     rules: Rules
     bits: int
     input_format: QFormat | None
@@ -101,6 +104,7 @@ def prepare(
     inputs: Inputs | None = None,
     trace: bool = False,
     watch: Watch = unwatched,
+    judged: bool = True,
 ) -> Prepared:
     """Capture and fold a network, split its input where that pays, and lay its tensors out.
 
@@ -108,6 +112,7 @@ def prepare(
         source, inputs: the network and its samples; those that the recipe names if absent.
         trace: as ``capture`` takes it; the float network is then not run on the samples.
         watch: called behind each stage.
+        judged: the float network is run on the samples that the packed one is judged by.
 
     Raises:
         UserError: whatever is wrong with recipe, model, checkpoint or inputs.
@@ -128,7 +133,9 @@ def prepare(
     graph = behind("shrink", shrunk.graph)
     graph = behind("interleave", interleave(graph))
     _check(recipe, graph, source, inputs)
-    floats = None if trace else float_run(graph, inputs, judged_samples(graph, inputs), progress)
+    floats = None
+    if judged and not trace:
+        floats = float_run(graph, inputs, judged_samples(graph, inputs), progress)
     watch("float network", graph, graph)
     graph = behind("input_offsets", _with_offsets(recipe, graph, inputs))
     lies = None if trace else drift(graph, inputs.calibration)
@@ -141,11 +148,12 @@ def prepare(
         graph = behind("two_planes", split_input(graph, planes.shift))
     if recipe.quantize.activation_bits > 8:
         graph = behind("split_products", split_products(graph))
-    laid_out = make_layout(graph, recipe.core.lanes, recipe.core.taps)
-    graph = behind("layout", laid_out.graph)
-    rules, fmt = rules_of(recipe, graph), _input_format(recipe, graph, inputs, planes)
+    plan = plan_layout(graph, recipe.core.lanes, recipe.core.taps)
+    laid_out = plan.laid_out
+    behind("layout", laid_out.graph)
+    rules, fmt = rules_of(recipe, laid_out.graph), _input_format(recipe, graph, inputs, planes)
     return Prepared(
-        recipe, graph, inputs, planes, laid_out.layout, rules,
+        recipe, plan.graph, inputs, planes, laid_out, graph, rules,
         recipe.quantize.activation_bits, fmt, floats, shrunk.removed, advice,
     )  # fmt: skip
 
@@ -260,25 +268,6 @@ def settle(
 
     wanted = p.recipe.quantize.refine
     return refine(p.graph, p.inputs, p.planes, weight_bits, choose, progress, wanted, formats_only)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Network:
-    """A network of integers.
-
-    Attributes:
-        ops: the integers of every operation, by its name.
-        planes: of the input, None for one.
-    """
-
-    graph: Graph
-    formats: Formats
-    ops: dict[str, QuantizedOp]
-    planes: Planes | None
-
-    @property
-    def input_format(self) -> QFormat:
-        return self.formats.of(self.graph.input)
 
 
 def in_integers(prepared: Prepared, refined: Refined) -> Network:

@@ -105,6 +105,14 @@ def quantize(
     )
 
 
+def quantize_copy(graph: Graph, formats: Formats, op: Op) -> QuantizedOp:
+    """The integers of a copy, which has its operand's format."""
+    assert isinstance(op, Weighted) and op.exact, f"{op.name} is a copy"
+    made = _weighted(graph, formats, op, 8, False, {})
+    assert made is not None, f"{op.name} has the format of what it reads"
+    return made
+
+
 def _share_steps(
     graph: Graph, formats: Formats, made: dict[str, QuantizedOp], known: IntegerCache | None
 ) -> None:

@@ -44,7 +44,10 @@ class Rules:
 
 
 def rules_of(recipe: Recipe, graph: Graph) -> Rules:
-    """The recipe's rules for a graph as it will be quantized (with the layout's copies).
+    """The recipe's rules for a graph as it will be quantized.
+
+    Args:
+        graph: with the copies of its layout, which a recipe may name, too.
 
     Raises:
         RecipeError: a name that no operation has, or a format that its operation can't have.

@@ -74,7 +74,7 @@ def refine(
     """Formats for a folded network, and channel scales and biases that suit them.
 
     Args:
-        graph: with the layout's copies; not changed.
+        graph: without a layout's copies; not changed.
         weight_bits: as ``quantize`` takes them.
         choose: formats by each tensor's own statistics; those in ``Formats.fixed`` stay.
         wanted: "auto" leaves a network alone whose output is near already, or whose formats the

@@ -90,7 +90,7 @@ def _wrap(
         prepared = prepare(recipe, progress, source, inputs, trace=True)
     if weight_bits is not None:
         recipe = _with_weight_bits(recipe, prepared, weight_bits)
-        prepared = replace(prepared, rules=rules_of(recipe, prepared.graph))
+        prepared = replace(prepared, rules=rules_of(recipe, prepared.laid_out.graph))
         prepared = replace(prepared, recipe=recipe)
     # Of refining only the formats: the training moves the weights.
     formats = settle(prepared, prepared.rules.weight_bits, progress, formats_only=True).formats
@@ -180,7 +180,10 @@ class Wrapped(nn.Module):
         return execute.with_softmax(graph, results * state.ops[graph.last.name].out.lsb)
 
     def layers(self, x: torch.Tensor) -> dict[str, IntArray]:
-        """Every operation's integers, int64 [N, C, H, W], by its name in the bundle."""
+        """Every operation's integers, int64 [N, C, H, W], by its name in the bundle.
+
+        Copies that a bundle's layout makes are not among them.
+        """
         with torch.no_grad():
             steps = self._steps(self._quantized(), x)
             return {s.op.name: s.result.to(torch.int64).numpy() for s in steps}

@@ -18,11 +18,13 @@ from bramcast.pack.bundle.errors import InputError, RangeError
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import Weighted
 from bramcast.pack.graph.tensor import FloatArray
+from bramcast.pack.lower.copies import in_layout
 from bramcast.pack.lower.nests import lower
 from bramcast.pack.prepare import Prepared, settle
 from bramcast.pack.quantize.cache import IntegerCache
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import quantize
+from bramcast.pack.quantize.network import Network
 from bramcast.pack.run.calibrate import Progress, integer_outputs, real_outputs, right_classes
 from bramcast.pack.run.execute import one_thread
 from bramcast.pack.run.refine import LEAST_SAMPLES
@@ -279,7 +281,7 @@ class _Search:
         reference = [
             Score(s.name, s.accuracy, float("inf"), 0.0) for s in (self.decide, *self.others)
         ]
-        word = self.prepared.layout.word * self.prepared.recipe.quantize.weight_bits
+        word = self.prepared.laid_out.layout.word * self.prepared.recipe.quantize.weight_bits
         return Tuned(
             layers, steps, reference, before, after, self._count(widths), steps[-1].words, word
         )
@@ -417,8 +419,10 @@ class _Search:
         assert score is not None
         formats = self.formats.copy()
         ops = quantize(self.graph, formats, self._bits(widths), self.known)
-        layout, drain = self.prepared.layout, self.prepared.recipe.core.drain
-        program = lower(self.graph, layout, formats, ops, drain)
+        network = Network(self.graph, formats, ops, self.prepared.planes)
+        laid_out, drain = self.prepared.laid_out, self.prepared.recipe.core.drain
+        laid = in_layout(network, laid_out.graph)
+        program = lower(laid.graph, laid_out.layout, laid.formats, laid.ops, drain)
         words = len(program.weights.table(program.word))
         last = (moves[-1].layer, moves[-1].bits) if moves else ("", 8)
         return Narrowing(*last, self._count(widths), words, score)

@@ -30,7 +30,7 @@ def test_the_stages_of_packing_are_listed_in_their_order(monkeypatch, capsys, tm
     assert names == [
         "read", "capture", *(p.name for p in FOLDING), "shrink", "interleave", "float network",
         "input_offsets", "input_scales", "copy_inputs", "layout", "calibrate, refine", "quantize",
-        "judge", "lower", "write, validate",
+        "lower", "judge", "write, validate",
     ]  # fmt: skip
     changed = {stage["name"] for stage in stages if stage["changed"]}
     assert "fold_back or split_by_use" in changed and "join_products" not in changed

@@ -52,12 +52,15 @@ def golden_outputs(bundle, x):
 
 
 def assert_equals_golden(model, bundle, x):
-    """Every bit of every layer and of the real outputs."""
+    """Every bit of every layer and of the real outputs; the bundle has its layout's copies, too."""
     layers, outputs = golden_outputs(bundle, x)
     got = model.layers(torch.from_numpy(x))
-    assert list(got) == list(layers)
+    kinds = {layer.name: layer.op for layer in load_bundle(bundle).manifest.layers}
+    assert list(got) == [name for name in layers if name in got]
+    assert {kinds[name] for name in layers if name not in got} <= {"copy", "gather"}
     for name, values in layers.items():
-        np.testing.assert_array_equal(got[name], values, err_msg=name)
+        if name in got:
+            np.testing.assert_array_equal(got[name], values, err_msg=name)
     with torch.no_grad():
         real = model(torch.from_numpy(x))
     assert real.dtype == torch.float64
