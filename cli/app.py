@@ -19,6 +19,7 @@ import typer
 from bramcast.cli import (
     board,
     export,
+    fit,
     golden,
     hdl,
     images,
@@ -70,7 +71,7 @@ def _leaving(command: Callable[..., int]) -> Callable[..., None]:
 
 
 VERBS = (
-    pack, golden, sim, regress, report, hdl, images, memory, inspect, export, prune, tune,
+    pack, golden, sim, regress, report, hdl, images, memory, fit, inspect, export, prune, tune,
     board,
 )  # fmt: skip
 for module in VERBS:
