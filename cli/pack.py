@@ -67,6 +67,7 @@ def command(
     from bramcast.golden.load import load
     from bramcast.golden.machine import Machine
     from bramcast.pack.bundle.cycles import predict
+    from bramcast.pack.fit.hint import faster_shape
 
     machines: list[Machine] = []
 
@@ -85,6 +86,8 @@ def command(
             agreement = compare_with_graph(packed, output, report)
         trials = tried(packed, output, report) if advise else None
     cycles = predict(machines[-1].program, machines[-1].core).total
+    faster = faster_shape(packed, cycles)
+    notes = [*packed.notes, *([faster] if faster is not None else [])]
     manifest = packed.manifest
     assert manifest.judgement is not None
     nests = [d for _, d in unrolled(packed.descriptors) if isinstance(d, Nest)]
@@ -130,7 +133,7 @@ def command(
                 "core": {name: getattr(manifest.core, name) for name in _CORE_KEYS},
                 "float_accuracy": manifest.float_accuracy,
                 "judgement": asdict(manifest.judgement),
-                "notes": list(packed.notes),
+                "notes": notes,
                 "advice": None if trials is None else [asdict(trial) for trial in trials],
                 "stages": [asdict(stage) for stage in clock.stages] if verbose else None,
                 "channels_removed": sum(r.channels for r in packed.removed),
@@ -148,7 +151,7 @@ def command(
                 say(f"accuracy of golden {percent(agreement.accuracy)}")
         if trials is not None:
             print_trials(trials)
-    for note in packed.notes:
+    for note in notes:
         complain(note)
     if agreement is not None and agreement.mismatches:
         complain("golden and the quantized graph differ: this is a defect of bramcast")
