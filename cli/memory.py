@@ -3,18 +3,20 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bramcast.cli.options import Json
+from bramcast.cli.options import Json, torch_needed
 from bramcast.cli.output import complain, progress, say, say_json, table
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.device.devices import FAMILIES, PARTS, Part, find_part, plain_family
 from bramcast.pack.device.memory import DeviceFit, Placed, place_bundle
 from bramcast.pack.recipe.recipe import read_recipe
-from bramcast.sim.regress.variants import Variant, try_variants
+
+if TYPE_CHECKING:
+    from bramcast.pack.fit.suggest import Variant
 
 
 def command(
@@ -64,8 +66,11 @@ def command(
     placement = place_bundle(machine.manifest, machine.program, part, images, behind, frames)
     variants = None
     if suggest is not None:
+        recipe = read_recipe(suggest)
+        with torch_needed("--suggest, which quantizes the network,"):
+            from bramcast.pack.fit.suggest import suggest as suggested
         with progress(json) as report:
-            variants = try_variants(read_recipe(suggest), part, images, behind, report)
+            variants = suggested(recipe, part, images, behind, report)
     if json:
         say_json(_document(bundle, placement, variants))
     else:
@@ -173,7 +178,7 @@ def _memory(placed: Placed) -> dict[str, object]:
 
 
 def _document(
-    bundle: Path, placement: DeviceFit, variants: list[Variant] | None
+    bundle: Path, placement: DeviceFit, variants: "list[Variant] | None"
 ) -> dict[str, object]:
     part = placement.part
     document: dict[str, object] = {
@@ -189,25 +194,26 @@ def _document(
     if variants is not None:
         document["suggest"] = [
             {
-                "lanes": v.lanes,
-                "taps": v.taps,
+                "lanes": v.candidate.core.lanes,
+                "taps": v.candidate.core.taps,
                 "weights_depth": v.weights.memory.depth,
                 "room": v.room,
                 "fill": v.weights.fill,
-                "units": v.placement.units,
-                "fits": v.placement.fits,
-                "cycles": v.cycles,
+                "units": v.candidate.units,
+                "fits": v.candidate.memories.fits,
+                "cycles": v.candidate.cycles,
             }
             for v in variants
         ]
     return document
 
 
-def _print_variants(variants: list[Variant], part: Part) -> None:
+def _print_variants(variants: "list[Variant]", part: Part) -> None:
     rows = [
         (
-            v.lanes, v.taps, v.weights.memory.depth, v.room, _percent(v.weights.fill),
-            v.weights.units, v.placement.units, v.cycles, v.weights.waste.why(v.weights.bits, 2),
+            v.candidate.core.lanes, v.candidate.core.taps, v.weights.memory.depth, v.room,
+            _percent(v.weights.fill), v.weights.units, v.candidate.units, v.candidate.cycles,
+            v.weights.waste.why(v.weights.bits, 2),
         )
         for v in variants
     ]  # fmt: skip
