@@ -141,12 +141,14 @@ def output_order(machine: Machine) -> NDArray[np.int64]:
         if not isinstance(d, Nest) or not d.stream:
             continue
         info, groups = manifest.nests[index - 1], Groups.of(d, machine.core)
-        channels = np.array(info.channels, np.int64)
+        lanes = np.array(info.channels, np.int64) * frame.strides[2]
+        if info.columns:
+            lanes += np.array(info.columns, np.int64) * frame.strides[1]
         y, x = (np.arange(s.start, s.stop, s.step) for s in layer_pixels(d, info))
         pixel = (y[:, None] * frame.strides[0] + x * frame.strides[1]).reshape(-1)
         for g in range(groups.count):
-            c = channels[g * groups.width :][: groups.valid(g)]
-            parts.append((pixel[:, None] + c * frame.strides[2]).reshape(-1))
+            mine = lanes[g * groups.width :][: groups.valid(g)]
+            parts.append((pixel[:, None] + mine).reshape(-1))
     order = np.concatenate(parts)
     if not np.array_equal(np.sort(order), np.arange(int(np.prod(frame.shape)))):
         raise InputError(

@@ -97,6 +97,50 @@ class Groups:
         return np.concatenate([whole.reshape(-1), last.reshape(-1)])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerPart:
+    """Elements of a layer that some lanes of a nest make.
+
+    Attributes:
+        lanes: their places in the groups, int64 [n]; channels: the layer's, int64 [n].
+        y, x: rows and columns of the layer that the nest's pixels (oy, ox) are; of the columns,
+            only so many as the layer has.
+    """
+
+    lanes: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    y: slice
+    x: slice
+
+    @property
+    def columns(self) -> int:
+        """How many of the nest's columns are the layer's."""
+        return len(range(self.x.start, self.x.stop, self.x.step))
+
+    @property
+    def elements(self) -> int:
+        return len(self.lanes) * self.columns * len(range(self.y.start, self.y.stop, self.y.step))
+
+
+def layer_parts(nest: Nest, info: NestInfo, width: int) -> list[LayerPart]:
+    """What the lanes of a nest make of a layer of that ``width``: one part for each column.
+
+    >>> nest = Nest((1, 1, 2, 1, 1, 1), 0, (0,) * 6, 0, (0,) * 6, 0, (0, 1, 1), 0, 1, 0, 0, tail=4)
+    >>> info = NestInfo(0, [0, 1, 0, 1], (0, 0), (1, 2), [0, 0, 1, 1])
+    >>> [(part.lanes.tolist(), part.x, part.elements) for part in layer_parts(nest, info, 3)]
+    [([0, 1], slice(0, 3, 2), 4), ([2, 3], slice(1, 3, 2), 2)]
+    """
+    channels = np.array(info.channels, np.int64)
+    columns = np.array(info.columns or [0] * len(channels), np.int64)
+    y, x = layer_pixels(nest, info)
+    parts = []
+    for column in np.unique(columns[channels >= 0]).tolist():
+        lanes = np.flatnonzero((channels >= 0) & (columns == column))
+        moved = slice(x.start + column, min(x.stop + column, width), x.step)
+        parts.append(LayerPart(lanes, channels[lanes], y, moved))
+    return parts
+
+
 def layer_pixels(nest: Nest, info: NestInfo) -> tuple[slice, slice]:
     """Rows and columns of the layer that a nest's pixels (oy, ox) are.
 

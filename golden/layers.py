@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.groups import Groups, layer_pixels
+from bramcast.golden.groups import Groups, layer_parts
 from bramcast.golden.machine import Machine, Results
 from bramcast.pack.bundle.manifest import Format, LayerInfo
 from bramcast.pack.bundle.program import Nest
@@ -37,13 +37,12 @@ def layer_results(machine: Machine, results: Results) -> Iterator[LayerResult]:
         layer = manifest.layers[info.layer]
         height, width, channels = layer.shape
         values = _by_channel(result.words, nest, Groups.of(nest, machine.core))
-        channel = np.array(info.channels, np.int64)
-        valid = channel >= 0
         whole = by_layer.setdefault(
             info.layer, np.zeros((len(values), channels, height, width), np.int64)
         )
-        y, x = layer_pixels(nest, info)
-        whole[:, channel[valid], y, x] = _numbers(values[:, valid], layer.format, nest)
+        for part in layer_parts(nest, info, width):
+            mine = values[:, part.lanes, :, : part.columns]
+            whole[:, part.channels, part.y, part.x] = _numbers(mine, layer.format, nest)
     for index in sorted(by_layer):
         yield LayerResult(manifest.layers[index], by_layer[index])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bramcast.golden.groups import Groups, layer_pixels
+from bramcast.golden.groups import Groups, layer_parts, layer_pixels
 from bramcast.golden.loops import affine
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.delivered import verify_delivered
@@ -69,6 +69,7 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
                 for pixels, size in zip(layer_pixels(nest, info), layer.shape, strict=False)
             )
             and len(info.channels) == groups.count * groups.width
+            and len(info.columns) in (0, len(info.channels))
             and -1 <= min(info.channels)
             and max(info.channels) < layer.shape[2]
             and all(channel == -1 for channel in info.channels[groups.results // groups.pixels :])
@@ -102,13 +103,10 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
 
 def _covers(layer: LayerInfo, nests: list[tuple[Nest, NestInfo]]) -> bool:
     """Whether the nests of a layer, which fit it, give each of its elements once."""
-    channels = [np.array(info.channels, np.int64) for _, info in nests]
-    channels = [c[c >= 0] for c in channels]
-    sizes = [n.counts[1] * n.counts[2] * len(c) for (n, _), c in zip(nests, channels, strict=True)]
-    if sum(sizes) != math.prod(layer.shape):
+    parts = [part for nest, info in nests for part in layer_parts(nest, info, layer.shape[1])]
+    if sum(part.elements for part in parts) != math.prod(layer.shape):
         return False
     seen = np.zeros(layer.shape, np.bool_)
-    for (nest, info), mine in zip(nests, channels, strict=True):
-        y, x = layer_pixels(nest, info)
-        seen[y, x, mine] = True
+    for part in parts:
+        seen[part.y, part.x, part.channels] = True
     return bool(np.all(seen))

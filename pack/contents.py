@@ -109,7 +109,7 @@ def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
     if measures is not None:
         layers = [_measured(layer, measures) for layer in layers]
     nests = [
-        NestInfo(index[n.op.name], n.channels.tolist(), n.walk.origin, n.walk.stride)
+        NestInfo(index[n.op.name], n.channels.tolist(), n.origin, n.stride, list(n.columns))
         for n in made.program.nests
     ]
     return Manifest(

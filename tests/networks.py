@@ -914,6 +914,22 @@ class Upsampled(nn.Module):
         return self.third(x)
 
 
+class NarrowPictures(nn.Module):
+    """Few channels: pixels of a row are computed side by side, also where they are added."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.same = nn.Conv2d(4, 4, 3, padding=1)
+        self.wide = nn.Conv2d(4, 5, (3, 5), (1, 2), (0, 1))
+        self.apart = nn.Conv2d(5, 3, 2, dilation=(2, 1))
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = F.relu(x + self.same(x))
+        return self.apart(F.relu(self.wide(x)))
+
+
 class Probabilities(nn.Module):
     """log_softmax at the end, over the classes of each pixel, and seen in another shape."""
 
@@ -976,6 +992,7 @@ SHAPES |= {
     "PixelShuffles": (3, 4, 5),
     "Upsampled": (3, 5, 4),
     "Probabilities": (3, 6, 5),
+    "NarrowPictures": (2, 7, 16),
 }
 
 # Networks with tables, products of two tensors (GATES) and time steps.

@@ -11,7 +11,14 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 from pydantic.dataclasses import dataclass
 
 from bramcast.pack.bundle.errors import InputError
@@ -149,13 +156,21 @@ class NestInfo:
     ``channels[i]`` is the layer's output channel in lane i % n of group i // n, n being
     ``Core.group`` of the nest, or -1 for a padding lane. The nest's pixel (oy, ox) is the layer's
     (origin[0] + oy * stride[0], origin[1] + ox * stride[1]): a layer may be several nests that
-    share its pixels out.
+    share its pixels out. With ``columns`` a lane's pixel lies that much further right; behind the
+    end of a row it is none of the layer's, and never read.
     """
 
     layer: Count
     channels: list[int]
     origin: tuple[Count, Count] = (0, 0)
     stride: tuple[Positive, Positive] = (1, 1)
+    columns: list[Count] = field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _without_columns(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Most nests have none: these are as they always were."""
+        written: dict[str, object] = write(self)
+        return written if self.columns else {k: v for k, v in written.items() if k != "columns"}
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -7,6 +7,7 @@ operand does not lie as its nest needs it, a copy is inserted and the layout is 
     op(view)     ->     copy = view,  op(copy)        where ``view`` can't be read where it lies
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -28,6 +29,8 @@ from bramcast.pack.graph.ops import (
 )
 from bramcast.pack.graph.tensor import ZERO, IntArray, Tensor, strip_zeros
 from bramcast.pack.graph.views import PixelView, is_flat, is_point, pixel_view
+from bramcast.pack.lower.beside import Unfit, check_words_beside, pixels_beside, widened
+from bramcast.pack.lower.fastest import fastest
 from bramcast.pack.lower.walks import (
     Lanewise,
     Layout,
@@ -74,9 +77,25 @@ def make_layout(graph: Graph, lanes: int, taps: int = 1) -> LaidOut:
         UnsupportedLayer: an operand can't be brought into any readable order.
     """
     graph = _with_padding(graph)
+    first = _settled(graph, lanes, taps, {})
+
+    def settle(beside: Mapping[int, int]) -> tuple[Graph, Layout]:
+        made = _settled(graph, lanes, taps, beside)
+        return made.graph, made.layout
+
+    return LaidOut(*fastest(graph, (first.graph, first.layout), settle))
+
+
+def _settled(graph: Graph, lanes: int, taps: int, beside: Mapping[int, int]) -> LaidOut:
+    """A layout in which those tensors have so many pixels in a sub-word.
+
+    Raises:
+        Unfit: some can't be read like that.
+        UnsupportedLayer: an operand can't be brought into any readable order.
+    """
     for _ in range(4 * len(graph.ops) + 8):
         try:
-            return LaidOut(graph, _Attempt(graph, lanes, taps).layout())
+            return LaidOut(graph, _Attempt(graph, lanes, taps, beside).layout())
         except _Again as again:
             graph = again.graph
         except _NeedsCopy as need:
@@ -148,10 +167,14 @@ class _Inner:
 class _Attempt:
     """One try to lay a graph out."""
 
-    def __init__(self, graph: Graph, lanes: int, taps: int) -> None:
+    def __init__(
+        self, graph: Graph, lanes: int, taps: int, beside: Mapping[int, int] | None = None
+    ) -> None:
         self.graph = graph
         self.groups = _find_groups(graph)
-        self.result = Layout(lanes, taps)
+        self.result = Layout(lanes, taps, beside or {})
+        if any(len(self._group(index).tensors) > 1 for index in self.result.beside):
+            raise Unfit
         self.result.born = {op.out.index: i for i, op in enumerate(graph.ops)} | {0: -1}
         self.lanewise: set[int] = set()  # tensors that are read lane by lane
         self.stepped: set[int] = set()  # and over several pixels: each starts a word
@@ -159,7 +182,7 @@ class _Attempt:
         for op in graph.ops:
             if len(op.views) == 4:
                 self.paired |= {t.index for view in op.views for t in graph.owners(view)}
-            for view in op.views if isinstance(op, Lanewise) else ():
+            for view in op.views if isinstance(op, Lanewise) and not self._wide(op) else ():
                 owners = {t.index for t in graph.owners(view)}
                 self.lanewise |= owners
                 self.stepped |= set() if is_point(view) else owners
@@ -200,6 +223,10 @@ class _Attempt:
             group.gap = max(0, abs(distance) - part)
             self._place(group)
 
+    def _wide(self, op: Op) -> bool:
+        """Whether pixels of its result lie side by side in a sub-word."""
+        return op.out.index in self.result.beside
+
     def _group(self, index: int) -> _Group:
         return self.groups.get(index, _Group([index], True))
 
@@ -212,6 +239,9 @@ class _Attempt:
     def _of_result(self, op: Op) -> _Inner:
         """Places of the result's channels within its own part of a pixel."""
         lanes, unit = self.result.lanes, self.result.unit
+        if self._wide(op):
+            span = lanes // self.result.beside[op.out.index]
+            return _Inner(np.arange(op.out.channels, dtype=np.int64), span)
         if isinstance(op, Dense):
             per_nest = op.weight.shape[0] // op.groups * groups_per_nest(op, lanes)
             words = -(-per_nest // lanes)
@@ -317,6 +347,9 @@ class _Attempt:
             self.result.buffer_elements.append(0)
             self._place_frame(buffer)
             return
+        if tensors[0].index in self.result.beside:
+            self._place_beside(buffer, tensors[0])
+            return
         if group.interleaved is not None:
             self._place_interleaved(buffer, tensors, group.interleaved)
             return
@@ -338,6 +371,15 @@ class _Attempt:
         if group.by_pixel:
             end = pitch * tensors[0].height * tensors[0].width
         self.result.buffer_elements.append(end)
+
+    def _place_beside(self, buffer: int, tensor: Tensor) -> None:
+        """Several pixels of a row in a sub-word; a row's last sub-word may have some to spare."""
+        inner = self.inner[tensor.index]
+        row = round_up(tensor.width, self.result.lanes // inner.span) * inner.span
+        self.result.placements[tensor.index] = Placement(
+            buffer, 0, inner.span, row, tensor.width, inner.position, tensor.height, row
+        )
+        self.result.buffer_elements.append(tensor.height * row)
 
     def _place_interleaved(
         self, buffer: int, tensors: list[Tensor], steps: tuple[int, int]
@@ -383,7 +425,8 @@ class _Attempt:
                 self.inner[0].position, frame.height, round_up(end, result.unit), lead,
             )  # fmt: skip
             self._put_frame(place)
-            costs.append((sum(dense_cycles(self.graph, result, op) for op in readers), lead, place))
+            wide = [widened(op, pixels_beside(op, result)) for op in readers]
+            costs.append((sum(dense_cycles(self.graph, result, op) for op in wide), lead, place))
         self._put_frame(min(costs, key=lambda cost: cost[:2])[2])
 
     def _put_frame(self, place: Placement) -> None:
@@ -559,6 +602,9 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
             _part_pairs(graph, op)
             _copy_with_holes(graph, op, layout)
         return
+    if isinstance(op, Lanewise) and any(graph.operands(op) & layout.beside.keys()):
+        check_words_beside(graph, layout, op)
+        return
     readings = []
     for operand, view in enumerate(op.views):
         reading = read_view(graph, layout, view)
@@ -570,8 +616,9 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
         if isinstance(op, Lanewise):
             _check_words(graph, op, operand, layout, reading)
     if isinstance(op, Dense) and layout.taps > 1:
+        wide = widened(op, pixels_beside(op, layout))
         for inputs in nest_inputs(op, layout.lanes):
-            if dense_walks(graph, layout, op, inputs) is None:
+            if dense_walks(graph, layout, wide, inputs) is None:
                 raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
     if isinstance(op, Product):
         _check_products(graph, op, readings)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.program import Descriptor, Input, Nest
+from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.border import Bands
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import (
@@ -30,12 +31,14 @@ from bramcast.pack.graph.ops import (
     weights_of,
 )
 from bramcast.pack.graph.tensor import IntArray
+from bramcast.pack.lower.beside import pixels_beside, widened, widened_integers, widened_place
 from bramcast.pack.lower.scratchpad import Lifetime, place
 from bramcast.pack.lower.walks import (
     LARGEST_COUNT,
     DenseWalk,
     Lanewise,
     Layout,
+    Placement,
     Reading,
     Walk,
     dense_walks,
@@ -169,7 +172,8 @@ def store_steps(weights: RowTable, rows: IntArray, bits: int, owner: str) -> int
 class LoweredNest:
     """A nest whose addresses are still relative to buffers.
 
-    ``second`` is the buffer and base of the second operand of an add or product.
+    ``second`` is the buffer and base of the second operand of an add or product. Of ``beside``
+    pixels that are computed side by side, lane i has number ``columns[i]``.
     """
 
     op: Op
@@ -178,6 +182,20 @@ class LoweredNest:
     result_buffer: int
     channels: IntArray
     second: tuple[int, int] | None = None
+    beside: int = 1
+    columns: tuple[int, ...] = ()
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """The layer's pixel that the nest's first one is."""
+        y, x = self.walk.origin
+        return y, x * self.beside
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Rows and columns of the layer from a pixel of the nest to the next."""
+        y, x = self.walk.stride
+        return y, x * self.beside
 
 
 @dataclass(slots=True)
@@ -204,6 +222,7 @@ class _Task:
         q: its integers.
         unsigned: whether what it reads is; of a product, the second factor.
         factors: whether the first factor of a product is unsigned.
+        beside: how many pixels of the layer are one of ``op``.
     """
 
     graph: Graph
@@ -213,11 +232,17 @@ class _Task:
     q: QuantizedOp
     unsigned: bool
     factors: bool = False
+    beside: int = 1
 
     @property
     def streams(self) -> bool:
         """Whether the results leave the core."""
-        return self.op is self.graph.last
+        return self.op.out.index == self.graph.last.out.index
+
+    @property
+    def place(self) -> Placement:
+        """Where the results lie."""
+        return widened_place(self.layout.placements[self.op.out.index], self.beside)
 
     @property
     def owner(self) -> Owner:
@@ -241,14 +266,44 @@ def lower(
         signed = [formats.of(graph.owners(view)[0]).signed for view in op.views]
         product = isinstance(op, Product)
         unsigned, factors = not signed[1 if product else 0], product and not signed[0]
-        task = _Task(graph, layout, program, op, quantized[op.name], unsigned, factors)
-        if isinstance(op, Dense):
-            _dense(task, op)
-        else:
-            assert isinstance(op, Lanewise), "the passes have folded the others"
-            _lanewise(task, op)
+        _lower(_Task(graph, layout, program, op, quantized[op.name], unsigned, factors))
     share_parts(program)
     return program
+
+
+def dry_nests(graph: Graph, layout: Layout, rq: int) -> list[Nest]:
+    """The nests that ``lower`` gives whatever the integers are: for their counts alone."""
+    nobody = Owner("", "", "")
+    program = Program(layout.word, rq, {op.name: nobody for op in graph.ops})
+    for op in graph.ops:
+        _lower(_Task(graph, layout, program, op, _zeros(op), False))
+    return [lowered.nest for lowered in program.nests]
+
+
+def _zeros(op: Op) -> QuantizedOp:
+    """Integers of an operation that are all zero."""
+    none = np.zeros(op.out.channels, np.int64)
+    weight, table = np.zeros(weights_of(op).shape, np.int64), np.zeros(256, np.int64)
+    made = QuantizedOp(
+        weight, none, none, 0, 0, QFormat(8, 0), 0, table=None if op.activation is None else table
+    )
+    if not isinstance(op, Weighted) or not op.tap_bias.size:
+        return made
+    bands = Bands.of(op)
+    border = np.zeros((op.out.channels, len(bands.rows), len(bands.columns)), np.int64)
+    return replace(made, border=border)
+
+
+def _lower(task: _Task) -> None:
+    """One operation's nests."""
+    count = pixels_beside(task.op, task.layout)
+    op = widened(task.op, count)
+    task = replace(task, op=op, q=widened_integers(task.op, task.q, count), beside=count)
+    if isinstance(op, Dense):
+        _dense(task, op)
+    else:
+        assert isinstance(op, Lanewise), "the passes have folded the others"
+        _lanewise(task, op)
 
 
 # --- weights that are part of others -----------------------------------------------------------
@@ -349,11 +404,15 @@ def _dense(task: _Task, op: Dense) -> None:
         groups = -(-len(channels) // lanes)
         if first + count == op.groups and not task.streams:
             # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
-            place_ = layout.placements[op.out.index]
-            groups = (place_.span - int(place_.position[channels[0]])) // lanes
+            groups = (task.place.span - int(task.place.position[channels[0]])) // lanes
+        at = np.arange(len(channels))
+        if task.beside > 1 and not task.streams:
+            at = task.place.position
         for dense in walks:
-            table = np.zeros((dense.walk.taps * taps, groups * lanes), np.int64)
-            _meet(table[:, : len(channels)], dense, weight)
+            met = np.zeros((dense.walk.taps * taps, len(channels)), np.int64)
+            _meet(met, dense, weight)
+            table = np.zeros((len(met), groups * lanes), np.int64)
+            table[:, at] = met
             words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
             _, _, _, ky, kx, ci = dense.walk.counts
             base = store_steps(
@@ -363,7 +422,7 @@ def _dense(task: _Task, op: Dense) -> None:
                 task.owner.part(task.owner.weights, channels),
             )
             stored = _Stored(base, (dense.walk.taps, 0, 0, kx * ci, ci, 1))
-            placed = _placed(groups * lanes, slice(len(channels)), channels)
+            placed = _placed(groups * lanes, at, channels)
             for part in _biases(op, q):
                 walk = part.cut(dense.walk)
                 if walk is not None:
@@ -533,7 +592,7 @@ def _biases(op: Op, q: QuantizedOp) -> list[_SameBias]:
 # --- common ------------------------------------------------------------------------------------
 
 
-def _placed(length: int, places: IntArray | slice, channels: IntArray) -> IntArray:
+def _placed(length: int, places: IntArray, channels: IntArray) -> IntArray:
     """Channels at some places, int64 [length], -1 at the others."""
     result = np.full(length, -1, np.int64)
     result[places] = channels
@@ -572,7 +631,6 @@ def _finish(task: _Task, made: _Results) -> None:
     _check_counts(op, walk, counts)
     tail = _tail(layout, made.valid.reshape(made.groups, size)[-1], task.streams)
     bias_base, bias_step = _store_biases(task, made, size, tail)
-    place_ = layout.placements[op.out.index]
     base, result_steps = (0, (0, 0, 0)) if task.streams else _result_addresses(task, made, size)
 
     def used(steps: tuple[int, ...]) -> tuple[int, ...]:
@@ -605,8 +663,14 @@ def _finish(task: _Task, made: _Results) -> None:
         table = task.program.tables.add(entries, task.owner.table) // 256
         unsigned = task.streams and not q.out.signed
         nest = replace(nest, table=True, table_base=table, y_unsigned=unsigned)
-    lowered = LoweredNest(op, walk, nest, place_.buffer, made.channels, made.second)
-    task.program.nests.append(lowered)
+    channels, columns = made.channels, tuple[int, ...]()
+    if task.beside > 1:
+        each = op.out.channels // task.beside
+        columns = tuple(np.where(made.valid, channels // each, 0).tolist())
+        channels = np.where(made.valid, channels % each, -1)
+    task.program.nests.append(
+        LoweredNest(op, walk, nest, task.place.buffer, channels, made.second, task.beside, columns)
+    )
 
 
 def _store_biases(task: _Task, made: _Results, size: int, tail: int) -> tuple[int, int]:
@@ -636,7 +700,7 @@ def _store_biases(task: _Task, made: _Results, size: int, tail: int) -> tuple[in
 
 def _result_addresses(task: _Task, made: _Results, size: int) -> tuple[int, tuple[int, int, int]]:
     """Where a nest's first result lies, and the steps over groups, y and x, in sub-words."""
-    lanes, place_ = task.layout.lanes, task.layout.placements[task.op.out.index]
+    lanes, place_ = task.layout.lanes, task.place
     lane = int(np.flatnonzero(made.valid)[0])  # of the first channel: back to the group's lane 0
     first = int(place_.base + place_.position[made.channels[lane]]) - lane
     first += int(np.dot(made.walk.origin, (place_.row_pitch, place_.pitch)))

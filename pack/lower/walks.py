@@ -6,7 +6,7 @@ at different places within their blocks, the layer is split into phases: one nes
 with weights of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd
 
@@ -71,11 +71,13 @@ class Placement:
 class Layout:
     """Placements by tensor index, buffer depths in elements.
 
-    ``born`` is the number of the operation that writes a tensor, -1 for the input frame.
+    ``born`` is the number of the operation that writes a tensor, -1 for the input frame; ``beside``
+    how many pixels of a row lie in a sub-word, where these are several (beside.py).
     """
 
     lanes: int
     taps: int = 1
+    beside: Mapping[int, int] = field(default_factory=dict)
     placements: dict[int, Placement] = field(default_factory=dict)
     buffer_elements: list[int] = field(default_factory=list)
     born: dict[int, int] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.groups import Groups
+from bramcast.golden.groups import Groups, layer_parts
 from bramcast.golden.machine import Machine, Results
 from bramcast.pack.bundle.manifest import Core, LayerInfo, NestInfo
 from bramcast.pack.bundle.program import Nest
@@ -133,7 +133,7 @@ def compare(
                 wrong, found = part.compare_words(
                     result.words[sample], result.addresses, mine, sample
                 )
-                tally.elements += part.valid * part.groups.pixels
+                tally.elements += part.elements
             tally.mismatches += wrong
             first = first or found
     layer_cycles, total = _cycles(machine, runs[0]) if runs else ({}, 0)
@@ -170,7 +170,8 @@ class _NestPart:
         self.core, self.nest, self.descriptor = core, nest, descriptor
         self.layer, self.info = layer, info
         self.groups = Groups.of(nest, core)
-        self.valid = sum(channel >= 0 for channel in info.channels)
+        parts = layer_parts(nest, info, layer.shape[1])
+        self.elements = sum(part.elements for part in parts)
 
     def compare_words(
         self, expected: NDArray[np.int32], addresses: NDArray[np.int64], log: HdlLog, sample: int
@@ -256,8 +257,10 @@ class _NestPart:
     ) -> Difference:
         oy, ox = divmod(pixel, self.nest.counts[2])
         origin, stride = self.info.origin, self.info.stride
-        position = origin[0] + oy * stride[0], origin[1] + ox * stride[1]
-        channel = self.info.channels[group * self.groups.width + lane]
+        place = group * self.groups.width + lane
+        column = self.info.columns[place] if self.info.columns else 0
+        position = origin[0] + oy * stride[0], origin[1] + ox * stride[1] + column
+        channel = self.info.channels[place]
         where = image_lines(self.nest, self.core, self.descriptor, group, lane)
         return Difference(self.layer.name, sample, channel, position, hdl, golden, where)
 

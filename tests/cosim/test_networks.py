@@ -43,8 +43,8 @@ def check(recipe, bundle, simulator, samples):
 
 # Icarus takes these and, where slow tests run, all: one for each kind of nest and of time step.
 ON_ICARUS = ("Mlp96", "VggCeil", "NegativeMax", "Averages", "SignedUnsignedAdd", "UnalignedConcat",
-             "Grouped", "PreActivation", "SmoothActivations", "TensorProducts", "GruNet",
-             "HandLstm")  # fmt: skip
+             "Grouped", "PreActivation", "NarrowPictures", "SmoothActivations", "TensorProducts",
+             "GruNet", "HandLstm")  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses whose pixels lie side by side, by the cycles of the whole program.
+
+Additions tie tensors together: all of those have as many pixels in a sub-word. One such family
+after the other takes the number with the fewest cycles, a larger one only where it is worth it.
+"""
+
+from collections.abc import Callable, Mapping
+
+from bramcast.pack.bundle.cycles import predict
+from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.graph.classes import Classes
+from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.ops import Add, Dense
+from bramcast.pack.lower.beside import Unfit, can_widen
+from bramcast.pack.lower.nests import dry_nests
+from bramcast.pack.lower.walks import Lanewise, Layout
+
+Made = tuple[Graph, Layout]
+WORTH = 0.01  # of all cycles: zeros beside the weights take room in their memory
+
+
+def fastest(graph: Graph, first: Made, settle: Callable[[Mapping[int, int]], Made]) -> Made:
+    """The layout with the fewest cycles of those that ``settle`` makes; ``first`` where none has
+    fewer.
+
+    Cycles are those with the RQ that a recipe has by default, so that one layout serves any RQ.
+
+    Args:
+        settle: lays the graph out with so many pixels of some tensors side by side.
+    """
+    lanes, taps = first[1].lanes, first[1].taps
+    families = _families(graph, lanes) if lanes >= taps else {}
+    best, chosen, least = first, dict[int, int](), 0
+    for members, counts in families.items():
+        least = least or _cycles(best)
+        before = dict(chosen)
+        for count in counts:
+            trial = before | dict.fromkeys(members, count)
+            try:
+                made = settle(trial)
+            except (Unfit, UnsupportedLayer):
+                continue
+            cycles = _cycles(made)
+            if cycles * (1 + WORTH) <= least:
+                best, chosen, least = made, trial, cycles
+    return best
+
+
+def _cycles(made: Made) -> int:
+    """Cycles of a frame, LOOPs unrolled."""
+    graph, layout = made
+    rq = max(1, layout.lanes // 8)
+    core = Core(layout.lanes, layout.taps, 8, 8, rq, 1, 1, 1, 256, 1, gates=True)
+    return predict(dry_nests(graph, layout, rq), core).total
+
+
+def _families(graph: Graph, lanes: int) -> dict[tuple[int, ...], list[int]]:
+    """Tensors that have as many pixels in a sub-word as each other, and what these may be."""
+    tied = Classes(len(graph.tensors))
+    for op in graph.ops:
+        if isinstance(op, Add):
+            tied.join([op.out.index, *graph.operands(op)])
+    families: dict[int, list[int]] = {}
+    for index in range(len(graph.tensors)):
+        families.setdefault(tied.find(index), []).append(index)
+    found = {}
+    for members in families.values():
+        counts = [_counts(graph, index, lanes) for index in members]
+        fitting = [n for n in counts[0] if all(n in others for others in counts)]
+        if fitting:
+            found[tuple(members)] = fitting
+    return found
+
+
+def _counts(graph: Graph, index: int, lanes: int) -> list[int]:
+    """How many pixels of a tensor may lie in a sub-word, but for one."""
+    op = graph.producer(graph.tensors[index])
+    if op is None or not can_widen(op):
+        return []
+    readers = graph.consumers(graph.tensors[index])
+    if any(isinstance(reader, Lanewise) and not isinstance(reader, Add) for reader in readers):
+        return []
+    most, width = lanes // op.out.channels, op.out.width
+    if op is graph.last:  # beats come pixel by pixel, and none too many
+        return [n for n in range(2, most + 1) if width % n == 0 and isinstance(op, Dense)]
+    return [n for n in (1 << i for i in range(1, 7)) if n <= most and n < 2 * width]
