@@ -14,7 +14,7 @@ those that read element by element still find every pixel at an even distance. T
 such pictures are as wide as a word.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, TypeVar
 
@@ -43,7 +43,9 @@ def can_widen(op: Op) -> bool:
 def pixels_beside(op: Op, layout: Layout) -> int:
     """How many pixels of an operation are one: those of a group of results."""
     count = layout.beside.get(op.out.index, 1)
-    return count * layout.taps if count > 1 and isinstance(op, Add) else count
+    if isinstance(op, Dense):
+        return count // gcd(count, layout.across.get(op.out.index, 1))
+    return count * layout.taps if count > 1 else 1
 
 
 def widened(op: AnyOp, count: int) -> AnyOp:
@@ -79,6 +81,58 @@ def widened_place(place: Placement, count: int) -> Placement:
         place, pitch=count * place.pitch, position=(pixel + place.position).ravel(),
         width=-(-place.width // count), span=count * place.pitch,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What of a dense operation is computed by itself.
+
+    Attributes:
+        op: the operation with these channels alone, and as much of its window as they need; that
+            may begin inside the view, and its padding be less than zero.
+        chosen: the channels, int64 [n].
+        window: rows and columns of the whole window.
+    """
+
+    op: Dense
+    chosen: IntArray
+    window: tuple[slice, slice]
+
+    def of_weight(self, weight: IntArray) -> IntArray:
+        """The part's weights of the whole operation's [O, I, KY, KX]."""
+        return weight[self.chosen][:, :, *self.window]
+
+
+def dense_parts(op: Dense, layout: Layout) -> list[Part]:
+    """A dense operation whose pixels are wide already, by the sub-words that it writes.
+
+    Phases of a row, each with other weights, are computed side by side where they lie so; else each
+    by itself, with its own part of the window.
+    """
+    index, across = op.out.index, layout.across.get(op.out.index, 1)
+    count = across // gcd(across, layout.beside.get(index, 1))
+    if count == 1:
+        whole = slice(0, op.window.kernel[0]), slice(0, op.window.kernel[1])
+        return [Part(op, np.arange(len(op.weight)), whole)]
+    return [_part(op, chosen) for chosen in np.split(np.arange(len(op.weight)), count)]
+
+
+def _part(op: Dense, chosen: IntArray) -> Part:
+    """These channels, without what only others read of the window."""
+    used, edges = (op.weight[chosen] != 0).any(axis=(0, 1)), []
+    for axis in (1, 0):
+        filled = np.flatnonzero(used.any(axis=axis))
+        edges.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 1))
+    rows, columns = edges
+    old = op.window
+    top, left, below, behind = old.padding
+    (dy, dx) = old.dilation
+    padding = (top - rows.start * dy, left - columns.start * dx, below, behind)
+    kernel = (rows.stop - rows.start, columns.stop - columns.start)
+    alone = op.of_outputs(chosen)
+    window = replace(old, kernel=kernel, padding=padding)
+    weight = alone.weight[:, :, rows, columns]
+    return Part(replace(alone, weight=weight, window=window), chosen, (rows, columns))
 
 
 def _offsets(window: Window, count: int) -> tuple[int, IntArray]:

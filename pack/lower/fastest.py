@@ -21,17 +21,23 @@ Made = tuple[Graph, Layout]
 WORTH = 0.01  # of all cycles: zeros beside the weights take room in their memory
 
 
-def fastest(graph: Graph, first: Made, settle: Callable[[Mapping[int, int]], Made]) -> Made:
+def fastest(
+    graph: Graph,
+    rows: Mapping[tuple[int, ...], int],
+    first: Made,
+    settle: Callable[[Mapping[int, int]], Made],
+) -> Made:
     """The layout with the fewest cycles of those that ``settle`` makes; ``first`` where none has
     fewer.
 
     Cycles are those with the RQ that a recipe has by default, so that one layout serves any RQ.
 
     Args:
+        rows: tensors that are phases of one picture, and how many of these are in each.
         settle: lays the graph out with so many pixels of some tensors side by side.
     """
     lanes, taps = first[1].lanes, first[1].taps
-    families = _families(graph, lanes) if lanes >= taps else {}
+    families = _families(graph, rows, lanes) if lanes >= taps else {}
     best, chosen, least = first, dict[int, int](), 0
     for members, counts in families.items():
         least = least or _cycles(best)
@@ -56,32 +62,45 @@ def _cycles(made: Made) -> int:
     return predict(dry_nests(graph, layout, rq), core).total
 
 
-def _families(graph: Graph, lanes: int) -> dict[tuple[int, ...], list[int]]:
+def _families(
+    graph: Graph, rows: Mapping[tuple[int, ...], int], lanes: int
+) -> dict[tuple[int, ...], list[int]]:
     """Tensors that have as many pixels in a sub-word as each other, and what these may be."""
     tied = Classes(len(graph.tensors))
     for op in graph.ops:
         if isinstance(op, Add):
             tied.join([op.out.index, *graph.operands(op)])
+    across = {index: count for tensors, count in rows.items() for index in tensors}
+    for tensors in rows:
+        tied.join(tensors)
     families: dict[int, list[int]] = {}
     for index in range(len(graph.tensors)):
         families.setdefault(tied.find(index), []).append(index)
     found = {}
     for members in families.values():
-        counts = [_counts(graph, index, lanes) for index in members]
+        counts = [_counts(graph, index, lanes, across.get(index)) for index in members]
         fitting = [n for n in counts[0] if all(n in others for others in counts)]
         if fitting:
             found[tuple(members)] = fitting
     return found
 
 
-def _counts(graph: Graph, index: int, lanes: int) -> list[int]:
-    """How many pixels of a tensor may lie in a sub-word, but for one."""
+def _counts(graph: Graph, index: int, lanes: int, across: int | None) -> list[int]:
+    """How many pixels of a tensor may lie in a sub-word, but for one.
+
+    Args:
+        across: if it is one of several phases, how many of these it has.
+    """
     op = graph.producer(graph.tensors[index])
     if op is None or not can_widen(op):
         return []
     readers = graph.consumers(graph.tensors[index])
     if any(isinstance(reader, Lanewise) and not isinstance(reader, Add) for reader in readers):
         return []
+    if across is not None:
+        most, width = lanes // (op.out.channels // across), op.out.width * across
+        powers = [n for n in (1 << i for i in range(1, 7)) if n <= most and n < 2 * width]
+        return powers if across > 1 else []
     most, width = lanes // op.out.channels, op.out.width
     if op is graph.last:  # beats come pixel by pixel, and none too many
         return [n for n in range(2, most + 1) if width % n == 0 and isinstance(op, Dense)]

@@ -7,8 +7,9 @@ operand does not lie as its nest needs it, a copy is inserted and the layout is 
     op(view)     ->     copy = view,  op(copy)        where ``view`` can't be read where it lies
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import lcm
 from typing import NoReturn
 
 import numpy as np
@@ -29,7 +30,13 @@ from bramcast.pack.graph.ops import (
 )
 from bramcast.pack.graph.tensor import ZERO, IntArray, Tensor, strip_zeros
 from bramcast.pack.graph.views import PixelView, is_flat, is_point, pixel_view
-from bramcast.pack.lower.beside import Unfit, check_words_beside, pixels_beside, widened
+from bramcast.pack.lower.beside import (
+    Unfit,
+    check_words_beside,
+    dense_parts,
+    pixels_beside,
+    widened,
+)
 from bramcast.pack.lower.fastest import fastest
 from bramcast.pack.lower.walks import (
     Lanewise,
@@ -43,7 +50,7 @@ from bramcast.pack.lower.walks import (
     read_view,
     round_up,
 )
-from bramcast.pack.passes.interleave import interleaving_of
+from bramcast.pack.passes.interleave import Interleaving, interleaving_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +90,12 @@ def make_layout(graph: Graph, lanes: int, taps: int = 1) -> LaidOut:
         made = _settled(graph, lanes, taps, beside)
         return made.graph, made.layout
 
-    return LaidOut(*fastest(graph, (first.graph, first.layout), settle))
+    rows = {
+        tuple(group.tensors): group.interleaved.across
+        for group in _interleaved_groups(graph).values()
+        if group.interleaved is not None
+    }
+    return LaidOut(*fastest(graph, rows, (first.graph, first.layout), settle))
 
 
 def _settled(graph: Graph, lanes: int, taps: int, beside: Mapping[int, int]) -> LaidOut:
@@ -153,7 +165,7 @@ class _Group:
     by_pixel: bool
     gap: int = 0  # elements between two tensors behind each other
     stacked: bool = False  # pixels of one view, which only that view shows: the order must stay
-    interleaved: tuple[int, int] | None = None  # or into one another: steps of an interleaving
+    interleaved: Interleaving | None = None  # or into one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +185,11 @@ class _Attempt:
         self.graph = graph
         self.groups = _find_groups(graph)
         self.result = Layout(lanes, taps, beside or {})
-        if any(len(self._group(index).tensors) > 1 for index in self.result.beside):
-            raise Unfit
+        for group in self.groups.values():
+            if group.interleaved is not None:
+                self.result.across.update(dict.fromkeys(group.tensors, group.interleaved.across))
+            elif len(group.tensors) > 1 and self.result.beside.keys() & set(group.tensors):
+                raise Unfit
         self.result.born = {op.out.index: i for i, op in enumerate(graph.ops)} | {0: -1}
         self.lanewise: set[int] = set()  # tensors that are read lane by lane
         self.stepped: set[int] = set()  # and over several pixels: each starts a word
@@ -239,9 +254,12 @@ class _Attempt:
     def _of_result(self, op: Op) -> _Inner:
         """Places of the result's channels within its own part of a pixel."""
         lanes, unit = self.result.lanes, self.result.unit
-        if self._wide(op):
-            span = lanes // self.result.beside[op.out.index]
-            return _Inner(np.arange(op.out.channels, dtype=np.int64), span)
+        across = self.result.across.get(op.out.index, 1)
+        if self._wide(op) or across > 1:
+            each, count = op.out.channels // across, self.result.beside.get(op.out.index, 1)
+            pitch = round_up(-(-each // lanes) * lanes, unit) if count == 1 else lanes // count
+            pixel = np.arange(across, dtype=np.int64)[:, None] * pitch
+            return _Inner((pixel + np.arange(each)).ravel(), across * pitch)
         if isinstance(op, Dense):
             per_nest = op.weight.shape[0] // op.groups * groups_per_nest(op, lanes)
             words = -(-per_nest // lanes)
@@ -347,11 +365,11 @@ class _Attempt:
             self.result.buffer_elements.append(0)
             self._place_frame(buffer)
             return
-        if tensors[0].index in self.result.beside:
-            self._place_beside(buffer, tensors[0])
-            return
         if group.interleaved is not None:
             self._place_interleaved(buffer, tensors, group.interleaved)
+            return
+        if tensors[0].index in self.result.beside:
+            self._place_beside(buffer, tensors[0])
             return
         pitch = sum(self.inner[t.index].span for t in tensors)
         if len(tensors) == 1:
@@ -381,18 +399,21 @@ class _Attempt:
         )
         self.result.buffer_elements.append(tensor.height * row)
 
-    def _place_interleaved(
-        self, buffer: int, tensors: list[Tensor], steps: tuple[int, int]
-    ) -> None:
+    def _place_interleaved(self, buffer: int, tensors: list[Tensor], found: Interleaving) -> None:
         """Phases of one picture: each pixel of a tensor lies between those of the others."""
+        steps, across, width = found.steps, found.across, tensors[0].width
         pitch = max(self._own_pitch(t) for t in tensors)
-        row = tensors[0].width * steps[1] * pitch
+        whole = pitch * steps[1] // across  # of a pixel of all phases of a row
+        row = round_up(width * whole, lcm(whole, self.result.lanes))
         for number, tensor in enumerate(tensors):
-            y, x = divmod(number, steps[1])
-            inner, pixels = self.inner[tensor.index], tensor.height * tensor.width
+            y, x = divmod(number, steps[1] // across)
+            inner = self.inner[tensor.index]
+            runs, span = tensor.height * width, inner.span
+            if whole % self.result.lanes:  # several of these in a sub-word
+                runs, span = tensor.height, row
             self.result.placements[tensor.index] = Placement(
-                buffer, y * row + x * pitch, steps[1] * pitch, steps[0] * row, tensor.width,
-                inner.position, pixels, inner.span,
+                buffer, y * row + x * pitch, whole, steps[0] * row, width, inner.position, runs,
+                span,
             )  # fmt: skip
         self.result.buffer_elements.append(tensors[0].height * steps[0] * row)
 
@@ -425,9 +446,15 @@ class _Attempt:
                 self.inner[0].position, frame.height, round_up(end, result.unit), lead,
             )  # fmt: skip
             self._put_frame(place)
-            wide = [widened(op, pixels_beside(op, result)) for op in readers]
-            costs.append((sum(dense_cycles(self.graph, result, op) for op in wide), lead, place))
+            cost = sum(dense_cycles(self.graph, result, part) for part in self._parts(readers))
+            costs.append((cost, lead, place))
         self._put_frame(min(costs, key=lambda cost: cost[:2])[2])
+
+    def _parts(self, ops: Iterable[Dense]) -> Iterator[Dense]:
+        """What the nests of some operations compute."""
+        for op in ops:
+            wide = widened(op, pixels_beside(op, self.result))
+            yield from (part.op for part in dense_parts(wide, self.result))
 
     def _put_frame(self, place: Placement) -> None:
         self.result.placements[0] = place
@@ -486,11 +513,21 @@ def _interleaved_groups(graph: Graph) -> dict[int, _Group]:
     groups: dict[int, _Group] = {}
     for op in graph.ops:
         for view in op.views if isinstance(op, Dense) and not is_flat(op) else ():
-            found = interleaving_of(graph, view) if len(graph.operands(op)) > 1 else None
-            if found is not None:
-                made = _Group(list(found.tensors), False, interleaved=found.steps)
+            found = interleaving_of(graph, view)
+            if found is not None and (found.across == 1 or _alone(graph, found)):
+                made = _Group(list(found.tensors), False, interleaved=found)
                 groups.update(dict.fromkeys(found.tensors, made))
     return groups
+
+
+def _alone(graph: Graph, found: Interleaving) -> bool:
+    """Whether all that read these tensors see this picture."""
+    for tensor in (graph.tensors[index] for index in found.tensors):
+        for op in graph.consumers(tensor):
+            views = [view for view in op.views if tensor.mine(view).any()]
+            if not isinstance(op, Dense) or any(interleaving_of(graph, v) != found for v in views):
+                return False
+    return True
 
 
 def _group_pairs(graph: Graph, op: Product, groups: dict[int, _Group]) -> None:
@@ -617,9 +654,10 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
             _check_words(graph, op, operand, layout, reading)
     if isinstance(op, Dense) and layout.taps > 1:
         wide = widened(op, pixels_beside(op, layout))
-        for inputs in nest_inputs(op, layout.lanes):
-            if dense_walks(graph, layout, wide, inputs) is None:
-                raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
+        for part in dense_parts(wide, layout):
+            for inputs in nest_inputs(op, layout.lanes):
+                if dense_walks(graph, layout, part.op, inputs) is None:
+                    raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
     if isinstance(op, Product):
         _check_products(graph, op, readings)
     if not isinstance(op, Add):

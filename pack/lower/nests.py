@@ -31,7 +31,14 @@ from bramcast.pack.graph.ops import (
     weights_of,
 )
 from bramcast.pack.graph.tensor import IntArray
-from bramcast.pack.lower.beside import pixels_beside, widened, widened_integers, widened_place
+from bramcast.pack.lower.beside import (
+    Part,
+    dense_parts,
+    pixels_beside,
+    widened,
+    widened_integers,
+    widened_place,
+)
 from bramcast.pack.lower.scratchpad import Lifetime, place
 from bramcast.pack.lower.walks import (
     LARGEST_COUNT,
@@ -391,23 +398,32 @@ def _inside(small: IntArray, large: IntArray, groups: int) -> int | None:
 
 
 def _dense(task: _Task, op: Dense) -> None:
+    for part in dense_parts(op, task.layout):
+        _dense_part(task, op, part)
+
+
+def _dense_part(task: _Task, op: Dense, part: Part) -> None:
+    """The nests of some channels of a dense operation."""
     layout, q = task.layout, task.q
     lanes, taps = layout.lanes, layout.taps
-    bundle = groups_per_nest(op, lanes)
-    per_group = len(op.weight) // op.groups
+    bundle = groups_per_nest(part.op, lanes)
+    weights, place_ = part.of_weight(q.weight), task.place
+    per_group = len(weights) // op.groups
     for first, inputs in zip(range(0, op.groups, bundle), nest_inputs(op, lanes), strict=True):
         count = min(bundle, op.groups - first)
-        weight = _side_by_side(q.weight[first * per_group : (first + count) * per_group], count)
-        walks = dense_walks(task.graph, layout, op, inputs)
+        weight = _side_by_side(weights[first * per_group : (first + count) * per_group], count)
+        walks = dense_walks(task.graph, layout, part.op, inputs)
         assert walks is not None, "the layout has checked it"
-        channels = np.arange(first * per_group, (first + count) * per_group)
-        groups = -(-len(channels) // lanes)
-        if first + count == op.groups and not task.streams:
-            # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
-            groups = (task.place.span - int(task.place.position[channels[0]])) // lanes
-        at = np.arange(len(channels))
-        if task.beside > 1 and not task.streams:
-            at = task.place.position
+        channels = part.chosen[first * per_group : (first + count) * per_group]
+        groups, at = -(-len(channels) // lanes), np.arange(len(channels))
+        if not task.streams:
+            start = int(place_.position[channels[0]])
+            at = place_.position[channels] - start
+            if first + count == op.groups:
+                # Fewer lanes than taps: the last block of a pixel is filled up with zeros.
+                last = channels[-1] == op.out.channels - 1
+                end = place_.span if last else int(place_.position[channels[-1] + 1])
+                groups = (end - start) // lanes
         for dense in walks:
             met = np.zeros((dense.walk.taps * taps, len(channels)), np.int64)
             _meet(met, dense, weight)
@@ -423,10 +439,10 @@ def _dense(task: _Task, op: Dense) -> None:
             )
             stored = _Stored(base, (dense.walk.taps, 0, 0, kx * ci, ci, 1))
             placed = _placed(groups * lanes, at, channels)
-            for part in _biases(op, q):
-                walk = part.cut(dense.walk)
+            for same in _biases(op, q):
+                walk = same.cut(dense.walk)
                 if walk is not None:
-                    _finish(task, _Results(walk, groups, placed, stored, part, lanewise=False))
+                    _finish(task, _Results(walk, groups, placed, stored, same, lanewise=False))
 
 
 def _side_by_side(weight: IntArray, count: int) -> IntArray:

@@ -72,12 +72,14 @@ class Layout:
     """Placements by tensor index, buffer depths in elements.
 
     ``born`` is the number of the operation that writes a tensor, -1 for the input frame; ``beside``
-    how many pixels of a row lie in a sub-word, where these are several (beside.py).
+    how many pixels of a row lie in a sub-word, where these are several, and ``across`` how many a
+    tensor has in each of its own, where it is a row of phases (beside.py).
     """
 
     lanes: int
     taps: int = 1
     beside: Mapping[int, int] = field(default_factory=dict)
+    across: dict[int, int] = field(default_factory=dict)
     placements: dict[int, Placement] = field(default_factory=dict)
     buffer_elements: list[int] = field(default_factory=list)
     born: dict[int, int] = field(default_factory=dict)

@@ -6,8 +6,10 @@ and nearest upsampling in the middle of a network.
 
 The first two are one operation with sy * sx times the channels, whose readers see channels of one
 pixel as neighbouring pixels; upsampling is a view that repeats elements. Here each *phase*, the
-pixels (y % sy, x % sx), becomes a tensor of its own. The layout puts the phases into one another,
-so that a dense reader walks them as one picture; any other reader gets a dense copy.
+pixels (y % sy, x % sx), becomes a tensor of its own; of dense layers those of a row stay together,
+with the channels (x % sx, channel), so that they may be computed side by side. The layout puts the
+phases into one another, so that a dense reader walks them as one picture; any other reader gets a
+dense copy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,10 +31,14 @@ Steps = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Interleaving:
-    """Pixel (y, x) is pixel (y // sy, x // sx) of tensor number y % sy * sx + x % sx."""
+    """Pixel (y, x) is pixel (y // sy, x // sx) of tensor number y % sy * sx + x % sx.
+
+    With ``across`` = sx it is that of tensor number y % sy, whose channels are (x % sx, channel).
+    """
 
     steps: Steps
     tensors: tuple[int, ...]
+    across: int = 1
 
 
 def interleave(graph: Graph) -> Graph:
@@ -57,21 +63,28 @@ def interleaving_of(graph: Questions, view: IntArray) -> Interleaving | None:
     """
     inner = strip_zeros(view)[0]
     owners = [] if (inner == ZERO).any() else graph.owners(inner)
-    if len(owners) < 2:
+    if not owners:
         return None
     tall, wide = owners[0].height, owners[0].width
     steps = -(-inner.shape[1] // tall), -(-inner.shape[2] // wide)
-    if steps[0] * steps[1] != len(owners) or not _between(steps, owners[0]):
+    across = steps[0] * steps[1] // len(owners)
+    if steps == (1, 1) or across not in (1, steps[1]) or not _between(steps, owners[0]):
+        return None
+    if len(owners) * across != steps[0] * steps[1]:
         return None
     found: list[int] = []
-    for phase in _phases(inner, steps):
-        tensor = graph.owners(phase)[0]
-        if (tensor.height, tensor.width) != (tall, wide) or tensor.channels != len(phase):
+    for number, phase in enumerate(_phases(inner, steps)):
+        tensor, place = graph.owners(phase)[0], number % across * len(phase)
+        if (tensor.height, tensor.width) != (tall, wide):
             return None
-        if not np.array_equal(phase, tensor.ids[:, : phase.shape[1], : phase.shape[2]]):
+        if tensor.channels != across * len(phase):
+            return None
+        ids = tensor.ids[place : place + len(phase), : phase.shape[1], : phase.shape[2]]
+        if not np.array_equal(phase, ids):
             return None
         found.append(tensor.index)
-    return Interleaving(steps, tuple(found)) if len(set(found)) == len(owners) else None
+    rows = tuple(found[::across])
+    return Interleaving(steps, rows, across) if len(set(rows)) == len(owners) else None
 
 
 def _between(steps: Steps, tensor: Tensor) -> bool:
@@ -98,7 +111,10 @@ def _straight_output(draft: Draft) -> None:
 
 
 def _split(draft: Draft, tensor: Tensor) -> bool:
-    """An operation for each phase, if all readers see this tensor as one interleaving."""
+    """An operation for each phase, if all readers see this tensor as one interleaving.
+
+    Of dense layers one for each row of phases.
+    """
     op = draft.producer(tensor)
     if draft.is_output(tensor) or not isinstance(op, Weighted):
         return False
@@ -113,6 +129,12 @@ def _split(draft: Draft, tensor: Tensor) -> bool:
         return False
     if not np.array_equal(np.sort(channels.ravel()), np.arange(tensor.channels)):
         return False
+    if isinstance(op, Dense) and op.groups == 1:
+        channels = channels.reshape(len(channels), -1)  # those of a row of phases
+        if len(channels) == 1 and np.array_equal(channels[0], np.arange(tensor.channels)):
+            return False
+    else:
+        channels = channels.reshape(-1, channels.shape[2])
     if not all(_selectable(op, chosen) for chosen in channels):
         return False
     parts, numbers = [], np.empty((tensor.channels, tensor.height, tensor.width), np.int64)
@@ -139,7 +161,7 @@ def _rows_of(tensor: Tensor, view: IntArray) -> Iterator[IntArray]:
 
 
 def _channels(tensor: Tensor, rows: IntArray) -> IntArray | None:
-    """Which channel each phase of an interleaving shows in each row, int64 [phases, rows]."""
+    """Which channel each phase of an interleaving shows in each row, int64 [sy, sx, rows]."""
     steps = -(-rows.shape[1] // tensor.height), -(-rows.shape[2] // tensor.width)
     if steps == (1, 1) or steps[0] * steps[1] * len(rows) != tensor.channels:
         return None
@@ -153,7 +175,7 @@ def _channels(tensor: Tensor, rows: IntArray) -> IntArray | None:
         if not np.array_equal(phase, tensor.ids[channel][:, : phase.shape[1], : phase.shape[2]]):
             return None
         result.append(channel)
-    return np.array(result)
+    return np.array(result).reshape(*steps, -1)
 
 
 def _selectable(op: Weighted, chosen: IntArray) -> bool:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pixels of a row that are computed side by side, in the lanes that a layer leaves idle."""
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import text_recipe, write_recipe
 
@@ -110,6 +112,86 @@ def test_pixels_fill_the_lanes(lanes, taps, pixels, tmp_path):
 def test_residuals_concats_and_last_layers_equal_the_graph(name, lanes, taps, bits, tmp_path):
     pixels = packed(tmp_path, name, lanes, taps, f"[quantize]\nactivation_bits = {bits}\n")[1]
     assert max(pixels) > 1
+
+
+@pytest.mark.parametrize(
+    "name, lanes, taps, phases",
+    [
+        # 20, 6 and 2 channels: alone, both of a row, and those of four pixels
+        ("Decoder", 16, 4, {1: [(1, 2)] * 12, 2: [(1, 2)] * 2, 8: [(4, 2)] * 2}),
+        # 7 channels with a stride of 3: eight pixels of a row begin at three places of their word
+        ("DecoderOddSteps", 64, 4, {8: [(4, 2)] * 3 + [(8, 3)] * 9}),
+        ("PixelShuffles", 64, 4, {8: [(4, 2)] * 6}),
+        ("DecoderOverTime", 16, 1, {2: [(1, 2)]}),  # one row: it needs no others
+        ("DecoderOfGroups", 16, 1, {}),
+    ],
+)
+def test_phases_lie_side_by_side(name, lanes, taps, phases, tmp_path):
+    """By the pixels of a sub-word: how many of a phase are one for each nest, and its phases."""
+    made, _ = packed(tmp_path, name, lanes, taps)
+    found: dict[int, list[tuple[int, int]]] = {}
+    for nest in made.program.nests:
+        index = nest.op.out.index
+        across = made.layout.across.get(index, 1)
+        if across > 1:
+            found.setdefault(made.layout.beside.get(index, 1), []).append((nest.beside, across))
+    assert found == phases
+
+
+TRANSPOSED = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d({up})
+        self.last = nn.{last}
+
+    def forward(self, x):
+        return self.last(torch.relu(self.up(x)))
+"""
+READERS = {  # and the shape of their weights with n channels before them
+    "Identity()": lambda n: None,  # the stream
+    "MaxPool2d(2, ceil_mode=True)": lambda n: None,
+    "Conv2d({0}, 3, 3, padding=1)": lambda n: (3, n, 3, 3),
+    "Conv2d({0}, 2, (1, 2), (1, 2))": lambda n: (2, n, 1, 2),
+    "Conv2d({0}, {0}, 3, 2, 1, groups={0})": lambda n: (n, 1, 3, 3),
+    "ConvTranspose2d({0}, {0}, 3, 2, 1)": lambda n: (n, n, 3, 3),
+}
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.data())
+def test_any_transposed_convolution_equals_the_graph(data):
+    few = st.integers(1, 4)
+    stride, kernel = (
+        (data.draw(few), data.draw(few)),
+        (data.draw(few), data.draw(st.integers(1, 5))),
+    )
+    padding = tuple(data.draw(st.integers(0, (k - 1) // 2)) for k in kernel)
+    more = tuple(data.draw(st.integers(0, s - 1)) for s in stride)
+    inputs, outputs = data.draw(few), data.draw(st.integers(1, 9))
+    size = data.draw(st.integers(2, 4)), data.draw(st.integers(3, 7))
+    last = data.draw(st.sampled_from(sorted(READERS)))
+    lanes, taps = data.draw(st.sampled_from([(16, 1), (16, 4), (64, 1), (32, 2), (8, 8), (4, 8)]))
+    for n, s, k, p, o in zip(size, stride, kernel, padding, more, strict=True):
+        made = (n - 1) * s - 2 * p + k + o
+        assume(made >= 4 and -(-made // -(-made // s)) == s)  # fewer are no picture of phases
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    up = f"{inputs}, {outputs}, {kernel}, {stride}, {padding}, {more}"
+    model = TRANSPOSED.format(up=up, last=last.format(outputs))
+    state = {"up.weight": (inputs, outputs, *kernel), "up.bias": (outputs,)}
+    if (shape := READERS[last](outputs)) is not None:
+        state |= {"last.weight": shape, "last.bias": shape[:1]}
+    weights = {key: rng.normal(size=shape) for key, shape in state.items()}
+    with tempfile.TemporaryDirectory() as name:
+        folder, core = Path(name), f"[core]\nlanes = {lanes}\ntaps = {taps}\n"
+        x = rng.normal(size=(2, inputs, *size))
+        recipe = text_recipe(folder, model, x, weights, core)
+        made = pack(read_recipe(recipe), folder / "bundle")
+        agreement = compare_with_graph(made, folder / "bundle", lambda *_: None)
+    assert agreement.elements and not agreement.mismatches, agreement.text
 
 
 def test_integers_are_those_of_any_core(tmp_path):

@@ -12,7 +12,10 @@ from bramcast.pack.bundle.program import Loop
 from bramcast.pack.capture.capture import capture
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
+from bramcast.pack.lower.beside import dense_parts
 from bramcast.pack.lower.layout import make_layout
+from bramcast.pack.lower.nests import dry_nests
+from bramcast.pack.lower.walks import Layout
 from bramcast.pack.passes.fold import fold
 from bramcast.pack.passes.interleave import interleave, interleaving_of
 from bramcast.pack.pipeline import pack
@@ -23,32 +26,58 @@ def woven(module, shape):
     return interleave(fold(capture(module.eval(), shape, "net")))
 
 
-def test_each_phase_has_its_own_weights_and_no_others():
+def test_phases_of_a_row_share_a_window():
     """A 3x3 kernel with a stride of 2: 1, 2, 2 and 4 of the nine weights, in turned order."""
     up = nn.ConvTranspose2d(1, 1, 3, 2, 1, output_padding=1)
     with torch.no_grad():
         up.weight.copy_(torch.arange(1.0, 10.0).reshape(1, 1, 3, 3))
     graph = woven(nn.Sequential(up, nn.Conv2d(1, 1, 3)), (1, 4, 4))
     # Result (2j + 1, 2i): x[j + 1] * w[0] + x[j] * w[2] of the middle column, and so on.
+    rows = [[[5.0, 0.0]], [[6.0, 4.0]]], [[[8.0, 0.0], [2.0, 0.0]], [[9.0, 7.0], [3.0, 1.0]]]
+    assert [op.name for op in graph.ops] == ["0.phase1", "0.phase2", "1"]
+    assert tuple(op.weight[:, 0].tolist() for op in graph.ops[:2]) == rows
+    assert [op.window.padding for op in graph.ops[:2]] == [(0, 0, 0, 1), (0, 0, 1, 1)]
+    assert {op.layer for op in graph.ops[:2]} == {"0"}
+
+
+def test_a_phase_by_itself_has_its_own_weights_and_no_others():
+    up = nn.ConvTranspose2d(1, 1, 3, 2, 1, output_padding=1)
+    with torch.no_grad():
+        up.weight.copy_(torch.arange(1.0, 10.0).reshape(1, 1, 3, 3))
+    graph = woven(nn.Sequential(up, nn.Conv2d(1, 1, 3)), (1, 4, 4))
+    apart = Layout(1, across={op.out.index: 2 for op in graph.ops[:2]})
+    parts = [part for op in graph.ops[:2] for part in dense_parts(op, apart)]
     want = [[[5.0]], [[6.0, 4.0]], [[8.0], [2.0]], [[9.0, 7.0], [3.0, 1.0]]]
-    assert [op.name for op in graph.ops] == [*(f"0.phase{n}" for n in (1, 2, 3, 4)), "1"]
-    assert [op.weight[0, 0].tolist() for op in graph.ops[:4]] == want
-    assert [op.window.padding for op in graph.ops[:4]] == [
-        (0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 1, 1),
-    ]  # fmt: skip
-    assert {op.layer for op in graph.ops[:4]} == {"0"}
+    assert [part.op.weight[0, 0].tolist() for part in parts] == want
+    for part, whole in zip(
+        parts, (graph.ops[0], graph.ops[0], graph.ops[1], graph.ops[1]), strict=True
+    ):
+        assert np.array_equal(part.of_weight(whole.weight), part.op.weight)
 
 
 def test_phases_lie_pixel_by_pixel_where_a_convolution_reads_them():
     graph = woven(nn.Sequential(nn.ConvTranspose2d(2, 5, 2, 2), nn.Conv2d(5, 3, 3)), (2, 3, 4))
     layout = make_layout(graph, 4).layout
-    places = [layout.placements[op.out.index] for op in graph.ops[:4]]
+    places = [layout.placements[op.out.index] for op in graph.ops[:2]]
     # Five channels fill two words of four lanes; a row of the picture has eight pixels.
-    assert [place.base for place in places] == [0, 8, 64, 72]
+    assert [place.base for place in places] == [0, 64]
+    assert [place.position.tolist() for place in places] == [[*range(5), *range(8, 13)]] * 2
     assert {(place.pitch, place.row_pitch) for place in places} == {(16, 128)}
     assert len({place.buffer for place in places}) == 1
     assert layout.buffer_elements[places[0].buffer] == 6 * 8 * 8
-    assert [op.label for op in graph.ops] == ["ConvTranspose2d"] * 4 + ["Conv2d"]
+    assert [op.label for op in graph.ops] == ["ConvTranspose2d"] * 2 + ["Conv2d"]
+
+
+def test_phases_of_few_channels_share_a_sub_word():
+    """Three channels of a kernel of 4: both phases of a row, and those of the next pixel, too."""
+    graph = woven(nn.Sequential(nn.ConvTranspose2d(2, 3, 4, 2, 1), nn.Conv2d(3, 9, 3)), (2, 3, 4))
+    layout = make_layout(graph, 16).layout
+    places = [layout.placements[op.out.index] for op in graph.ops[:2]]
+    assert [place.base for place in places] == [0, 32]
+    assert [place.position.tolist() for place in places] == [[0, 1, 2, 4, 5, 6]] * 2
+    assert {(place.pitch, place.row_pitch) for place in places} == {(8, 64)}
+    first = dry_nests(graph, layout, 2)[0]
+    assert first.counts == (1, 3, 2, 2, 4, 2)  # four columns for four pixels of two inputs
 
 
 @pytest.mark.parametrize(
