@@ -12,7 +12,7 @@ from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.graph.classes import Classes
 from bramcast.pack.graph.graph import Graph
-from bramcast.pack.graph.ops import Add, Dense
+from bramcast.pack.graph.ops import Add, Depthwise
 from bramcast.pack.lower.beside import Unfit, can_widen
 from bramcast.pack.lower.nests import dry_nests
 from bramcast.pack.lower.walks import Lanewise, Layout
@@ -68,8 +68,8 @@ def _families(
     """Tensors that have as many pixels in a sub-word as each other, and what these may be."""
     tied = Classes(len(graph.tensors))
     for op in graph.ops:
-        if isinstance(op, Add):
-            tied.join([op.out.index, *graph.operands(op)])
+        if isinstance(op, Add) or (isinstance(op, Depthwise) and can_widen(op)):
+            tied.join([op.out.index, *(graph.operands(op) - {graph.input.index})])
     across = {index: count for tensors, count in rows.items() for index in tensors}
     for tensors in rows:
         tied.join(tensors)
@@ -95,7 +95,7 @@ def _counts(graph: Graph, index: int, lanes: int, across: int | None) -> list[in
     if op is None or not can_widen(op):
         return []
     readers = graph.consumers(graph.tensors[index])
-    if any(isinstance(reader, Lanewise) and not isinstance(reader, Add) for reader in readers):
+    if any(isinstance(reader, Lanewise) and not can_widen(reader) for reader in readers):
         return []
     if across is not None:
         most, width = lanes // (op.out.channels // across), op.out.width * across
@@ -103,5 +103,5 @@ def _counts(graph: Graph, index: int, lanes: int, across: int | None) -> list[in
         return powers if across > 1 else []
     most, width = lanes // op.out.channels, op.out.width
     if op is graph.last:  # beats come pixel by pixel, and none too many
-        return [n for n in range(2, most + 1) if width % n == 0 and isinstance(op, Dense)]
+        return [n for n in range(2, most + 1) if width % n == 0 and not isinstance(op, Add)]
     return [n for n in (1 << i for i in range(1, 7)) if n <= most and n < 2 * width]

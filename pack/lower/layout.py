@@ -429,13 +429,11 @@ class _Attempt:
             pitch = round_up(span, word)
             row = frame.width * pitch
         elif self.result.taps > 1 and not all(map(is_flat, readers)):
-            dense = [op for op in readers if isinstance(op, Dense)]
-            assert len(dense) == len(readers), "the others are lane-wise"
-            self._place_rows(buffer, dense)
+            self._place_rows(buffer, readers)
             return
         self._put_frame(Placement(buffer, 0, pitch, row, frame.width, inner.position, runs, span))
 
-    def _place_rows(self, buffer: int, readers: list[Dense]) -> None:
+    def _place_rows(self, buffer: int, readers: list[Op]) -> None:
         """Rows that begin behind as many zeros as make the readers' windows the cheapest."""
         frame, result = self.graph.input, self.result
         costs = []
@@ -450,10 +448,11 @@ class _Attempt:
             costs.append((cost, lead, place))
         self._put_frame(min(costs, key=lambda cost: cost[:2])[2])
 
-    def _parts(self, ops: Iterable[Dense]) -> Iterator[Dense]:
-        """What the nests of some operations compute."""
+    def _parts(self, ops: Iterable[Op]) -> Iterator[Dense]:
+        """What the nests of some dense operations compute."""
         for op in ops:
             wide = widened(op, pixels_beside(op, self.result))
+            assert isinstance(wide, Dense), "the others are lane-wise"
             yield from (part.op for part in dense_parts(wide, self.result))
 
     def _put_frame(self, place: Placement) -> None:
@@ -639,9 +638,11 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
             _part_pairs(graph, op)
             _copy_with_holes(graph, op, layout)
         return
-    if isinstance(op, Lanewise) and any(graph.operands(op) & layout.beside.keys()):
+    dense = isinstance(op, Dense) or (isinstance(op, Depthwise) and op.out.index in layout.beside)
+    if not dense and graph.operands(op) & layout.beside.keys():
         check_words_beside(graph, layout, op)
         return
+    wide = widened(op, pixels_beside(op, layout))
     readings = []
     for operand, view in enumerate(op.views):
         reading = read_view(graph, layout, view)
@@ -650,12 +651,11 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
                 _straighten(graph, view, layout)
             raise _NeedsCopy(op, operand, True, "its operand has no regular order")
         readings.append(reading)
-        if isinstance(op, Lanewise):
+        if isinstance(op, Lanewise) and not dense:
             _check_words(graph, op, operand, layout, reading)
-    if isinstance(op, Dense) and layout.taps > 1:
-        wide = widened(op, pixels_beside(op, layout))
+    if isinstance(wide, Dense) and layout.taps > 1:
         for part in dense_parts(wide, layout):
-            for inputs in nest_inputs(op, layout.lanes):
+            for inputs in nest_inputs(wide, layout.lanes):
                 if dense_walks(graph, layout, part.op, inputs) is None:
                     raise _NeedsCopy(op, 0, True, "its window takes steps that are no whole blocks")
     if isinstance(op, Product):

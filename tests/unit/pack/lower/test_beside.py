@@ -194,6 +194,42 @@ def test_any_transposed_convolution_equals_the_graph(data):
     assert agreement.elements and not agreement.mismatches, agreement.text
 
 
+MOBILE = """from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU6(),
+                         nn.Conv2d(8, {outputs}, 3, {stride}, 1, groups=8), nn.ReLU6(),
+                         nn.Conv2d({outputs}, 16, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    "outputs, stride, counts",
+    [
+        (8, 1, (1, 8, 1, 3, 10, 2)),  # ten columns of two blocks for eight pixels, not 8 * 9 taps
+        (16, 1, (1, 8, 2, 3, 6, 2)),  # two channels of each: four pixels
+        (8, 2, (1, 4, 1, 3, 9, 2)),  # slower than lane by lane: the layer before gains more
+    ],
+)
+def test_a_depthwise_layer_of_few_channels_is_dense(outputs, stride, counts, tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {
+        "0.weight": (8, 3, 3, 3), "0.bias": (8,), "2.weight": (outputs, 1, 3, 3),
+        "2.bias": (outputs,), "4.weight": (16, outputs, 1, 1), "4.bias": (16,),
+    }  # fmt: skip
+    state = {key: rng.normal(size=shape) for key, shape in shapes.items()}
+    model = MOBILE.format(outputs=outputs, stride=stride)
+    x, core = rng.normal(size=(3, 3, 16, 16)), "[core]\nlanes = 64\ntaps = 4\n"
+    recipe = text_recipe(tmp_path, model, x, state, core)
+    made = pack(read_recipe(recipe), tmp_path / "bundle")
+    agreement = compare_with_graph(made, tmp_path / "bundle", lambda *_: None)
+    assert agreement.elements and not agreement.mismatches, agreement.text
+    found = [n.nest for n in made.program.nests if n.op.name == "2" and not n.nest.lanewise]
+    assert [nest.counts for nest in found] == [counts]
+
+
 def test_integers_are_those_of_any_core(tmp_path):
     one, some = (packed(tmp_path / str(n), "NarrowPictures", n, 1)[0] for n in (4, 64))
     assert one.quantized.keys() == some.quantized.keys()
