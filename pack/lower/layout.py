@@ -37,14 +37,13 @@ from bramcast.pack.lower.beside import (
     pixels_beside,
     widened,
 )
+from bramcast.pack.lower.dense import dense_cycles, dense_walks
 from bramcast.pack.lower.fastest import fastest
 from bramcast.pack.lower.walks import (
     Lanewise,
     Layout,
     Placement,
     Reading,
-    dense_cycles,
-    dense_walks,
     groups_per_nest,
     nest_inputs,
     read_view,

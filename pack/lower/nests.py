@@ -39,8 +39,10 @@ from bramcast.pack.lower.beside import (
     widened_integers,
     widened_place,
 )
+from bramcast.pack.lower.dense import dense_walks
 from bramcast.pack.lower.scratchpad import Lifetime, place
 from bramcast.pack.lower.walks import (
+    LARGEST_COORDINATE,
     LARGEST_COUNT,
     DenseWalk,
     Lanewise,
@@ -48,7 +50,6 @@ from bramcast.pack.lower.walks import (
     Placement,
     Reading,
     Walk,
-    dense_walks,
     groups_per_nest,
     nest_inputs,
     progression,
@@ -59,8 +60,6 @@ from bramcast.pack.lower.walks import (
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import parts_of
 from bramcast.pack.quantize.op import QuantizedOp
-
-LARGEST_COORDINATE = (1 << 15) - 1
 
 
 class RowTable:

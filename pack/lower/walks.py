@@ -25,11 +25,12 @@ from bramcast.pack.graph.ops import (
     window_of,
 )
 from bramcast.pack.graph.tensor import ZERO, IntArray, strip_zeros
-from bramcast.pack.graph.views import PixelView, grid_steps, is_flat, is_point, pixel_view
+from bramcast.pack.graph.views import PixelView, grid_steps, is_point, pixel_view
 
 Lanewise = Depthwise | AvgPool | MaxPool | Add | Product  # each lane computes with its own
 
 LARGEST_COUNT = 1 << 16
+LARGEST_COORDINATE = (1 << 15) - 1
 NEST_CYCLES = 40  # what one nest more costs, about
 
 
@@ -288,7 +289,7 @@ class DenseWalk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class Axis:
     """One axis of a window over a view; ``step`` in elements, all else in pixels of the view."""
 
     step: int
@@ -318,7 +319,7 @@ class _Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loops:
+class Loops:
     """What a nest does along one axis: results from ``origin``, every ``stride``-th.
 
     ``first`` is the offset of the first tap, ``start`` its coordinate.
@@ -337,13 +338,13 @@ class _Loops:
     coordinate_tap: int
 
 
-def window_axes(op: Op, reading: Reading) -> tuple[_Axis, _Axis]:
+def window_axes(op: Op, reading: Reading) -> tuple[Axis, Axis]:
     """The window over y and over x."""
     window = window_of(op)
     sizes, steps = (reading.height, reading.width), (reading.sy, reading.sx)
     outs = (op.out.height, op.out.width)
     y, x = (
-        _Axis(
+        Axis(
             steps[i], sizes[i], window.padding[i] + reading.border[i], window.kernel[i],
             window.stride[i], window.dilation[i], outs[i],
         )
@@ -354,13 +355,13 @@ def window_axes(op: Op, reading: Reading) -> tuple[_Axis, _Axis]:
 
 def window_walk(op: Op, reading: Reading, low: int, step: int, count: int) -> Walk:
     """The whole window in one nest: ``count`` reads in each pixel from offset ``low`` on."""
-    y, x = (_pixel_loops(axis, 0, 1) for axis in window_axes(op, reading))
-    return _walk(reading.buffer, low + y.first + x.first, y, x, count, step)
+    y, x = (pixel_loops(axis, 0, 1) for axis in window_axes(op, reading))
+    return walk_of(reading.buffer, low + y.first + x.first, y, x, count, step)
 
 
-def _pixel_loops(axis: _Axis, phase: int, phases: int) -> _Loops:
+def pixel_loops(axis: Axis, phase: int, phases: int) -> Loops:
     """Along an axis whose coordinates are pixels."""
-    return _Loops(
+    return Loops(
         origin=phase,
         stride=phases,
         outs=-(-(axis.out - phase) // phases),
@@ -375,7 +376,7 @@ def _pixel_loops(axis: _Axis, phase: int, phases: int) -> _Loops:
     )
 
 
-def _walk(buffer: int, base: int, y: _Loops, x: _Loops, count: int, step: int) -> Walk:
+def walk_of(buffer: int, base: int, y: Loops, x: Loops, count: int, step: int) -> Walk:
     coordinates: dict[str, int] = {}
     for name, loops in (("y", y), ("x", x)):
         coordinates[f"{name}_start"] = loops.start
@@ -404,40 +405,12 @@ def progression(offsets: IntArray) -> tuple[int, int, int]:
     return low, step, (high - low) // step + 1
 
 
-def dense_walks(graph: Graph, layout: Layout, op: Dense, inputs: slice) -> list[DenseWalk] | None:
-    """The nests that compute a dense layer from some of its input channels.
-
-    None where its operand can't be read where it lies.
-    """
-    if is_flat(op):
-        return _flat_walk(graph, layout, op)
-    view = op.view[inputs]
-    reading = read_view(graph, layout, view)
-    if reading is None:
-        return None
-    found = [_window_walks(graph, layout, op, reading)]
-    if layout.taps > 1:
-        found += [_merged_walks(graph, layout, op, view, reading, along) for along in ("x", "y")]
-    fitting = [walks for walks in found if walks is not None]
-    return min(fitting, key=_cycles, default=None)
-
-
-def dense_cycles(graph: Graph, layout: Layout, op: Dense) -> int:
-    """About the cycles of a dense layer; very many where its operand needs a copy."""
-    total = 0
-    for inputs in nest_inputs(op, layout.lanes):
-        walks = dense_walks(graph, layout, op, inputs)
-        if walks is None:
-            return 1 << 40
-        total += _cycles(walks) * -(-len(op.weight) // (op.groups * layout.lanes))
-    return total
-
-
-def _cycles(walks: Iterable[DenseWalk]) -> int:
+def walk_cycles(walks: Iterable[DenseWalk]) -> int:
+    """About the cycles of one group of results."""
     return sum(w.walk.cycles for w in walks)
 
 
-def _flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None:
+def flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None:
     """A Linear reads elements wherever they lie: over one range, or over rows and pixels.
 
     The shortest loops that run over nothing unwritten. At one tap everything is written.
@@ -449,7 +422,7 @@ def _flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | Non
     start, choices = _strides(graph, layout, op)
     found = [_nested(block, strides, start) for strides in choices]
     if taps > 1:
-        written = _written_blocks(graph, layout, op, buffer)
+        written = written_blocks(graph, layout, op, buffer)
         found = [loops for loops in found if written[loops.visited].all()]
     if not found:
         return None
@@ -508,12 +481,12 @@ def _nested(numbers: IntArray, strides: Sequence[int], start: int) -> _Nested:
     return _Nested(low + first, (*counts, count), (*strides, step), tap)
 
 
-def _written_blocks(graph: Graph, layout: Layout, op: Dense, buffer: int) -> NDArray[np.bool_]:
+def written_blocks(graph: Graph, layout: Layout, op: Dense, buffer: int) -> NDArray[np.bool_]:
     """Which blocks of a buffer are written when ``op`` starts."""
     return layout.written(graph, buffer, layout.born[op.out.index])[:: layout.taps]
 
 
-def _window_walks(
+def window_walks(
     graph: Graph, layout: Layout, op: Dense, reading: Reading
 ) -> list[DenseWalk] | None:
     """Each tap is a block of one pixel's channels."""
@@ -530,22 +503,22 @@ def _window_walks(
             block, element = np.divmod(reading.offsets[used] + shift, taps)
             low, step, count = progression(block)
             if taps > 1 and len(np.unique(block)) < count:  # it runs over blocks with no weights
-                written = _written_blocks(graph, layout, op, reading.buffer)
+                written = written_blocks(graph, layout, op, reading.buffer)
                 inside = (reading.offsets[used] + shift % taps).min() // taps
                 if not written[inside : inside + step * count : step].all():
                     return None
             tap = kernel * count + ((block - low) // step)[:, None, None]
-            walk = _walk(reading.buffer, low * taps, y, x, count, step * taps)
+            walk = walk_of(reading.buffer, low * taps, y, x, count, step * taps)
             walks.append(DenseWalk(walk, used, tap * taps + element[:, None, None]))
     return walks
 
 
-def _phases(axis: _Axis, taps: int) -> list[_Loops]:
+def _phases(axis: Axis, taps: int) -> list[Loops]:
     count = axis.phases(taps)
-    return [_pixel_loops(axis, phase, count) for phase in range(count)]
+    return [pixel_loops(axis, phase, count) for phase in range(count)]
 
 
-def _merged_walks(
+def merged_walks(
     graph: Graph, layout: Layout, op: Dense, view: IntArray, reading: Reading, along: str
 ) -> list[DenseWalk] | None:
     """Each tap is a block of a stored row: a window's pixels in that row are read as one run.
@@ -571,7 +544,7 @@ def _merged_walks(
         return None
     limit = -(-(place.lead + frame.width * place.pitch) // taps)
     row = _Row(axis, offsets, int(rows[0]) * place.row_pitch, limit)
-    other = _pixel_loops(across, 0, 1)
+    other = pixel_loops(across, 0, 1)
     walks = []
     for phase in range(axis.phases(taps)):
         choices = [
@@ -581,7 +554,7 @@ def _merged_walks(
             ]
             for split in (False, True)
         ]
-        walks += min(choices, key=_cycles)
+        walks += min(choices, key=walk_cycles)
     return walks
 
 
@@ -589,7 +562,7 @@ def _merged_walks(
 class _Row:
     """A window along a stored row: its channels' offsets at pixel 0, where the row starts."""
 
-    axis: _Axis
+    axis: Axis
     offsets: IntArray
     start: int
     limit: int
@@ -599,7 +572,7 @@ class _Row:
 class _RowNest:
     """Loops along a row; block [used, kernel] is the tap that holds each element, -1 for none."""
 
-    loops: _Loops
+    loops: Loops
     block: IntArray
     element: IntArray
 
@@ -622,7 +595,7 @@ def _row_nests(row: _Row, phase: int, taps: int, split: bool) -> list[_RowNest]:
     for first, end in zip(edges[:-1], edges[1:], strict=True):
         mine = seen[first]
         low, step, number = progression(at[first][mine] if mine.any() else at[first].ravel()[:1])
-        loops = _Loops(
+        loops = Loops(
             origin=phase + count * first,
             stride=count,
             outs=end - first,
@@ -640,7 +613,7 @@ def _row_nests(row: _Row, phase: int, taps: int, split: bool) -> list[_RowNest]:
 
 
 def _merged_walk(
-    buffer: int, row: _Row, nest: _RowNest, other: _Loops, along: str, taps: int, used: IntArray
+    buffer: int, row: _Row, nest: _RowNest, other: Loops, along: str, taps: int, used: IntArray
 ) -> DenseWalk:
     across = np.arange(other.taps)
     if along == "x":
@@ -651,5 +624,5 @@ def _merged_walk(
         y, x = nest.loops, other
         tap = nest.block[:, :, None] * x.taps + across
         block, element = nest.block[:, :, None], nest.element[:, :, None]
-    walk = _walk(buffer, row.start + y.first + x.first, y, x, 1, 0)
+    walk = walk_of(buffer, row.start + y.first + x.first, y, x, 1, 0)
     return DenseWalk(walk, used, np.where(block >= 0, tap * taps + element, -1))

@@ -11,11 +11,11 @@ from graphs import Made, named, same
 from bramcast.pack.graph.ops import Dense
 from bramcast.pack.graph.tensor import ZERO
 from bramcast.pack.graph.window import Window
+from bramcast.pack.lower.dense import dense_walks
 from bramcast.pack.lower.walks import (
     Layout,
     Placement,
     Walk,
-    dense_walks,
     element_offsets,
     groups_per_nest,
     nest_inputs,
@@ -130,6 +130,36 @@ def test_every_weight_meets_its_element_once(name, taps, channels):
         for at in outside.values():
             lies = element_offsets(graph, layout, graph.input.ids)[1]
             assert at not in lies
+
+
+@pytest.mark.parametrize("name", ["plain", "padded", "strides", "dilated"])
+@pytest.mark.parametrize("taps", [1, 2, 4])
+def test_parts_of_a_pixel_count_as_pixels(name, taps):
+    """Four channels, room for twelve more, three channels, room for thirteen."""
+    window = CASES[name][0]
+    graph, op = convolution(7, window)
+    layout = laid_out(graph, 16, taps)
+    place = Placement(
+        0, 0, 32, 32 * 6, 6, np.array([0, 1, 2, 3, 16, 17, 18]), 5 * 6, 32
+    )  # fmt: skip
+    layout.placements[0], layout.buffer_elements[0] = place, 32 * 5 * 6
+    (walk,) = dense_walks(graph, layout, op, slice(0, 7))
+    (ky, kx), apart = window.kernel, window.dilation[1]
+    parted = ky * (2 * apart * (kx - 1) + 2) * -(-4 // taps)
+    # With four taps each part is one block: two of them, evenly spaced, in any pixel.
+    assert walk.walk.taps == (parted if taps < 4 else ky * kx * 2)
+    assert met(op, [walk], slice(0, 7), taps) == expected(graph, layout, op, op.view)
+
+
+@pytest.mark.parametrize("columns, taps", [(1, 2 * 4), (3, 3 * 19)])
+def test_parts_that_are_not_written_yet_are_not_read(columns, taps):
+    """A third part comes later: it lies between the parts that a window of three columns reads."""
+    graph, op = convolution(7, Window((1, columns)))
+    layout, position = laid_out(graph, 16, 1), np.array([0, 1, 2, 3, 16, 17, 18])
+    layout.placements[0] = Placement(0, 0, 48, 48 * 6, 6, position, 5 * 6, 32)
+    layout.buffer_elements[0] = 48 * 5 * 6
+    (walk,) = dense_walks(graph, layout, op, slice(0, 7))
+    assert walk.walk.taps == taps
 
 
 @pytest.mark.parametrize("taps", [1, 2, 4])
