@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses whose pixels lie side by side, by the cycles of the whole program.
 
-Additions tie tensors together: all of those have as many pixels in a sub-word. One such family
+Additions and time steps tie tensors together: those have as many pixels in a sub-word. One family
 after the other takes the number with the fewest cycles, a larger one only where it is worth it.
 """
 
@@ -13,6 +13,7 @@ from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.graph.classes import Classes
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import Add, Depthwise
+from bramcast.pack.graph.twins import twins_of
 from bramcast.pack.lower.beside import Unfit, can_widen
 from bramcast.pack.lower.nests import dry_nests
 from bramcast.pack.lower.walks import Lanewise, Layout
@@ -70,6 +71,8 @@ def _families(
     for op in graph.ops:
         if isinstance(op, Add) or (isinstance(op, Depthwise) and can_widen(op)):
             tied.join([op.out.index, *(graph.operands(op) - {graph.input.index})])
+    for ops in twins_of(graph):  # one LOOP of the program
+        tied.join(op.out.index for op in ops)
     across = {index: count for tensors, count in rows.items() for index in tensors}
     for tensors in rows:
         tied.join(tensors)

@@ -113,6 +113,8 @@ def _settled(graph: Graph, lanes: int, taps: int, beside: Mapping[int, int]) -> 
             draft = Draft(graph)
             _insert_copy(draft, need)
             graph = draft.done()
+    if beside:
+        raise Unfit
     raise AssertionError("layout does not settle")
 
 
@@ -257,6 +259,8 @@ class _Attempt:
         if self._wide(op) or across > 1:
             each, count = op.out.channels // across, self.result.beside.get(op.out.index, 1)
             pitch = round_up(-(-each // lanes) * lanes, unit) if count == 1 else lanes // count
+            if each > pitch:
+                raise Unfit
             pixel = np.arange(across, dtype=np.int64)[:, None] * pitch
             return _Inner((pixel + np.arange(each)).ravel(), across * pitch)
         if isinstance(op, Dense):

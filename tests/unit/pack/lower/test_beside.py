@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from graphs import Made
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import text_recipe, write_recipe
@@ -22,6 +23,7 @@ from bramcast.pack.graph.ops import Dense
 from bramcast.pack.graph.tensor import Tensor
 from bramcast.pack.graph.window import Window
 from bramcast.pack.lower.beside import widened
+from bramcast.pack.lower.fastest import _families
 from bramcast.pack.lower.nests import dry_nests
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
@@ -283,3 +285,20 @@ def test_columns_that_do_not_fit_the_layer_are_refused(tmp_path):
         path.write_text(manifest_json(replace(manifest, nests=nests)))
         with pytest.raises(InputError, match=r"nests"):
             load(tmp_path / "bundle", allow_modified=True)
+
+
+def test_time_steps_and_additions_are_chosen_together():
+    made = Made(2, 4, 8)
+    window = {"out": (3, 4, 8), "weight": np.ones((3, 2, 1, 1)), "bias": np.zeros(3)}
+    one, two, other = (
+        made.add(Dense, name, made.x, twins=twins, **window)
+        for name, twins in (("one", ("h",)), ("two", ("h",)), ("other", ()))
+    )
+    total = made.sum("sum", two, other)
+    both = np.concatenate([one, total])
+    last = made.dense("last", both, np.ones((9, 6)))
+    graph = made.graph(last)
+    members = {graph.tensors[i].name for tensors in _families(graph, {}, 16) for i in tensors}
+    (family,) = _families(graph, {}, 16)
+    assert members == {"one", "two", "other", "sum"} and len(family) == 4
+    assert _families(graph, {}, 16)[family] == [2, 4]
