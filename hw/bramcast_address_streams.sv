@@ -5,18 +5,16 @@
 // Golden twin: docs/format.md, NEST: address = base + the sum of index * step over the loops;
 // steps_from_jumps() in pack/bundle/program.py.
 //
-//   activations   an element: step_i in S1, act_address_o stands in S2
-//   weights       a step's number, one cycle later, so that the weights need no register to wait in; EARLY: in the
-//                 same cycle, as choosing a step's bits or another factor takes that register
+//   activations   an element, in a tap's S1; in lane-wise nests in S3, where no element is selected
+//   weights       a step's number, in S3, so that the weights wait for no element that is selected
 //   results       the first sub-word of a group: steps when the group before has been written
-//   coordinates   y and x: s2_inside_o in S2
+//   coordinates   y and x: s4_inside_o in S4
 //
 `default_nettype none
 module bramcast_address_streams #(
     parameter int ELEMENT_BITS = 14,  // 1..24, of an activation's address
     parameter int STEP_BITS    = 10,  // 1..26, of a weight step's number
-    parameter int SUB_BITS     = 10,  // 1..24, of a sub-word's address
-    parameter int EARLY        = 0    // 1: weights in the cycle of the activations
+    parameter int SUB_BITS     = 10   // 1..24, of a sub-word's address
 ) (
     input  logic                    clk,
     input  logic                    rst,
@@ -26,7 +24,7 @@ module bramcast_address_streams #(
     input  logic [31:0]             word_i,
     // begin of a nest
     input  logic                    take_nest_i,
-    input  logic [3:1]              prime_i,      // take_nest_i one to three cycles later
+    input  logic [3:2]              prime_i,      // take_nest_i two and three cycles later
     input  logic signed [15:0]      y_start_i,
     input  logic [15:0]             y_limit_i,
     input  logic signed [15:0]      y_step_oy_i,
@@ -36,15 +34,15 @@ module bramcast_address_streams #(
     input  logic signed [15:0]      x_step_ox_i,
     input  logic signed [15:0]      x_step_kx_i,
     // steps: the loop that advances
-    input  logic                    s1_step_i,
-    input  logic [2:0]              s1_level_i,
-    input  logic                    s2_step_i,
-    input  logic [2:0]              s2_level_i,
+    input  logic                    act_step_i,
+    input  logic [2:0]              act_level_i,
+    input  logic                    s3_step_i,
+    input  logic [2:0]              s3_level_i,
     input  logic                    result_step_i,
     input  logic [2:0]              result_level_i,
     output logic [ELEMENT_BITS-1:0] act_address_o,
-    output logic                    s2_y_inside_o,
-    output logic                    s2_x_inside_o,
+    output logic                    s4_y_inside_o,
+    output logic                    s4_x_inside_o,
     output logic [STEP_BITS-1:0]    weight_step_o,
     output logic [SUB_BITS-1:0]     result_address_o
 );
@@ -86,8 +84,8 @@ module bramcast_address_streams #(
       .jump_i(word_i[ELEMENT_BITS-1:0]),
       .bank_i(front_bank_q),
       .clear_i(take_nest_i),
-      .step_i(s1_step_i),
-      .level_i(s1_level_i),
+      .step_i(act_step_i),
+      .level_i(act_level_i),
       .address_o(act_address_o)
   );
 
@@ -100,9 +98,9 @@ module bramcast_address_streams #(
       .write_level_i(weight_entry),
       .jump_i(word_i[STEP_BITS-1:0]),
       .bank_i(front_bank_q),
-      .clear_i((EARLY != 0) ? take_nest_i : prime_i[1]),
-      .step_i((EARLY != 0) ? s1_step_i : s2_step_i),
-      .level_i((EARLY != 0) ? s1_level_i : s2_level_i),
+      .clear_i(take_nest_i),
+      .step_i(s3_step_i),
+      .level_i(s3_level_i),
       .address_o(weight_step_o)
   );
 
@@ -125,26 +123,26 @@ module bramcast_address_streams #(
       .PIXEL_LEVEL(2)
   ) u_y (
       .clk(clk),
-      .step_i(s1_step_i),
-      .level_i(s1_level_i),
+      .step_i(s3_step_i),
+      .level_i(s3_level_i),
       .start_i(y_start_i),
       .pixel_step_i(y_step_oy_i),
       .tap_step_i(y_step_ky_i),
       .limit_i(y_limit_i),
-      .inside_o(s2_y_inside_o)
+      .inside_o(s4_y_inside_o)
   );
 
   bramcast_coordinate #(
       .PIXEL_LEVEL(3)
   ) u_x (
       .clk(clk),
-      .step_i(s1_step_i),
-      .level_i(s1_level_i),
+      .step_i(s3_step_i),
+      .level_i(s3_level_i),
       .start_i(x_start_i),
       .pixel_step_i(x_step_ox_i),
       .tap_step_i(x_step_kx_i),
       .limit_i(x_limit_i),
-      .inside_o(s2_x_inside_o)
+      .inside_o(s4_x_inside_o)
   );
 
 endmodule

@@ -112,8 +112,6 @@ module bramcast_core #(
   localparam int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1;
   localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
   localparam int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1;  // number of an element in its unit
-  // Choosing a step's bits or another factor takes the register in which weights would wait.
-  localparam int EARLY        = (NARROW != 0 || GATES != 0) ? 1 : 0;
   // Executed nests of a run: with LOOPs as many as fit 2**26 cycles.
   localparam int NEST_BITS    = (GATES != 0) ? 21 : $clog2(PROGRAM_DEPTH / 32);
 
@@ -189,37 +187,40 @@ module bramcast_core #(
   logic [4:1]                      prime;  // take_nest one to four cycles later
   logic                            s1_tap, s1_step, s1_first, s1_last, s1_tail_group, s1_end;
   logic [2:0]                      s1_level;
+  logic                            act_step;
+  logic [2:0]                      act_level;
   logic [31:0]                     cycle;
 
   // u_lane_control
-  logic                            s2_step;
-  logic [2:0]                      s2_level;
-  logic                            s3_hit, s3_factor;
-  logic                            s4_factor, s4_max_load, s4_max_try;
-  logic                            s4_pixel, s4_tail_group, s4_end;
-  logic [1:0]                      s4_level;
-  logic                            s5_sum, s5_first, s5_last, s6_last;
+  logic                            s3_step;
+  logic [2:0]                      s3_level;
+  logic                            s4_hit;
+  logic                            s5_factor, s5_max_load, s5_max_try;
+  logic                            s6_factor, s6_sum, s6_first;
+  logic                            s6_pixel, s6_tail_group, s6_end;
+  logic [1:0]                      s6_level;
 
   // u_streams
   logic [ELEMENT_BITS-1:0]         act_address;
   logic [STEP_BITS-1:0]            weight_step;     // a word holds 2**narrow steps
   logic [SUB_BITS-1:0]             result_address;  // of the group's first sub-word
-  logic                            s2_y_inside, s2_x_inside;
+  logic                            s4_y_inside, s4_x_inside;
 
   // u_scratch, u_narrow, u_weights
   logic [SCRATCH_BITS-1:0]         scratch_raddr;
-  logic [ELEMENTS*DATA_BITS-1:0]   act_word;        // S3
+  logic [ELEMENTS*DATA_BITS-1:0]   act_word;        // S3, in lane-wise nests S5
   logic [WEIGHT_ADDRESS_BITS-1:0]  weight_address;
-  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;     // S4, if EARLY S3
-  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_word;     // S4
+  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;     // S5
+  logic [ELEMENTS*WEIGHT_BITS-1:0] weight_word;     // S5
   logic [31:0]                     host_weights, host_scratch;
 
   // u_lanes, u_results, u_output
-  logic [TAPS*RQ*32-1:0]           terms_s7;
-  logic [INDEX_BITS-1:0]           index_s6, index_s7, chunk_index;
-  logic                            chunk_valid, chunk_stream, chunk_last, chunk_end;
+  logic [TAPS*RQ*32-1:0]           terms_s9;
+  logic [INDEX_BITS-1:0]           index_s7, chunk_index;
+  logic                            result_valid, result_stream, result_end;
+  logic [RQ_BITS-1:0]              result_lanes;
+  logic                            chunk_valid, chunk_last;
   logic [1:0]                      chunk_level;
-  logic [RQ_BITS-1:0]              chunk_lanes;
   logic [RQ*32-1:0]                beats;           // a chunk for the stream
   logic [RQ*DATA_BITS-1:0]         chunk;           // a chunk for the scratchpad
   logic [31:0]                     host_results;
@@ -434,6 +435,8 @@ module bramcast_core #(
       .s1_tap_o(s1_tap),
       .s1_step_o(s1_step),
       .s1_level_o(s1_level),
+      .act_step_o(act_step),
+      .act_level_o(act_level),
       .s1_first_o(s1_first),
       .s1_last_o(s1_last),
       .s1_tail_group_o(s1_tail_group),
@@ -452,8 +455,7 @@ module bramcast_core #(
   bramcast_address_streams #(
       .ELEMENT_BITS(ELEMENT_BITS),
       .STEP_BITS(STEP_BITS),
-      .SUB_BITS(SUB_BITS),
-      .EARLY(EARLY)
+      .SUB_BITS(SUB_BITS)
   ) u_streams (
       .clk(clk),
       .rst(clear),
@@ -461,7 +463,7 @@ module bramcast_core #(
       .index_i(field_index),
       .word_i(field_word),
       .take_nest_i(take_nest),
-      .prime_i(prime[3:1]),
+      .prime_i(prime[3:2]),
       .y_start_i(y_start),
       .y_limit_i(y_limit),
       .y_step_oy_i(y_step_oy),
@@ -470,15 +472,15 @@ module bramcast_core #(
       .x_limit_i(x_limit),
       .x_step_ox_i(x_step_ox),
       .x_step_kx_i(x_step_kx),
-      .s1_step_i(s1_step),
-      .s1_level_i(s1_level),
-      .s2_step_i(s2_step),
-      .s2_level_i(s2_level),
+      .act_step_i(act_step),
+      .act_level_i(act_level),
+      .s3_step_i(s3_step),
+      .s3_level_i(s3_level),
       .result_step_i(result_step),
       .result_level_i(result_level),
       .act_address_o(act_address),
-      .s2_y_inside_o(s2_y_inside),
-      .s2_x_inside_o(s2_x_inside),
+      .s4_y_inside_o(s4_y_inside),
+      .s4_x_inside_o(s4_x_inside),
       .weight_step_o(weight_step),
       .result_address_o(result_address)
   );
@@ -496,26 +498,24 @@ module bramcast_core #(
       .s1_last_i(s1_last),
       .s1_tail_group_i(s1_tail_group),
       .s1_end_i(s1_end),
-      .s2_step_o(s2_step),
-      .s2_level_o(s2_level),
-      .s2_y_inside_i(s2_y_inside),
-      .s2_x_inside_i(s2_x_inside),
-      .s3_hit_o(s3_hit),
-      .s3_factor_o(s3_factor),
-      .s4_factor_o(s4_factor),
-      .s4_max_load_o(s4_max_load),
-      .s4_max_try_o(s4_max_try),
-      .s4_pixel_o(s4_pixel),
-      .s4_level_o(s4_level),
-      .s4_tail_group_o(s4_tail_group),
-      .s4_end_o(s4_end),
-      .s5_sum_o(s5_sum),
-      .s5_first_o(s5_first),
-      .s5_last_o(s5_last),
-      .s6_last_o(s6_last)
+      .s3_step_o(s3_step),
+      .s3_level_o(s3_level),
+      .s4_y_inside_i(s4_y_inside),
+      .s4_x_inside_i(s4_x_inside),
+      .s4_hit_o(s4_hit),
+      .s5_factor_o(s5_factor),
+      .s5_max_load_o(s5_max_load),
+      .s5_max_try_o(s5_max_try),
+      .s6_factor_o(s6_factor),
+      .s6_sum_o(s6_sum),
+      .s6_first_o(s6_first),
+      .s6_pixel_o(s6_pixel),
+      .s6_level_o(s6_level),
+      .s6_tail_group_o(s6_tail_group),
+      .s6_end_o(s6_end)
   );
 
-  // ------------------------------------------------------------------ S2..S7: data
+  // ------------------------------------------------------------------ S2..S9: data
 
   bramcast_scratch #(
       .LANES(LANES),
@@ -553,8 +553,7 @@ module bramcast_core #(
       .WEIGHT_BITS(WEIGHT_BITS),
       .ADDRESS_BITS(WEIGHT_ADDRESS_BITS),
       .STEP_BITS(STEP_BITS),
-      .NARROW(NARROW),
-      .REGISTER(EARLY)
+      .NARROW(NARROW)
   ) u_narrow (
       .clk(clk),
       .narrow_i(front_narrow),
@@ -598,21 +597,19 @@ module bramcast_core #(
       .lane_i(act_address[TAPS_LOG +: LANE_BITS]),
       .act_word_i(act_word),
       .weight_word_i(weight_word),
-      .s3_hit_i(s3_hit),
-      .s3_factor_i(s3_factor),
-      .s4_factor_i(s4_factor),
-      .s4_max_load_i(s4_max_load),
-      .s4_max_try_i(s4_max_try),
-      .s5_sum_i(s5_sum),
-      .s5_first_i(s5_first),
-      .s5_last_i(s5_last),
-      .s6_last_i(s6_last),
-      .index_s6_i(index_s6),
+      .s4_hit_i(s4_hit),
+      .s5_factor_i(s5_factor),
+      .s5_max_load_i(s5_max_load),
+      .s5_max_try_i(s5_max_try),
+      .s6_factor_i(s6_factor),
+      .s6_sum_i(s6_sum),
+      .s6_first_i(s6_first),
+      .s6_last_i(s6_pixel),
       .index_s7_i(index_s7),
-      .terms_o(terms_s7)
+      .terms_o(terms_s9)
   );
 
-  // ------------------------------------------------------------------ S5..S11 and later: results
+  // ------------------------------------------------------------------ S7..S13 and later: results
 
   bramcast_results #(
       .LANES(LANES),
@@ -639,21 +636,21 @@ module bramcast_core #(
       .table_i(table_on),
       .table_number_i(table_number),
       .y_unsigned_i(y_unsigned),
-      .pixel_i(s4_pixel),
-      .pixel_level_i(s4_level),
-      .pixel_tail_i(s4_tail_group),
-      .pixel_end_i(s4_end),
-      .index_s6_o(index_s6),
+      .pixel_i(s6_pixel),
+      .pixel_level_i(s6_level),
+      .pixel_tail_i(s6_tail_group),
+      .pixel_end_i(s6_end),
       .index_s7_o(index_s7),
-      .terms_i(terms_s7),
-      .valid_o(chunk_valid),
-      .stream_valid_o(chunk_stream),
-      .last_o(chunk_last),
-      .level_o(chunk_level),
-      .index_o(chunk_index),
-      .lanes_o(chunk_lanes),
-      .end_o(chunk_end),
+      .terms_i(terms_s9),
+      .valid_o(result_valid),
+      .stream_valid_o(result_stream),
+      .lanes_o(result_lanes),
+      .end_o(result_end),
       .beats_o(beats),
+      .chunk_valid_o(chunk_valid),
+      .chunk_last_o(chunk_last),
+      .chunk_level_o(chunk_level),
+      .chunk_index_o(chunk_index),
       .chunk_o(chunk),
       .host_read_i(host_read_i[3:2]),
       .host_we_i(host_we_i[3:2]),
@@ -673,7 +670,6 @@ module bramcast_core #(
       .clk(clk),
       .rst(clear),
       .chunk_valid_i(chunk_valid),
-      .stream_i(stream),
       .chunk_i(chunk),
       .chunk_index_i(chunk_index),
       .chunk_last_i(chunk_last),
@@ -708,10 +704,10 @@ module bramcast_core #(
       .rst(rst),
       .flush_i(flush),
       .busy_o(output_busy),
-      .chunk_valid_i(chunk_stream),
+      .chunk_valid_i(result_stream),
       .chunk_i(beats),
-      .chunk_lanes_i(chunk_lanes),
-      .chunk_end_i(chunk_end),
+      .chunk_lanes_i(result_lanes),
+      .chunk_end_i(result_end),
       .pop_o(pop),
       .m_axis_tdata(m_axis_tdata),
       .m_axis_tvalid(m_axis_tvalid),
@@ -735,9 +731,9 @@ module bramcast_core #(
       .nest_start_i(prime[2]),
       .done_i(done_o),
       .nests_o(nests),
-      .chunk_valid_i(chunk_valid),
-      .chunk_stream_i(chunk_stream),
-      .chunk_lanes_i(chunk_lanes),
+      .chunk_valid_i(result_valid),
+      .chunk_stream_i(result_stream),
+      .chunk_lanes_i(result_lanes),
       .beats_i(beats),
       .m_axis_tvalid(m_axis_tvalid),
       .m_axis_tready(m_axis_tready),
@@ -766,9 +762,9 @@ module bramcast_core #(
       .word_valid_i(scratch_result),
       .word_address_i(scratch_address),
       .word_i(scratch_word[LANES*DATA_BITS-1:0]),
-      .chunk_valid_i(chunk_stream),
+      .chunk_valid_i(result_stream),
       .chunk_i(beats),
-      .chunk_lanes_i(chunk_lanes),
+      .chunk_lanes_i(result_lanes),
       .done_i(done_o),
       .cycles_i(cycles_o)
   );

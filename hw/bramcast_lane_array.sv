@@ -6,11 +6,13 @@
 // with its own number.
 //
 //   S1  lane_i: the selected element's number in its word, of a dense tap
-//   S3  act_word_i; a multiplexer gives TAPS neighbours to all lanes, in bramcast_lane's operand registers
-//   S4  weight_word_i
-//   S7  terms_o: of lane r of the chunk index_s7_i its TAPS terms from 32 * TAPS * r up; a maximum leaves the
-//       lanes a stage earlier and has its register here: index_s6_i
+//   S3  act_word_i of a dense tap: one of a few neighbours,
+//   S4  then one of those that are left: TAPS elements
+//   S5  of them a register for each group of lanes; act_word_i of a lane-wise tap, weight_word_i: to the operands
+//   S9  terms_o: of lane r of a chunk its TAPS terms from 32 * TAPS * r up; index_s7_i is the chunk's index
 //
+// What goes to all lanes has registers of its own for each group of 16 of them, the index of a chunk for each of RQ
+// lanes: wires across the whole device end in them. `keep` stands at the process, as Yosys asks for, and at the register.
 // No bus holds all accumulators behind this module.
 //
 `default_nettype none
@@ -36,18 +38,16 @@ module bramcast_lane_array #(
     input  logic [LANES*TAPS*DATA_BITS-1:0]   act_word_i,
     input  logic [LANES*TAPS*WEIGHT_BITS-1:0] weight_word_i,
     // control, as bramcast_lane_control gives it
-    input  logic                              s3_hit_i,
-    input  logic                              s3_factor_i,
-    input  logic                              s4_factor_i,
-    input  logic                              s4_max_load_i,
-    input  logic                              s4_max_try_i,
-    input  logic                              s5_sum_i,
-    input  logic                              s5_first_i,
-    input  logic                              s5_last_i,
+    input  logic                              s4_hit_i,
+    input  logic                              s5_factor_i,
+    input  logic                              s5_max_load_i,
+    input  logic                              s5_max_try_i,
+    input  logic                              s6_factor_i,
+    input  logic                              s6_sum_i,
+    input  logic                              s6_first_i,
     input  logic                              s6_last_i,
     // results
-    input  logic [INDEX_BITS-1:0]             index_s6_i,  // of the chunk
-    input  logic [INDEX_BITS-1:0]             index_s7_i,
+    input  logic [INDEX_BITS-1:0]             index_s7_i,  // of the chunk
     output logic [TAPS*RQ*32-1:0]             terms_o
 );
 
@@ -55,76 +55,118 @@ module bramcast_lane_array #(
   localparam int INNER_BITS = (CHUNKS > 1) ? $clog2(CHUNKS) : 1;  // index of a chunk in its sub-word
   localparam int MAX_PITCH  = 2 * DATA_BITS;  // a power of two: selecting a lane takes no multiplier
 
-  logic [TAPS*DATA_BITS-1:0] broadcast;  // S3: neighbours, for all lanes
+  localparam int NEIGHBOURS = TAPS * DATA_BITS;         // bits of what a dense tap selects
+  localparam int NEAR_BITS  = (LANES > 1) ? (LANE_BITS + 1) / 2 : 0;
+  localparam int NEAR       = 1 << NEAR_BITS;           // the first stage selects one of so many that lie together
+  localparam int FAR        = LANES / NEAR;             // the second one of so many
+  localparam int GROUP      = (LANES > 16) ? 16 : LANES;
+
+  logic [NEIGHBOURS-1:0] selected;  // S4, LANES = 1: S5
 
   generate
     if (LANES > 1) begin : g_select
-      logic [LANE_BITS-1:0] lane_q2, lane_q3;
+      logic [LANE_BITS-1:0]      lane_q2, lane_q3;
+      logic [FAR*NEIGHBOURS-1:0] near_q4;
       always_ff @(posedge clk) begin
         lane_q2 <= lane_i;
         lane_q3 <= lane_q2;
       end
-      assign broadcast = act_word_i[TAPS*DATA_BITS*lane_q3 +: TAPS*DATA_BITS];
+      genvar n;
+      for (n = 0; n < FAR; n = n + 1) begin : g_near
+        always_ff @(posedge clk) begin
+          near_q4[NEIGHBOURS*n +: NEIGHBOURS] <=
+              act_word_i[NEIGHBOURS*(NEAR*n+32'(lane_q3[NEAR_BITS-1:0])) +: NEIGHBOURS];
+        end
+      end
+      if (FAR > 1) begin : g_far
+        logic [LANE_BITS-NEAR_BITS-1:0] lane_q4;
+        always_ff @(posedge clk) lane_q4 <= lane_q3[LANE_BITS-1:NEAR_BITS];
+        assign selected = near_q4[NEIGHBOURS*lane_q4 +: NEIGHBOURS];
+      end else begin : g_near_only
+        assign selected = near_q4;
+      end
     end else begin : g_whole
-      assign broadcast = act_word_i;
+      assign selected = act_word_i;
       logic unused_lane;
       assign unused_lane = &{1'b0, lane_i};
     end
   endgenerate
 
-  logic s3_unsigned;
-  assign s3_unsigned = s3_factor_i ? factor_unsigned_i : x_unsigned_i;
-
   logic unused;  // the upper bits say which sub-word it is
-  assign unused = &{1'b0, index_s6_i, index_s7_i};
+  assign unused = &{1'b0, index_s7_i};
 
-  genvar t, l, r;
+  genvar t, g, l, r;
   generate
     for (t = 0; t < TAPS; t = t + 1) begin : g_tap
       logic [LANES*MAX_PITCH-1:0] max_bus;
       logic [LANES*32-1:0]        acc_bus;
-      for (l = 0; l < LANES; l = l + 1) begin : g_lane
-        localparam int M = t * LANES + l;  // number of the multiplier
-        logic signed [DATA_BITS:0] max_lane;
-        assign max_bus[MAX_PITCH*l +: MAX_PITCH] = MAX_PITCH'($unsigned(max_lane));
-        bramcast_lane #(
-            .DATA_BITS(DATA_BITS),
-            .WEIGHT_BITS(WEIGHT_BITS),
-            .GATES(GATES)
-        ) u_lane (
-            .clk(clk),
-            .lanewise_i(lanewise_i),
-            .unsigned_i(s3_unsigned),
-            .clear_i(!s3_hit_i),
-            .broadcast_i(broadcast[DATA_BITS*t +: DATA_BITS]),
-            .own_i(act_word_i[DATA_BITS*M +: DATA_BITS]),
-            .weight_i(weight_word_i[WEIGHT_BITS*M +: WEIGHT_BITS]),
-            .max_load_i(s4_max_load_i),
-            .max_try_i(s4_max_try_i),
-            .product_i(product_i),
-            .hold_i(s4_factor_i),
-            .max_capture_i(s5_last_i),
-            .acc_step_i(s5_sum_i),
-            .acc_load_i(s5_first_i),
-            .acc_capture_i(s6_last_i),
-            .max_o(max_lane),
-            .acc_o(acc_bus[32*l +: 32])
-        );
+      for (g = 0; g < LANES / GROUP; g = g + 1) begin : g_group
+        (* keep = "true" *) logic hit_q5, max_load_q6, max_try_q6, sum_q7, first_q7, last_q7, last_q8;
+        (* keep *) always_ff @(posedge clk) begin
+          hit_q5      <= s4_hit_i;
+          max_load_q6 <= s5_max_load_i;
+          max_try_q6  <= s5_max_try_i;
+          sum_q7      <= s6_sum_i;
+          first_q7    <= s6_first_i;
+          last_q7     <= s6_last_i;
+          last_q8     <= last_q7;
+        end
+        logic [DATA_BITS-1:0] broadcast;  // S5
+        if (LANES > 1) begin : g_copy
+          (* keep = "true" *) logic [DATA_BITS-1:0] broadcast_q5;
+          (* keep *) always_ff @(posedge clk) broadcast_q5 <= selected[DATA_BITS*t +: DATA_BITS];
+          assign broadcast = broadcast_q5;
+        end else begin : g_no_copy
+          assign broadcast = selected[DATA_BITS*t +: DATA_BITS];
+        end
+        for (l = GROUP * g; l < GROUP * (g + 1); l = l + 1) begin : g_lane
+          localparam int M = t * LANES + l;  // number of the multiplier
+          logic signed [DATA_BITS:0] max_lane;
+          assign max_bus[MAX_PITCH*l +: MAX_PITCH] = MAX_PITCH'($unsigned(max_lane));
+          bramcast_lane #(
+              .DATA_BITS(DATA_BITS),
+              .WEIGHT_BITS(WEIGHT_BITS),
+              .GATES(GATES)
+          ) u_lane (
+              .clk(clk),
+              .lanewise_i(lanewise_i),
+              .unsigned_i(s5_factor_i ? factor_unsigned_i : x_unsigned_i),
+              .clear_i(!hit_q5),
+              .broadcast_i(broadcast),
+              .own_i(act_word_i[DATA_BITS*M +: DATA_BITS]),
+              .weight_i(weight_word_i[WEIGHT_BITS*M +: WEIGHT_BITS]),
+              .max_load_i(max_load_q6),
+              .max_try_i(max_try_q6),
+              .product_i(product_i),
+              .hold_i(s6_factor_i),
+              .max_capture_i(last_q7),
+              .acc_step_i(sum_q7),
+              .acc_load_i(first_q7),
+              .acc_capture_i(last_q8),
+              .max_o(max_lane),
+              .acc_o(acc_bus[32*l +: 32])
+          );
+        end
       end
       for (r = 0; r < RQ; r = r + 1) begin : g_term
-        logic signed [31:0]        acc_s7;
-        logic signed [DATA_BITS:0] max_s6, max_q7;
+        logic signed [31:0]        acc_s9;
+        logic signed [DATA_BITS:0] max_s8, max_q9;
         if (CHUNKS > 1) begin : g_serial
-          assign max_s6 = max_bus[MAX_PITCH*(RQ*32'(index_s6_i[INNER_BITS-1:0]) + r) +: DATA_BITS+1];
-          assign acc_s7 = acc_bus[32*(RQ*32'(index_s7_i[INNER_BITS-1:0]) + r) +: 32];
+          (* keep = "true" *) logic [INNER_BITS-1:0] index_q8, index_q9;
+          (* keep *) always_ff @(posedge clk) begin
+            index_q8 <= index_s7_i[INNER_BITS-1:0];
+            index_q9 <= index_q8;
+          end
+          assign max_s8 = max_bus[MAX_PITCH*(RQ*32'(index_q8)+r) +: DATA_BITS+1];
+          assign acc_s9 = acc_bus[32*(RQ*32'(index_q9)+r) +: 32];
         end else begin : g_parallel
-          assign max_s6 = max_bus[MAX_PITCH*r +: DATA_BITS+1];
-          assign acc_s7 = acc_bus[32*r +: 32];
+          assign max_s8 = max_bus[MAX_PITCH*r +: DATA_BITS+1];
+          assign acc_s9 = acc_bus[32*r +: 32];
           logic unused_max;
           assign unused_max = &{1'b0, max_bus};
         end
-        always_ff @(posedge clk) max_q7 <= max_s6;
-        assign terms_o[32*(TAPS*r+t) +: 32] = max_i ? 32'(max_q7) : acc_s7;
+        always_ff @(posedge clk) max_q9 <= max_s8;
+        assign terms_o[32*(TAPS*r+t) +: 32] = max_i ? 32'(max_q9) : acc_s9;
       end
     end
   endgenerate

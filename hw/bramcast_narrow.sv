@@ -5,9 +5,8 @@
 // 8 >> narrow_i bits, from bit (s % 2**narrow_i) * (8 >> narrow_i) of the lane's byte up. narrow_i is
 // stable from the first step of a nest to the last word.
 //
-//   NARROW = 0   address_o = step_i, word_o = word_i: no register, no logic
-//   NARROW = 1   step_i and address_o in one cycle, its word_i two cycles later, word_o one later
-//   REGISTER     NARROW = 0 with that register
+//   NARROW = 0   address_o = step_i, word_o = word_i: no logic
+//   NARROW = 1   step_i and address_o in one cycle, its word_i and word_o two cycles later
 //
 `default_nettype none
 module bramcast_narrow #(
@@ -15,8 +14,7 @@ module bramcast_narrow #(
     parameter int WEIGHT_BITS  = 8,   // 8
     parameter int ADDRESS_BITS = 10,
     parameter int STEP_BITS    = 10,  // ADDRESS_BITS, with NARROW two more
-    parameter int NARROW       = 0,   // 0 or 1
-    parameter int REGISTER     = 0    // 0 or 1
+    parameter int NARROW       = 0    // 0 or 1
 ) (
     input  logic                         clk,
     input  logic [1:0]                   narrow_i,  // 0, 1, 2: 8, 4, 2 bits
@@ -31,11 +29,7 @@ module bramcast_narrow #(
       logic unused;
       assign unused    = &{1'b0, clk, narrow_i};
       assign address_o = step_i;
-      if (REGISTER != 0) begin : g_register
-        always_ff @(posedge clk) word_o <= word_i;
-      end else begin : g_straight
-        assign word_o = word_i;
-      end
+      assign word_o    = word_i;
     end else begin : g_narrow
       logic [1:0] part_q2, part_q3;
       assign address_o = narrow_i[1] ? step_i[STEP_BITS-1:2]
@@ -54,11 +48,9 @@ module bramcast_narrow #(
         assign half    = part_q3[0] ? whole[7:4] : whole[3:0];
         assign quarter = part_q3[1] ? (part_q3[0] ? whole[7:6] : whole[5:4])
                                     : (part_q3[0] ? whole[3:2] : whole[1:0]);
-        always_ff @(posedge clk) begin
-          word_o[8*l +: 8] <= narrow_i[1] ? {{6{quarter[1]}}, quarter}
-                            : narrow_i[0] ? {{4{half[3]}}, half}
-                            :               whole;
-        end
+        assign word_o[8*l +: 8] = narrow_i[1] ? {{6{quarter[1]}}, quarter}
+                                : narrow_i[0] ? {{4{half[3]}}, half}
+                                :               whole;
       end
     end
   endgenerate

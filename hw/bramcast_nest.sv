@@ -21,6 +21,7 @@ module bramcast_nest (
     input  logic        prime_i,
     input  logic [95:0] counts_i,     // {ci, kx, ky, ox, oy, g}, 16 bits each, minus one
     input  logic        stall_i,
+    input  logic        late_i,       // the activation addresses step two cycles later
     // S0
     output logic        tail_group_o,  // in the last group
     output logic        pixel_end_o,   // this tap is its pixel's last and is taken
@@ -29,6 +30,8 @@ module bramcast_nest (
     output logic        s1_tap_o,
     output logic        s1_step_o,     // the address streams advance at this cycle's end
     output logic [2:0]  s1_level_o,
+    output logic        act_step_o,    // that of the activations: in S1, or if late_i in S3
+    output logic [2:0]  act_level_o,
     output logic        s1_first_o,    // first tap of a pixel
     output logic        s1_last_o,     // last tap of a pixel
     output logic        s1_tail_group_o,
@@ -83,10 +86,17 @@ module bramcast_nest (
                : !last_q[0] ? 3'd1
                : 3'd0;
 
+  logic       s2_step;
+  logic [2:0] s2_level;
+
   always_ff @(posedge clk) begin
     s1_tap_o        <= tap;
     s1_step_o       <= tap || prime_i;
     s1_level_o      <= level;
+    s2_step         <= s1_step_o;
+    s2_level        <= s1_level_o;
+    act_step_o      <= late_i ? s2_step : tap || prime_i;
+    act_level_o     <= late_i ? s2_level : level;
     s1_first_o      <= first_q;
     s1_last_o       <= inner[3];
     s1_tail_group_o <= last_q[0];
@@ -96,9 +106,11 @@ module bramcast_nest (
     if (prime_i) run_q <= 1'b1;
     else if (nest_end_o) run_q <= 1'b0;
     if (rst) begin
-      run_q     <= 1'b0;
-      s1_tap_o  <= 1'b0;
-      s1_step_o <= 1'b0;
+      run_q      <= 1'b0;
+      s1_tap_o   <= 1'b0;
+      s1_step_o  <= 1'b0;
+      s2_step    <= 1'b0;
+      act_step_o <= 1'b0;
     end
   end
 

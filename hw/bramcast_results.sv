@@ -5,13 +5,14 @@
 // Golden twin: docs/format.md, NEST: y = clamp((sum of terms + bias + half) >> shift, lo, hi), then the table.
 // A token goes beside each chunk and says what the chunk is; its fields are named below.
 //
-//   S4   pixel_i: bramcast_drain starts
-//   S5   token, bias address                   from here on chunk i, i cycles later
-//   S6   index_s6_o                            maxima leave the lanes
-//   S7   index_s7_o, terms_i                   with TAPS > 1 the sum takes log2(TAPS) cycles; all that
+//   S6   pixel_i: bramcast_drain starts
+//   S7   token, bias address                   from here on chunk i, i cycles later
+//   S7   index_s7_o, for the lanes: maxima leave them in S8
+//   S9   terms_i                               with TAPS > 1 the sum takes log2(TAPS) cycles; all that
 //                                              follows is so much later
-//   S8 .. S11                                  bramcast_requantize
-//   S11  results: beats_o and chunk_o          with a table TABLE_STAGES later
+//   S10 .. S13                                 bramcast_requantize
+//   S13  results: beats_o for the stream       with a table TABLE_STAGES later
+//   S14  chunk_o for the scratchpad            a stage later, as the way to it is long
 //
 `default_nettype none
 module bramcast_results #(
@@ -45,25 +46,26 @@ module bramcast_results #(
     input  logic                    table_i,
     input  logic [TABLE_BITS-1:0]   table_number_i,
     input  logic                    y_unsigned_i,
-    // S4: pixels
+    // S6: pixels
     input  logic                    pixel_i,
     input  logic [1:0]              pixel_level_i,
     input  logic                    pixel_tail_i,
     input  logic                    pixel_end_i,       // last pixel of the nest
-    // S6, S7: lanes
-    output logic [INDEX_BITS-1:0]   index_s6_o,
+    // S7, S9: lanes
     output logic [INDEX_BITS-1:0]   index_s7_o,
     input  logic [TAPS*RQ*32-1:0]   terms_i,
     // results
     output logic                    valid_o,
     output logic                    stream_valid_o,    // ... and it is for the stream
-    output logic                    last_o,            // last chunk of its pixel
-    output logic [1:0]              level_o,           // pixel_level_i
-    output logic [INDEX_BITS-1:0]   index_o,           // of the chunk in its group
     output logic [RQ_BITS-1:0]      lanes_o,           // valid lanes, minus one
     output logic                    end_o,             // last chunk of the program
     output logic [RQ*32-1:0]        beats_o,           // for the stream
-    output logic [RQ*DATA_BITS-1:0] chunk_o,           // for the scratchpad, unused lanes zero
+    // ... for the scratchpad
+    output logic                    chunk_valid_o,
+    output logic                    chunk_last_o,      // last chunk of its pixel
+    output logic [1:0]              chunk_level_o,     // pixel_level_i
+    output logic [INDEX_BITS-1:0]   chunk_index_o,     // of the chunk in its group
+    output logic [RQ*DATA_BITS-1:0] chunk_o,           // unused lanes zero
     // host: bit 0 the bias memory, bit 1 the table
     input  logic [1:0]              host_read_i,
     input  logic [1:0]              host_we_i,
@@ -85,10 +87,10 @@ module bramcast_results #(
   localparam int END         = LANES_USED + RQ_BITS;   // last chunk of the program
   localparam int TOKEN_BITS  = END + 1;
 
-  // ------------------------------------------------------------------ S5: chunks
+  // ------------------------------------------------------------------ S7: chunks
 
-  logic [BIAS_BITS-1:0]  bias_address_s5;
-  logic [TOKEN_BITS-1:0] token_s5;
+  logic [BIAS_BITS-1:0]  bias_address_s7;
+  logic [TOKEN_BITS-1:0] token_s7;
 
   bramcast_drain #(
       .LANES(LANES),
@@ -107,61 +109,50 @@ module bramcast_results #(
       .pixel_level_i(pixel_level_i),
       .pixel_tail_i(pixel_tail_i),
       .pixel_end_i(pixel_end_i && last_i),
-      .bias_address_o(bias_address_s5),
-      .chunk_valid_o(token_s5[VALID]),
-      .chunk_index_o(token_s5[INDEX +: INDEX_BITS]),
-      .chunk_last_o(token_s5[LAST]),
-      .chunk_level_o(token_s5[LEVEL +: 2]),
-      .chunk_lanes_o(token_s5[LANES_USED +: RQ_BITS]),
-      .chunk_end_o(token_s5[END])
+      .bias_address_o(bias_address_s7),
+      .chunk_valid_o(token_s7[VALID]),
+      .chunk_index_o(token_s7[INDEX +: INDEX_BITS]),
+      .chunk_last_o(token_s7[LAST]),
+      .chunk_level_o(token_s7[LEVEL +: 2]),
+      .chunk_lanes_o(token_s7[LANES_USED +: RQ_BITS]),
+      .chunk_end_o(token_s7[END])
   );
 
-  // ------------------------------------------------------------------ S6, S7: out of the lanes
+  // ------------------------------------------------------------------ S8, S9: out of the lanes
 
-  logic [TOKEN_BITS-1:0] token_s6, token_s7;
-  assign index_s6_o = token_s6[INDEX +: INDEX_BITS];
+  logic [TOKEN_BITS-1:0] token_s9;
   assign index_s7_o = token_s7[INDEX +: INDEX_BITS];
 
   bramcast_delay #(
       .BITS(TOKEN_BITS),
-      .STAGES(1)
-  ) u_token_s6 (
+      .STAGES(2)
+  ) u_token_s9 (
       .clk(clk),
       .clear_i(rst),
-      .token_i(token_s5),
-      .token_o(token_s6)
-  );
-
-  bramcast_delay #(
-      .BITS(TOKEN_BITS),
-      .STAGES(1)
-  ) u_token_s7 (
-      .clk(clk),
-      .clear_i(rst),
-      .token_i(token_s6),
-      .token_o(token_s7)
+      .token_i(token_s7),
+      .token_o(token_s9)
   );
 
   // The terms of a lane are added in dense nests; in lane-wise nests the chunk says whose turn it is.
-  logic [TAPS-1:0] use_s7;
+  logic [TAPS-1:0] use_s9;
   genvar t, r;
   generate
     if (TAPS > 1) begin : g_use
       for (t = 0; t < TAPS; t = t + 1) begin : g_tap
-        assign use_s7[t] = !lanewise_i || index_s7_o[CHUNKS_LOG +: TAPS_LOG] == TAPS_LOG'(t);
+        assign use_s9[t] = !lanewise_i || token_s9[INDEX+CHUNKS_LOG +: TAPS_LOG] == TAPS_LOG'(t);
       end
     end else begin : g_use_one
-      assign use_s7 = 1'b1;
+      assign use_s9 = 1'b1;
     end
   endgenerate
 
-  // ------------------------------------------------------------------ S7..S11: sums, biases, requantizers
+  // ------------------------------------------------------------------ S9..S13: sums, biases, requantizers
 
-  logic [BIAS_BITS-1:0]  bias_address;  // S5, waits as long as a sum takes
+  logic [BIAS_BITS-1:0]  bias_address;  // S7, waits as long as a sum takes
   logic [RQ*36-1:0]      bias_word;     // two cycles later
   logic [31:0]           host_bias;
-  logic [RQ*32-1:0]      value_s11;     // clamped
-  logic [TOKEN_BITS-1:0] token_s11;
+  logic [RQ*32-1:0]      value_s13;     // clamped
+  logic [TOKEN_BITS-1:0] token_s13;
 
   bramcast_delay #(
       .BITS(BIAS_BITS),
@@ -169,7 +160,7 @@ module bramcast_results #(
   ) u_bias_address (
       .clk(clk),
       .clear_i(1'b0),
-      .token_i(bias_address_s5),
+      .token_i(bias_address_s7),
       .token_o(bias_address)
   );
 
@@ -198,7 +189,7 @@ module bramcast_results #(
       ) u_sum (
           .clk(clk),
           .terms_i(terms_i[32*TAPS*r +: 32*TAPS]),
-          .use_i(use_s7),
+          .use_i(use_s9),
           .sum_o(sum)
       );
       bramcast_requantize u_requantize (
@@ -207,7 +198,7 @@ module bramcast_results #(
           .entry_i(bias_word[36*r +: 36]),
           .lo_i(lo_i),
           .hi_i(hi_i),
-          .value_o(value_s11[32*r +: 32])
+          .value_o(value_s13[32*r +: 32])
       );
     end
   endgenerate
@@ -215,14 +206,14 @@ module bramcast_results #(
   bramcast_delay #(
       .BITS(TOKEN_BITS),
       .STAGES(TAPS_LOG + 4)
-  ) u_token_s11 (
+  ) u_token_s13 (
       .clk(clk),
       .clear_i(rst),
-      .token_i(token_s7),
-      .token_o(token_s11)
+      .token_i(token_s9),
+      .token_o(token_s13)
   );
 
-  // ------------------------------------------------------------------ S11, with a table S13 or S15: results
+  // ------------------------------------------------------------------ S13, with a table S15 or S17: results
 
   logic [TOKEN_BITS-1:0] token;
   logic [31:0]           host_table;
@@ -231,23 +222,23 @@ module bramcast_results #(
     if (TABLE_DEPTH > 0) begin : g_table
       logic [TOKEN_BITS-1:0]   token_table;
       logic [RQ*DATA_BITS-1:0] index, looked_up;
-      assign token = table_i ? token_table : token_s11;
+      assign token = table_i ? token_table : token_s13;
       bramcast_delay #(
           .BITS(TOKEN_BITS),
           .STAGES(TABLE_STAGES)
       ) u_token_table (
           .clk(clk),
-          .clear_i(rst || !table_i),  // what has left from S11 does not come again
-          .token_i(token_s11),
+          .clear_i(rst || !table_i),  // what has left from S13 does not come again
+          .token_i(token_s13),
           .token_o(token_table)
       );
       for (r = 0; r < RQ; r = r + 1) begin : g_lane
         logic [DATA_BITS-1:0] result;
         assign result = looked_up[DATA_BITS*r +: DATA_BITS];
-        assign index[DATA_BITS*r +: DATA_BITS] = value_s11[32*r +: DATA_BITS];
+        assign index[DATA_BITS*r +: DATA_BITS] = value_s13[32*r +: DATA_BITS];
         assign beats_o[32*r +: 32] = table_i
             ? {{(32 - DATA_BITS){!y_unsigned_i && result[DATA_BITS-1]}}, result}
-            : value_s11[32*r +: 32];
+            : value_s13[32*r +: 32];
       end
       bramcast_table #(
           .RQ(RQ),
@@ -269,8 +260,8 @@ module bramcast_results #(
           .host_data_o(host_table)
       );
     end else begin : g_no_table
-      assign token      = token_s11;
-      assign beats_o    = value_s11;
+      assign token      = token_s13;
+      assign beats_o    = value_s13;
       assign host_table = 32'd0;
       logic unused;
       assign unused = &{1'b0, table_i, y_unsigned_i, table_number_i, TABLE_IMAGE == "",
@@ -280,12 +271,18 @@ module bramcast_results #(
 
   assign valid_o        = token[VALID];
   assign stream_valid_o = token[VALID] && stream_i;
-  assign last_o         = token[LAST];
-  assign level_o        = token[LEVEL +: 2];
-  assign index_o        = token[INDEX +: INDEX_BITS];
   assign lanes_o        = token[LANES_USED +: RQ_BITS];
   assign end_o          = token[END];
   assign host_data_o    = host_bias | host_table;
+
+  // ------------------------------------------------------------------ one later: for the scratchpad
+
+  always_ff @(posedge clk) begin
+    chunk_valid_o <= token[VALID] && !stream_i && !rst;
+    chunk_last_o  <= token[LAST];
+    chunk_level_o <= token[LEVEL +: 2];
+    chunk_index_o <= token[INDEX +: INDEX_BITS];
+  end
 
   generate
     for (r = 0; r < RQ; r = r + 1) begin : g_chunk
@@ -295,7 +292,9 @@ module bramcast_results #(
       end else begin : g_later
         assign used = RQ_BITS'(r) <= lanes_o;
       end
-      assign chunk_o[DATA_BITS*r +: DATA_BITS] = used ? beats_o[32*r +: DATA_BITS] : '0;
+      always_ff @(posedge clk) begin
+        chunk_o[DATA_BITS*r +: DATA_BITS] <= used ? beats_o[32*r +: DATA_BITS] : '0;
+      end
     end
   endgenerate
 

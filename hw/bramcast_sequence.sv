@@ -50,6 +50,8 @@ module bramcast_sequence #(
     output logic                 s1_tap_o,
     output logic                 s1_step_o,
     output logic [2:0]           s1_level_o,
+    output logic                 act_step_o,
+    output logic [2:0]           act_level_o,
     output logic                 s1_first_o,
     output logic                 s1_last_o,
     output logic                 s1_tail_group_o,
@@ -84,12 +86,15 @@ module bramcast_sequence #(
       .prime_i(prime_o[1]),
       .counts_i(counts_i),
       .stall_i(stall),
+      .late_i(LANES == 1 || front_lanewise_i),
       .tail_group_o(tail_group),
       .pixel_end_o(pixel_end),
       .nest_end_o(nest_end),
       .s1_tap_o(s1_tap_o),
       .s1_step_o(s1_step_o),
       .s1_level_o(s1_level_o),
+      .act_step_o(act_step_o),
+      .act_level_o(act_level_o),
       .s1_first_o(s1_first_o),
       .s1_last_o(s1_last_o),
       .s1_tail_group_o(s1_tail_group_o),
@@ -131,7 +136,7 @@ module bramcast_sequence #(
   always_ff @(posedge clk) begin
     prime_o <= {prime_o[3:1], take_nest_o};
 
-    gap_q2 <= GAP_BITS'(7 + $clog2(TAPS)) + GAP_BITS'(tail_chunks) + GAP_BITS'(short_end)
+    gap_q2 <= GAP_BITS'(10 + $clog2(TAPS)) + GAP_BITS'(tail_chunks) + GAP_BITS'(short_end)
               + (front_table_i ? GAP_BITS'(TABLE_STAGES) : GAP_BITS'(0));
     if (nest_end) begin
       gap_q      <= !front_last_i;
@@ -152,7 +157,8 @@ module bramcast_sequence #(
 
   // ------------------------------------------------------------------ from run to run
 
-  logic run_start_q;
+  logic       run_start_q;
+  logic [1:0] end_q;  // the run's last tap was taken one, two cycles ago: its reads are late
   assign last_beat_o = m_axis_tvalid && m_axis_tready && m_axis_tlast && !m_axis_mark;
 
   always_ff @(posedge clk) begin
@@ -164,13 +170,15 @@ module bramcast_sequence #(
     if (leave_idle_i) idle_o <= 1'b0;
     else if (last_beat_o || withdrawn_i) idle_o <= 1'b1;
     if (run_start_i) area_free_o <= 1'b0;
-    else if (nest_end && front_last_i) area_free_o <= 1'b1;
+    else if (end_q[1]) area_free_o <= 1'b1;
+    end_q <= {end_q[0], nest_end && front_last_i};
 
     if (run_start_i) running_o <= 1'b1;
     else if (last_beat_o) running_o <= 1'b0;
 
     if (clear) begin
       run_start_q <= 1'b0;
+      end_q       <= 2'd0;
       idle_o      <= 1'b1;
       area_free_o <= 1'b1;
       running_o   <= 1'b0;

@@ -28,7 +28,6 @@ module bramcast_store #(
     input  logic                      rst,
     // results
     input  logic                      chunk_valid_i,
-    input  logic                      stream_i,        // it is for the stream, not for the scratchpad
     input  logic [RQ*DATA_BITS-1:0]   chunk_i,
     input  logic [INDEX_BITS-1:0]     chunk_index_i,   // in its group
     input  logic                      chunk_last_i,    // of its group
@@ -89,7 +88,7 @@ module bramcast_store #(
       .element_lane_i(element_lane_i),
       .element_first_i(element_first_i),
       .element_end_i(element_end_i),
-      .chunk_valid_i(chunk_valid_i && !stream_i),
+      .chunk_valid_i(chunk_valid_i),
       .chunk_i(chunk_i),
       .chunk_index_i(chunk_inner),
       .chunk_last_i(chunk_last_i),

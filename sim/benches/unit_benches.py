@@ -267,11 +267,11 @@ async def lane_accumulates_and_keeps_the_maximum(dut):
                     n += 1
                 lanewise = rng.getrandbits(1)
                 other = rng.getrandbits(bits)
-                at(n, clear_i=int(not inside[i]), lanewise_i=lanewise)
+                at(n, clear_i=int(not inside[i]), lanewise_i=lanewise, weight_i=int(w[i]))
                 at(n, own_i=int(x[i]) if lanewise else other)
                 at(n, broadcast_i=other if lanewise else int(x[i]))
                 load = i == 0 or (bool(inside[i]) and not seen)
-                at(n + 1, weight_i=int(w[i]), max_load_i=int(load), max_try_i=int(inside[i]))
+                at(n + 1, max_load_i=int(load), max_try_i=int(inside[i]))
                 at(n + 2, acc_step_i=1, acc_load_i=int(i == 0))
                 seen = seen or bool(inside[i])
                 n += 1
@@ -293,7 +293,7 @@ async def lane_control_knows_what_becomes_of_a_tap(dut):
     in its cycle."""
     rng = seeded_random()
     gates = int(dut.GATES.value)
-    quiet = {"s1_tap_i": 0, "s1_step_i": 0, "s1_level_i": 0, "s2_y_inside_i": 0, "s2_x_inside_i": 0}
+    quiet = {"s1_tap_i": 0, "s1_step_i": 0, "s1_level_i": 0, "s4_y_inside_i": 0, "s4_x_inside_i": 0}
     await start(dut, product_i=0, **quiet)
     for product in (0, gates, 0):
         cycles: list[Cycle] = []
@@ -315,9 +315,9 @@ async def lane_control_knows_what_becomes_of_a_tap(dut):
             seen = False
             for i in range(taps):
                 while rng.random() < 0.2:
-                    due(n + 2, s3_hit=0)
-                    due(n + 3, s4_pixel=0, s4_max_load=0, s4_max_try=0, s4_factor=0)
-                    due(n + 4, s5_sum=0, s5_last=0)
+                    due(n + 3, s4_hit=0)
+                    due(n + 4, s5_max_load=0, s5_max_try=0)
+                    due(n + 5, s6_pixel=0, s6_factor=0, s6_sum=0)
                     n += 1
                 first, last = i == 0, i == taps - 1
                 y, x = rng.random() < 0.8, rng.random() < 0.8
@@ -325,17 +325,16 @@ async def lane_control_knows_what_becomes_of_a_tap(dut):
                 step = level if last else rng.randint(4, 6)
                 at(n, s1_tap_i=1, s1_step_i=1, s1_level_i=step, s1_first_i=first, s1_last_i=last)
                 at(n, s1_tail_group_i=tail, s1_end_i=end)
-                at(n + 1, s2_y_inside_i=y, s2_x_inside_i=x)
-                due(n + 1, s2_step=1, s2_level=step)
-                due(n + 2, s3_hit=hit, s3_factor=factor)
-                due(n + 3, s4_factor=factor, s4_pixel=last, s4_max_try=hit)
-                due(n + 3, s4_max_load=first or (hit and not seen))
-                due(n + 4, s5_sum=not factor, s5_last=last)
-                due(n + 5, s6_last=last)
+                at(n + 3, s4_y_inside_i=y, s4_x_inside_i=x)
+                due(n + 2, s3_step=1, s3_level=step)
+                due(n + 3, s4_hit=hit)
+                due(n + 4, s5_factor=factor, s5_max_try=hit)
+                due(n + 4, s5_max_load=first or (hit and not seen))
+                due(n + 5, s6_factor=factor, s6_sum=not factor, s6_pixel=last)
                 if last:
-                    due(n + 3, s4_level=level, s4_tail_group=tail, s4_end=end)
+                    due(n + 5, s6_level=level, s6_tail_group=tail, s6_end=end)
                 if not factor:
-                    due(n + 4, s5_first=i == product)
+                    due(n + 5, s6_first=i == product)
                 seen = seen or hit
                 n += 1
         at(n + 6)
@@ -369,9 +368,19 @@ async def delay_hands_tokens_on(dut):
 
 @cocotb.test()
 async def nest_counts_like_six_for_loops(dut):
-    """Random counts with random stalls: every tap's level and flags, and no bubble of its own."""
+    """Random counts with random stalls: every tap's level and flags, and no bubble of its own; the
+    steps of the activations in the same cycles or two later."""
     rng = seeded_random()
-    await start(dut, prime_i=0, stall_i=0, counts_i=0)
+    steps = [(0, 0)] * 3  # of this cycle and the two before: whether, level
+
+    def check_activations(late: int) -> None:
+        steps.append((get(dut, "s1_step_o"), get(dut, "s1_level_o")))
+        step, level = steps[-3 if late else -1]
+        assert get(dut, "act_step_o") == step
+        if step:
+            assert get(dut, "act_level_o") == level
+
+    await start(dut, prime_i=0, stall_i=0, counts_i=0, late_i=0)
     for number in range(40):
         counts = random_counts(rng)
         if number == 0:
@@ -384,8 +393,10 @@ async def nest_counts_like_six_for_loops(dut):
             group = i // (len(taps) // counts[0])
             flags.append((level, i % pixel == 0, (i + 1) % pixel == 0, group == counts[0] - 1))
         slow = rng.choice([0.0, 0.0, 0.5])
-        put(dut, prime_i=1, counts_i=packed, stall_i=1)
+        late = rng.getrandbits(1)
+        put(dut, prime_i=1, counts_i=packed, stall_i=1, late_i=late)
         await RisingEdge(dut.clk)
+        check_activations(late)
         put(dut, prime_i=0)
         seen: list[tuple[Any, ...]] = []
         cycles, stalled = 0, 0
@@ -393,6 +404,7 @@ async def nest_counts_like_six_for_loops(dut):
             stall = int(rng.random() < slow)
             put(dut, stall_i=stall)
             await RisingEdge(dut.clk)
+            check_activations(late)
             if cycles == 0:  # S1 of the base
                 assert (get(dut, "s1_step_o"), get(dut, "s1_tap_o")) == (1, 0)
                 assert get(dut, "s1_level_o") == 0
@@ -412,6 +424,7 @@ async def nest_counts_like_six_for_loops(dut):
         put(dut, stall_i=0)
         for _ in range(3):
             await RisingEdge(dut.clk)
+            check_activations(late)
             assert (get(dut, "s1_tap_o"), get(dut, "pixel_end_o")) == (0, 0)
 
 

@@ -63,7 +63,7 @@ def test_a_board_is_loaded_run_and_found_equal(port, mlp):
     assert done.returncode == 0, done.stderr
     assert f"{port}: 16 lanes x 1 taps, data of 8 bits, weights of 8;" in done.stdout
     assert "images loaded: program, weights, bias\n" in done.stdout
-    assert "2 samples: 376 cycles each, predicted 376; 0 requests" in done.stdout
+    assert "2 samples: 384 cycles each, predicted 384; 0 requests" in done.stdout
     assert done.stdout.splitlines()[-1] == "equal"
     assert [li.split()[-1] for li in done.stdout.splitlines()[3:-2]] == ["equal"] * 4
     sums = [li.split()[-3:-1] for li in done.stdout.splitlines()[3:-2]]
@@ -77,7 +77,7 @@ def test_a_board_is_loaded_run_and_found_equal(port, mlp):
     done = board(port, mlp, "--samples", 1, "--json")
     answer = json.loads(done.stdout)
     assert done.returncode == 0 and answer["equal"] and answer["written"] == ["bias"]
-    assert answer["samples"] == 1 and answer["cycles"] == [376] and answer["first"] == ""
+    assert answer["samples"] == 1 and answer["cycles"] == [384] and answer["first"] == ""
     done = board(port, mlp, "--samples", 1, "--reload")
     assert "images loaded: program, weights, bias\n" in done.stdout
 

@@ -316,9 +316,9 @@ def predict(program: list[Input | Loop | Nest], shape: Shape) -> tuple[list[int]
                 lanes = nest.tail if tail_group else shape.group(nest)
                 for i in range(chunks):
                     for _ in range(min(shape.RQ, lanes - i * shape.RQ)):
-                        beat = max(beat + 1, last + 13 + late + i)
+                        beat = max(beat + 1, last + 15 + late + i)
                     pops.append(beat)
-        gap = 10 + tail_chunks + (1 if tail_chunks % filled else 0) + late
+        gap = 13 + tail_chunks + (1 if tail_chunks % filled else 0) + late
     return starts, last, beat
 
 
@@ -337,7 +337,7 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
             first = elements[-1] + 3
         else:
             begin = ends[-1] - cycles if ends else -1  # the cycle before the last frame's cycle 1
-            free = begin + last_tap + 1 if ends else 0
+            free = begin + last_tap + 3 if ends else 0
             read = 0
             for i, cycle in enumerate(elements):
                 at = i % frame.run

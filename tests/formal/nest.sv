@@ -6,7 +6,8 @@
 // does; the module counts down. Assumed is that no nest is begun while one runs and that its counts stand still.
 // With PRODUCT defined, and counts up to 2: the number of the taps taken is the index in the unrolled nest, and
 // when the nest ends it has been all of them, the product of the counts. (Only there does a multiplier stand in
-// the solver's way; what the loops do does not depend on the counts.)
+// the solver's way; what the loops do does not depend on the counts.) The steps of the activations are the same, with late_i
+// two cycles later.
 //
   generate
     if (1) begin : g_proof
@@ -15,7 +16,8 @@
       logic [2:0]  level;  // of the loop that advances behind this tap; 0: the nest ends
       logic        waits, takes, first, last, final_group;
       logic        takes_q, first_q2, last_q2, final_group_q, end_q2;
-      logic [2:0]  level_q;
+      logic [2:0]  level_q, level_q2, level_q3;
+      logic        steps_q, steps_q2, steps_q3, late_q;  // as s1_step_o, one and two cycles later
       integer      l;
       initial started_q = 1'b0;
 
@@ -33,6 +35,7 @@
       assign final_group = index_q[15:0] == counts_q[15:0];
       assign waits       = last && stall_i;
       assign takes       = active_q && !waits;
+      assign steps_q     = takes_q || primed_q;
 
       always @(posedge clk) begin
         started_q <= 1'b1;
@@ -53,10 +56,17 @@
         final_group_q <= final_group;
         end_q2        <= level == 3'd0;
         level_q       <= prime_i ? 3'd0 : level;
+        level_q2      <= level_q;
+        level_q3      <= level_q2;
+        steps_q2      <= steps_q;
+        steps_q3      <= steps_q2;
+        late_q        <= late_i;
         if (rst) begin
           active_q <= 1'b0;
           primed_q <= 1'b0;
           takes_q  <= 1'b0;
+          steps_q2 <= 1'b0;
+          steps_q3 <= 1'b0;
         end
 
         if (started_q) begin
@@ -64,8 +74,10 @@
           assert (nest_end_o == (takes && level == 3'd0));
           if (active_q) assert (tail_group_o == final_group);
           assert (s1_tap_o == takes_q);
-          assert (s1_step_o == (takes_q || primed_q));
-          if (takes_q || primed_q) assert (s1_level_o == level_q);
+          assert (s1_step_o == steps_q);
+          if (steps_q) assert (s1_level_o == level_q);
+          assert (act_step_o == (late_q ? steps_q3 : steps_q));
+          if (act_step_o) assert (act_level_o == (late_q ? level_q3 : level_q));
           if (takes_q) begin
             assert (s1_first_o == first_q2);
             assert (s1_last_o == last_q2);
@@ -75,11 +87,14 @@
         end
         cover (started_q && nest_end_o && counts_q[15:0] == 16'd1 && counts_q[63:48] == 16'd1);
         cover (started_q && active_q && waits && level == 3'd3);
+        cover (started_q && late_q && act_step_o && act_level_o == 3'd4);
       end
 
 `ifdef HELP
       always @(posedge clk) if (started_q) begin
         assert (run_q == active_q);
+        assert (s2_step == steps_q2);
+        if (steps_q2) assert (s2_level == level_q2);
         if (active_q) begin
           assert (first_q == first);
           for (l = 0; l < 6; l = l + 1) begin

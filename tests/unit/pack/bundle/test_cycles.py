@@ -41,13 +41,13 @@ def one_by_one(program, core):
                 tap += 1
             for i in range(chunks):
                 for _ in range(min(core.rq, lanes - i * core.rq)):
-                    last_beat = max(last_beat + 1, tap + 13 + adding + table * d.table + i)
+                    last_beat = max(last_beat + 1, tap + 15 + adding + table * d.table + i)
                 left.append(last_beat)
             queued += chunks
         chunks = -(-d.tail // core.rq)
         filled = -(-d.tail // core.lanes) * (core.lanes // core.rq)  # if all sub-words were full
         late = adding + table * d.table
-        start = max(tap + 10 + min(chunks + 1, filled) + late, start + 35)
+        start = max(tap + 13 + min(chunks + 1, filled) + late, start + 35)
     return last_beat, starts
 
 
@@ -81,10 +81,10 @@ def test_a_nest_takes_one_tap_a_cycle_where_the_drain_is_hidden():
         nest((1, 1, 1, 1, 1, 64), 12, stream=True, last=True),
     ]
     got = predict(program, core)
-    first, second = 6 * 96, 6 * 96 + 18 + 4 * 96  # the gap is 10 + 8 chunks, first tap included
+    first, second = 6 * 96, 6 * 96 + 21 + 4 * 96  # the gap is 13 + 8 chunks, first tap included
     assert got.nests[0] == NestCycles(1, first)
-    assert got.nests[1] == NestCycles(first + 18, second - 1)
-    assert got.total == got.nests[2].end + 13 + 11
+    assert got.nests[1] == NestCycles(first + 21, second - 1)
+    assert got.total == got.nests[2].end + 15 + 11
 
 
 def test_short_pixels_wait_for_the_requantizer():
@@ -98,7 +98,7 @@ def test_short_pixels_wait_for_the_requantizer():
 def test_a_stream_leaves_one_beat_a_cycle():
     core = core_of(16, 4)
     program = [Input(4, 1, 0), nest((1, 50, 50, 1, 1, 2), 16, stream=True, last=True)]
-    assert predict(program, core).total == 2 + 13 + 2500 * 16 - 1
+    assert predict(program, core).total == 2 + 15 + 2500 * 16 - 1
 
 
 def test_a_large_picture_is_predicted_in_no_time():
