@@ -61,12 +61,15 @@ module bramcast_output #(
   logic [POINTER_BITS:0] write_q, read_q;  // one bit more than an address: equal means empty
   logic [ENTRY_BITS-1:0] head;
   logic [LANE_BITS-1:0]  lane_q;           // of the head
+  logic                  any, free;        // a beat waits; one may be loaded
   logic                  load, last_lane;
   logic                  first_q;          // no beat of a packet has been taken
   logic                  close;            // a packet is open and nothing stands
   logic                  mark_q;           // the beat on the stream closes a packet that was cut
   assign head      = entries[read_q[POINTER_BITS-1:0]];
-  assign load      = write_q != read_q && (!m_axis_tvalid || m_axis_tready);
+  assign any       = write_q != read_q;
+  assign free      = !m_axis_tvalid || m_axis_tready;
+  assign load      = any && free;
   assign last_lane = lane_q == head[RQ*32 +: LANE_BITS];
   assign close     = flush_i && !load && !m_axis_tvalid && !first_q;
   assign busy_o    = m_axis_tvalid || !first_q;
@@ -78,8 +81,9 @@ module bramcast_output #(
     end
 
     pop_o <= load && last_lane;
+    // Where nothing is loaded zeros are: the mark finds them there.
+    if (free) m_axis_tdata <= any ? head[32*lane_q +: 32] : 32'd0;
     if (load) begin
-      m_axis_tdata  <= head[32*lane_q +: 32];
       m_axis_tlast  <= last_lane && head[ENTRY_BITS-1];
       m_axis_tvalid <= 1'b1;
       lane_q        <= last_lane ? '0 : lane_q + 1'b1;
@@ -88,7 +92,6 @@ module bramcast_output #(
       m_axis_tvalid <= 1'b0;
     end
     if (close) begin
-      m_axis_tdata  <= 32'd0;
       m_axis_tlast  <= 1'b1;
       m_axis_tvalid <= 1'b1;
       mark_q        <= 1'b1;

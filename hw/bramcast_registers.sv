@@ -171,6 +171,7 @@ module bramcast_registers #(
   logic [2:0]                  state_q;
   logic [1:0]                  phase_q;
   logic                        exists_q, register_q;
+  logic                        excess_q, elsewhere_q;  // CHECK of too many words; not the next beat of the word
   logic [5:0]                  image_q;     // of the request
   logic [AXI_ADDRESS_BITS-3:0] follows_q;   // where the next beat of the same word would be written
 
@@ -376,12 +377,12 @@ module bramcast_registers #(
   logic is_check, address_error, strobe_error, locked_error, order_error, invalid_error, accept;
   assign is_check      = register_q && write_i && at == 8'(bramcast_pkg::REG_CHECK);
   assign address_error = register_q ? !known || (write_i && !writable)
-                                      || (is_check && new_words > new_depth)
+                                      || (is_check && excess_q)
                                     : !exists_q;
   assign strobe_error  = write_i && !whole_i;
   assign locked_error  = register_q ? locked_q && is_check : closed_q;
   assign order_error   = !register_q && write_i && host_beat_o != 7'd0
-                         && address_i[AXI_ADDRESS_BITS-1:2] != follows_q;
+                         && elsewhere_q;
   assign invalid_error = register_q && write_i && at == 8'(bramcast_pkg::REG_CONTROL) && ask_start
                          && valid != 4'b1111;
   assign accept        = !address_error && !strobe_error && !locked_error && !order_error && !invalid_error;
@@ -445,7 +446,9 @@ module bramcast_registers #(
           host_word_o <= word;
           host_beat_o <= beat;
         end
-        exists_q   <= exists;
+        exists_q    <= exists;
+        excess_q    <= new_words > new_depth;
+        elsewhere_q <= address_i[AXI_ADDRESS_BITS-1:2] != follows_q;
         register_q <= slot == '0 && place[WINDOW_BITS-1:8] == '0;
         locked_q   <= locked;
         closed_q   <= closed;

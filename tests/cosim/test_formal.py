@@ -131,7 +131,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("requantize", "no rounding", "(32'd1 << shift) >> 1", "32'd0"),
     ("requantize", "shift brings in zeros", "sum_q2 >>> shift_q2", "sum_q2 >> shift_q2"),
     ("requantize", "no upper clamp", "above_q4 ? hi_i : inside_q4", "inside_q4"),
-    ("output", "beat lost", "(!m_axis_tvalid || m_axis_tready)", "1'b1"),
+    ("output", "beat lost", "!m_axis_tvalid || m_axis_tready;", "1'b1;"),
     ("output", "beat doubled", "last_lane ? '0 : lane_q + 1'b1", "'0"),
     (
         "output",
@@ -163,7 +163,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("output", "mark without a packet", "!m_axis_tvalid && !first_q;", "!m_axis_tvalid;"),
     ("output", "mark in an open beat's place", "&& !load && !m_axis_tvalid &&", "&& !load &&"),
     ("output", "mark stays", "      mark_q <= 1'b0;\n    end\n\n", "    end\n\n"),
-    ("output", "mark has data", "m_axis_tdata  <= 32'd0;", ""),
+    ("output", "mark has data", "any ? head[32*lane_q +: 32] : 32'd0", "head[32*lane_q +: 32]"),
     (
         "output",
         "abort takes a beat back",
@@ -294,6 +294,8 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("nest", "ends with a group", "run_q && inner[0]", "run_q && inner[1]"),
     ("nest", "first with each row of taps", "first_q <= inner[3];", "first_q <= inner[4];"),
     ("nest", "loops run by themselves", "tap && inner[l+1]", "tap"),
+    ("nest", "activations never late", "late_i ? s2_step : tap", "1'b0 ? s2_step : tap"),
+    ("nest", "late with the level of now", "late_i ? s2_level : level", "level"),
     ("fetch", "any opcode", "if (bad_opcode) error_o", "if (1'b0) error_o"),
     ("fetch", "one word early", "index_q3 <= index_q2;", "index_q3 <= index_q2 + 5'd1;"),
     ("fetch", "restart keeps words", "      read_q3       <= 1'b0;", ""),
@@ -334,6 +336,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("registers", "refused read gives data", "if (!register_q || !accept_q) rdata_o <= 32'd0;", ""),
     ("registers", "a frame's end is not waited for", "if (!done_i) state_q", "state_q"),
     ("registers", "any beat follows", "[AXI_ADDRESS_BITS-1:2] != follows_q", "[2] != follows_q[0]"),
+    ("registers", "CHECK of any length", "(is_check && excess_q)", "1'b0"),
     ("registers", "windows open while it runs", ": locked || lock_q;", ": lock_q;"),
     (
         "registers",

@@ -306,6 +306,8 @@
         if (state_q == READ) assert (phase_q == age_q - 4'd3);
         if (age_q != 4'd0) begin
           assert (exists_q == window_here && register_q == at_register);
+          assert (excess_q == (new_words > new_depth));
+          if (age_q == 4'd1) assert (elsewhere_q == (address_i[AXI_ADDRESS_BITS-1:2] != follows_q));
           assert (locked_q == shut_q);
           if (!at_register && window_here) assert (closed_q == window_shut);
           if (!checked_q) assert (image_q == (window & {PEEK != 0, LEDGER_DEPTH > 0, 4'hF}));
