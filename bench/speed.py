@@ -5,7 +5,6 @@ Ours and theirs are measured in turn, REPEAT times; the table shows the medians.
 """
 
 import argparse
-import itertools
 import os
 import platform
 import statistics
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from bitstring import BitArray, Bits
 from numpy.typing import NDArray
-from recipes import DIGITS, shared_recipe
+from recipes import DIGITS, mlp_recipe, shared_recipe
 
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
@@ -49,7 +48,6 @@ from bramcast.pack.bundle.words import (
     unpack_lanes,
 )
 from bramcast.pack.pipeline import pack
-from bramcast.pack.read.model_file import load_module
 from bramcast.pack.read.network import read_model
 from bramcast.pack.recipe.recipe import Recipe, read_recipe
 from bramcast.pack.samples.inputs import read_inputs
@@ -59,7 +57,6 @@ from bramcast.sim.run.cosim import core_parameters
 from bramcast.sim.run.runner import Tests, build, cached, run, tool_version, verilator_environment
 
 EXAMPLES = [DIGITS / name for name in ("mlp.toml", "dscnn.toml")]
-MLP = (96, 96, 64, 12)  # features and outputs of the named network's layers
 MLP_BATCHES = (64, 256, 1024)
 PARTS = ("simulation", "golden", "packing")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -457,23 +454,6 @@ def packed(recipe: Path, folder: Path) -> Case:
     print(f"packing {read.name}", file=sys.stderr)
     pack(read, folder / read.name)
     return Case(read, folder / read.name, load(folder / read.name), read_inputs(recipe).x)
-
-
-def mlp_recipe(folder: Path) -> Path:
-    """The named MLP with random weights and inputs."""
-    pairs = itertools.pairwise(MLP)
-    source = ", ReLU(), ".join(f"Linear({inputs}, {outputs})" for inputs, outputs in pairs)
-    (folder / "mlp.py").write_text(
-        f"from torch.nn import *\n\n\ndef build():\n    return Sequential({source})\n"
-    )
-    torch.manual_seed(0)
-    torch.save(load_module("mlp.py:build", folder).state_dict(), folder / "mlp.pth")
-    np.savez(folder / "mlp.npz", x=torch.randn(max(MLP_BATCHES), MLP[0]).numpy())
-    recipe = folder / f"mlp_{'_'.join(map(str, MLP))}.toml"
-    recipe.write_text(
-        '[model]\npython = "mlp.py:build"\ncheckpoint = "mlp.pth"\ninputs = "mlp.npz"\n'
-    )
-    return recipe
 
 
 def show(rows: list[Measured]) -> None:
