@@ -277,10 +277,10 @@ def lower(
     return program
 
 
-def dry_nests(graph: Graph, layout: Layout, rq: int) -> list[Nest]:
+def dry_nests(graph: Graph, layout: Layout) -> list[Nest]:
     """The nests that ``lower`` gives whatever the integers are: for their counts alone."""
     nobody = Owner("", "", "")
-    program = Program(layout.word, rq, {op.name: nobody for op in graph.ops})
+    program = Program(layout.word, 1, {op.name: nobody for op in graph.ops})
     for op in graph.ops:
         _lower(_Task(graph, layout, program, op, _zeros(op), False))
     return [lowered.nest for lowered in program.nests]
