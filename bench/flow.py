@@ -19,6 +19,7 @@ from bramcast.sim.run.cosim import core_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "synth"
+DOC = ROOT / "docs" / "synthesis.md"
 
 # Memories by the name of their instance.
 MEMORIES = ("program", "weights", "bias", "table", "scratch")
@@ -31,12 +32,13 @@ class FlowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One core to synthesize; ``seeds`` = 0: no place and route."""
+    """One core to synthesize below ``work``; ``seeds`` = 0: no place and route."""
 
     top: str
     core: Core
     seeds: int
     options: tuple[tuple[str, int], ...] = ()  # other parameters of ``top``
+    work: Path = WORK
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ class Job:
         shape = f"{c.lanes}x{c.taps}x{c.data_bits}"
         shape += "-narrow" * c.narrow + "-gates" * c.gates + f"-table{c.table_depth}"
         shape += "".join(f"-{name.lower()}{value}" for name, value in self.options)
-        return WORK / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
+        return self.work / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
 
     def seconds(self) -> tuple[float, float, float]:
         """What Yosys needs for 7-series and for ECP5, and nextpnr for a seed, on one idle core."""
@@ -66,6 +68,17 @@ def say(text: str) -> None:
     """A line of progress, with the time since the start."""
     minutes, seconds = divmod(round(time.monotonic() - START), 60)
     print(f"{minutes:3}:{seconds:02}  {text}", file=sys.stderr, flush=True)
+
+
+def write_page(target: str, lines: list[str]) -> None:
+    """Put lines into DOC, where ``make TARGET`` has its place."""
+    begin, end = f"<!-- make {target}: begin -->", f"<!-- make {target}: end -->"
+    text = DOC.read_text()
+    if begin not in text or end not in text:
+        raise FlowError(f"{DOC} lacks the lines {begin} and {end}")
+    head, rest = text.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    DOC.write_text(head + "\n".join([begin, *lines, end]) + tail)
 
 
 def program(name: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flow import (
+    DOC,
     MEMORIES,
     ROOT,
     FlowError,
@@ -30,13 +31,11 @@ from flow import (
     run,
     say,
     share,
+    write_page,
     yosys,
 )
 
 from bramcast.pack.bundle.manifest import IMAGES, Core, read_manifest
-
-DOC = ROOT / "docs" / "synthesis.md"
-BEGIN, END = "<!-- make synth: begin -->", "<!-- make synth: end -->"
 
 # The MLPerf Tiny DS-CNN on 16 lanes; on other lanes as many bits.
 DSCNN = Core(16, 1, 8, 8, 2, 384, 1393, 304, 0, 1000)
@@ -305,15 +304,6 @@ def _versions() -> str:
     return ", ".join(f"{name} {version(name)}" for name in names)
 
 
-def _write(lines: list[str], path: Path) -> None:
-    text = path.read_text()
-    if BEGIN not in text or END not in text:
-        raise FlowError(f"{path} lacks the lines {BEGIN} and {END}")
-    head, rest = text.split(BEGIN, 1)
-    tail = rest.split(END, 1)[1]
-    path.write_text(head + "\n".join([BEGIN, *lines, END]) + tail)
-
-
 def _option(text: str) -> tuple[str, int]:
     """A parameter of the HDL, as in ``BEAT=4``."""
     name, _, value = text.partition("=")
@@ -423,7 +413,7 @@ def main() -> int:
         if problems:
             raise FlowError("; ".join(problems))
         if args.write:
-            _write(lines, DOC)
+            write_page("synth", lines)
     except FlowError as error:
         print(f"synth: {error}", file=sys.stderr)
         return 1

@@ -90,16 +90,29 @@ def write_measured(rows: Sequence[Measured]) -> None:
 
 
 def _row(row: dict[str, str]) -> Measured:
-    core = {name: int(row[name]) for name in _CORE}
-    flags = {name: bool(core.pop(name)) for name in ("narrow", "gates")}
+    n = {name: int(row[name]) for name in (*_CORE, "held", "luts", "lutram", "ffs", "multipliers")}
+    core = Core(
+        lanes=n["lanes"],
+        taps=n["taps"],
+        data_bits=n["data_bits"],
+        weight_bits=8,
+        rq=n["rq"],
+        program_depth=n["program_depth"],
+        weights_depth=n["weights_depth"],
+        bias_depth=n["bias_depth"],
+        table_depth=n["table_depth"],
+        scratch_depth=n["scratch_depth"],
+        narrow=bool(n["narrow"]),
+        gates=bool(n["gates"]),
+    )
     return Measured(
         family=row["family"],
-        core=Core(weight_bits=8, **core, **flags),
-        held=row["held"] == "1",
-        luts=int(row["luts"]),
-        lutram=int(row["lutram"]),
-        ffs=int(row["ffs"]),
-        multipliers=int(row["multipliers"]),
+        core=core,
+        held=bool(n["held"]),
+        luts=n["luts"],
+        lutram=n["lutram"],
+        ffs=n["ffs"],
+        multipliers=n["multipliers"],
         rtl=row["rtl"],
         yosys=row["yosys"],
     )
@@ -183,24 +196,49 @@ class Formula:
     most: int
 
 
+FIRST = "7series"  # the family whose formula the others begin with
+_TRUST = 0.1  # a coefficient twice that of the beginning counts as much as a row that is 10 % off
+
+
+def _fit(
+    terms: NDArray[np.float64], values: NDArray[np.float64], first: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Coefficients >= 0 with the least squares of the relative errors.
+
+    ``first``: those of another family. Brought to this one's size they are where it begins, and
+    each costs as much as it moves away, so that a few rows are enough.
+    """
+    a, b = terms / values[:, None], np.ones(len(values))
+    if first is not None:
+        shape = a @ first
+        first = first * (shape @ b) / (shape @ shape)
+        known = first > 0
+        a = np.vstack([a, _TRUST * np.eye(len(first))[known] / first[known, None]])
+        b = np.concatenate([b, np.full(known.sum(), _TRUST)])
+    return _solve(a, b)
+
+
 @cache
 def _formulas() -> dict[str, Formula]:
     """Of every family that has rows, fitted on those that are not held out."""
-    found = {}
+    found: dict[str, Formula] = {}
     rows = [row for row in read_measured() if not row.held]
-    for family in dict.fromkeys(row.family for row in rows):
+    for family in sorted({row.family for row in rows}, key=lambda name: name != FIRST):
         mine = [row for row in rows if row.family == family]
         terms = np.array([_terms(row.core) for row in mine])
-
-        def fit(values: list[int], terms: NDArray[np.float64] = terms) -> NDArray[np.float64]:
-            return _solve(terms / np.array(values)[:, None], np.ones(len(values)))
-
+        first = found.get(FIRST)
         found[family] = Formula(
-            luts=fit([row.luts for row in mine]),
-            ffs=fit([row.ffs for row in mine]),
+            luts=_fit(terms, np.array([row.luts for row in mine]), first.luts if first else None),
+            ffs=_fit(terms, np.array([row.ffs for row in mine]), first.ffs if first else None),
             most=max(row.core.multipliers for row in mine),
         )
     return found
+
+
+def predicted(row: Measured) -> tuple[float, float]:
+    """LUTs and registers by the formula of the row's family."""
+    formula, terms = _formulas()[row.family], _terms(row.core)
+    return float(terms @ formula.luts), float(terms @ formula.ffs)
 
 
 # Families that Yosys can't synthesize the core for, and the one whose cells are most like theirs.
@@ -212,7 +250,7 @@ def _measured_as(family: Family, part: Part | None) -> str:
     name = NEAREST.get(family.name, family.name)
     if name == "ice40" and part is not None and part.dsps:
         return "ice40 with SB_MAC16"
-    return name if name in _formulas() else "7series"
+    return name if name in _formulas() else FIRST
 
 
 def area(core: Core, family: Family, part: Part | None = None) -> Area:
