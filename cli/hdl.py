@@ -8,8 +8,8 @@ import typer
 
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import say, say_json
-from bramcast.sim.run.hdl_options import HdlOptions
-from bramcast.sim.run.hdl_project import write_project
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.project import write_project
 
 
 def command(

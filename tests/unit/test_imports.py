@@ -21,7 +21,7 @@ PACK = (
     "bundle", "activations", "recipe", "samples", "read", "graph", "capture", "passes",
     "quantize", "run", "lower", "judge", "prepare", "notes", "contents", "pipeline", "fit", "train",
 )  # fmt: skip
-SIM = ("run", "board", "benches", "regress", "report")
+SIM = ("run", "folder", "board", "benches", "regress", "report")
 # Beside the road: what they import of it, and who may import them.
 BESIDE = {
     "device": ({"bundle"}, {"lower"}),

@@ -17,8 +17,8 @@ from bramcast.pack.bundle.formats.c_header import header_text
 from bramcast.pack.bundle.formats.table import image_format
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import read_manifest
-from bramcast.sim.run.hdl_options import HdlOptions
-from bramcast.sim.run.hdl_project import write_project
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("board", "cli", "golden", "hw", "pack", "sim")

@@ -12,8 +12,8 @@ from bramcast.golden.load import load
 from bramcast.pack.bundle.delivered import verify_delivered
 from bramcast.pack.bundle.errors import UserError
 from bramcast.pack.bundle.manifest import manifest_json, read_manifest
-from bramcast.sim.run.hdl_options import HdlOptions
-from bramcast.sim.run.hdl_project import write_project
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.project import write_project
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 INPUTS = DIGITS / "inputs.npz"

@@ -15,10 +15,10 @@ from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES, Manifest
+from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 from bramcast.sim.run.cosim import core_parameters
-from bramcast.sim.run.hdl_constraints import clocks, crossing_sdc, crossing_xdc
-from bramcast.sim.run.hdl_options import HdlOptions
-from bramcast.sim.run.hdl_scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 
 OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 SIMULATION_TOP = "bramcast_sim_top"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Constraints of a project that ``bramcast hdl`` writes: its clocks, and what follows none."""
 
-from bramcast.sim.run.hdl_options import HdlOptions
+from bramcast.sim.folder.options import HdlOptions
 
 # What crosses in bramcast_lite_cross: the register, and where its bit is synchronized; the data
 # that stand still meanwhile, to the core and back.
