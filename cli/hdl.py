@@ -8,6 +8,7 @@ import typer
 
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import say, say_json
+from bramcast.cli.samples import read_samples
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
@@ -64,6 +65,12 @@ def command(
         int | None,
         typer.Option("--divisor", help="With --serial: clock cycles of a bit, instead of --baud."),
     ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs", help=".npz or recipe: the test bench sends sample 0 of x; random if absent."
+        ),
+    ] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
@@ -84,7 +91,8 @@ def command(
         baud=baud,
         divisor=divisor,
     )
-    top = write_project(bundle, output, options, allow_modified)
+    sample = None if inputs is None else read_samples(inputs, bundle).x[0]
+    top = write_project(bundle, output, options, allow_modified, sample)
     if json:
         files = sorted(file.name for file in output.iterdir())
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})

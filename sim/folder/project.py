@@ -11,16 +11,26 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES, Manifest
+from bramcast.sim.folder.bench import BENCH, bench_files
 from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
 from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.recorded import recorded
 from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
+from bramcast.sim.folder.template import filled
 from bramcast.sim.run.cosim import core_parameters
 
-OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
+SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
+# Names that other folders have, too: ours beside a file list.
+OURS = re.compile(SURELY_OURS.pattern + r"|Makefile")
+FILE_LIST = "sources.f"
 SIMULATION_TOP = "bramcast_sim_top"
 
 
@@ -29,8 +39,12 @@ def write_project(
     target: Path,
     options: HdlOptions,
     allow_modified: bool = False,
+    sample: NDArray[np.generic] | None = None,
 ) -> Path:
     """Write a bundle's core as a project folder; atomic.
+
+    Args:
+        sample: [*input shape], what the test bench sends; None: random elements.
 
     Returns:
         The top's file.
@@ -39,12 +53,15 @@ def write_project(
         InputError: no bundle, or a folder that holds other files.
         UserError: images or a program that golden and the simulation would refuse, too.
     """
-    manifest = load(bundle, allow_modified).manifest
+    machine = load(bundle, allow_modified)
+    manifest = machine.manifest
     assert manifest is not None
     text = top_text(manifest, options)
     images = [name for name in IMAGES if manifest.core.depth(name)]
     name = _identifier(manifest.name)
     top = f"{name}_top.v"
+    frame = None if sample is None else frames_from_arrays(sample[None], manifest.input)[0]
+    bench = bench_files(recorded(machine, frame), name, options)
 
     def fill(folder: Path) -> None:
         files = [source for source in sources() if source.stem != SIMULATION_TOP]
@@ -54,7 +71,7 @@ def write_project(
             (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
         (folder / top).write_text(text)
         names = [source.name for source in files]
-        (folder / "sources.f").write_text("".join(f"{n}\n" for n in [*names, top]))
+        (folder / FILE_LIST).write_text("".join(f"{n}\n" for n in [*names, top]))
         if options.serial:
             (folder / "vivado.tcl").write_text(vivado_of_a_board(name, names, top, images))
             (folder / "quartus.tcl").write_text(quartus_of_a_board(name, names, top))
@@ -65,8 +82,11 @@ def write_project(
             (folder / constraints).write_text(clocks(options))
         (folder / "crossing.xdc").write_text(crossing_xdc(options))
         (folder / "crossing.sdc").write_text(crossing_sdc(options))
+        for file, content in bench.items():
+            (folder / file).write_text(content)
+        (folder / "Makefile").write_text(filled("Makefile", {"name": name, "bench": BENCH}))
 
-    replace_folder(target, fill, OURS)
+    replace_folder(target, fill, OURS if (target / FILE_LIST).is_file() else SURELY_OURS)
     return target / top
 
 
@@ -214,10 +234,11 @@ def _parameters(manifest: Manifest, options: HdlOptions, more: Mapping[str, int]
 def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
     """The top of a board: a clock, a reset, a serial line and a lamp."""
     values = {"AXI_ADDRESS_BITS": options.address_bits(manifest.core), **options.registers()}
-    values["DIVISOR"] = options.bit_cycles
     lines = [
         *_head(manifest),
-        f"module {_identifier(manifest.name)}_top (",
+        f"module {_identifier(manifest.name)}_top #(",
+        f"    parameter DIVISOR = {options.bit_cycles}  // clock cycles of a bit",
+        ") (",
         "    input  wire clk,",
         "    input  wire resetn,  // active low, at any time",
         f"    input  wire rx,      // {options.line_baud:,.0f} baud at {options.mhz:g} MHz",
@@ -233,6 +254,7 @@ def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
         "  );",
         "",
         "  bramcast_serial #(",
+        "      .DIVISOR(DIVISOR),",
         *_parameters(manifest, options, values),
         "  ) u_serial (",
         "      .clk(clk),",

@@ -22,7 +22,7 @@ from bramcast.sim.folder.project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("board", "cli", "golden", "hw", "pack", "sim")
-SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html"}
+SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html", ".in"}
 SOURCES = SHIPPED | {".v", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 BUNDLE = ROOT / "tests" / "data" / "bundles" / "digits_gru"

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test bench of a written folder: a recorded frame, and what golden says of it.
+
+Plain SystemVerilog that checks itself. It sees what every nest writes in the core's own log
+(hw/bramcast_log.sv), results at the ports, and the ledger through the registers, where the core
+has them.
+"""
+
+import re
+
+import numpy as np
+
+from bramcast.pack.axi.registers import (
+    IDENTIFICATION,
+    LEDGER_SLOT,
+    mask,
+    offset,
+    window_bits,
+)
+from bramcast.pack.bundle.cycles import predict
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.recorded import (
+    Recorded,
+    beat_rows,
+    frame_rows,
+    ledger_rows,
+    mem_lines,
+    word_rows,
+)
+from bramcast.sim.folder.template import filled, without_licence
+
+BENCH = "bench.sv"
+_LOG = {
+    "core": "u_core.u_log",
+    "axi": "u_core.u_core.u_log",
+    "serial": "u_serial.u_axi.u_core.u_log",
+}
+
+
+def bench_files(record: Recorded, name: str, options: HdlOptions) -> dict[str, str]:
+    """The bench and the files that it reads, by name.
+
+    Args:
+        name: of the network, as a Verilog name; the bench simulates ``NAME_top``.
+    """
+    core, beats = record.machine.core, list(beat_rows(record))
+    words = list(word_rows(record))
+    entries = list(ledger_rows(record, options.ledger_depth))
+    cycles = predict(record.machine.program, core).total
+    kind = "serial" if options.serial else "axi" if options.axi else "core"
+    values: dict[str, object] = {
+        "name": name,
+        "data_bits": core.data_bits,
+        "stream_bits": options.beat * core.data_bits,
+        "inputs": -(-record.frame.size // options.beat),
+        "beats": len(beats),
+        "words": len(words),
+        "word_bits": core.lanes * core.data_bits,
+        "top_class": int(np.argmax(record.results.beats[0])) & 0xFFFF,
+        "cycles": cycles,
+        "ledger": len(entries),
+        "patience": _patience(record, cycles, len(entries), options),
+        "log": _LOG[kind],
+        "layer_cases": _cases([layer.name for layer in record.manifest.layers]),
+        **_map(record, options),
+    }
+    values["checks"] = without_licence(filled("bench_checks.sv", values))
+    if kind == "serial":
+        text = filled("bench_serial.sv", values)
+    else:
+        values |= {part: _part(kind, part, options) for part in ("signals", "ports")}
+        values["address_bits"] = options.address_bits(core) if options.axi else 0
+        values["signals"] = str(values["signals"]).format(**values)
+        values["run"] = without_licence(filled(f"bench_{kind}.sv", values))
+        text = filled("bench_streams.sv", values)
+    files = {BENCH: text, "bench_frame.mem": mem_lines(frame_rows(record, options.beat))}
+    files["bench_beats.mem"] = mem_lines(beats)
+    files |= {"bench_words.mem": mem_lines(words)} if words else {}
+    return files | ({"bench_ledger.mem": mem_lines(entries)} if entries else {})
+
+
+def _patience(record: Recorded, cycles: int, entries: int, options: HdlOptions) -> int:
+    """Clock cycles behind which nothing can come any more, generously."""
+    size = record.machine.core.data_bits // 8
+    moved = record.frame.size * size + 4 * record.machine.beats_out
+    if options.serial:  # two bytes for each at worst, ten bits; and the line's own packets
+        return 4 * cycles + 80 * options.bit_cycles * (moved + 20 * entries + 2000) + 1_000_000
+    return 4 * (cycles + moved) + 200 * entries + 20_000
+
+
+def _map(record: Recorded, options: HdlOptions) -> dict[str, object]:
+    """Addresses and bits of the registers that the bench uses."""
+    window = window_bits(record.machine.core, options.ledger_depth, options.peek)
+    names = ("id", "status", "control", "errors", "frames", "class", "limit", "interrupt")
+    return {
+        **{name: f"{offset(name.upper()):x}" for name in names},
+        "cycles_at": f"{offset('CYCLES'):x}",
+        "ledger_at": f"{LEDGER_SLOT << window:x}",
+        "identification": f"{IDENTIFICATION:08X}",
+        "ready_bit": mask("STATUS", "READY").bit_length() - 1,
+        "done_bit": mask("STATUS", "DONE").bit_length() - 1,
+        "interrupt_done": mask("INTERRUPT", "DONE"),
+        "start": mask("CONTROL", "START"),
+    }
+
+
+def _cases(names: list[str]) -> str:
+    """Lines of a case statement that writes the layers' names, which may hold anything."""
+    return "\n".join(
+        f'      15\'d{number}: $write("%s", "{_printable(name)}");'
+        for number, name in enumerate(names)
+    )
+
+
+def _printable(name: str) -> str:
+    """What may stand between quotation marks in every simulator.
+
+    >>> _printable('a."b\\\\c" é')
+    'a._b_c_ _'
+    """
+    return re.sub(r'[^ -~]|["\\]', "_", name) or "_"
+
+
+_SIGNALS = {
+    "core": """
+  wire        done;
+  wire [31:0] cycles;
+""",
+    "axi": """
+  localparam int ADDRESS_BITS = {address_bits};
+  logic [ADDRESS_BITS-1:0] s_axil_awaddr, s_axil_araddr;
+  logic [31:0]             s_axil_wdata;
+  logic                    s_axil_awvalid, s_axil_wvalid, s_axil_arvalid;
+  wire                     s_axil_awready, s_axil_wready, s_axil_bvalid;
+  wire                     s_axil_arready, s_axil_rvalid;
+  wire  [1:0]              s_axil_bresp, s_axil_rresp;
+  wire  [31:0]             s_axil_rdata;
+  wire                     irq;
+""",
+}
+_ONE_CLOCK = """\
+  logic                    bus_resetn;
+  wire                     bus_clk = clk;
+"""
+_OWN_CLOCK = """\
+  logic                    bus_clk, bus_resetn;
+  initial bus_clk = 1'b0;
+  always #7 bus_clk = !bus_clk;
+"""
+_PORTS = {
+    "core": """\
+      .busy_o(),
+      .done_o(done),
+      .cycles_o(cycles),
+      .class_o(),
+      .ready_o(),
+      .program_error_o(),
+      .dropped_o(),
+      .frame_error_o(),
+      .abort_i(1'b0),
+      .aborting_o(),
+      .running_o(),
+      .broken_o(),
+""",
+    "axi": """\
+      .s_axil_awaddr(s_axil_awaddr),
+      .s_axil_awprot(3'd0),
+      .s_axil_awvalid(s_axil_awvalid),
+      .s_axil_awready(s_axil_awready),
+      .s_axil_wdata(s_axil_wdata),
+      .s_axil_wstrb(4'hF),
+      .s_axil_wvalid(s_axil_wvalid),
+      .s_axil_wready(s_axil_wready),
+      .s_axil_bresp(s_axil_bresp),
+      .s_axil_bvalid(s_axil_bvalid),
+      .s_axil_bready(1'b1),
+      .s_axil_araddr(s_axil_araddr),
+      .s_axil_arprot(3'd0),
+      .s_axil_arvalid(s_axil_arvalid),
+      .s_axil_arready(s_axil_arready),
+      .s_axil_rdata(s_axil_rdata),
+      .s_axil_rresp(s_axil_rresp),
+      .s_axil_rvalid(s_axil_rvalid),
+      .s_axil_rready(1'b1),
+      .irq_o(irq),
+""",
+}
+_OWN_PORTS = """\
+      .s_axil_aclk(bus_clk),
+      .s_axil_aresetn(bus_resetn),
+"""
+_KEEP = "      .s_axis_tkeep(s_axis_tkeep),\n"
+
+
+def _part(kind: str, part: str, options: HdlOptions) -> str:
+    """What a top needs beside the streams: its signals, or the lines of its ports."""
+    if part == "signals":
+        clock = (_OWN_CLOCK if options.axi_clock else _ONE_CLOCK) if options.axi else ""
+        return _SIGNALS[kind] + clock
+    ports = _PORTS[kind] + _OWN_PORTS * options.axi_clock + _KEEP * (options.beat > 1)
+    return ports.removesuffix("\n")

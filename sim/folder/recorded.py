@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A frame, and what golden says of it, as the .mem files that a written test bench reads."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bramcast.golden.beats import beats_of, keep_of
+from bramcast.golden.groups import Groups
+from bramcast.golden.ledger import ledgers
+from bramcast.golden.machine import Machine, Results
+from bramcast.pack.bundle.manifest import Manifest
+from bramcast.pack.bundle.program import Nest
+
+_SEED = 1
+Field = tuple[int, int]  # a number and its bits
+Rows = Iterator[tuple[Field, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A frame, and what golden makes of it.
+
+    Attributes:
+        frame: int64 [elements], in stream order.
+        results: of ``Machine.run`` for this one frame, with its nests.
+    """
+
+    machine: Machine
+    frame: NDArray[np.int64]
+    results: Results
+
+    @property
+    def manifest(self) -> Manifest:
+        assert self.machine.manifest is not None
+        return self.machine.manifest
+
+    def layer(self, descriptor: int) -> int:
+        """The layer that a nest computes, by its number in the manifest."""
+        return self.manifest.nests[descriptor - 1].layer
+
+
+def recorded(machine: Machine, frame: NDArray[np.int64] | None) -> Recorded:
+    """Run a frame through golden; None: one of random elements, always the same."""
+    assert machine.manifest is not None
+    if frame is None:
+        q = machine.manifest.input.format.q
+        rng = np.random.default_rng(_SEED)
+        frame = rng.integers(q.min, q.max + 1, machine.beats_in, dtype=np.int64)
+    return Recorded(machine, frame, machine.run(frame[None], keep_layers=True))
+
+
+def mem_lines(rows: Iterable[tuple[Field, ...]]) -> str:
+    """Lines of a .mem: the fields of a row side by side, the first one highest.
+
+    >>> mem_lines([((1, 1), (2, 4), (0xAB, 8)), ((0, 1), (-1, 4), (3, 8))])
+    '12ab\\n0f03\\n'
+    """
+    text = []
+    for row in rows:
+        value = bits = 0
+        for number, width in row:
+            value, bits = (value << width) | (number & ((1 << width) - 1)), bits + width
+        text.append(f"{value:0{-(-bits // 4)}x}\n")
+    return "".join(text)
+
+
+def frame_rows(record: Recorded, beat: int) -> Rows:
+    """{TLAST, TKEEP, TDATA} of each beat of ``beat`` elements."""
+    bits = record.machine.core.data_bits
+    data = beats_of(record.frame[None], bits, beat)[0]
+    keep = keep_of(record.frame.size, bits, beat)
+    for n, (one, kept) in enumerate(zip(data, keep, strict=True)):
+        wide = len(one)
+        flags = sum(1 << i for i in range(wide) if kept[i])
+        value = int.from_bytes(one.tobytes(), "little")
+        yield (int(n == len(data) - 1), 1), (flags, wide), (value, 8 * wide)
+
+
+def beat_rows(record: Recorded) -> Rows:
+    """{layer, descriptor, 32 bits} of each result, in the stream's order."""
+    stream = iter(record.results.beats[0].tolist())
+    for descriptor, count in _streams(record):
+        for _ in range(count):
+            yield (record.layer(descriptor), 15), (descriptor, 16), (next(stream), 32)
+
+
+def word_rows(record: Recorded) -> Rows:
+    """{layer, descriptor, sub-word, its bits} of all that is written into the scratchpad."""
+    core = record.machine.core
+    for kept in record.results.nests:
+        if kept.addresses[0] < 0:
+            continue
+        head = (record.layer(kept.descriptor), 15), (kept.descriptor, 16)
+        stored = kept.words[0].astype(f"<u{core.data_bits // 8}")
+        for address, row in zip(kept.addresses.tolist(), stored, strict=True):
+            value = int.from_bytes(row.tobytes(), "little")
+            yield *head, (address, 24), (value, core.lanes * core.data_bits)
+
+
+def ledger_rows(record: Recorded, depth: int) -> Rows:
+    """{layer, CRC-32, cycles} of each nest that has an entry in a ledger of so many."""
+    if not depth:
+        return
+    nests = [kept.descriptor for kept in record.results.nests]
+    (ledger,) = ledgers(record.machine, record.results)
+    for descriptor, entry in list(zip(nests, ledger, strict=True))[:depth]:
+        yield (record.layer(descriptor), 15), (entry.crc, 32), (entry.cycles, 31)
+
+
+def _streams(record: Recorded) -> Iterator[tuple[int, int]]:
+    """The nests whose results leave, each with their number."""
+    for descriptor, nest in enumerate(record.machine.program):
+        if isinstance(nest, Nest) and nest.stream:
+            yield descriptor, Groups.of(nest, record.machine.core).results
