@@ -22,6 +22,7 @@ from bramcast.pack.bundle.manifest import IMAGES, Manifest
 from bramcast.sim.folder.bench import BENCH, bench_files
 from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
 from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.parameters import adjustable
 from bramcast.sim.folder.recorded import recorded
 from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 from bramcast.sim.folder.template import filled
@@ -148,7 +149,7 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
     buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
         *_head(manifest),
-        f"module {name}_top (",
+        *_module(name, options),
         *_clock_ports("", buses),
         *(_clock_ports("s_axil_", "s_axil") if axi_clock else []),
     ]
@@ -174,10 +175,11 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
             "  wire [31:0] host_unused;",
             "",
         ]
-    values: dict[str, int] = {"BEAT": beat}
+    values: dict[str, int | str] = {"BEAT": beat}
     if axi:
         values |= {"AXI_CLOCK": int(axi_clock), "AXI_ADDRESS_BITS": address_bits}
         values |= options.registers()
+        values |= {parameter.name: parameter.name for parameter in adjustable(options)}
     lines += _parameters(manifest, options, values)
     lines.append("  ) u_core (")
     wired = ["      .clk(aclk)", "      .rst(rst)"]
@@ -201,6 +203,16 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
     return "\n".join(lines)
 
 
+def _module(name: str, options: HdlOptions) -> list[str]:
+    """The first lines of a top; what a project may choose stands there where the slave is."""
+    if not options.axi:
+        return [f"module {name}_top ("]
+    parameters = [(f"    parameter {p.name} = {p.value}", p.text) for p in adjustable(options)]
+    lines = [f"{line},  // {text}" for line, text in parameters[:-1]]
+    line, text = parameters[-1]
+    return [f"module {name}_top #(", *lines, f"{line}  // {text}", ") ("]
+
+
 def _head(manifest: Manifest) -> list[str]:
     """What a top is, up to its module."""
     name = _identifier(manifest.name)
@@ -218,7 +230,9 @@ def _head(manifest: Manifest) -> list[str]:
     ]
 
 
-def _parameters(manifest: Manifest, options: HdlOptions, more: Mapping[str, int]) -> list[str]:
+def _parameters(
+    manifest: Manifest, options: HdlOptions, more: Mapping[str, int | str]
+) -> list[str]:
     """What a top gives its core."""
     core = manifest.core
     values = {

@@ -163,8 +163,10 @@ def test_options_add_ports_and_move_none(bundle, tmp_path):
 
 
 def parameters_of(text):
-    """What the top gives the core, by name."""
-    return dict(re.findall(r"^      \.(\w+)\(([^)]*)\),?$", text.split(") u_core (")[0], re.M))
+    """What the top gives the core, by name; its own parameters by what they are if nobody says."""
+    given = dict(re.findall(r"^      \.(\w+)\(([^)]*)\),?$", text.split(") u_core (")[0], re.M))
+    own = dict(re.findall(r"^    parameter (\w+) = (\d+),? ", text, re.M))
+    return {name: own.get(value, value) for name, value in given.items()}
 
 
 def test_register_options_become_parameters(bundle, tmp_path):

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the top with AXI4-Lite that a project may still choose; none moves a port."""
+
+from dataclasses import dataclass
+
+from bramcast.sim.folder.options import HdlOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustable:
+    """A parameter of the top.
+
+    Attributes:
+        value: what it is if nobody says.
+        allowed: the values that it may have, in ascending order.
+    """
+
+    name: str
+    value: int
+    allowed: tuple[int, ...]
+    text: str
+
+
+def adjustable(options: HdlOptions) -> tuple[Adjustable, ...]:
+    """The parameters of a top with AXI4-Lite, in the order in which they stand in it."""
+    depths = (0, *(1 << bits for bits in range(4, 17)))
+    return (
+        Adjustable(
+            "FRAME_DEPTH",
+            options.frame_depth,
+            tuple(sorted({*depths, options.frame_depth})),
+            "units of the frame FIFO; 0: there is none",
+        ),
+        Adjustable(
+            "TLAST_ENDS", int(options.tlast_ends), (0, 1), "1: TLAST ends a frame; 0: count"
+        ),
+        Adjustable("COUNTERS", int(options.counters), (0, 1), "1: registers that count stalls"),
+        Adjustable("READBACK", int(options.readback), (0, 1), "1: images can be read back"),
+    )
