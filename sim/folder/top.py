@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The top of a written folder: plain Verilog, with the bundle's parameters.
+
+Block designs take it as a module, and its ports have the names by which they recognise AXI.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from bramcast.pack.bundle.manifest import IMAGES, Manifest
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.parameters import adjustable
+from bramcast.sim.run.cosim import core_parameters
+
+
+def identifier(name: str) -> str:
+    """A Verilog name.
+
+    >>> identifier("3-layer net"), identifier("kws")
+    ('n3_layer_net', 'kws')
+    >>> identifier("prüfung")
+    'pr_fung'
+    """
+    clean = re.sub(r"\W", "_", name, flags=re.ASCII).lower()
+    return clean if clean[:1].isalpha() else f"n{clean}"
+
+
+_AXI_PORTS = (
+    ("input", "AB", "s_axil_awaddr"), ("input", 3, "s_axil_awprot"),
+    ("input", 1, "s_axil_awvalid"), ("output", 1, "s_axil_awready"),
+    ("input", 32, "s_axil_wdata"), ("input", 4, "s_axil_wstrb"),
+    ("input", 1, "s_axil_wvalid"), ("output", 1, "s_axil_wready"),
+    ("output", 2, "s_axil_bresp"), ("output", 1, "s_axil_bvalid"),
+    ("input", 1, "s_axil_bready"), ("input", "AB", "s_axil_araddr"),
+    ("input", 3, "s_axil_arprot"), ("input", 1, "s_axil_arvalid"),
+    ("output", 1, "s_axil_arready"), ("output", 32, "s_axil_rdata"),
+    ("output", 2, "s_axil_rresp"), ("output", 1, "s_axil_rvalid"),
+    ("input", 1, "s_axil_rready"), ("output", 1, "irq_o"),
+)  # fmt: skip
+_STREAM_PORTS = (
+    ("input", "DB", "s_axis_tdata"), ("input", 1, "s_axis_tvalid"),
+    ("output", 1, "s_axis_tready"), ("input", 1, "s_axis_tlast"),
+    ("output", 32, "m_axis_tdata"), ("output", 1, "m_axis_tvalid"),
+    ("input", 1, "m_axis_tready"), ("output", 1, "m_axis_tlast"),
+    ("output", 17, "m_axis_tuser"),
+)  # fmt: skip
+_CORE_PORTS = (
+    ("output", 1, "busy_o"), ("output", 1, "done_o"), ("output", 32, "cycles_o"),
+    ("output", 16, "class_o"), ("output", 1, "ready_o"), ("output", 1, "program_error_o"),
+    ("output", 1, "dropped_o"), ("output", 2, "frame_error_o"),
+    ("input", 1, "abort_i"), ("output", 1, "aborting_o"), ("output", 1, "running_o"),
+    ("output", 1, "broken_o"),
+)  # fmt: skip
+
+
+_KEEP_PORT = ("input", "KB", "s_axis_tkeep")
+
+
+def top_text(manifest: Manifest, options: HdlOptions) -> str:
+    """The Verilog top of a bundle's core."""
+    if options.serial:
+        return _serial_text(manifest, options)
+    axi, beat, axi_clock = options.axi, options.beat, options.axi_clock
+    core, name = manifest.core, identifier(manifest.name)
+    ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
+    if beat > 1:
+        ports.append(_KEEP_PORT)
+    stream_bits = beat * core.data_bits
+    address_bits = options.address_bits(core) if axi else 0
+    bits = {"AB": address_bits, "DB": stream_bits, "KB": stream_bits // 8}
+    buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
+    lines = [
+        *_head(manifest),
+        *_module(name, options),
+        *_clock_ports("", buses),
+        *(_clock_ports("s_axil_", "s_axil") if axi_clock else []),
+    ]
+    declared = []
+    for direction, width, port in ports:
+        count = width if isinstance(width, int) else bits[width]
+        span = "" if count == 1 else f"[{count - 1}:0] "
+        declared.append(f"    {direction:<6} wire {span}{port}")
+    lines.append(",\n".join(declared))
+    lines += [
+        ");",
+        "",
+        "  // A reset may come from anywhere: asserted at once, released by the clock.",
+        *_reset(""),
+        *(_reset("s_axil_") if axi_clock else []),
+        "",
+        f"  {'bramcast_axi' if axi else 'bramcast_core'} #(",
+    ]
+    if not axi:
+        lines[-1:-1] = [
+            "  wire        taken_unused, stopped_unused;",
+            "  wire [20:0] nests_unused;",
+            "  wire [31:0] host_unused;",
+            "",
+        ]
+    values: dict[str, int | str] = {"BEAT": beat}
+    if axi:
+        values |= {"AXI_CLOCK": int(axi_clock), "AXI_ADDRESS_BITS": address_bits}
+        values |= options.registers()
+        values |= {parameter.name: parameter.name for parameter in adjustable(options)}
+    lines += _parameters(manifest, options, values)
+    lines.append("  ) u_core (")
+    wired = ["      .clk(aclk)", "      .rst(rst)"]
+    if axi:
+        own = ("s_axil_aclk", "s_axil_rst") if axi_clock else ("1'b0", "1'b0")
+        wired += [f"      .s_axil_clk({own[0]})", f"      .s_axil_rst({own[1]})"]
+    if beat == 1:
+        wired.append(f"      .s_axis_tkeep({{{bits['KB']}{{1'b1}}}})")
+    wired += [f"      .{port}({port})" for _, _, port in ports]
+    if not axi:
+        wired += [
+            "      .start_i(1'b1)", "      .taken_o(taken_unused)", "      .clear_error_i(2'd0)",
+            "      .nests_o(nests_unused)", "      .stop_after_i(21'd0)",
+            "      .stopped_o(stopped_unused)",
+            "      .host_read_i(6'd0)", "      .host_we_i(4'd0)", "      .host_word_i(24'd0)",
+            "      .host_beat_i(7'd0)", "      .host_data_i(32'd0)",
+            "      .host_data_o(host_unused)",
+        ]  # fmt: skip
+    lines.append(",\n".join(wired))
+    lines += ["  );", "", "endmodule", "`default_nettype wire", ""]
+    return "\n".join(lines)
+
+
+def _module(name: str, options: HdlOptions) -> list[str]:
+    """The first lines of a top; what a project may choose stands there where the slave is."""
+    if not options.axi:
+        return [f"module {name}_top ("]
+    parameters = [(f"    parameter {p.name} = {p.value}", p.text) for p in adjustable(options)]
+    lines = [f"{line},  // {text}" for line, text in parameters[:-1]]
+    line, text = parameters[-1]
+    return [f"module {name}_top #(", *lines, f"{line}  // {text}", ") ("]
+
+
+def _head(manifest: Manifest) -> list[str]:
+    """What a top is, up to its module."""
+    name = identifier(manifest.name)
+    return [
+        "// SPDX-License-Identifier: Apache-2.0",
+        f"// {name}_top: the core for the network {name}, with its parameters and images.",
+        "//",
+        f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
+        f"// Input: {_frame(manifest)}.",
+        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class;",
+        "// its bit 16 marks a packet that an abort has cut.",
+        f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
+        "//",
+        "`default_nettype none",
+    ]
+
+
+def _parameters(
+    manifest: Manifest, options: HdlOptions, more: Mapping[str, int | str]
+) -> list[str]:
+    """What a top gives its core."""
+    core = manifest.core
+    values = {
+        **core_parameters(core),
+        "FRAME_DEPTH": options.frame_depth,
+        "TLAST_ENDS": int(options.tlast_ends),
+        **more,
+        **{f"{i.upper()}_IMAGE": f'"{i}.mem"' for i in IMAGES if core.depth(i)},
+    }
+    return [",\n".join(f"      .{key}({value})" for key, value in values.items())]
+
+
+def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
+    """The top of a board: a clock, a reset, a serial line and a lamp."""
+    values = {"AXI_ADDRESS_BITS": options.address_bits(manifest.core), **options.registers()}
+    lines = [
+        *_head(manifest),
+        f"module {identifier(manifest.name)}_top #(",
+        f"    parameter DIVISOR = {options.bit_cycles}  // clock cycles of a bit",
+        ") (",
+        "    input  wire clk,",
+        "    input  wire resetn,  // active low, at any time",
+        f"    input  wire rx,      // {options.line_baud:,.0f} baud at {options.mhz:g} MHz",
+        "    output wire tx,",
+        "    output wire irq      // for a lamp",
+        ");",
+        "",
+        "  wire rst;",
+        "  bramcast_reset u_reset (",
+        "      .clk(clk),",
+        "      .aresetn(resetn),",
+        "      .rst_o(rst)",
+        "  );",
+        "",
+        "  bramcast_serial #(",
+        "      .DIVISOR(DIVISOR),",
+        *_parameters(manifest, options, values),
+        "  ) u_serial (",
+        "      .clk(clk),",
+        "      .rst(rst),",
+        "      .rx(rx),",
+        "      .tx(tx),",
+        "      .irq_o(irq)",
+        "  );",
+        "",
+        "endmodule",
+        "`default_nettype wire",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _clock_ports(prefix: str, buses: str) -> list[str]:
+    """A clock of its buses, and its reset, as block designs recognise them."""
+    clock, reset = f"{prefix}aclk", f"{prefix}aresetn"
+    return [
+        f'    (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 {clock} CLK" *)',
+        f'    (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF {buses}, ASSOCIATED_RESET {reset}" *)',
+        f"    input  wire {clock},",
+        f'    (* X_INTERFACE_INFO = "xilinx.com:signal:reset:1.0 {reset} RST" *)',
+        '    (* X_INTERFACE_PARAMETER = "POLARITY ACTIVE_LOW" *)',
+        f"    input  wire {reset},",
+    ]
+
+
+def _reset(prefix: str) -> list[str]:
+    return [
+        f"  wire {prefix}rst;",
+        f"  bramcast_reset u_{prefix}reset (",
+        f"      .clk({prefix}aclk),",
+        f"      .aresetn({prefix}aresetn),",
+        f"      .rst_o({prefix}rst)",
+        "  );",
+    ]
+
+
+def _frame(manifest: Manifest) -> str:
+    frame = manifest.input
+    y, x, c = frame.dims
+    planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
+    steps = [f"minus {frame.offsets}[c]"] if frame.offsets else []
+    if any(frame.exponents):
+        steps.append(f"times 2 to the power of {frame.exponents}[c]")
+    scaled = f", feature c {', then '.join(steps)}" if steps else ""
+    return f"{y} x {x} x {c} elements (y, x, c; c fastest) in {frame.format.q}{planes}{scaled}"
