@@ -16,7 +16,9 @@ from bramcast.hw import sources
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.sim.folder.bench import BENCH, bench_files
+from bramcast.sim.folder.catalog import catalog_scripts
 from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
+from bramcast.sim.folder.ipxact import component_xml
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.recorded import recorded
 from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
@@ -25,7 +27,7 @@ from bramcast.sim.folder.top import identifier, top_text
 
 SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
-OURS = re.compile(SURELY_OURS.pattern + r"|Makefile")
+OURS = re.compile(SURELY_OURS.pattern + r"|Makefile|component\.xml")
 FILE_LIST = "sources.f"
 SIMULATION_TOP = "bramcast_sim_top"
 
@@ -78,6 +80,11 @@ def write_project(
             (folder / constraints).write_text(clocks(options))
         (folder / "crossing.xdc").write_text(crossing_xdc(options))
         (folder / "crossing.sdc").write_text(crossing_sdc(options))
+        if options.axi:
+            parts = [*names, top, *(f"{image}.mem" for image in images), "crossing.xdc"]
+            (folder / "component.xml").write_text(component_xml(manifest, options, parts))
+            for script, content in catalog_scripts(manifest, options).items():
+                (folder / script).write_text(content)
         for file, content in bench.items():
             (folder / file).write_text(content)
         (folder / "Makefile").write_text(filled("Makefile", {"name": name, "bench": BENCH}))

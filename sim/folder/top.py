@@ -6,9 +6,10 @@ Block designs take it as a module, and its ports have the names by which they re
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
-from bramcast.pack.bundle.manifest import IMAGES, Manifest
+from bramcast.pack.bundle.manifest import IMAGES, Core, Manifest
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.parameters import adjustable
 from bramcast.sim.run.cosim import core_parameters
@@ -57,18 +58,37 @@ _CORE_PORTS = (
 _KEEP_PORT = ("input", "KB", "s_axis_tkeep")
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of the top; ``direction`` is input or output."""
+
+    direction: str
+    bits: int
+    name: str
+
+
+def top_ports(core: Core, options: HdlOptions) -> list[Port]:
+    """The ports of a top without a serial line, in order."""
+    named = [*(_AXI_PORTS if options.axi else _CORE_PORTS), *_STREAM_PORTS]
+    if options.beat > 1:
+        named.append(_KEEP_PORT)
+    stream_bits = options.beat * core.data_bits
+    address_bits = options.address_bits(core) if options.axi else 0
+    bits = {"AB": address_bits, "DB": stream_bits, "KB": stream_bits // 8}
+    clocks = ["aclk", "aresetn"] + ["s_axil_aclk", "s_axil_aresetn"] * options.axi_clock
+    return [
+        *(Port("input", 1, name) for name in clocks),
+        *(Port(d, w if isinstance(w, int) else bits[w], name) for d, w, name in named),
+    ]
+
+
 def top_text(manifest: Manifest, options: HdlOptions) -> str:
     """The Verilog top of a bundle's core."""
     if options.serial:
         return _serial_text(manifest, options)
     axi, beat, axi_clock = options.axi, options.beat, options.axi_clock
     core, name = manifest.core, identifier(manifest.name)
-    ports = [*(_AXI_PORTS if axi else _CORE_PORTS), *_STREAM_PORTS]
-    if beat > 1:
-        ports.append(_KEEP_PORT)
-    stream_bits = beat * core.data_bits
-    address_bits = options.address_bits(core) if axi else 0
-    bits = {"AB": address_bits, "DB": stream_bits, "KB": stream_bits // 8}
+    ports = [p for p in top_ports(core, options) if not p.name.endswith(("aclk", "aresetn"))]
     buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
         *_head(manifest),
@@ -76,11 +96,10 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
         *_clock_ports("", buses),
         *(_clock_ports("s_axil_", "s_axil") if axi_clock else []),
     ]
-    declared = []
-    for direction, width, port in ports:
-        count = width if isinstance(width, int) else bits[width]
-        span = "" if count == 1 else f"[{count - 1}:0] "
-        declared.append(f"    {direction:<6} wire {span}{port}")
+    declared = [
+        f"    {p.direction:<6} wire {f'[{p.bits - 1}:0] ' if p.bits > 1 else ''}{p.name}"
+        for p in ports
+    ]
     lines.append(",\n".join(declared))
     lines += [
         ");",
@@ -100,7 +119,7 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
         ]
     values: dict[str, int | str] = {"BEAT": beat}
     if axi:
-        values |= {"AXI_CLOCK": int(axi_clock), "AXI_ADDRESS_BITS": address_bits}
+        values |= {"AXI_CLOCK": int(axi_clock), "AXI_ADDRESS_BITS": options.address_bits(core)}
         values |= options.registers()
         values |= {parameter.name: parameter.name for parameter in adjustable(options)}
     lines += _parameters(manifest, options, values)
@@ -110,8 +129,8 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
         own = ("s_axil_aclk", "s_axil_rst") if axi_clock else ("1'b0", "1'b0")
         wired += [f"      .s_axil_clk({own[0]})", f"      .s_axil_rst({own[1]})"]
     if beat == 1:
-        wired.append(f"      .s_axis_tkeep({{{bits['KB']}{{1'b1}}}})")
-    wired += [f"      .{port}({port})" for _, _, port in ports]
+        wired.append(f"      .s_axis_tkeep({{{core.data_bits // 8}{{1'b1}}}})")
+    wired += [f"      .{p.name}({p.name})" for p in ports]
     if not axi:
         wired += [
             "      .start_i(1'b1)", "      .taken_o(taken_unused)", "      .clear_error_i(2'd0)",
