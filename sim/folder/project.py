@@ -58,6 +58,8 @@ def write_project(
     images = [name for name in IMAGES if manifest.core.depth(name)]
     name = identifier(manifest.name)
     top = f"{name}_top.v"
+    depths = (manifest.core.scratch_depth, *(manifest.core.depth(image) for image in IMAGES))
+    loops = 5000 + max(*depths, options.frame_depth, options.ledger_depth)
     frame = None if sample is None else frames_from_arrays(sample[None], manifest.input)[0]
     bench = bench_files(recorded(machine, frame), name, options)
 
@@ -72,10 +74,10 @@ def write_project(
         (folder / FILE_LIST).write_text("".join(f"{n}\n" for n in [*names, top]))
         if options.serial:
             (folder / "vivado.tcl").write_text(vivado_of_a_board(name, names, top, images))
-            (folder / "quartus.tcl").write_text(quartus_of_a_board(name, names, top))
+            (folder / "quartus.tcl").write_text(quartus_of_a_board(name, names, top, loops))
         else:
             (folder / "vivado.tcl").write_text(vivado(name, names, top, images))
-            (folder / "quartus.tcl").write_text(quartus(name, names, top, options.axi_clock))
+            (folder / "quartus.tcl").write_text(quartus(name, names, top, options.axi_clock, loops))
         for constraints in ("clock.xdc", "clock.sdc"):
             (folder / constraints).write_text(clocks(options))
         (folder / "crossing.xdc").write_text(crossing_xdc(options))
