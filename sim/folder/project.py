@@ -16,6 +16,7 @@ from bramcast.hw import sources
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.sim.folder.bench import BENCH, bench_files
+from bramcast.sim.folder.builders import core_file, litex_module, vhdl
 from bramcast.sim.folder.catalog import catalog_scripts
 from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
 from bramcast.sim.folder.ipxact import component_xml
@@ -27,7 +28,9 @@ from bramcast.sim.folder.top import identifier, top_text
 
 SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
-OURS = re.compile(SURELY_OURS.pattern + r"|Makefile|component\.xml")
+OURS = re.compile(
+    SURELY_OURS.pattern + r"|Makefile|component\.xml|[a-z]\w*(\.core|_vhdl\.vhd|_litex\.py)"
+)
 FILE_LIST = "sources.f"
 SIMULATION_TOP = "bramcast_sim_top"
 
@@ -56,6 +59,7 @@ def write_project(
     assert manifest is not None
     text = top_text(manifest, options)
     images = [name for name in IMAGES if manifest.core.depth(name)]
+    mems = [f"{image}.mem" for image in images]
     name = identifier(manifest.name)
     top = f"{name}_top.v"
     depths = (manifest.core.scratch_depth, *(manifest.core.depth(image) for image in IMAGES))
@@ -83,10 +87,15 @@ def write_project(
         (folder / "crossing.xdc").write_text(crossing_xdc(options))
         (folder / "crossing.sdc").write_text(crossing_sdc(options))
         if options.axi:
-            parts = [*names, top, *(f"{image}.mem" for image in images), "crossing.xdc"]
+            parts = [*names, top, *mems, "crossing.xdc"]
             (folder / "component.xml").write_text(component_xml(manifest, options, parts))
             for script, content in catalog_scripts(manifest, options).items():
                 (folder / script).write_text(content)
+            litex = litex_module(manifest, options, mems)
+            (folder / f"{name}_litex.py").write_text(litex)
+        (folder / f"{name}_vhdl.vhd").write_text(vhdl(manifest, options))
+        read = [file for file in bench if file != BENCH]
+        (folder / f"{name}.core").write_text(core_file(name, [*names, top], mems, read))
         for file, content in bench.items():
             (folder / file).write_text(content)
         (folder / "Makefile").write_text(filled("Makefile", {"name": name, "bench": BENCH}))

@@ -67,8 +67,19 @@ class Port:
     name: str
 
 
+_LINE = (
+    ("input", "clk"),
+    ("input", "resetn"),
+    ("input", "rx"),
+    ("output", "tx"),
+    ("output", "irq"),
+)
+
+
 def top_ports(core: Core, options: HdlOptions) -> list[Port]:
-    """The ports of a top without a serial line, in order."""
+    """The ports of a top, in order."""
+    if options.serial:
+        return [Port(direction, 1, name) for direction, name in _LINE]
     named = [*(_AXI_PORTS if options.axi else _CORE_PORTS), *_STREAM_PORTS]
     if options.beat > 1:
         named.append(_KEEP_PORT)

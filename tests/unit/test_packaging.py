@@ -23,7 +23,7 @@ from bramcast.sim.folder.project import write_project
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("board", "cli", "golden", "hw", "pack", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html", ".in"}
-SOURCES = SHIPPED | {".v", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
+SOURCES = SHIPPED | {".v", ".vhd", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 BUNDLE = ROOT / "tests" / "data" / "bundles" / "digits_gru"
 
@@ -81,7 +81,7 @@ def lacking(folder: Path, among=None) -> list[str]:
                 continue
         lines = path.read_text().splitlines()
         line = lines[1:2] if lines and lines[0].startswith("#!") else lines[:1]
-        if not line or not re.fullmatch(rf"(#|//|/\*|\{{#) {LICENCE}( \*/| -#\}})?", line[0]):
+        if not line or not re.fullmatch(rf"(#|//|--|/\*|\{{#) {LICENCE}( \*/| -#\}})?", line[0]):
             found.append(path.relative_to(folder).as_posix())
     return found
 
@@ -126,7 +126,9 @@ def test_docstrings_stay_the_first_statement():
 @pytest.mark.parametrize("options", [{}, {"axi": True}, {"serial": True}])
 def test_what_is_written_for_vendors_tools_names_the_licence(tmp_path, options):
     write_project(BUNDLE, tmp_path / "hdl", HdlOptions(**options))
-    assert {p.suffix for p in (tmp_path / "hdl").iterdir()} >= {".sv", ".v", ".tcl", ".sdc", ".xdc"}
+    assert {p.suffix for p in (tmp_path / "hdl").iterdir()} >= {
+        ".sv", ".v", ".vhd", ".tcl", ".sdc", ".xdc",
+    }  # fmt: skip
     assert lacking(tmp_path / "hdl") == []
 
 
