@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.hw import sources
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.sim.folder.bench import BENCH, bench_files
@@ -21,6 +22,7 @@ from bramcast.sim.folder.catalog import catalog_scripts
 from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
 from bramcast.sim.folder.ipxact import component_xml
 from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.readme import readme
 from bramcast.sim.folder.recorded import recorded
 from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 from bramcast.sim.folder.template import filled
@@ -29,7 +31,9 @@ from bramcast.sim.folder.top import identifier, top_text
 SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
 OURS = re.compile(
-    SURELY_OURS.pattern + r"|Makefile|component\.xml|[a-z]\w*(\.core|_vhdl\.vhd|_litex\.py)"
+    SURELY_OURS.pattern
+    + r"|Makefile|README\.md|component\.xml|bench\.(vvp|log)"
+    + r"|[a-z]\w*(\.core|_vhdl\.vhd|_litex\.py)"
 )
 FILE_LIST = "sources.f"
 SIMULATION_TOP = "bramcast_sim_top"
@@ -65,6 +69,7 @@ def write_project(
     depths = (manifest.core.scratch_depth, *(manifest.core.depth(image) for image in IMAGES))
     loops = 5000 + max(*depths, options.frame_depth, options.ledger_depth)
     frame = None if sample is None else frames_from_arrays(sample[None], manifest.input)[0]
+    cycles = predict(machine.program, manifest.core).total
     bench = bench_files(recorded(machine, frame), name, options)
 
     def fill(folder: Path) -> None:
@@ -99,6 +104,8 @@ def write_project(
         for file, content in bench.items():
             (folder / file).write_text(content)
         (folder / "Makefile").write_text(filled("Makefile", {"name": name, "bench": BENCH}))
+        written = [file.name for file in folder.iterdir()]
+        (folder / "README.md").write_text(readme(manifest, options, written, cycles))
 
     replace_folder(target, fill, OURS if (target / FILE_LIST).is_file() else SURELY_OURS)
     return target / top

@@ -25,6 +25,7 @@ FOLDERS = ("board", "cli", "golden", "hw", "pack", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html", ".in"}
 SOURCES = SHIPPED | {".v", ".vhd", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
+LICENCE_LINE = re.compile(rf"(#|//|--|<!--|/\*|\{{#) {LICENCE}( \*/| -->| -#\}})?")
 BUNDLE = ROOT / "tests" / "data" / "bundles" / "digits_gru"
 
 
@@ -81,7 +82,7 @@ def lacking(folder: Path, among=None) -> list[str]:
                 continue
         lines = path.read_text().splitlines()
         line = lines[1:2] if lines and lines[0].startswith("#!") else lines[:1]
-        if not line or not re.fullmatch(rf"(#|//|--|/\*|\{{#) {LICENCE}( \*/| -#\}})?", line[0]):
+        if not line or not LICENCE_LINE.fullmatch(line[0]):
             found.append(path.relative_to(folder).as_posix())
     return found
 

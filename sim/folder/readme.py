@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""README.md of a written folder: what is what, and the next command for each tool."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from importlib.metadata import version
+from math import prod
+
+from bramcast.pack.bundle.manifest import Manifest
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.template import filled
+from bramcast.sim.folder.top import identifier
+
+# In the order in which a reader meets them; a pattern that no file has is left out.
+_FILES = (
+    ("*_top.v", "the top: parameters of the network, and the images"),
+    ("bramcast_*.sv", "the core"),
+    ("program.mem weights.mem bias.mem table.mem", "the images"),
+    ("sources.f", "what is synthesized, in order"),
+    ("bench.sv bench_*.mem Makefile", "the test bench, what it reads, its commands"),
+    ("vivado.tcl clock.xdc crossing.xdc", "script and constraints for Vivado"),
+    ("component.xml package.tcl block_design.tcl", "an IP of Vivado, and a Zynq-7000 with it"),
+    ("quartus.tcl clock.sdc crossing.sdc", "script and constraints for Quartus"),
+    ("*.core", "for FuseSoC"),
+    ("*_litex.py", "a LiteX module; its docstring has the lines for a SoC"),
+    ("*_vhdl.vhd", "a VHDL component, and an entity around the top"),
+)  # fmt: skip
+_YOSYS = "`yosys -p \"read_verilog -sv $(tr '\\n' ' ' < sources.f); synth_{0} -top {1}_top\"`"
+
+
+def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles: int) -> str:
+    """The text of README.md.
+
+    Args:
+        names: of the other files.
+        cycles: of a frame.
+    """
+    name = identifier(manifest.name)
+    if options.serial:
+        kind = f"behind a serial line of {options.line_baud:,.0f} baud at {options.mhz:g} MHz"
+    else:
+        kind = "AXI4-Lite and two AXI4-Streams" if options.axi else "two AXI4-Streams"
+    beat = f", {options.beat} in a beat" if options.beat > 1 else ""
+    return filled(
+        "README.md",
+        {
+            "name": name,
+            "version": version("bramcast"),
+            "interface": kind,
+            "parameters": f"{manifest.parameters:,}",
+            "macs": f"{manifest.macs:,}",
+            "cycles": f"{cycles:,}",
+            "input": f"{prod(manifest.input.dims) * manifest.input.planes:,}",
+            "input_format": manifest.input.format.q,
+            "beat": beat,
+            "output": f"{prod(manifest.output.shape):,}",
+            "output_format": manifest.output.format.q,
+            "files": _table(_files(list(names))),
+            "build": _table(_build(name, options)),
+        },
+    )
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"| {left} | {right} |" for left, right in rows)
+
+
+def _files(names: list[str]) -> Iterable[tuple[str, str]]:
+    for patterns, text in _FILES:
+        there = [p for p in patterns.split() if any(fnmatch(n, p) for n in names)]
+        if there:
+            yield ", ".join(f"`{pattern}`" for pattern in there), text
+
+
+def _build(name: str, options: HdlOptions) -> Iterable[tuple[str, str]]:
+    pins = " ../pins.xdc" if options.serial else ""
+    yield "Vivado", f"`vivado -mode batch -source vivado.tcl -tclargs xc7a35ticsg324-1L{pins}`"
+    if options.axi:
+        yield (
+            "Vivado, as an IP",
+            "`vivado -mode batch -source package.tcl`; this folder is an IP repository then",
+        )
+        yield (
+            "Vivado, a Zynq",
+            "`vivado -mode batch -source block_design.tcl -tclargs xc7z020clg400-1`, behind that",
+        )
+    pins = " ../pins.tcl" if options.serial else ""
+    yield "Quartus", f'`quartus_sh -t quartus.tcl "Cyclone V" 5CEBA4F23C7{pins}`'
+    yield "Yosys, 7-series", _YOSYS.format("xilinx", name)
+    yield "Yosys, ECP5", _YOSYS.format("ecp5", name)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""README.md of a written folder names what is there, and its commands are right."""
+
+import re
+import subprocess
+from fnmatch import fnmatch
+
+import pytest
+from support import ROOT, need
+
+from bramcast.golden.load import load
+from bramcast.pack.bundle.cycles import predict
+from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.project import write_project
+
+BUNDLE = ROOT / "tests" / "data" / "bundles" / "digits_gru"
+KINDS = {
+    "streams": HdlOptions(beat=2),
+    "axi": HdlOptions(axi=True, ledger_depth=64),
+    "serial": HdlOptions(serial=True),
+}
+
+
+@pytest.fixture(params=KINDS)
+def folder(request, tmp_path):
+    return write_project(BUNDLE, tmp_path / "fpga", KINDS[request.param]).parent
+
+
+def test_it_names_every_file_and_no_other(folder):
+    text = (folder / "README.md").read_text()
+    table = text.split("| file | |")[1].split("## Simulate")[0]
+    patterns = re.findall(r"`([^`]+)`", table)
+    files = {path.name for path in folder.iterdir()} - {"README.md"}
+    for pattern in patterns:
+        assert any(fnmatch(name, pattern) for name in files), pattern
+    assert not [n for n in files if not any(fnmatch(n, pattern) for pattern in patterns)]
+    named = re.findall(r"(?<![\w./])[\w.]+\.(?:tcl|sv|f|xml)\b", text)  # not ../pins.tcl
+    assert named and set(named) <= files
+    machine = load(BUNDLE)
+    cycles = predict(machine.program, machine.core).total
+    assert f"\n{cycles:,} clock cycles a frame" in text and "@" not in text
+
+
+@pytest.mark.cosim
+def test_its_command_for_icarus_passes(folder):
+    need("icarus")
+    text = (folder / "README.md").read_text()
+    command = re.search(r"^\| Icarus Verilog 11 \| `(.+)` \|$", text, re.M)[1]
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and re.search("^PASS: ", done.stdout, re.M), done.stderr
