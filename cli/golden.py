@@ -17,9 +17,10 @@ from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.ledger import c_header, ledgers
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
+from bramcast.golden.vectors import INDEX, VECTOR_FILES, Vector, index_text, mem_text, vectors
 from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.float_results import read_float_results
-from bramcast.pack.bundle.folder import named, replace_file
+from bramcast.pack.bundle.folder import named, replace_file, replace_folder
 
 
 def command(
@@ -31,6 +32,13 @@ def command(
     ledger: Annotated[
         Path | None, typer.Option(help="Write what the core's ledger must hold, as a C header.")
     ] = None,
+    vectors_to: Annotated[
+        Path | None,
+        typer.Option("--vectors", help="Folder for inputs and every layer's results as .mem."),
+    ] = None,
+    vector_samples: Annotated[
+        int, typer.Option("--vector-samples", min=1, help="With --vectors: of so many samples.")
+    ] = 1,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
@@ -50,6 +58,8 @@ def command(
         (entries,) = ledgers(machine, machine.run(first, keep_layers=True))
         text = c_header(machine, first[0], entries)
         replace_file(ledger, lambda file: file.write(text.encode()))
+    if vectors_to is not None:
+        _write_vectors(vectors_to, list(vectors(machine, frames[:vector_samples])))
     floats = read_float_results(bundle, machine.manifest)
     right = labelled_accuracy(real, samples.y, machine.manifest.output.format.signed)
     beside = beside_float(floats, machine.manifest, samples.x, real, right is not None)
@@ -73,4 +83,16 @@ def command(
         say(f"results written to {named(output)}")
     if ledger is not None:
         say(f"the ledger of sample 0 written to {named(ledger)}")
+    if vectors_to is not None:
+        count = min(vector_samples, len(frames))
+        say(f"vectors of {count} sample{'s' * (count > 1)} written to {vectors_to}, see {INDEX}")
     return 0
+
+
+def _write_vectors(folder: Path, written: list[Vector]) -> None:
+    def fill(fresh: Path) -> None:
+        for one in written:
+            (fresh / one.file).write_text(mem_text(one.values, one.format.bits))
+        (fresh / INDEX).write_text(index_text(written), encoding="utf-8")
+
+    replace_folder(folder, fill, VECTOR_FILES)
