@@ -59,7 +59,7 @@ def bench_files(record: Recorded, name: str, options: HdlOptions) -> dict[str, s
         "top_class": int(np.argmax(record.results.beats[0])) & 0xFFFF,
         "cycles": cycles,
         "ledger": len(entries),
-        "patience": _patience(record, cycles, len(entries), options),
+        "patience": _patience(record, cycles, len(entries), options.serial),
         "log": _LOG[kind],
         "layer_cases": _cases([layer.name for layer in record.manifest.layers]),
         **_map(record, options),
@@ -79,13 +79,13 @@ def bench_files(record: Recorded, name: str, options: HdlOptions) -> dict[str, s
     return files | ({"bench_ledger.mem": mem_lines(entries)} if entries else {})
 
 
-def _patience(record: Recorded, cycles: int, entries: int, options: HdlOptions) -> int:
-    """Clock cycles behind which nothing can come any more, generously."""
+def _patience(record: Recorded, cycles: int, entries: int, serial: bool) -> str:
+    """Clock cycles behind which nothing can come any more, generously; in the bench's words."""
     size = record.machine.core.data_bits // 8
     moved = record.frame.size * size + 4 * record.machine.beats_out
-    if options.serial:  # two bytes for each at worst, ten bits; and the line's own packets
-        return 4 * cycles + 80 * options.bit_cycles * (moved + 20 * entries + 2000) + 1_000_000
-    return 4 * (cycles + moved) + 200 * entries + 20_000
+    if serial:  # two bytes for each at worst, of ten bits; packets around them, pauses of PULL
+        return f"DIVISOR * {40 * (moved + 40 * entries + 1000)} + {4 * cycles + 500_000}"
+    return f"{4 * (cycles + moved) + 200 * entries + 20_000}"
 
 
 def _map(record: Recorded, options: HdlOptions) -> dict[str, object]:

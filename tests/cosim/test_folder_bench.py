@@ -124,6 +124,20 @@ def test_one_bit_of_an_image_is_found_in_its_layer(copy, tmp_path, image, line, 
 
 
 @pytest.mark.cosim
+@pytest.mark.parametrize("kind", ["core", "beats", "clock", "serial"])
+def test_every_bench_names_the_layer(tmp_path, kind):
+    folder = built(written(tmp_path / "fpga", "digits_dscnn", *KINDS[kind]))
+    changed(folder / "weights.mem", 60, 21)
+    bundle = shutil.copytree(BUNDLES / "digits_dscnn", tmp_path / "bundle")
+    shutil.copy(folder / "weights.mem", bundle)
+    layer, descriptor, place, *_ = first_wrong_word(bundle)
+    code, line = verdict(folder)
+    assert code == 1 and line.startswith(
+        f"FAIL: layer {layer} (descriptor {descriptor}), sub-word {place} of the scratchpad: core "
+    )
+
+
+@pytest.mark.cosim
 def test_a_weight_lane_that_is_stuck_is_found(copy, tmp_path):
     path = copy / "weights.mem"
     lines = [line[:-6] + "00" + line[-4:] for line in path.read_text().split()]
@@ -180,10 +194,12 @@ def test_a_netlist_is_judged_by_its_ports_and_its_ledger(copy, tmp_path):
 
 
 @pytest.mark.cosim
-def test_a_core_without_a_program_ends_the_bench(copy):
-    lines = (copy / "program.mem").read_text().split()
-    (copy / "program.mem").write_text("00000000\n" * len(lines))
-    code, line = verdict(copy)
+@pytest.mark.parametrize("kind", ["core", "axi", "serial"])
+def test_a_core_without_a_program_ends_the_bench(tmp_path, kind):
+    folder = built(written(tmp_path / "fpga", "digits_mlp", *KINDS[kind]))
+    lines = (folder / "program.mem").read_text().split()
+    (folder / "program.mem").write_text("00000000\n" * len(lines))
+    code, line = verdict(folder)
     assert code == 1 and line.startswith("FAIL: nothing more within ")
 
 
