@@ -84,7 +84,7 @@ def _patience(record: Recorded, cycles: int, entries: int, serial: bool) -> str:
     size = record.machine.core.data_bits // 8
     moved = record.frame.size * size + 4 * record.machine.beats_out
     if serial:  # two bytes for each at worst, of ten bits; packets around them, pauses of PULL
-        return f"DIVISOR * {40 * (moved + 40 * entries + 1000)} + {4 * cycles + 500_000}"
+        return f"DIVISOR * {40 * (moved + 40 * entries + 400)} + {4 * cycles + 200_000}"
     return f"{4 * (cycles + moved) + 200 * entries + 20_000}"
 
 

@@ -15,6 +15,7 @@ from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.folder import replace_folder
+from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import IMAGES
 from bramcast.sim.folder.bench import BENCH, bench_files
 from bramcast.sim.folder.builders import core_file, litex_module, vhdl
@@ -23,8 +24,9 @@ from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
 from bramcast.sim.folder.ipxact import component_xml
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.readme import readme
-from bramcast.sim.folder.recorded import recorded
+from bramcast.sim.folder.recorded import Recorded, recorded
 from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
+from bramcast.sim.folder.software import software_files
 from bramcast.sim.folder.template import filled
 from bramcast.sim.folder.top import identifier, top_text
 
@@ -32,7 +34,7 @@ SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
 OURS = re.compile(
     SURELY_OURS.pattern
-    + r"|Makefile|README\.md|component\.xml|bench\.(vvp|log)"
+    + r"|Makefile|README\.md|component\.xml|bench\.(vvp|log)|bramcast_\w+\.[ch]"
     + r"|[a-z]\w*(\.core|_vhdl\.vhd|_litex\.py)"
 )
 FILE_LIST = "sources.f"
@@ -61,51 +63,70 @@ def write_project(
     machine = load(bundle, allow_modified)
     manifest = machine.manifest
     assert manifest is not None
-    text = top_text(manifest, options)
-    images = [name for name in IMAGES if manifest.core.depth(name)]
-    mems = [f"{image}.mem" for image in images]
-    name = identifier(manifest.name)
-    top = f"{name}_top.v"
-    depths = (manifest.core.scratch_depth, *(manifest.core.depth(image) for image in IMAGES))
-    loops = 5000 + max(*depths, options.frame_depth, options.ledger_depth)
     frame = None if sample is None else frames_from_arrays(sample[None], manifest.input)[0]
-    cycles = predict(machine.program, manifest.core).total
-    bench = bench_files(recorded(machine, frame), name, options)
+    files = project_files(bundle, recorded(machine, frame), options)
 
     def fill(folder: Path) -> None:
-        files = [source for source in sources() if source.stem != SIMULATION_TOP]
-        for source in files:
-            (folder / source.name).write_bytes(source.read_bytes())
-        for image in images:
-            (folder / f"{image}.mem").write_bytes((bundle / f"{image}.mem").read_bytes())
-        (folder / top).write_text(text)
-        names = [source.name for source in files]
-        (folder / FILE_LIST).write_text("".join(f"{n}\n" for n in [*names, top]))
-        if options.serial:
-            (folder / "vivado.tcl").write_text(vivado_of_a_board(name, names, top, images))
-            (folder / "quartus.tcl").write_text(quartus_of_a_board(name, names, top, loops))
-        else:
-            (folder / "vivado.tcl").write_text(vivado(name, names, top, images))
-            (folder / "quartus.tcl").write_text(quartus(name, names, top, options.axi_clock, loops))
-        for constraints in ("clock.xdc", "clock.sdc"):
-            (folder / constraints).write_text(clocks(options))
-        (folder / "crossing.xdc").write_text(crossing_xdc(options))
-        (folder / "crossing.sdc").write_text(crossing_sdc(options))
-        if options.axi:
-            parts = [*names, top, *mems, "crossing.xdc"]
-            (folder / "component.xml").write_text(component_xml(manifest, options, parts))
-            for script, content in catalog_scripts(manifest, options).items():
-                (folder / script).write_text(content)
-            litex = litex_module(manifest, options, mems)
-            (folder / f"{name}_litex.py").write_text(litex)
-        (folder / f"{name}_vhdl.vhd").write_text(vhdl(manifest, options))
-        read = [file for file in bench if file != BENCH]
-        (folder / f"{name}.core").write_text(core_file(name, [*names, top], mems, read))
-        for file, content in bench.items():
-            (folder / file).write_text(content)
-        (folder / "Makefile").write_text(filled("Makefile", {"name": name, "bench": BENCH}))
-        written = [file.name for file in folder.iterdir()]
-        (folder / "README.md").write_text(readme(manifest, options, written, cycles))
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
 
     replace_folder(target, fill, OURS if (target / FILE_LIST).is_file() else SURELY_OURS)
-    return target / top
+    return target / f"{identifier(manifest.name)}_top.v"
+
+
+def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[str, bytes]:
+    """The folder's files, by name.
+
+    Args:
+        bundle: whose images they are.
+        record: what the test bench sends, and what golden says of it.
+    """
+    manifest, core = record.manifest, record.machine.core
+    name = identifier(manifest.name)
+    top = f"{name}_top.v"
+    hdl = [source for source in sources() if source.stem != SIMULATION_TOP]
+    images = [image for image in IMAGES if core.depth(image)]
+    mems = [f"{image}.mem" for image in images]
+    files = {source.name: source.read_bytes() for source in hdl}
+    files |= {mem: (bundle / mem).read_bytes() for mem in mems}
+    names = [source.name for source in hdl]
+    bench = bench_files(record, name, options)
+    cycles = predict(record.machine.program, core).total
+    texts = {
+        top: top_text(manifest, options),
+        FILE_LIST: "".join(f"{n}\n" for n in [*names, top]),
+        **_scripts(record, options, names, top),
+        "clock.xdc": clocks(options),
+        "clock.sdc": clocks(options),
+        "crossing.xdc": crossing_xdc(options),
+        "crossing.sdc": crossing_sdc(options),
+        f"{name}_vhdl.vhd": vhdl(manifest, options),
+        f"{name}.core": core_file(name, [*names, top], mems, [f for f in bench if f != BENCH]),
+        **bench,
+        "Makefile": filled("Makefile", {"name": name, "bench": BENCH}),
+    }
+    if options.axi:
+        parts = [*names, top, *mems, "crossing.xdc"]
+        texts["component.xml"] = component_xml(manifest, options, parts)
+        texts |= catalog_scripts(manifest, options)
+        texts[f"{name}_litex.py"] = litex_module(manifest, options, mems)
+        files |= software_files(record, load_images(bundle, manifest, True), options)
+    texts["README.md"] = readme(manifest, options, [*files, *texts], cycles)
+    return files | {file: text.encode() for file, text in texts.items()}
+
+
+def _scripts(record: Recorded, options: HdlOptions, names: list[str], top: str) -> dict[str, str]:
+    """vivado.tcl and quartus.tcl."""
+    core, name = record.machine.core, identifier(record.manifest.name)
+    images = [image for image in IMAGES if core.depth(image)]
+    depths = (core.scratch_depth, *(core.depth(image) for image in IMAGES))
+    loops = 5000 + max(*depths, options.frame_depth, options.ledger_depth)
+    if options.serial:
+        return {
+            "vivado.tcl": vivado_of_a_board(name, names, top, images),
+            "quartus.tcl": quartus_of_a_board(name, names, top, loops),
+        }
+    return {
+        "vivado.tcl": vivado(name, names, top, images),
+        "quartus.tcl": quartus(name, names, top, options.axi_clock, loops),
+    }

@@ -21,6 +21,7 @@ _FILES = (
     ("vivado.tcl clock.xdc crossing.xdc", "script and constraints for Vivado"),
     ("component.xml package.tcl block_design.tcl", "an IP of Vivado, and a Zynq-7000 with it"),
     ("quartus.tcl clock.sdc crossing.sdc", "script and constraints for Quartus"),
+    ("bramcast_*.h bramcast_*.c", "the driver in C, registers, images to load at run time"),
     ("*.core", "for FuseSoC"),
     ("*_litex.py", "a LiteX module; its docstring has the lines for a SoC"),
     ("*_vhdl.vhd", "a VHDL component, and an entity around the top"),

@@ -194,7 +194,7 @@ def test_a_netlist_is_judged_by_its_ports_and_its_ledger(copy, tmp_path):
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("kind", ["core", "axi", "serial"])
+@pytest.mark.parametrize("kind", ["core", "axi", pytest.param("serial", marks=[pytest.mark.slow])])
 def test_a_core_without_a_program_ends_the_bench(tmp_path, kind):
     folder = built(written(tmp_path / "fpga", "digits_mlp", *KINDS[kind]))
     lines = (folder / "program.mem").read_text().split()
