@@ -48,3 +48,17 @@ def test_its_command_for_icarus_passes(folder):
     command = re.search(r"^\| Icarus Verilog 11 \| `(.+)` \|$", text, re.M)[1]
     done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0 and re.search("^PASS: ", done.stdout, re.M), done.stderr
+
+
+def test_the_page_has_the_same_commands(folder):
+    """docs/folder.md, the folder's own page and its Makefile."""
+    found = [
+        dict(re.findall(r"^\| ([\w, ]+?)(?: \(Vivado\))? \| `(.*bench.*)` \|$", text, re.M))
+        for text in ((folder / "README.md").read_text(), (ROOT / "docs/folder.md").read_text())
+    ]
+    simulators = {"Icarus Verilog 11", "Verilator 5", "Questa, ModelSim", "xsim"}
+    assert found[0] == found[1] and set(found[0]) == simulators
+    make = (folder / "Makefile").read_text()
+    make = make.replace("verilator --binary $(VERILATOR_FLAGS)", "verilator --binary")
+    steps = [step.strip() for command in found[0].values() for step in command.split("&&")]
+    assert all(step in make for step in steps)
