@@ -97,7 +97,7 @@ def command(
         files = sorted(file.name for file in output.iterdir())
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})
         return 0
-    say(f"top {top}; file list sources.f, scripts vivado.tcl and quartus.tcl, images by name")
+    say(f"top {top}; README.md says what is what, sources.f lists the sources, images by name")
     if options.serial:
         say(
             f"pins clk, resetn, rx, tx, irq; DIVISOR {options.bit_cycles}, "

@@ -255,6 +255,17 @@ def test_verilator_passes_and_fails(tmp_path, kind):
 
 
 @pytest.mark.cosim
+@pytest.mark.parametrize("kind", KINDS)
+def test_verilator_finds_nothing_to_warn_of_in_the_bench(tmp_path, kind):
+    need("verilator")
+    folder = written(tmp_path / "fpga", "digits_dscnn", *KINDS[kind])
+    command = ["verilator", "--lint-only", "--timing", "--top-module", "bench", "-f", "sources.f"]
+    for macros in ([], ["-DNETLIST"]):
+        done = call(folder, *command, *macros, "bench.sv", env=verilator_environment())
+        assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+@pytest.mark.cosim
 def test_the_makefile_tells_pass_from_fail(copy):
     assert call(copy, "make", "-s", "icarus").returncode == 0
     changed(copy / "bench_beats.mem", 4, 0)

@@ -96,7 +96,7 @@ def test_the_core_file_names_every_file_and_no_other(tmp_path, kind):
 @pytest.mark.cosim
 @pytest.mark.parametrize("kind", ["streams", "axi"])
 def test_fusesoc_runs_the_bench(tmp_path, kind):
-    pytest.importorskip("fusesoc", reason="FuseSoC is missing: pip install fusesoc")
+    pytest.importorskip("fusesoc", reason="FuseSoC is missing: pip install '.[tools]'")
     need("icarus")
     written(tmp_path, kind)
     command = [sys.executable, "-c", "from fusesoc.main import main; main()"]
@@ -150,7 +150,7 @@ def test_the_litex_module_is_python(tmp_path, kind):
 @pytest.mark.cosim
 @pytest.mark.parametrize("kind", ["axi", "clock"])
 def test_a_litex_soc_with_the_module_elaborates(tmp_path, kind):
-    pytest.importorskip("litex", reason="LiteX is missing: pip install litex")
+    pytest.importorskip("litex", reason="LiteX is missing: pip install '.[tools]'")
     need("icarus")
     folder = written(tmp_path, kind)
     (tmp_path / "soc.py").write_text(SOC.format(folder=str(folder)))
