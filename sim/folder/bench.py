@@ -7,6 +7,8 @@ has them.
 """
 
 import re
+import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from bramcast.pack.axi.registers import (
     window_bits,
 )
 from bramcast.pack.bundle.cycles import predict
+from bramcast.pack.bundle.formats.binary import bin_bytes, sections
+from bramcast.pack.bundle.manifest import IMAGES, Core
+from bramcast.pack.bundle.words import Words
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.recorded import (
     Recorded,
@@ -37,10 +42,13 @@ _LOG = {
 }
 
 
-def bench_files(record: Recorded, name: str, options: HdlOptions) -> dict[str, str]:
+def bench_files(
+    record: Recorded, images: Mapping[str, Words], name: str, options: HdlOptions
+) -> dict[str, str]:
     """The bench and the files that it reads, by name.
 
     Args:
+        images: what the memories begin with.
         name: of the network, as a Verilog name; the bench simulates ``NAME_top``.
     """
     core, beats = record.machine.core, list(beat_rows(record))
@@ -60,6 +68,7 @@ def bench_files(record: Recorded, name: str, options: HdlOptions) -> dict[str, s
         "cycles": cycles,
         "ledger": len(entries),
         "patience": _patience(record, cycles, len(entries), options.serial),
+        "image_checks": _image_checks(images, core),
         "log": _LOG[kind],
         "layer_cases": _cases([layer.name for layer in record.manifest.layers]),
         **_map(record, options),
@@ -81,23 +90,49 @@ def bench_files(record: Recorded, name: str, options: HdlOptions) -> dict[str, s
 
 def _patience(record: Recorded, cycles: int, entries: int, serial: bool) -> str:
     """Clock cycles behind which nothing can come any more, generously; in the bench's words."""
-    size = record.machine.core.data_bits // 8
+    core = record.machine.core
+    size = core.data_bits // 8
+    read = 4 * sum(section.words * section.axi_words for section in sections(core))
     moved = record.frame.size * size + 4 * record.machine.beats_out
     if serial:  # two bytes for each at worst, of ten bits; packets around them, pauses of PULL
-        return f"DIVISOR * {40 * (moved + 40 * entries + 400)} + {4 * cycles + 200_000}"
-    return f"{4 * (cycles + moved) + 200 * entries + 20_000}"
+        return f"DIVISOR * {40 * (moved + 40 * entries + 400)} + {4 * cycles + 2 * read + 200_000}"
+    return f"{4 * (cycles + moved) + 2 * read + 200 * entries + 20_000}"
+
+
+def _image_checks(images: Mapping[str, Words], core: Core) -> str:
+    """Lines that check each image, those of docs/axi.md's CHECK."""
+    data = bin_bytes(images, core)
+    lines = []
+    for section in sections(core):
+        crc = zlib.crc32(data[section.offset : section.offset + section.bytes])
+        number = f"2'd{IMAGES.index(section.name)}"
+        call = f"check_image({number}, 24'd{section.words}, 32'h{crc:08x}, \"{section.name}\");"
+        lines.append(f"    {call}")
+    return "\n".join(lines)
 
 
 def _map(record: Recorded, options: HdlOptions) -> dict[str, object]:
     """Addresses and bits of the registers that the bench uses."""
     window = window_bits(record.machine.core, options.ledger_depth, options.peek)
-    names = ("id", "status", "control", "errors", "frames", "class", "limit", "interrupt")
+    names = (
+        "id",
+        "status",
+        "control",
+        "errors",
+        "frames",
+        "class",
+        "limit",
+        "interrupt",
+        "check",
+        "crc32",
+    )
     return {
         **{name: f"{offset(name.upper()):x}" for name in names},
         "cycles_at": f"{offset('CYCLES'):x}",
         "ledger_at": f"{LEDGER_SLOT << window:x}",
         "identification": f"{IDENTIFICATION:08X}",
         "ready_bit": mask("STATUS", "READY").bit_length() - 1,
+        "checking_bit": mask("STATUS", "CHECKING").bit_length() - 1,
         "done_bit": mask("STATUS", "DONE").bit_length() - 1,
         "interrupt_done": mask("INTERRUPT", "DONE"),
         "start": mask("CONTROL", "START"),

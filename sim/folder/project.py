@@ -90,7 +90,8 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
     files = {source.name: source.read_bytes() for source in hdl}
     files |= {mem: (bundle / mem).read_bytes() for mem in mems}
     names = [source.name for source in hdl]
-    bench = bench_files(record, name, options)
+    contents = load_images(bundle, manifest, True)
+    bench = bench_files(record, contents, name, options)
     cycles = predict(record.machine.program, core).total
     texts = {
         top: top_text(manifest, options),
@@ -110,7 +111,7 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
         texts["component.xml"] = component_xml(manifest, options, parts)
         texts |= catalog_scripts(manifest, options)
         texts[f"{name}_litex.py"] = litex_module(manifest, options, mems)
-        files |= software_files(record, load_images(bundle, manifest, True), options)
+        files |= software_files(record, contents, options)
     texts["README.md"] = readme(manifest, options, [*files, *texts], cycles)
     return files | {file: text.encode() for file, text in texts.items()}
 

@@ -4,7 +4,7 @@
 import re
 from importlib.resources import files
 
-_PLACE = re.compile(r"@([a-z_]+)@")
+_PLACE = re.compile(r"@([a-z][a-z0-9_]*)@")
 
 
 def filled(name: str, values: dict[str, object]) -> str:

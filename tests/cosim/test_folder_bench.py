@@ -152,6 +152,23 @@ def test_a_weight_lane_that_is_stuck_is_found(copy, tmp_path):
 
 
 @pytest.mark.cosim
+@pytest.mark.parametrize("kind", ["axi", "serial"])
+def test_a_bit_that_the_frame_does_not_need_is_found_in_its_image(tmp_path, kind):
+    """Weights of a channel that its ReLU cuts: golden's results are the same without them."""
+    folder = built(written(tmp_path / "fpga", "digits_mlp", *KINDS[kind]))
+    changed(folder / "weights.mem", 2, 0)
+    bundle = shutil.copytree(BUNDLES / "digits_mlp", tmp_path / "bundle")
+    shutil.copy(folder / "weights.mem", bundle)
+    good, bad = load(BUNDLES / "digits_mlp"), load(bundle, allow_modified=True)
+    q = good.manifest.input.format.q
+    frame = np.random.default_rng(1).integers(q.min, q.max + 1, (1, good.beats_in))
+    for one, two in zip(good.run(frame, True).nests, bad.run(frame, True).nests, strict=True):
+        assert np.array_equal(one.words, two.words)
+    code, line = verdict(folder)
+    assert code == 1 and line.startswith("FAIL: image weights: CRC-32 of the core ")
+
+
+@pytest.mark.cosim
 def test_another_frame_is_found_in_the_first_layer(copy):
     changed(copy / "bench_frame.mem", 20, 0)
     first = load(BUNDLES / "digits_dscnn").manifest.layers[0].name
