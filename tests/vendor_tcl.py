@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Of AMD's Vivado Design Suite Tcl Command Reference Guide (UG835); ipx:: of Creating and Packaging
-# Custom IP (UG1118); the last line are constraints (Using Constraints, UG903).
+# Of AMD's Vivado Design Suite Tcl Command Reference Guide (UG835), constraints in the last line;
+# ipx:: are the IP packager's own, as Vivado's journal and packaging scripts have them.
 VIVADO = frozenset(
     """
     read_verilog read_mem read_xdc synth_design opt_design place_design route_design
