@@ -76,7 +76,7 @@ def test_phases_of_few_channels_share_a_sub_word():
     assert [place.base for place in places] == [0, 32]
     assert [place.position.tolist() for place in places] == [[0, 1, 2, 4, 5, 6]] * 2
     assert {(place.pitch, place.row_pitch) for place in places} == {(8, 64)}
-    first = dry_nests(graph, layout, 2)[0]
+    first = dry_nests(graph, layout)[0]
     assert first.counts == (1, 3, 2, 2, 4, 2)  # four columns for four pixels of two inputs
 
 
