@@ -374,6 +374,7 @@ module bramcast_registers #(
   assign ask_abort = wdata_i[bramcast_pkg::CONTROL_ABORT_LSB] || ask_reset;
   assign ask_start = wdata_i[bramcast_pkg::CONTROL_RUN_LSB] || wdata_i[bramcast_pkg::CONTROL_START_LSB];
 
+  logic locked_q, closed_q;  // as the request came: they can only fall meanwhile
   logic is_check, address_error, strobe_error, locked_error, order_error, invalid_error, accept;
   assign is_check      = register_q && write_i && at == 8'(bramcast_pkg::REG_CHECK);
   assign address_error = register_q ? !known || (write_i && !writable)
@@ -387,7 +388,6 @@ module bramcast_registers #(
                          && valid != 4'b1111;
   assign accept        = !address_error && !strobe_error && !locked_error && !order_error && !invalid_error;
 
-  logic        locked_q, closed_q;  // as the request came: they can only fall meanwhile
   logic        wrong_address_q, wrong_strobe_q, wrong_lock_q, wrong_order_q, wrong_images_q;
   logic        accept_q, is_check_q;
   logic [31:0] part_0_q, part_1_q, part_2_q, part_3_q, part_4_q, part_5_q;
