@@ -143,7 +143,8 @@ def absorb_registers(module: Netlist) -> int:
 
     Yosys leaves them in the fabric. A register moves if it has no enable, no reset and the same
     clock, and if nothing else hangs on any output bit of the block: then the block's own output
-    register does the same in the same cycle.
+    register does the same in the same cycle. A multiplier's factors get registers in the block that
+    take what those in front of it take, with their reset; where others read these, they stay, too.
     """
     cells = module["cells"]
     sinks: dict[Any, list[tuple[str, str]]] = {}
@@ -181,8 +182,48 @@ def absorb_registers(module: Netlist) -> int:
             renamed[cells.pop(name)["connections"]["Q"][0]] = bit
         return len(found)
 
+    def feed(block: str, side: str) -> None:
+        """Let the multiplier register its own input instead of a register that feeds it."""
+        cell = cells[block]
+        pins = [f"{side}{i}" for i in range(18)]
+        drivers = [drives.get(cell["connections"][pin][0]) for pin in pins]
+        inputs: list[Any] = []
+        controls = set()
+        for name, pin in zip(drivers, pins, strict=True):
+            ff = cells.get(name) if name else None
+            if ff is None or ff["parameters"]["CEMUX"].strip() != "1":
+                return
+            lsr = ff["connections"].get("LSR", ["0"])[0]
+            synchronous = lsr == "0" or ff["parameters"]["SRMODE"] == "LSR_OVER_CE"
+            inverted = ff["parameters"]["LSRMUX"] != "LSR"
+            if not synchronous or inverted or ff["parameters"]["REGSET"] != "RESET":
+                return
+            controls.add((ff["connections"]["CLK"][0], lsr))
+            inputs.append((pin, ff["connections"]["DI"]))
+        if len(controls) != 1:
+            return
+        ((clock, reset),) = controls
+        number = "AB".index(side) + 1
+        for pin, bits in (("CLK", [clock]), ("CE", ["1"]), ("RST", [reset])):
+            block_pin = f"{pin}{0 if pin == 'CLK' else number}"
+            cell["connections"][block_pin] = bits
+            cell["port_directions"][block_pin] = "input"
+            cell["parameters"][f"REG_INPUT{side}_{pin}"] = block_pin
+        for (pin, bits), name in zip(inputs, drivers, strict=True):
+            (bit,) = cell["connections"][pin]
+            sinks[bit].remove((block, pin))
+            cell["connections"][pin] = bits
+            if not sinks[bit]:
+                fed.add(name)
+
+    drives = {
+        cell["connections"]["Q"][0]: name
+        for name, cell in cells.items()
+        if cell["type"] == "TRELLIS_FF"
+    }
+    fed: set[str | None] = set()  # registers that feed nothing any more
     moved = 0
-    for cell in list(cells.values()):
+    for block, cell in list(cells.items()):
         if cell["type"] == "DP16KD":
             # A port of 36 bits is read through both halves with the clock of the second.
             wide = int(cell["parameters"]["DATA_WIDTH_B"], 2) == 36
@@ -203,6 +244,10 @@ def absorb_registers(module: Netlist) -> int:
                     cell["connections"][pin] = bits
                     cell["port_directions"][pin] = "input"
                     cell["parameters"][f"REG_OUTPUT_{pin[:-1]}"] = pin
+                for side in "AB":
+                    feed(block, side)
+    for name in fed:
+        moved += cells.pop(name, None) is not None
     for part in (*cells.values(),):
         for pin, bits in part["connections"].items():
             part["connections"][pin] = [renamed.get(bit, bit) for bit in bits]
