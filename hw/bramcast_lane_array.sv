@@ -101,9 +101,9 @@ module bramcast_lane_array #(
       logic [LANES*MAX_PITCH-1:0] max_bus;
       logic [LANES*32-1:0]        acc_bus;
       for (g = 0; g < LANES / GROUP; g = g + 1) begin : g_group
-        (* keep = "true" *) logic hit_q5, max_load_q6, max_try_q6, sum_q7, first_q7, last_q7, last_q8;
+        (* keep = "true" *) logic miss_q5, max_load_q6, max_try_q6, sum_q7, first_q7, last_q7, last_q8;
         (* keep *) always_ff @(posedge clk) begin
-          hit_q5      <= s4_hit_i;
+          miss_q5     <= !s4_hit_i;
           max_load_q6 <= s5_max_load_i;
           max_try_q6  <= s5_max_try_i;
           sum_q7      <= s6_sum_i;
@@ -131,7 +131,7 @@ module bramcast_lane_array #(
               .clk(clk),
               .lanewise_i(lanewise_i),
               .unsigned_i(s5_factor_i ? factor_unsigned_i : x_unsigned_i),
-              .clear_i(!hit_q5),
+              .clear_i(miss_q5),
               .broadcast_i(broadcast),
               .own_i(act_word_i[DATA_BITS*M +: DATA_BITS]),
               .weight_i(weight_word_i[WEIGHT_BITS*M +: WEIGHT_BITS]),
