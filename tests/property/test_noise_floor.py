@@ -21,6 +21,7 @@ FLOORS: dict[str, tuple[int, int]] = {
     "Averages": (36, 44),
     "SignedUnsignedAdd": (30, 31),
     "UnalignedConcat": (28, 33),
+    "NarrowPictures": (32, 32),
     "Grouped": (34, 36),
     "Conv1dNet": (29, 53),
     "Normalised": (31, 44),
