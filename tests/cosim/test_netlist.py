@@ -16,7 +16,8 @@ from support import need
 from bramcast.hw import sources
 from bramcast.sim.run.runner import Outcome, Tests, build, run
 
-pytestmark = [pytest.mark.cosim, pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.cosim, pytest.mark.slow]
+LARGE = ("ledger",)  # a minute: not in CI
 
 SYNTH = {
     "xilinx": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
@@ -118,8 +119,14 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "unit, bench, parameters",
-    _chosen(),
-    ids=[f"{u}{p.get('DATA_BITS', '')}" for u, _, p in _chosen()],
+    [
+        pytest.param(
+            *case,
+            id=f"{case[0]}{case[2].get('DATA_BITS', '')}",
+            marks=[] if case[0] in LARGE else pytest.mark.ci,
+        )
+        for case in _chosen()
+    ],
 )
 @pytest.mark.usefixtures("tools")
 def test_netlist_matches_golden_twin(
@@ -140,6 +147,7 @@ def _inverted(match: re.Match[str]) -> str:
     return f"{match[1]}{int(match[2], 16) ^ 15:x}"
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("tools")
 def test_one_wrong_lut_is_found(tmp_path: Path) -> None:
     unit, bench, parameters = next(row for row in _chosen() if row[0] == "requantize")

@@ -18,7 +18,7 @@ from bramcast.pack.device.devices import FAMILIES
 from bramcast.pack.device.memory import core_memories
 from bramcast.pack.device.primitive_mix import best_mix
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = pytest.mark.slow
 
 
 def yosys(folder, script):
@@ -90,9 +90,14 @@ INFERRED = [
     ("cyclonev", 128, 4866, 65, 65),
     ("cyclonev", 128, 12448, 169, 159),
 ]
+LARGE = 2000  # words: Yosys takes up to a minute
 
 
-@pytest.mark.parametrize("name, bits, words, whole, best", INFERRED)
+def _in_ci(case):
+    return pytest.param(*case, marks=pytest.mark.ci if case[2] < LARGE else [])
+
+
+@pytest.mark.parametrize("name, bits, words, whole, best", map(_in_ci, INFERRED))
 def test_each_piece_of_a_mix_is_one_primitive(name, bits, words, whole, best, tmp_path):
     family = FAMILIES[name]
 
@@ -119,6 +124,7 @@ CORES = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("frames", [0, 32])
 @pytest.mark.parametrize("core", CORES, ids=lambda c: f"{c.lanes}x{c.taps}x{c.data_bits}")
 def test_memories_are_those_of_the_hdl(core, frames, tmp_path):

@@ -43,7 +43,7 @@ def packed_at(recipe, shape, bundle):
         ("SqueezeExcite", WIDE, SIX),
         ("HandGru", AUTO, SIX),
         ("RnnNet", "", [(4, 4, 2), (8, 2, 1)]),  # takes some of its products apart
-        in_all("GruNet", "", [*SIX, (2, 8, 2), (8, 8, 8)]),
+        in_all("GruNet", "", [(1, 1, 1), (4, 4, 2), (16, 1, 2), (8, 8, 8)]),
         in_all("UNet", "", SIX),
         in_all("ConvThenGru", WIDE, SIX),
     ],
