@@ -23,7 +23,7 @@ RECIPE := $(call QUOTED,$(MODEL))
 BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim check test test-all test-slow lint cosim pictures bench accuracy synth area formal clean
+.PHONY: help setup sim check test test-all test-slow lint cosim pictures bench accuracy synth area shapes formal clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -109,6 +109,9 @@ synth: $(VENV)/.synth ## resources on 7-series and ECP5, Fmax on ECP5, by Yosys 
 
 area: $(VENV)/.synth ## LUTs, registers and multipliers of many cores on all families, for the formulas of pack/device/area.py
 	$(BIN)/python bench/area.py $(AREA)
+
+shapes: setup ## the best shape of the core for 16, 64 and 256 multipliers, simulated
+	$(BIN)/python bench/shapes.py $(SHAPES)
 
 formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized netlists
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/cosim/test_formal.py tests/cosim/test_netlist.py
