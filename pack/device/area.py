@@ -150,7 +150,6 @@ def _terms(core: Core) -> NDArray[np.float64]:
             core.gates,
             core.gates * n,
             core.gates * n * data,
-            core.gates * (not core.narrow) * n,
         ],
         dtype=np.float64,
     )
@@ -196,8 +195,8 @@ class Formula:
     most: int
 
 
-FIRST = "7series"  # the family whose formula the others begin with
-_TRUST = 0.1  # a coefficient twice that of the beginning counts as much as a row that is 10 % off
+FIRST = "words"  # the HDL's own bits of gates and registers: the formula that families begin with
+_TRUST = 0.05  # a coefficient twice that of the beginning counts as much as a row that is 5 % off
 
 
 def _fit(
@@ -205,8 +204,8 @@ def _fit(
 ) -> NDArray[np.float64]:
     """Coefficients >= 0 with the least squares of the relative errors.
 
-    ``first``: those of another family. Brought to this one's size they are where it begins, and
-    each costs as much as it moves away, so that a few rows are enough.
+    ``first``: those of FIRST. Brought to this family's size they are where it begins, and each
+    costs as much as it moves away, so that a few rows are enough.
     """
     a, b = terms / values[:, None], np.ones(len(values))
     if first is not None:
@@ -241,16 +240,22 @@ def predicted(row: Measured) -> tuple[float, float]:
     return float(terms @ formula.luts), float(terms @ formula.ffs)
 
 
-# Families that Yosys can't synthesize the core for, and the one whose cells are most like theirs.
-NEAREST = {"cyclone4": "ice40 with SB_MAC16"}
+# Where a family has no rows: the one whose cells are most like its own.
+NEAREST = {
+    "cyclone4": "ice40 with SB_MAC16",
+    "ice40": "gowin",
+    "ice40 with SB_MAC16": "gowin",
+}
 
 
 def _measured_as(family: Family, part: Part | None) -> str:
     """The ``Measured.family`` whose formula is the family's, or the nearest."""
-    name = NEAREST.get(family.name, family.name)
+    name = family.name
     if name == "ice40" and part is not None and part.dsps:
-        return "ice40 with SB_MAC16"
-    return name if name in _formulas() else FIRST
+        name = "ice40 with SB_MAC16"
+    while name not in _formulas():
+        name = NEAREST.get(name, "7series")
+    return name
 
 
 def area(core: Core, family: Family, part: Part | None = None) -> Area:
