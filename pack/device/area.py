@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.device.devices import Family, Part
+from bramcast.pack.device.memory import core_memories
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def _terms(core: Core) -> NDArray[np.float64]:
             core.gates,
             core.gates * n,
             core.gates * n * data,
+            sum(memory.bits for memory in core_memories(core) if not memory.block),
         ],
         dtype=np.float64,
     )
@@ -198,6 +200,9 @@ class Formula:
 FIRST = "words"  # the HDL's own bits of gates and registers: the formula that families begin with
 _TRUST = 0.05  # a coefficient twice that of the beginning counts as much as a row that is 5 % off
 
+# Where small memories count as LUTs or registers, as bramcast.pack.device.memory counts none there.
+_SMALL_MEMORIES = ("gowin", "ice40", "ice40 with SB_MAC16")
+
 
 def _fit(
     terms: NDArray[np.float64], values: NDArray[np.float64], first: NDArray[np.float64] | None
@@ -225,6 +230,8 @@ def _formulas() -> dict[str, Formula]:
     for family in sorted({row.family for row in rows}, key=lambda name: name != FIRST):
         mine = [row for row in rows if row.family == family]
         terms = np.array([_terms(row.core) for row in mine])
+        if family not in _SMALL_MEMORIES:
+            terms[:, -1] = 0
         first = found.get(FIRST)
         found[family] = Formula(
             luts=_fit(terms, np.array([row.luts for row in mine]), first.luts if first else None),
