@@ -26,6 +26,7 @@ SIM = ("run", "folder", "board", "benches", "regress", "report")
 BESIDE = {
     "device": ({"bundle"}, {"lower"}),
     "axi": ({"bundle"}, set()),
+    "bitstream": ({"bundle"}, set()),
     "look": ({*PACK[: PACK.index("run")]}, set()),
 }
 TORCH = {"read", "capture", "run", "judge", "train"}
