@@ -26,6 +26,7 @@ from bramcast.cli import (
     inspect,
     memory,
     pack,
+    patch,
     prune,
     regress,
     report,
@@ -72,7 +73,7 @@ def _leaving(command: Callable[..., int]) -> Callable[..., None]:
 
 VERBS = (
     pack, golden, sim, regress, report, hdl, images, memory, fit, inspect, export, prune, tune,
-    board,
+    board, patch,
 )  # fmt: skip
 for module in VERBS:
     app.command(module.__name__.rsplit(".", 1)[-1])(_leaving(module.command))

@@ -71,6 +71,10 @@ def command(
             "--inputs", help=".npz or recipe: the test bench sends sample 0 of x; random if absent."
         ),
     ] = None,
+    patchable: Annotated[
+        bool,
+        typer.Option("--patchable", help="Synthesis gets what 'bramcast patch' finds again."),
+    ] = False,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
@@ -90,6 +94,7 @@ def command(
         clock_mhz=clock_mhz,
         baud=baud,
         divisor=divisor,
+        patchable=patchable,
     )
     sample = None if inputs is None else read_samples(inputs, bundle).x[0]
     top = write_project(bundle, output, options, allow_modified, sample)
@@ -97,6 +102,8 @@ def command(
         files = sorted(file.name for file in output.iterdir())
         say_json({"folder": str(output), "top": top.name, "module": top.stem, "files": files})
         return 0
+    if patchable:
+        say("synthesis gets a pattern: 'bramcast patch' puts the network into the bitstream")
     say(f"top {top}; README.md says what is what, sources.f lists the sources, images by name")
     if options.serial:
         say(

@@ -41,7 +41,7 @@ def component_xml(manifest: Manifest, options: HdlOptions, files: Sequence[str])
 
     Args:
         files: of the folder, by name, in the order in which they are compiled; those that a
-            synthesis reads.
+            synthesis or a simulation reads.
     """
     core, name = manifest.core, identifier(manifest.name)
     ports = top_ports(core, options)

@@ -35,6 +35,7 @@ class HdlOptions:
         clock_mhz: frequency of the clock of a core on a serial line; None: ``CLOCK_MHZ``.
         baud: bits per second of the line; None: ``BAUD``, or what ``divisor`` gives.
         divisor: DIVISOR; None: that of ``clock_mhz`` and ``baud``.
+        patchable: the images are the pattern that ``bramcast patch`` finds in a bitstream.
 
     Raises:
         InputError: an illegal value, or a register's option without the slave.
@@ -54,6 +55,7 @@ class HdlOptions:
     clock_mhz: float | None = None
     baud: int | None = None
     divisor: int | None = None
+    patchable: bool = False
 
     def __post_init__(self) -> None:
         if self.serial and self.axi:

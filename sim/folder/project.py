@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.hw import sources
+from bramcast.pack.bitstream.pattern import pattern
 from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.folder import replace_folder
+from bramcast.pack.bundle.formats.readmem import mem_text
 from bramcast.pack.bundle.images import load_images
-from bramcast.pack.bundle.manifest import IMAGES
+from bramcast.pack.bundle.manifest import IMAGES, Core
 from bramcast.sim.folder.bench import BENCH, bench_files
 from bramcast.sim.folder.builders import core_file, litex_module, vhdl
 from bramcast.sim.folder.catalog import catalog_scripts
@@ -28,7 +30,7 @@ from bramcast.sim.folder.recorded import Recorded, recorded
 from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
 from bramcast.sim.folder.software import software_files
 from bramcast.sim.folder.template import filled
-from bramcast.sim.folder.top import identifier, top_text
+from bramcast.sim.folder.top import NETWORK, identifier, top_text
 
 SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
@@ -58,6 +60,7 @@ def write_project(
 
     Raises:
         InputError: no bundle, or a folder that holds other files.
+        RecipeError: patchable, and a memory is too small for the pattern.
         UserError: images or a program that golden and the simulation would refuse, too.
     """
     machine = load(bundle, allow_modified)
@@ -85,10 +88,9 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
     name = identifier(manifest.name)
     top = f"{name}_top.v"
     hdl = [source for source in sources() if source.stem != SIMULATION_TOP]
-    images = [image for image in IMAGES if core.depth(image)]
-    mems = [f"{image}.mem" for image in images]
-    files = {source.name: source.read_bytes() for source in hdl}
-    files |= {mem: (bundle / mem).read_bytes() for mem in mems}
+    images = _images(bundle, core, options)
+    mems = list(images)
+    files = {source.name: source.read_bytes() for source in hdl} | images
     names = [source.name for source in hdl]
     contents = load_images(bundle, manifest, True)
     bench = bench_files(record, contents, name, options)
@@ -114,6 +116,16 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
         files |= software_files(record, contents, options)
     texts["README.md"] = readme(manifest, options, [*files, *texts], cycles)
     return files | {file: text.encode() for file, text in texts.items()}
+
+
+def _images(bundle: Path, core: Core, options: HdlOptions) -> dict[str, bytes]:
+    """The memories' contents, by name: what synthesis takes, and what simulation, if it differs."""
+    names = [name for name in IMAGES if core.depth(name)]
+    network = {f"{name}.mem": (bundle / f"{name}.mem").read_bytes() for name in names}
+    if not options.patchable:
+        return network
+    held = {f"{name}.mem": mem_text(words, len(words)) for name, words in pattern(core).items()}
+    return held | {f"{NETWORK}{name}": content for name, content in network.items()}
 
 
 def _scripts(record: Recorded, options: HdlOptions, names: list[str], top: str) -> dict[str, str]:

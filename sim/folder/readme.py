@@ -9,13 +9,18 @@ from math import prod
 from bramcast.pack.bundle.manifest import Manifest
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.template import filled
-from bramcast.sim.folder.top import identifier
+from bramcast.sim.folder.top import NETWORK, identifier
 
+_IMAGES = "the images"
+_PATTERN = """
+- those that synthesis takes (macro SYNTHESIS) hold a pattern, simulation takes `network_*.mem`:
+  `bramcast patch BITSTREAM BUNDLE -o NEW` puts the network into the finished bitstream"""
 # In the order in which a reader meets them; a pattern that no file has is left out.
 _FILES = (
     ("*_top.v", "the top: parameters of the network, and the images"),
     ("bramcast_*.sv", "the core"),
-    ("program.mem weights.mem bias.mem table.mem", "the images"),
+    ("program.mem weights.mem bias.mem table.mem", _IMAGES),
+    (f"{NETWORK}*.mem", "the network's images, for simulation"),
     ("sources.f", "what is synthesized, in order"),
     ("bench.sv bench_*.mem Makefile", "the test bench, what it reads, its commands"),
     ("vivado.tcl clock.xdc crossing.xdc", "script and constraints for Vivado"),
@@ -56,7 +61,8 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
             "beat": beat,
             "output": f"{prod(manifest.output.shape):,}",
             "output_format": manifest.output.format.q,
-            "files": _table(_files(list(names))),
+            "pattern": _PATTERN if options.patchable else "",
+            "files": _table(_files(list(names), options)),
             "build": _table(_build(name, options)),
         },
     )
@@ -66,9 +72,11 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"| {left} | {right} |" for left, right in rows)
 
 
-def _files(names: list[str]) -> Iterable[tuple[str, str]]:
+def _files(names: list[str], options: HdlOptions) -> Iterable[tuple[str, str]]:
     for patterns, text in _FILES:
         there = [p for p in patterns.split() if any(fnmatch(n, p) for n in names)]
+        if text == _IMAGES and options.patchable:
+            text = "the pattern, for synthesis"
         if there:
             yield ", ".join(f"`{pattern}`" for pattern in there), text
 

@@ -14,6 +14,8 @@ from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.parameters import adjustable
 from bramcast.sim.run.cosim import core_parameters
 
+NETWORK = "network_"  # before the images' names where synthesis has the pattern under them
+
 
 def identifier(name: str) -> str:
     """A Verilog name.
@@ -193,9 +195,19 @@ def _parameters(
         "FRAME_DEPTH": options.frame_depth,
         "TLAST_ENDS": int(options.tlast_ends),
         **more,
-        **{f"{i.upper()}_IMAGE": f'"{i}.mem"' for i in IMAGES if core.depth(i)},
     }
-    return [",\n".join(f"      .{key}({value})" for key, value in values.items())]
+    given = [f"      .{key}({value})" for key, value in values.items()]
+    images = _images(core, "")
+    if options.patchable:
+        synthesis = "`ifdef SYNTHESIS  // the pattern that bramcast patch finds in a bitstream"
+        images = f"{synthesis}\n{images}\n`else  // the network\n{_images(core, NETWORK)}\n`endif"
+    return [",\n".join([*given, images])]
+
+
+def _images(core: Core, prefix: str) -> str:
+    """The parameters that name the images' files."""
+    names = [name for name in IMAGES if core.depth(name)]
+    return ",\n".join(f'      .{name.upper()}_IMAGE("{prefix}{name}.mem")' for name in names)
 
 
 def _serial_text(manifest: Manifest, options: HdlOptions) -> str:

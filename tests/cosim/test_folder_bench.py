@@ -74,6 +74,20 @@ def test_icarus_passes(tmp_path, kind):
 
 
 @pytest.mark.cosim
+@pytest.mark.parametrize("kind", ["core", "axi", "serial"])
+def test_a_patchable_folder_simulates_the_network(tmp_path, kind):
+    """Its pattern is for synthesis; the bench and its commands are those of any folder."""
+    need("icarus")
+    folder = written(tmp_path / "fpga", "digits_dscnn", *KINDS[kind], "--patchable")
+    done = call(folder, "make", "icarus")
+    assert done.returncode == 0 and re.search("^PASS: 10 results", done.stdout, re.M), done.stdout
+    changed(folder / "weights.mem", 60, 21)
+    assert verdict(folder)[1].startswith("PASS: ")
+    changed(folder / "network_weights.mem", 60, 21)
+    assert verdict(folder)[1].startswith("FAIL: layer ")
+
+
+@pytest.mark.cosim
 def test_icarus_passes_with_loops(tmp_path):
     folder = built(written(tmp_path / "fpga", "digits_gru", "--axi", "--ledger", "64"))
     code, line = verdict(folder)

@@ -130,7 +130,7 @@ SERIAL = ["--serial", "--ledger", "16", "--peek", "--clock-mhz", "12", "--baud",
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("options", [*OPTIONS.values(), REGISTERS, SERIAL])
+@pytest.mark.parametrize("options", [*OPTIONS.values(), REGISTERS, SERIAL, ["--patchable"]])
 def test_verilator_finds_nothing_to_warn_of(bundle, tmp_path, options):
     need("verilator")
     done = bramcast("hdl", bundle, "-o", tmp_path / "fpga", *options)

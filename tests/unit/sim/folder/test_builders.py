@@ -23,6 +23,7 @@ KINDS = {
     "axi": HdlOptions(axi=True, ledger_depth=4),
     "clock": HdlOptions(axi=True, axi_clock=True, beat=4),
     "serial": HdlOptions(serial=True),
+    "patchable": HdlOptions(axi=True, patchable=True),
 }
 
 
@@ -88,13 +89,15 @@ def test_the_core_file_names_every_file_and_no_other(tmp_path, kind):
     core = yaml.safe_load(text.partition("\n")[2])
     sets = {n: [next(iter(f)) for f in s["files"]] for n, s in core["filesets"].items()}
     assert sets["rtl"] == (folder / "sources.f").read_text().split()
-    assert set(sets["images"]) == {"program.mem", "weights.mem", "bias.mem"}
+    images = ["program.mem", "weights.mem", "bias.mem"]
+    network = [f"network_{image}" for image in images] if KINDS[kind].patchable else []
+    assert sets["images"] == [*images, *network]
     assert set(sets["bench"]) == {file.name for file in folder.glob("bench*")}
     assert all((folder / name).is_file() for names in sets.values() for name in names)
 
 
 @pytest.mark.cosim
-@pytest.mark.parametrize("kind", ["streams", "axi"])
+@pytest.mark.parametrize("kind", ["streams", "axi", "patchable"])
 def test_fusesoc_runs_the_bench(tmp_path, kind):
     pytest.importorskip("fusesoc", reason="FuseSoC is missing: pip install '.[tools]'")
     need("icarus")

@@ -18,6 +18,7 @@ KINDS = {
     "streams": HdlOptions(beat=2),
     "axi": HdlOptions(axi=True, ledger_depth=64),
     "serial": HdlOptions(serial=True),
+    "patchable": HdlOptions(axi=True, patchable=True),
 }
 
 
@@ -39,6 +40,13 @@ def test_it_names_every_file_and_no_other(folder):
     machine = load(BUNDLE)
     cycles = predict(machine.program, machine.core).total
     assert f"\n{cycles:,} clock cycles a frame" in text and "@" not in text
+
+
+def test_it_says_which_images_are_a_pattern(folder, request):
+    patchable = request.node.callspec.params["folder"] == "patchable"
+    text = (folder / "README.md").read_text()
+    assert ("`bias.mem`, `table.mem` | the pattern, for synthesis |" in text) == patchable
+    assert ("bramcast patch" in text) == patchable == ("`network_*.mem`" in text)
 
 
 @pytest.mark.cosim
