@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast regress: is a retrained network a drop-in?"""
 
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -166,6 +167,7 @@ def _one(outcome: Outcome) -> dict[str, object]:
             for row in result.moved
         ],
         "copy": [str(path) for path in outcome.copy],
+        "patch": _patch_line(outcome),
     }
 
 
@@ -182,6 +184,15 @@ def _print(outcome: Outcome) -> None:
         say("its images are not kept: --keep FOLDER writes them and names the files to copy")
     for path in outcome.copy:
         say(f"copy: {path}")
+    if line := _patch_line(outcome):
+        say(f"or, into a finished bitstream: {line}")
+
+
+def _patch_line(outcome: Outcome) -> str | None:
+    """The command that puts a drop-in into a bitstream; None: it is none, or was not kept."""
+    if outcome.verdict != "drop-in" or outcome.bundle is None:
+        return None
+    return shlex.join(["bramcast", "patch", "BITSTREAM", str(outcome.bundle), "-o", "NEW"])
 
 
 def _print_tables(result: Regression) -> None:

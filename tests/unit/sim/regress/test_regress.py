@@ -265,11 +265,14 @@ def test_what_is_kept_and_copied_is_named_by_path(old, folder, tmp_path):
     bundle = tmp_path / "kept" / "dscnn_retrained"
     assert f"\nkept in {bundle}\n" in done.stdout
     copied = re.findall(r"^copy: (.*)$", done.stdout, re.MULTILINE)
+    patch = f"or, into a finished bitstream: bramcast patch BITSTREAM {bundle} -o NEW\n"
+    assert done.stdout.endswith(patch)
     names = {p.name for p in bundle.iterdir() if p.read_bytes() != (old / p.name).read_bytes()}
     assert {Path(path).name for path in copied} == names - {"manifest.json", "float_results.npz"}
     assert all(Path(path).parent == bundle and f"`{path}`" in page.read_text() for path in copied)
     done = bramcast(*arguments, "--json")
     assert json.loads(done.stdout)["copy"] == [] and json.loads(done.stdout)["bundle"] is None
+    assert json.loads(done.stdout)["patch"] is None
     done = bramcast(*arguments)
     assert "copy: " not in done.stdout and "--keep FOLDER" in done.stdout
 
