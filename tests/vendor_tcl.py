@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a vendor's script under tclsh, with recording stubs in place of the vendor's commands."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +20,7 @@ VIVADO = frozenset(
     launch_runs wait_on_run write_hw_platform
     ipx::open_core ipx::current_core ipx::create_xgui_files ipx::update_checksums
     ipx::check_integrity ipx::save_core ipx::unload_core
+    get_property current_design
     create_clock set_false_path set_max_delay get_ports get_cells get_pins
     """.split()
 )
@@ -48,11 +50,24 @@ source %s
 
 def run_script(script: Path, known: frozenset[str], *arguments: str) -> list[list[str]]:
     """The vendor's commands that a script calls, each with its words."""
+    done = tclsh(script, known, *arguments)
+    assert not done.stderr, done.stderr
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def tclsh(
+    script: Path, known: frozenset[str], *arguments: str, answers: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a script; ``answers`` defines those of the known commands whose results it looks at."""
+    assert set(re.findall(r"^proc (\S+)", answers, re.M)) <= known
     if shutil.which("tclsh") is None:
         pytest.skip("tclsh is missing: apt install tcl")
     stubs = _STUBS % (" ".join(known), " ".join(arguments), script)
-    done = subprocess.run(
-        ["tclsh"], input=stubs, capture_output=True, text=True, check=False, cwd=script.parent
+    return subprocess.run(
+        ["tclsh"],
+        input=f"{answers}\n{stubs}",
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=script.parent,
     )
-    assert not done.stderr, done.stderr
-    return [line.split("\t") for line in done.stdout.splitlines()]

@@ -31,6 +31,7 @@ from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, viv
 from bramcast.sim.folder.software import software_files
 from bramcast.sim.folder.template import filled
 from bramcast.sim.folder.top import NETWORK, identifier, top_text
+from bramcast.sim.folder.updatemem import MMI_SCRIPT, mmi_script
 
 SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
@@ -108,6 +109,8 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
         **bench,
         "Makefile": filled("Makefile", {"name": name, "bench": BENCH}),
     }
+    if options.patchable:
+        texts[MMI_SCRIPT] = mmi_script(f"{name}_top", core)
     if options.axi:
         parts = [*names, top, *mems, "crossing.xdc"]
         texts["component.xml"] = component_xml(manifest, options, parts)

@@ -24,6 +24,7 @@ _FILES = (
     ("sources.f", "what is synthesized, in order"),
     ("bench.sv bench_*.mem Makefile", "the test bench, what it reads, its commands"),
     ("vivado.tcl clock.xdc crossing.xdc", "script and constraints for Vivado"),
+    ("mmi.tcl", "for Vivado's updatemem: says where the images lie, in the routed design"),
     ("component.xml package.tcl block_design.tcl", "an IP of Vivado, and a Zynq-7000 with it"),
     ("quartus.tcl clock.sdc crossing.sdc", "script and constraints for Quartus"),
     ("bramcast_*.h bramcast_*.c", "the driver in C, registers, images to load at run time"),

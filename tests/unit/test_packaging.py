@@ -124,7 +124,7 @@ def test_docstrings_stay_the_first_statement():
         assert ast.get_docstring(tree), path
 
 
-@pytest.mark.parametrize("options", [{}, {"axi": True}, {"serial": True}])
+@pytest.mark.parametrize("options", [{}, {"axi": True}, {"serial": True}, {"patchable": True}])
 def test_what_is_written_for_vendors_tools_names_the_licence(tmp_path, options):
     write_project(BUNDLE, tmp_path / "hdl", HdlOptions(**options))
     assert {p.suffix for p in (tmp_path / "hdl").iterdir()} >= {

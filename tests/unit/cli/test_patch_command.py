@@ -102,6 +102,8 @@ def test_a_patchable_folder_has_the_pattern_for_synthesis_alone(tmp_path):
         assert same != (path.name in differ), path.name
     for name in named:
         assert "network_weights.mem" in (patchable / name).read_text() or name == "README.md"
+    assert "digits_mlp_top.mmi" in (patchable / "mmi.tcl").read_text()
+    assert "mmi.tcl" in (patchable / "README.md").read_text()
     both = (patchable / "digits_mlp_top.v").read_text()
     split = re.compile(r"`ifdef SYNTHESIS .*\n((?:.*\n)+)`else .*\n((?:.*\n)+)`endif\n")
     synthesis, simulation = (split.sub(part, both) for part in (r"\1", r"\2"))

@@ -15,6 +15,7 @@ KINDS = {
     "streams": HdlOptions(),
     "axi": HdlOptions(axi=True, axi_clock=True),
     "serial": HdlOptions(serial=True),
+    "patchable": HdlOptions(patchable=True),
 }
 
 
