@@ -9,6 +9,8 @@ import typer
 from bramcast.cli.options import AllowModified, Bundle, Json
 from bramcast.cli.output import say, say_json
 from bramcast.cli.samples import read_samples
+from bramcast.pack.bitstream.pattern import short_rests
+from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
@@ -104,6 +106,12 @@ def command(
         return 0
     if patchable:
         say("synthesis gets a pattern: 'bramcast patch' puts the network into the bitstream")
+        core = read_manifest(bundle).core
+        for name, depth in short_rests(core).items():
+            say(
+                f"note: {name}_depth = {core.depth(name)} may leave a block RAM with so few words "
+                f"that they can't be found: {depth} in the recipe is safe"
+            )
     say(f"top {top}; README.md says what is what, sources.f lists the sources, images by name")
     if options.serial:
         say(

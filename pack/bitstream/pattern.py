@@ -26,6 +26,7 @@ from bramcast.pack.bundle.manifest import IMAGES, Core
 from bramcast.pack.bundle.words import Words
 
 RUN = 32  # words
+SMALLEST_BLOCK = 256  # words
 _IMAGE = 13  # the image's number in the column's
 _COLUMN = 15  # bits of the column's number
 _HALF = 16  # bits of a run's number, or of a parameter's half
@@ -76,6 +77,22 @@ def pattern(core: Core) -> dict[str, Words]:
         name: _image(name, core, core.word_bits(name), core.depth(name))
         for name in IMAGES
         if core.depth(name)
+    }
+
+
+def short_rests(core: Core) -> dict[str, int]:
+    """Images that may leave a few words for a block RAM of their own, and depths that do not.
+
+    Their columns may be too short to differ; whether there is such a block, synthesis decides.
+
+    >>> short_rests(Core(4, 1, 8, 8, 1, 96, 1030, 512, 0, 64))
+    {'weights': 1056}
+    """
+    rests = {name: core.depth(name) % SMALLEST_BLOCK for name in IMAGES}
+    return {
+        name: core.depth(name) - rest + RUN
+        for name, rest in rests.items()
+        if 0 < rest < RUN and core.depth(name) > SMALLEST_BLOCK
     }
 
 

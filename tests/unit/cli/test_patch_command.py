@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast patch and hdl --patchable: what they write, print and refuse."""
 
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -109,3 +111,20 @@ def test_a_patchable_folder_has_the_pattern_for_synthesis_alone(tmp_path):
     synthesis, simulation = (split.sub(part, both) for part in (r"\1", r"\2"))
     assert synthesis == (plain / "digits_mlp_top.v").read_text()
     assert simulation == re.sub(r'"(\w+\.mem)"', r'"network_\1"', synthesis)
+
+
+def test_a_depth_that_leaves_a_few_words_for_a_block_is_noted(tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(MLP, bundle)
+    manifest = json.loads((MLP / "manifest.json").read_text())
+    manifest["core"]["weights_depth"] = 520
+    manifest["images"][1]["words"] = 520
+    content = (MLP / "weights.mem").read_bytes() + (b"0" * 32 + b"\n") * 200
+    manifest["images"][1]["sha256"] = hashlib.sha256(content).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "weights.mem").write_bytes(content)
+    command = ("hdl", bundle, "-o", tmp_path / "fpga", "--allow-modified")
+    code, text, _ = bramcast(*command, "--patchable")
+    assert code == 0 and "note: weights_depth = 520 may leave" in text
+    assert ": 544 in the recipe is safe" in text
+    assert "note" not in bramcast(*command)[1]
