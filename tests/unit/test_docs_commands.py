@@ -3,8 +3,8 @@
 
 So does every script of the examples that a page calls.
 
-Where a page says recipe.toml, bundle or weights.pth, a newcomer's folder has such files, and
-behind the serial port that it names is a simulated board.
+Where a page says recipe.toml, bundle or weights.pth, a newcomer's folder has such files, behind
+the serial port that it names is a simulated board, and a bitstream is one of nothing but block RAM.
 """
 
 import re
@@ -14,9 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bitstreams
 import pytest
 from support import DIGITS, ROOT, bramcast, need
 
+from bramcast.pack.bitstream.pattern import pattern
 from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.sim.run.serial import serial_core
 
@@ -45,11 +47,22 @@ def newcomers_folder(folder):
         run(["bramcast", "pack", "recipe.toml", "-o", name])
 
 
+def bitstream(path, bundle):
+    """What place and route makes of the bundle's core, with the pattern in it."""
+    words = pattern(read_manifest(bundle).core).values()
+    parts = [piece for image in words for piece in bitstreams.pieces(image, 36, 512)]
+    blocks = {i: bitstreams.ecp5_block(part, 36) for i, part in enumerate(parts)}
+    path.write_bytes(bitstreams.ecp5_bit(blocks))
+
+
 def run(line):
     if line[:2] == ["bramcast", "board"]:
         manifest = read_manifest(Path(line[3]))
         with serial_core(manifest.core, len(manifest.nests)) as simulated:
             done = bramcast("board", simulated.port, *line[3:])
+    elif line[:2] == ["bramcast", "patch"] and not Path(line[2]).exists():
+        bitstream(Path(line[2]), Path(line[3]))
+        done = bramcast(*line[1:])
     elif line[0] == "python":
         done = subprocess.run(
             [sys.executable, *line[1:]], capture_output=True, text=True, check=False
