@@ -120,32 +120,32 @@ class _Hit:
 
 
 def _hits(contents: Contents, shape: Shape, columns: Mapping[str, Bits]) -> Iterator[_Hit]:
-    known = _pieces(columns, shape.words, shape.stride)
     packed = np.packbits(contents.bits[:, shape.places], axis=2)
-    for block, lane in np.argwhere(packed.any(axis=2)).tolist():
-        piece = known.get(packed[block, lane].tobytes())
-        if piece is not None:
-            image, bit, base = piece
-            words = (columns[image].shape[1] - base) // shape.stride
-            sure = words >= RUN or base == 0 and shape.stride == 1
-            yield _Hit(image, bit, base, shape, block, lane, sure)
-
-
-def _pieces(
-    columns: Mapping[str, Bits], words: int, stride: int
-) -> dict[bytes, tuple[str, int, int]]:
-    """Image, bit and first word of each piece of ``words`` words; bit -1: it is there twice."""
-    pieces: dict[bytes, tuple[str, int, int]] = {}
+    used = [
+        (block, lane, packed[block, lane].tobytes())
+        for block, lane in np.argwhere(packed.any(axis=2)).tolist()
+    ]
     for image, bits in columns.items():
-        span = words * stride
-        padded = np.zeros((len(bits), -(-bits.shape[1] // span) * span), np.uint8)
-        padded[:, : bits.shape[1]] = bits
-        cut = padded.reshape(len(bits), -1, words, stride).transpose(0, 1, 3, 2)
-        packed = np.packbits(cut, axis=3)  # [bits, spans, stride, bytes]
-        for bit, spans in enumerate(packed):
-            for number, phases in enumerate(spans):
-                for phase, piece in enumerate(phases):
-                    key = piece.tobytes()
-                    base = number * span + phase
-                    pieces[key] = (image, -1 if key in pieces else bit, base)
+        known = _pieces(bits, shape.words, shape.stride)
+        for block, lane, content in used:
+            if content in known:
+                bit, base = known[content]
+                words = (bits.shape[1] - base) // shape.stride
+                sure = words >= RUN or (base == 0 and shape.stride == 1)
+                yield _Hit(image, bit, base, shape, block, lane, sure)
+
+
+def _pieces(bits: Bits, words: int, stride: int) -> dict[bytes, tuple[int, int]]:
+    """Bit and first word of each piece of ``words`` words; bit -1: it is there twice."""
+    pieces: dict[bytes, tuple[int, int]] = {}
+    span = words * stride
+    padded = np.zeros((len(bits), -(-bits.shape[1] // span) * span), np.uint8)
+    padded[:, : bits.shape[1]] = bits
+    cut = padded.reshape(len(bits), -1, words, stride).transpose(0, 1, 3, 2)
+    packed = np.packbits(cut, axis=3)  # [bits, spans, stride, bytes]
+    for bit, spans in enumerate(packed):
+        for number, phases in enumerate(spans):
+            for phase, piece in enumerate(phases):
+                key = piece.tobytes()
+                pieces[key] = (-1 if key in pieces else bit, number * span + phase)
     return pieces

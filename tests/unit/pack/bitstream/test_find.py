@@ -52,3 +52,14 @@ def test_a_few_words_behind_the_blocks_lie_as_those_before():
     blocks = contents(long[0, :64], rest)
     places = find(blocks, [plain, every_second], {"weights": long, "table": table})
     assert places.copies() == {"weights": (1, 1), "table": (0, 0)}
+
+
+def test_a_few_words_that_another_image_has_too_lie_where_the_image_does():
+    rng = np.random.default_rng(0)
+    weights, bias = rng.integers(0, 2, (2, 1, 66), dtype=np.uint8)
+    weights[0, 64:] = bias[0, 64:] = 1
+    plain, other = Shape(np.arange(64)[None]), Shape(np.arange(128)[None, ::-1])
+    blocks = np.zeros((3, 128), np.uint8)
+    blocks[0, :64], blocks[1, :2], blocks[2, ::-1][:66] = weights[0, :64], 1, bias[0]
+    places = find(contents(*blocks), [plain, other], {"weights": weights, "bias": bias})
+    assert places.copies() == {"weights": (1, 1), "bias": (1, 1)}
