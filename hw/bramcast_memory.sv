@@ -37,10 +37,16 @@ module bramcast_memory #(
   logic [8*1024-1:0] path;
 `endif
 
-  integer i;
+  // Quartus stops at a loop of 5,000 turns (Error 10106), so that zeros come in runs of words.
+  localparam int RUN = 4096;
+
+  integer r, i;
   initial begin
     if (IMAGE != "") $readmemh(IMAGE, mem, 0, DEPTH - 1);
-    else for (i = 0; i < DEPTH; i = i + 1) mem[i] = '0;
+    else begin
+      for (r = 0; r < DEPTH / RUN; r = r + 1) for (i = 0; i < RUN; i = i + 1) mem[RUN*r + i] = '0;
+      for (i = 0; i < DEPTH % RUN; i = i + 1) mem[DEPTH - 1 - i] = '0;
+    end
 `ifndef SYNTHESIS
     if (PLUSARG != "") if ($value$plusargs(PLUSARG, path)) $readmemh(path, mem, 0, DEPTH - 1);
 `endif

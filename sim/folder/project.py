@@ -135,14 +135,12 @@ def _scripts(record: Recorded, options: HdlOptions, names: list[str], top: str) 
     """vivado.tcl and quartus.tcl."""
     core, name = record.machine.core, identifier(record.manifest.name)
     images = [image for image in IMAGES if core.depth(image)]
-    depths = (core.scratch_depth, *(core.depth(image) for image in IMAGES))
-    loops = 5000 + max(*depths, options.frame_depth, options.ledger_depth)
     if options.serial:
         return {
             "vivado.tcl": vivado_of_a_board(name, names, top, images),
-            "quartus.tcl": quartus_of_a_board(name, names, top, loops),
+            "quartus.tcl": quartus_of_a_board(name, names, top),
         }
     return {
         "vivado.tcl": vivado(name, names, top, images),
-        "quartus.tcl": quartus(name, names, top, options.axi_clock, loops),
+        "quartus.tcl": quartus(name, names, top, options.axi_clock),
     }

@@ -60,18 +60,13 @@ write_checkpoint -force $here/{name}_top.dcp
 """
 
 
-def quartus(name: str, names: list[str], top: str, axi_clock: bool, loops: int) -> str:
-    """Quartus' script for the core alone, with virtual pins.
-
-    Args:
-        loops: turns of the longest loop that begins a memory with zeros; Quartus stops at 5,000 by
-            itself (Error 10106).
-    """
+def quartus(name: str, names: list[str], top: str, axi_clock: bool) -> str:
+    """Quartus' script for the core alone, with virtual pins."""
     clocks = "set_instance_assignment -name VIRTUAL_PIN OFF -to s_axil_aclk\n" * axi_clock
     return f"""\
 # SPDX-License-Identifier: Apache-2.0
 # quartus_sh -t quartus.tcl FAMILY DEVICE   (without arguments: Cyclone V, 5CEBA4F23C7)
-{_quartus_project(name, names, top, loops)}\
+{_quartus_project(name, names, top)}\
 set_instance_assignment -name VIRTUAL_PIN ON -to *
 set_instance_assignment -name VIRTUAL_PIN OFF -to aclk
 {clocks}execute_flow -compile
@@ -79,7 +74,7 @@ project_close
 """
 
 
-def quartus_of_a_board(name: str, names: list[str], top: str, loops: int) -> str:
+def quartus_of_a_board(name: str, names: list[str], top: str) -> str:
     """Quartus' script for a core on a serial line: a bitstream, if it is told the pins."""
     pins = 'set pins [expr {$argc > 2 ? [file normalize [lindex $argv 2]] : ""}]\n'
     return f"""\
@@ -87,7 +82,7 @@ def quartus_of_a_board(name: str, names: list[str], top: str, loops: int) -> str
 # quartus_sh -t quartus.tcl FAMILY DEVICE PINS.tcl   (without arguments: Cyclone V, 5CEBA4F23C7)
 # PINS.tcl says where clk, resetn, rx, tx and irq are (set_location_assignment); without it all pins
 # but the clock's are virtual: resources and timing.
-{_quartus_project(name, names, top, loops, pins)}\
+{_quartus_project(name, names, top, pins)}\
 if {{$pins ne ""}} {{
   source $pins
 }} else {{
@@ -99,7 +94,7 @@ project_close
 """
 
 
-def _quartus_project(name: str, names: list[str], top: str, loops: int, arguments: str = "") -> str:
+def _quartus_project(name: str, names: list[str], top: str, arguments: str = "") -> str:
     """The project with its files; ``arguments``: lines that read those behind FAMILY DEVICE."""
     files = "\n".join(
         f"set_global_assignment -name SYSTEMVERILOG_FILE [file join $here {n}]" for n in names
@@ -115,7 +110,6 @@ set_global_assignment -name DEVICE $device
 set_global_assignment -name TOP_LEVEL_ENTITY {name}_top
 set_global_assignment -name SEARCH_PATH $here
 set_global_assignment -name VERILOG_MACRO "SYNTHESIS=1"
-set_global_assignment -name VERILOG_CONSTANT_LOOP_LIMIT {loops}
 {files}
 set_global_assignment -name VERILOG_FILE [file join $here {top}]
 set_global_assignment -name SDC_FILE [file join $here clock.sdc]

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cosim
 UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("memory", "memory_is_an_array", {"WORD_BITS": 13, "DEPTH": 20}),
     ("memory", "memory_is_an_array", {"WORD_BITS": 128, "DEPTH": 64}),
+    ("memory", "memory_is_an_array", {"WORD_BITS": 5, "DEPTH": 9001}),
     ("scratch", "scratch_takes_sub_words_and_units", {"LANES": 8, "DEPTH": 20}),
     ("scratch", "scratch_takes_sub_words_and_units", {"LANES": 8, "TAPS": 4, "DEPTH": 20}),
     ("scratch", "scratch_takes_sub_words_and_units", {"LANES": 2, "TAPS": 8, "DEPTH": 20}),
