@@ -34,6 +34,7 @@ module bramcast_axi #(
     parameter int LEDGER_DEPTH     = 0,        // 0, or a power of two from 2 on
     parameter int PEEK             = 0,        // 0, 1
     parameter int AXI_CLOCK        = 0,        // 0, 1
+    parameter int BANKED           = 0,        // 0, 1
     parameter     PROGRAM_IMAGE    = "",
     parameter     WEIGHTS_IMAGE    = "",
     parameter     BIAS_IMAGE       = "",
@@ -311,7 +312,8 @@ module bramcast_axi #(
       .PROGRAM_IMAGE(PROGRAM_IMAGE),
       .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
       .BIAS_IMAGE(BIAS_IMAGE),
-      .TABLE_IMAGE(TABLE_IMAGE)
+      .TABLE_IMAGE(TABLE_IMAGE),
+      .BANKED(BANKED)
   ) u_core (
       .clk(clk),
       .rst(rst),

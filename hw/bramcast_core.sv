@@ -46,6 +46,7 @@ module bramcast_core #(
     parameter int LEDGER_DEPTH  = 0,    // 0, or a power of two from 2 on: entries of the ledger
     parameter int PEEK          = 0,    // 1: the core can hold behind a nest, the host read the scratchpad
     parameter int BEAT          = 1,    // 1, 2, 4, 8: elements of an input beat
+    parameter int BANKED        = 0,    // 1: the images' memories are such that AMD's updatemem can write them
     parameter     PROGRAM_IMAGE = "",   // files for $readmemh
     parameter     WEIGHTS_IMAGE = "",
     parameter     BIAS_IMAGE    = "",
@@ -268,7 +269,8 @@ module bramcast_core #(
       .PROGRAM_DEPTH(PROGRAM_DEPTH),
       .GATES(GATES),
       .IMAGE(PROGRAM_IMAGE),
-      .PLUSARG("program=%s")
+      .PLUSARG("program=%s"),
+      .BANKED(BANKED)
   ) u_fetch (
       .clk(clk),
       .rst(clear),
@@ -567,7 +569,8 @@ module bramcast_core #(
       .WORD_BITS(ELEMENTS * WEIGHT_BITS),
       .DEPTH(WEIGHTS_DEPTH),
       .IMAGE(WEIGHTS_IMAGE),
-      .PLUSARG("weights=%s")
+      .PLUSARG("weights=%s"),
+      .BANKED(BANKED)
   ) u_weights (
       .clk(clk),
       .raddr_i(weight_address),
@@ -620,7 +623,8 @@ module bramcast_core #(
       .TABLE_DEPTH(TABLE_DEPTH),
       .TABLE_STAGES(TABLE_STAGES),
       .BIAS_IMAGE(BIAS_IMAGE),
-      .TABLE_IMAGE(TABLE_IMAGE)
+      .TABLE_IMAGE(TABLE_IMAGE),
+      .BANKED(BANKED)
   ) u_results (
       .clk(clk),
       .rst(clear),

@@ -24,7 +24,8 @@ module bramcast_fetch #(
     parameter int PROGRAM_DEPTH = 64,  // 64.., a multiple of 32
     parameter int GATES         = 0,   // 1: with LOOP
     parameter     IMAGE         = "",
-    parameter     PLUSARG       = ""
+    parameter     PLUSARG       = "",
+    parameter int BANKED        = 0    // as in bramcast_image
 ) (
     input  logic        clk,
     input  logic        rst,
@@ -205,7 +206,8 @@ module bramcast_fetch #(
       .WORD_BITS(32),
       .DEPTH(PROGRAM_DEPTH),
       .IMAGE(IMAGE),
-      .PLUSARG(PLUSARG)
+      .PLUSARG(PLUSARG),
+      .BANKED(BANKED)
   ) u_program (
       .clk(clk),
       .raddr_i(address_q),

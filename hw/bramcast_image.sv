@@ -15,12 +15,15 @@
 // A write (host_we_i, one cycle per beat) collects the beats; the word goes to memory with its last
 // beat, one edge after host_we_i. Address and data stay until then.
 //
+// BANKED = 1: a memory that AMD's updatemem can write (bramcast_memory).
+//
 `default_nettype none
 module bramcast_image #(
     parameter int WORD_BITS    = 128,                             // 1..4096
     parameter int DEPTH        = 16,                              // 1..2**24, words
     parameter     IMAGE        = "",                              // as in bramcast_memory
     parameter     PLUSARG      = "",
+    parameter int BANKED       = 0,                               // 0, 1
     parameter int ADDRESS_BITS = (DEPTH > 1) ? $clog2(DEPTH) : 1  // follows from DEPTH
 ) (
     input  logic                    clk,
@@ -59,7 +62,8 @@ module bramcast_image #(
       .WORD_BITS(WORD_BITS),
       .DEPTH(DEPTH),
       .IMAGE(IMAGE),
-      .PLUSARG(PLUSARG)
+      .PLUSARG(PLUSARG),
+      .BANKED(BANKED)
   ) u_memory (
       .clk(clk),
       .we_i(commit_q),

@@ -25,6 +25,7 @@ module bramcast_results #(
     parameter int TABLE_STAGES = 2,   // cycles of bramcast_table: 2, with DATA_BITS = 16 4
     parameter     BIAS_IMAGE   = "",
     parameter     TABLE_IMAGE  = "",
+    parameter int BANKED       = 0,   // 0, 1, as in bramcast_image
     parameter int TAIL_BITS    = 6 + $clog2(TAPS),                                     // follows
     parameter int INDEX_BITS   = (LANES * TAPS > RQ) ? $clog2(LANES * TAPS / RQ) : 1,  // follows
     parameter int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1,                            // follows
@@ -168,7 +169,8 @@ module bramcast_results #(
       .WORD_BITS(RQ * 36),
       .DEPTH(BIAS_DEPTH),
       .IMAGE(BIAS_IMAGE),
-      .PLUSARG("bias=%s")
+      .PLUSARG("bias=%s"),
+      .BANKED(BANKED)
   ) u_bias (
       .clk(clk),
       .raddr_i(bias_address),
@@ -246,7 +248,8 @@ module bramcast_results #(
           .TABLE_DEPTH(TABLE_DEPTH),
           .TABLE_BITS(TABLE_BITS),
           .IMAGE(TABLE_IMAGE),
-          .PLUSARG("table=%s")
+          .PLUSARG("table=%s"),
+          .BANKED(BANKED)
       ) u_table (
           .clk(clk),
           .number_i(table_number_i),

@@ -31,6 +31,7 @@ module bramcast_serial #(
     parameter int DIVISOR          = 868,      // 4..65536, clock cycles of a bit on the line
     parameter int PAYLOAD          = 256,      // 4, 8 .. 4096, words of a packet
     parameter int PATIENCE         = 65536,    // 2.., cycles
+    parameter int BANKED           = 0,        // 0, 1
     parameter     PROGRAM_IMAGE    = "",
     parameter     WEIGHTS_IMAGE    = "",
     parameter     BIAS_IMAGE       = "",
@@ -136,7 +137,8 @@ module bramcast_serial #(
       .PROGRAM_IMAGE(PROGRAM_IMAGE),
       .WEIGHTS_IMAGE(WEIGHTS_IMAGE),
       .BIAS_IMAGE(BIAS_IMAGE),
-      .TABLE_IMAGE(TABLE_IMAGE)
+      .TABLE_IMAGE(TABLE_IMAGE),
+      .BANKED(BANKED)
   ) u_axi (
       .clk(clk),
       .rst(rst),

@@ -21,7 +21,8 @@ module bramcast_table #(
     parameter int TABLE_DEPTH = 256,  // 256.., a multiple of 256
     parameter int TABLE_BITS  = 1,    // bits of a table's number
     parameter     IMAGE       = "",
-    parameter     PLUSARG     = ""
+    parameter     PLUSARG     = "",
+    parameter int BANKED      = 0     // as in bramcast_image
 ) (
     input  logic                    clk,
     input  logic [TABLE_BITS-1:0]   number_i,
@@ -56,7 +57,8 @@ module bramcast_table #(
           .WORD_BITS(WORD_BITS),
           .DEPTH(TABLE_DEPTH),
           .IMAGE(IMAGE),
-          .PLUSARG(PLUSARG)
+          .PLUSARG(PLUSARG),
+          .BANKED(BANKED)
       ) u_table (
           .clk(clk),
           .raddr_i(address[ADDRESS_BITS-1:0]),

@@ -75,9 +75,7 @@ def vhdl(manifest: Manifest, options: HdlOptions) -> str:
     """The text of NAME_vhdl.vhd: a component declaration, and an entity around the top."""
     name = identifier(manifest.name)
     ports = top_ports(manifest.core, options)
-    generics = [(p.name, p.value) for p in adjustable(options)] if options.axi else []
-    if options.serial:
-        generics = [("DIVISOR", options.bit_cycles)]
+    generics = [(p.name, p.value) for p in adjustable(options)]
     interface = _generics(generics) + _ports(ports)
     maps = [
         ("generic", [given for given, _ in generics]),

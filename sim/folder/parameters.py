@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of the top with AXI4-Lite that a project may still choose; none moves a port."""
+"""Parameters of a top that a project may still choose; none moves a port."""
 
 from dataclasses import dataclass
 
-from bramcast.sim.folder.options import HdlOptions
+from bramcast.sim.folder.options import LEAST_DIVISOR, MOST_DIVISOR, HdlOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,19 @@ class Adjustable:
 
 
 def adjustable(options: HdlOptions) -> tuple[Adjustable, ...]:
-    """The parameters of a top with AXI4-Lite, in the order in which they stand in it."""
+    """The parameters of a top, in the order in which they stand in it."""
+    divisors = range(LEAST_DIVISOR, MOST_DIVISOR + 1)
+    banked = Adjustable("BANKED", 0, (0, 1), "1: images in block RAMs for AMD's updatemem")
+    found: list[Adjustable] = []
+    if options.axi:
+        found += _of_the_slave(options)
+    if options.serial:
+        text = "clock cycles of a bit"
+        found.append(Adjustable("DIVISOR", options.bit_cycles, tuple(divisors), text))
+    return (*found, *([banked] if options.patchable else []))
+
+
+def _of_the_slave(options: HdlOptions) -> tuple[Adjustable, ...]:
     depths = (0, *(1 << bits for bits in range(4, 17)))
     return (
         Adjustable(

@@ -137,10 +137,10 @@ def _scripts(record: Recorded, options: HdlOptions, names: list[str], top: str) 
     images = [image for image in IMAGES if core.depth(image)]
     if options.serial:
         return {
-            "vivado.tcl": vivado_of_a_board(name, names, top, images),
+            "vivado.tcl": vivado_of_a_board(name, names, top, images, options.patchable),
             "quartus.tcl": quartus_of_a_board(name, names, top),
         }
     return {
-        "vivado.tcl": vivado(name, names, top, images),
+        "vivado.tcl": vivado(name, names, top, images, options.patchable),
         "quartus.tcl": quartus(name, names, top, options.axi_clock),
     }

@@ -4,7 +4,11 @@
 _PART = 'set part [expr {$argc > 0 ? [lindex $argv 0] : "xc7a35ticsg324-1L"}]\n'
 
 
-def vivado(name: str, names: list[str], top: str, images: list[str]) -> str:
+# Of a patchable top: its images lie where mmi.tcl looks for them.
+_BANKED = " -generic BANKED=1"
+
+
+def vivado(name: str, names: list[str], top: str, images: list[str], patchable: bool) -> str:
     """Vivado's script for the core alone, out of context."""
     return f"""\
 # SPDX-License-Identifier: Apache-2.0
@@ -15,11 +19,13 @@ set here [file dirname [file normalize [info script]]]
 {_PART}{_vivado_files(names, top, images)}\
 read_xdc -mode out_of_context $here/clock.xdc
 read_xdc $here/crossing.xdc
-synth_design -top {name}_top -part $part -mode out_of_context
+synth_design -top {name}_top -part $part -mode out_of_context{_BANKED * patchable}
 {_vivado_flow(name)}"""
 
 
-def vivado_of_a_board(name: str, names: list[str], top: str, images: list[str]) -> str:
+def vivado_of_a_board(
+    name: str, names: list[str], top: str, images: list[str], patchable: bool
+) -> str:
     """Vivado's script for a core on a serial line: a bitstream, if it is told the pins."""
     return f"""\
 # SPDX-License-Identifier: Apache-2.0
@@ -33,7 +39,8 @@ set pins [expr {{$argc > 1 ? [file normalize [lindex $argv 1]] : ""}}]
 read_xdc $here/clock.xdc
 read_xdc $here/crossing.xdc
 if {{$pins ne ""}} {{ read_xdc $pins }}
-synth_design -top {name}_top -part $part -mode [expr {{$pins ne "" ? "default" : "out_of_context"}}]
+set mode [expr {{$pins ne "" ? "default" : "out_of_context"}}]
+synth_design -top {name}_top -part $part -mode $mode{_BANKED * patchable}
 {_vivado_flow(name)}\
 if {{$pins ne ""}} {{ write_bitstream -force $here/{name}_top.bit }}
 """

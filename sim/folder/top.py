@@ -134,7 +134,7 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
     if axi:
         values |= {"AXI_CLOCK": int(axi_clock), "AXI_ADDRESS_BITS": options.address_bits(core)}
         values |= options.registers()
-        values |= {parameter.name: parameter.name for parameter in adjustable(options)}
+    values |= {parameter.name: parameter.name for parameter in adjustable(options)}
     lines += _parameters(manifest, options, values)
     lines.append("  ) u_core (")
     wired = ["      .clk(aclk)", "      .rst(rst)"]
@@ -159,8 +159,8 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
 
 
 def _module(name: str, options: HdlOptions) -> list[str]:
-    """The first lines of a top; what a project may choose stands there where the slave is."""
-    if not options.axi:
+    """The first lines of a top, with what a project may choose."""
+    if not adjustable(options):
         return [f"module {name}_top ("]
     parameters = [(f"    parameter {p.name} = {p.value}", p.text) for p in adjustable(options)]
     lines = [f"{line},  // {text}" for line, text in parameters[:-1]]
@@ -212,12 +212,12 @@ def _images(core: Core, prefix: str) -> str:
 
 def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
     """The top of a board: a clock, a reset, a serial line and a lamp."""
-    values = {"AXI_ADDRESS_BITS": options.address_bits(manifest.core), **options.registers()}
+    chosen = {parameter.name: parameter.name for parameter in adjustable(options)}
+    bits = options.address_bits(manifest.core)
+    values: dict[str, int | str] = {**chosen, "AXI_ADDRESS_BITS": bits, **options.registers()}
     lines = [
         *_head(manifest),
-        f"module {identifier(manifest.name)}_top #(",
-        f"    parameter DIVISOR = {options.bit_cycles}  // clock cycles of a bit",
-        ") (",
+        *_module(identifier(manifest.name), options),
         "    input  wire clk,",
         "    input  wire resetn,  // active low, at any time",
         f"    input  wire rx,      // {options.line_baud:,.0f} baud at {options.mhz:g} MHz",
@@ -233,7 +233,6 @@ def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
         "  );",
         "",
         "  bramcast_serial #(",
-        "      .DIVISOR(DIVISOR),",
         *_parameters(manifest, options, values),
         "  ) u_serial (",
         "      .clk(clk),",

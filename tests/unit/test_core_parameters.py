@@ -26,6 +26,8 @@ NAMES = [field.name.upper() for field in fields(Core)]
 # where they end, the third how many elements come at once.
 FIFO = ["FRAME_DEPTH", "TLAST_ENDS", "BEAT"]
 FILES = [f"{image.upper()}_IMAGE" for image in IMAGES]
+# Of the memories of images.
+BANKS = ["BANKED"]
 # Of the bus' side.
 BUS = ["AXI_ADDRESS_BITS", "READBACK", "COUNTERS"]
 LIMIT = ["LIMIT"]
@@ -34,11 +36,14 @@ LEDGER = ["LEDGER_DEPTH", "PEEK"]
 LINE = ["DIVISOR", "PAYLOAD", "PATIENCE"]
 # Every module that lists the core's parameters, and those that it has.
 LISTS = {
-    "hw/bramcast_core.sv": [*NAMES, *FIFO, *LEDGER, *FILES],
-    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS, *LIMIT, *CLOCK],
+    "hw/bramcast_core.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BANKS],
+    "hw/bramcast_axi.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BANKS, *BUS, *LIMIT, *CLOCK],
     "hw/bramcast_registers.sv": [*NAMES, *FIFO, *LEDGER, *FILES, *BUS],
     "hw/bramcast_watch.sv": ["COUNTERS", *LIMIT],
-    "hw/bramcast_serial.sv": [*NAMES, *FIFO[:2], *LEDGER, *FILES, *BUS, *LIMIT, *LINE],
+    "hw/bramcast_serial.sv": [
+        *(*NAMES, *FIFO[:2], *LEDGER, *FILES, *BANKS),
+        *(*BUS, *LIMIT, *LINE),
+    ],
     "hw/bramcast_bridge.sv": ["DATA_BITS", "AXI_ADDRESS_BITS", *LINE[1:]],
     "hw/bramcast_uart.sv": LINE[:1],
     "hw/bramcast_sim_top.sv": [*NAMES, *FIFO],

@@ -98,18 +98,24 @@ def test_a_patchable_folder_has_the_pattern_for_synthesis_alone(tmp_path):
         network = (patchable / f"network_{name}.mem").read_bytes()
         assert network == (MLP / f"{name}.mem").read_bytes()
     named = {"README.md", "component.xml", "digits_mlp.core", "digits_mlp_litex.py"}
-    differ = {f"{name}.mem" for name in pattern(MANIFEST.core)} | {"digits_mlp_top.v"} | named
+    banked = {"digits_mlp_top.v", "digits_mlp_vhdl.vhd", "vivado.tcl"}  # a parameter, for AMD
+    differ = {f"{name}.mem" for name in pattern(MANIFEST.core)} | banked | named
     for path in plain.iterdir():
         same = (patchable / path.name).read_bytes() == path.read_bytes()
         assert same != (path.name in differ), path.name
     for name in named:
         assert "network_weights.mem" in (patchable / name).read_text() or name == "README.md"
+    for name in banked:
+        assert "BANKED" in (patchable / name).read_text()
+        assert "BANKED" not in (plain / name).read_text()
     assert "digits_mlp_top.mmi" in (patchable / "mmi.tcl").read_text()
     assert "mmi.tcl" in (patchable / "README.md").read_text()
     both = (patchable / "digits_mlp_top.v").read_text()
     split = re.compile(r"`ifdef SYNTHESIS .*\n((?:.*\n)+)`else .*\n((?:.*\n)+)`endif\n")
     synthesis, simulation = (split.sub(part, both) for part in (r"\1", r"\2"))
-    assert synthesis == (plain / "digits_mlp_top.v").read_text()
+    without = re.sub(r",(  // .*)\n    parameter BANKED = 0 .*\n", r"\1\n", synthesis)
+    without = without.replace("      .BANKED(BANKED),\n", "")
+    assert without == (plain / "digits_mlp_top.v").read_text()
     assert simulation == re.sub(r'"(\w+\.mem)"', r'"network_\1"', synthesis)
 
 

@@ -42,6 +42,9 @@ def test_vivado_reads_every_source_and_image(folder, arguments):
     part = arguments[0] if arguments else "xc7a35ticsg324-1L"
     (synthesis,) = called(calls, "synth_design")
     assert synthesis[:4] == ["-top", "digits_mlp_top", "-part", part]
+    banked = "BANKED" in (folder / "digits_mlp_top.v").read_text()
+    assert synthesis[6:] == (["-generic", "BANKED=1"] if banked else [])
+    assert banked == (folder / "mmi.tcl").is_file()
     pins = "get_ports rx" in (folder / "crossing.xdc").read_text() and len(arguments) > 1
     assert len(called(calls, "write_bitstream")) == pins
 
@@ -65,7 +68,7 @@ def test_no_loop_of_the_sources_is_longer_than_quartus_allows(folder):
     """5,000 turns (Error 10106), up to the deepest memory that a manifest may have."""
     memory = (folder / "bramcast_memory.sv").read_text()
     run = int(re.search(r"localparam int RUN = (\d+);", memory)[1])
-    bounds = re.findall(r"for \(\w+ = 0; \w+ < ([^;]+);", memory)
+    bounds = re.findall(r"for \([ri] = 0; [ri] < ([^;]+);", memory)
     assert bounds == ["DEPTH / RUN", "RUN", "DEPTH % RUN"]
     assert run < 5000 and (1 << 24) // run < 5000
     for source in folder.glob("bramcast_*.sv"):
