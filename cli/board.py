@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast board: a core on a board against golden, over a serial line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bramcast.board.line import BAUD, Line, open_port
 from bramcast.cli.options import Bundle, InputsFile, Json
-from bramcast.cli.output import progress, say, say_json, table
+from bramcast.cli.output import give_stdout, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
 from bramcast.sim.board.check import BoardResult, LayerRow, check_board
 
@@ -26,23 +29,43 @@ def command(
     reload: Annotated[
         bool, typer.Option("--reload", help="Load images whose CRC-32 is right already, too.")
     ] = False,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
     json: Json = False,
 ) -> int:
     """Load a bundle into a core on a board, run samples and compare the results with golden."""
-    read = read_samples(inputs, bundle)
-    with Line(open_port(port, baud), port, baud) as line, progress(json) as report:
-        result = check_board(
-            line,
-            bundle,
-            read.x[:samples],
-            reload=reload,
-            report=report,
-        )
+    give_stdout([junit], json)
+    with _in_report(junit):
+        read = read_samples(inputs, bundle)
+        with Line(open_port(port, baud), port, baud) as line, progress(json) as report:
+            result = check_board(
+                line,
+                bundle,
+                read.x[:samples],
+                reload=reload,
+                report=report,
+            )
+    if junit is not None:
+        from bramcast.sim.board.junit import write_junit
+
+        write_junit(junit, bundle, result)
     if json:
         say_json({"equal": result.equal, **asdict(result)})
     else:
         _print(port, result)
     return 0 if result.equal else 1
+
+
+@contextmanager
+def _in_report(junit: Path | None) -> Iterator[None]:
+    """Whatever goes wrong stands in the report, too: who reads it may see nothing else."""
+    try:
+        yield
+    except Exception as error:
+        if junit is not None:
+            from bramcast.sim.board.junit import write_error
+
+            write_error(junit, str(error) or type(error).__name__)
+        raise
 
 
 def _print(port: str, result: BoardResult) -> None:

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A regression's verdicts for continuous integration: JUnit XML and Markdown."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+from junitparser import TestCase
 
-from bramcast.pack.bundle.folder import replace_bytes, replace_file
+from bramcast.pack.bundle.folder import replace_bytes
 from bramcast.sim.regress.candidates import Outcome
 from bramcast.sim.regress.regress import HDL_CHECK
-
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from bramcast.sim.run.junit import case_of, plain, write_suites, write_verdict_error
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
@@ -20,7 +18,8 @@ def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
     Raises:
         InputError: the file can't be written.
     """
-    _write(path, {outcome.new.name: _cases(outcome) for outcome in outcomes})
+    cases = {outcome.new.name: _cases(outcome) for outcome in outcomes}
+    write_suites(path, "bramcast regress", cases)
 
 
 def write_error(junit: Path | None, markdown: Path | None, message: str) -> None:
@@ -30,22 +29,9 @@ def write_error(junit: Path | None, markdown: Path | None, message: str) -> None
         InputError: a file can't be written.
     """
     if junit is not None:
-        case = TestCase("verdict", classname="bramcast.regress")
-        case.result = [Error(_plain(message))]
-        _write(junit, {"regress": [case]})
+        write_verdict_error(junit, "regress", message)
     if markdown is not None:
-        replace_bytes(markdown, f"## no verdict\n\n- {_cell(_plain(message))}\n".encode())
-
-
-def _write(path: Path, suites: Mapping[str, Sequence[TestCase]]) -> None:
-    document = JUnitXml("bramcast regress")
-    for name, cases in suites.items():
-        suite = TestSuite(_plain(name))
-        for case in cases:
-            suite.add_testcase(case)
-        document.add_testsuite(suite)
-    document.update_statistics()
-    replace_file(path, lambda file: document.write(file, pretty=True))
+        replace_bytes(markdown, f"## no verdict\n\n- {_cell(plain(message))}\n".encode())
 
 
 def _cases(outcome: Outcome) -> list[TestCase]:
@@ -75,13 +61,8 @@ def _cases(outcome: Outcome) -> list[TestCase]:
 def _case(
     name: str, suite: str, reason: str, seconds: float, output: str = "", undecided: bool = False
 ) -> TestCase:
-    case = TestCase(_plain(name), classname=f"bramcast.{_plain(suite)}", time=round(seconds, 3))
-    reason = _plain(reason)
-    if reason:
-        case.result = [Failure(reason, "undecided") if undecided else Failure(reason)]
-    if output:
-        case.system_out = output
-    return case
+    kind = "undecided" if undecided else None
+    return case_of(name, suite, reason, seconds=seconds, output=output, kind=kind)
 
 
 def write_markdown(path: Path, outcomes: Sequence[Outcome]) -> None:
@@ -90,7 +71,7 @@ def write_markdown(path: Path, outcomes: Sequence[Outcome]) -> None:
     Raises:
         InputError: the file can't be written.
     """
-    text = _plain("\n".join(_markdown(outcomes)) + "\n")
+    text = plain("\n".join(_markdown(outcomes)) + "\n")
     replace_bytes(path, text.encode())
 
 
@@ -119,15 +100,6 @@ def _markdown(outcomes: Sequence[Outcome]) -> list[str]:
                 lines += ["", f"Copy: {', '.join(f'`{file}`' for file in outcome.copy)}"]
         lines.append("")
     return lines[:-1]
-
-
-def _plain(text: str) -> str:
-    r"""Without what XML can't hold: escape sequences, as libraries colour messages, and the like.
-
-    >>> _plain("\x1b[31mno\x1b[0m file \udc80\x00.pth"), _plain("größer\n")
-    ('no file \ufffd\ufffd.pth', 'größer\n')
-    """
-    return _NO_XML.sub("\ufffd", re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
 def _cell(text: str) -> str:

@@ -7,6 +7,7 @@ import pty
 import shutil
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from support import DIGITS, bramcast, model_recipe, need
@@ -58,8 +59,14 @@ def board(port, bundle, *arguments):
     return bramcast("board", port, bundle, "--inputs", INPUTS, *arguments)
 
 
-def test_a_board_is_loaded_run_and_found_equal(port, mlp):
-    done = board(port, mlp, "--samples", 2)
+def failed(report):
+    """Of each test case of a JUnit report whether something is wrong with it."""
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    return {case.get("name"): case.find("failure") is not None for case in cases}
+
+
+def test_a_board_is_loaded_run_and_found_equal(port, mlp, tmp_path):
+    done = board(port, mlp, "--samples", 2, "--junit", tmp_path / "r.xml")
     assert done.returncode == 0, done.stderr
     assert f"{port}: 16 lanes x 1 taps, data of 8 bits, weights of 8;" in done.stdout
     assert "images loaded: program, weights, bias\n" in done.stdout
@@ -69,6 +76,8 @@ def test_a_board_is_loaded_run_and_found_equal(port, mlp):
     sums = [li.split()[-3:-1] for li in done.stdout.splitlines()[3:-2]]
     assert sums[-1] == ["-", "-"] and all(mine == golden for mine, golden in sums)
     assert [mine for mine, _ in sums[:3]] == sums_of_golden(mlp)
+    names = [*(layer.name for layer in read_manifest(mlp).layers), "output stream", "cycles"]
+    assert failed(tmp_path / "r.xml") == dict.fromkeys(names, False)
     # Again: the images are there. One that is not is loaded.
     done = board(port, mlp, "--samples", 1)
     assert done.returncode == 0 and "loaded: none, all were there\n" in done.stdout
@@ -113,7 +122,7 @@ def test_a_bad_line_takes_longer_and_ends_the_same(seed, rate, mlp):
     assert answer["equal"] and answer["repeated"] > 3
 
 
-def test_a_wrong_weight_is_found(port, mlp, monkeypatch):
+def test_a_wrong_weight_is_found(port, mlp, monkeypatch, tmp_path):
     """In the block RAM, behind the check sums: what a failing cell would do."""
     good = Driver.load
 
@@ -123,8 +132,9 @@ def test_a_wrong_weight_is_found(port, mlp, monkeypatch):
         return written
 
     monkeypatch.setattr(Driver, "load", load_and_spoil)
-    done = board(port, mlp)
+    done = board(port, mlp, "--junit", tmp_path / "r.xml")
     assert done.returncode == 1, done.stderr
+    assert list(failed(tmp_path / "r.xml").values()) == [False, False, True, True, False]
     last = done.stdout.splitlines()[-1]
     assert last.startswith("DIFFERENT, first: sample 0, layer 6: 6[channel ")
     assert "hdl 0x" in last and ", golden 0x" in last
@@ -197,17 +207,20 @@ def test_a_bundle_for_another_core_is_refused(port, tmp_path):
     assert "is packed for lanes = 8, the core has 16" in done.stderr
 
 
-def test_nobody_there_is_one_line(mlp, monkeypatch):
+def test_nobody_there_is_one_line(mlp, monkeypatch, tmp_path):
     monkeypatch.setattr(line, "FIRST_WAIT", 0.01)
     here, there = pty.openpty()
     try:
-        done = board(os.ttyname(there), mlp, "--baud", 921600)
+        report = ("--junit", tmp_path / "r.xml")
+        done = board(os.ttyname(there), mlp, "--baud", 921600, *report)
     finally:
         os.close(here)
         os.close(there)
     assert done.returncode == 2 and not done.stdout
     assert len(done.stderr.strip().splitlines()) == 1
     assert "no answer at 921,600 baud; is the board configured" in done.stderr
+    (error,) = ElementTree.parse(tmp_path / "r.xml").getroot().iter("error")
+    assert "no answer at 921,600 baud" in error.get("message")
     done = board("/dev/nowhere", mlp)
     assert done.returncode == 2 and "/dev/nowhere: can't be opened" in done.stderr
 
