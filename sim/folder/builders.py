@@ -25,8 +25,8 @@ def core_file(
         sources: for synthesis, in order; images: names of .mem; bench: what the bench reads.
     """
 
-    def read(names: Sequence[str]) -> str:
-        return "\n".join(f"      - {n}: {{file_type: user, copyto: {n}}}" for n in names)
+    def read(names: Sequence[str], kind: str) -> str:
+        return "\n".join(f"      - {n}: {{file_type: {kind}, copyto: {n}}}" for n in names)
 
     kinds = {".sv": "systemVerilogSource", ".v": "verilogSource"}
     rtl = [f"      - {n}: {{file_type: {kinds[n[n.rindex('.') :]]}}}" for n in sources]
@@ -37,8 +37,8 @@ def core_file(
             "vlnv": f"{VENDOR}:{LIBRARY}:{name}_top:{VERSION}",
             "version": version("bramcast"),
             "rtl": "\n".join(rtl),
-            "images": read(images),
-            "bench": read(bench),
+            "images": read(images, "mem"),
+            "bench": read(bench, "user"),
         },
     )
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -106,6 +107,31 @@ def test_fusesoc_runs_the_bench(tmp_path, kind):
     command += ["--cores-root", tmp_path / "fpga", "run", "--target=sim"]
     said = run(tmp_path, *command, "bramcast:ip:digits_mlp_top:1.0")
     assert re.search(r"^PASS: 10 results, ", said, re.M)
+
+
+@pytest.mark.parametrize(
+    "tool, lines",
+    [
+        ("vivado", ["read_mem {program.mem}", "read_mem {weights.mem}", "read_mem {bias.mem}"]),
+        ("quartus", ['set_global_assignment -name VERILOG_MACRO "SYNTHESIS=1"']),
+    ],
+)
+def test_fusesoc_writes_the_vendors_projects(tmp_path, tool, lines):
+    """By edalize: images beside the project, where $readmemh finds them, and the constraints."""
+    pytest.importorskip("fusesoc", reason="FuseSoC is missing: pip install '.[tools]'")
+    written(tmp_path, "streams")
+    command = [sys.executable, "-c", "from fusesoc.main import main; main()"]
+    command += ["--cores-root", tmp_path / "fpga", "run", "--setup", f"--target={tool}"]
+    run(tmp_path, *command, "bramcast:ip:digits_mlp_top:1.0")
+    (project,) = tmp_path.glob(f"build/*/{tool}*/bramcast_ip_digits_mlp_top_1[._]0.tcl")
+    found = project.read_text().splitlines()
+    assert set(lines) <= set(found)
+    image = project.parent / "weights.mem"
+    assert image.read_bytes() == (tmp_path / "fpga/weights.mem").read_bytes()
+    read = [Path(re.split(r"[{} ]", line.rstrip("}"))[-1]).name for line in found if ".sv" in line]
+    sources = (tmp_path / "fpga/sources.f").read_text().split()
+    assert read == [name for name in sources if name.endswith(".sv")]
+    assert any(f"crossing.{'xdc' if tool == 'vivado' else 'sdc'}" in line for line in found)
 
 
 # ------------------------------------------------------------------------------------------ LiteX
