@@ -20,15 +20,14 @@ module bramcast_assemble #(
     parameter int RQ         = 2,   // 1..LANES, a power of two
     parameter int DATA_BITS  = 8,   // 8 or 16
     parameter int UNIT       = LANES,  // LANES.., elements of a unit
-    parameter int INDEX_BITS = (LANES > RQ) ? $clog2(LANES / RQ) : 1,  // follows
-    parameter int LANE_BITS  = (UNIT > 1) ? $clog2(UNIT) : 1           // follows
+    parameter int INDEX_BITS = (LANES > RQ) ? $clog2(LANES / RQ) : 1   // follows
 ) (
     input  logic                       clk,
     input  logic                       rst,
     // input elements; never together with chunks
     input  logic                       element_valid_i,
     input  logic [DATA_BITS-1:0]       element_i,
-    input  logic [LANE_BITS-1:0]       element_lane_i,
+    input  logic [UNIT-1:0]            element_take_i,   // of each lane: it gets the element
     input  logic                       element_first_i,
     input  logic                       element_end_i,
     // results
@@ -57,8 +56,10 @@ module bramcast_assemble #(
     if (rst) complete_q <= 1'b0;
   end
 
-  logic first;
-  assign first = element_valid_i ? element_first_i : chunk_valid_i && chunk_index_i == '0;
+  // One level each: what a lane does with them is the next one.
+  logic first_element, first_chunk;
+  assign first_element = element_valid_i && element_first_i;
+  assign first_chunk   = chunk_valid_i && chunk_index_i == '0;
 
   logic [RQ*DATA_BITS-1:0] chunk;
   assign chunk = element_valid_i ? {RQ{element_i}} : chunk_i;
@@ -68,11 +69,11 @@ module bramcast_assemble #(
     for (l = 0; l < UNIT; l = l + 1) begin : g_lane
       logic [DATA_BITS-1:0] lane_q;
       logic                 take;
-      assign take = element_valid_i ? element_lane_i == LANE_BITS'(l)
-                  : chunk_valid_i && l < LANES && chunk_index_i == INDEX_BITS'(l / RQ);
+      assign take = element_take_i[l]
+                    || (chunk_valid_i && l < LANES && chunk_index_i == INDEX_BITS'(l / RQ));
       always_ff @(posedge clk) begin
         if (take) lane_q <= chunk[DATA_BITS*(l%RQ) +: DATA_BITS];
-        else if (first) lane_q <= '0;
+        else if (first_element || first_chunk) lane_q <= '0;
       end
       if (l < WAITING || l >= LANES) begin : g_wait
         assign word_o[DATA_BITS*l +: DATA_BITS] = lane_q;

@@ -112,7 +112,6 @@ module bramcast_core #(
   localparam int TAIL_BITS    = 6 + TAPS_LOG;
   localparam int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1;
   localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
-  localparam int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1;  // number of an element in its unit
   // Executed nests of a run: with LOOPs as many as fit 2**26 cycles.
   localparam int NEST_BITS    = (GATES != 0) ? 21 : $clog2(PROGRAM_DEPTH / 32);
 
@@ -177,7 +176,7 @@ module bramcast_core #(
   logic                            take_input, leave_idle, withdrawn, run_start;
   logic                            element_valid, element_first, element_end;
   logic [DATA_BITS-1:0]            element;
-  logic [SLOT_BITS-1:0]            element_lane;
+  logic [UNIT-1:0]                 element_take;
   logic [UNIT_BITS-1:0]            element_address;
   logic                            unit_we;
   logic [UNIT_BITS-1:0]            unit_address;
@@ -395,7 +394,7 @@ module bramcast_core #(
       .none_i(in_none),
       .element_valid_o(element_valid),
       .element_o(element),
-      .element_lane_o(element_lane),
+      .element_take_o(element_take),
       .element_first_o(element_first),
       .element_end_o(element_end),
       .element_address_o(element_address),
@@ -684,7 +683,7 @@ module bramcast_core #(
       .result_address_i(result_address),
       .element_valid_i(element_valid),
       .element_i(element),
-      .element_lane_i(element_lane),
+      .element_take_i(element_take),
       .element_first_i(element_first),
       .element_end_i(element_end),
       .element_address_i(element_address),

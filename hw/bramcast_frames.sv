@@ -79,7 +79,7 @@ module bramcast_frames #(
   logic                  element_valid, element_first, element_end, frame_end, run_end, wrong;
   logic                  last_q, run_end_q;
   logic [DATA_BITS-1:0]  element;
-  logic [LANE_BITS-1:0]  element_lane;
+  logic [LANES-1:0]      element_take;
   logic                  full_we;      // a unit is complete
   logic [DATA-1:0]       full_word;
   logic                  waiting, withdrawn, from_input, held;
@@ -122,7 +122,7 @@ module bramcast_frames #(
       .none_i(none_i),
       .valid_o(element_valid),
       .element_o(element),
-      .lane_o(element_lane),
+      .take_o(element_take),
       .first_o(element_first),
       .word_end_o(element_end),
       .run_end_o(run_end),
@@ -140,7 +140,7 @@ module bramcast_frames #(
       .rst(rst || flush_i),
       .element_valid_i(element_valid),
       .element_i(element),
-      .element_lane_i(element_lane),
+      .element_take_i(element_take),
       .element_first_i(element_first),
       .element_end_i(element_end),
       .chunk_valid_i(1'b0),

@@ -77,7 +77,7 @@ module bramcast_input #(
     // to the assembly
     output logic                    valid_o,
     output logic [DATA_BITS-1:0]    element_o,
-    output logic [LANE_BITS-1:0]    lane_o,
+    output logic [LANES-1:0]        take_o,         // of each lane: it gets the element
     output logic                    first_o,        // the element is its unit's first
     output logic                    word_end_o,     // the element completes a unit
     output logic                    run_end_o,      // ... and its run
@@ -195,7 +195,9 @@ module bramcast_input #(
     else if (written_i) address_o <= next_unit;
 
     element_o  <= s_axis_tdata;
-    lane_o     <= lane_q;
+    for (int l = 0; l < LANES; l = l + 1) begin
+      take_o[l] <= accept && !discard_q && lane_q == LANE_BITS'(l);
+    end
     first_o    <= run_first || lane_q == '0;
     word_end_o <= last_element_q || wrong || lane_q == LANE_BITS'(LANES - 1);
     run_end_o  <= last_element_q;

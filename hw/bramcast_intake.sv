@@ -19,8 +19,7 @@ module bramcast_intake #(
     parameter int FRAME_DEPTH  = 0,   // 0, or a power of two from 16 on: units in the frame FIFO
     parameter int TLAST_ENDS   = 1,   // 1: TLAST ends a frame; 0: frames are counted
     parameter int UNIT         = (LANES > TAPS) ? LANES : TAPS,                         // follows: elements of a unit
-    parameter int UNIT_BITS    = SCRATCH_BITS + $clog2((LANES > TAPS) ? TAPS : LANES),  // of its address
-    parameter int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1                          // an element's number in it
+    parameter int UNIT_BITS    = SCRATCH_BITS + $clog2((LANES > TAPS) ? TAPS : LANES)   // of its address
 ) (
     input  logic                      clk,
     input  logic                      rst,
@@ -58,7 +57,7 @@ module bramcast_intake #(
     // to the scratchpad: elements
     output logic                      element_valid_o,
     output logic [DATA_BITS-1:0]      element_o,
-    output logic [SLOT_BITS-1:0]      element_lane_o,
+    output logic [UNIT-1:0]           element_take_o,
     output logic                      element_first_o,
     output logic                      element_end_o,
     output logic [UNIT_BITS-1:0]      element_address_o,
@@ -75,14 +74,15 @@ module bramcast_intake #(
     if (FRAME_DEPTH == 0) begin : g_direct
       logic waiting;  // for a frame's first element
       logic run_end;
-      logic valid, wrong;
+      logic valid, word_end, wrong;
       logic unused;
 
       assign unused          = &{1'b0, run_end, area_free_i, last_beat_i, host_read_i, host_we_i};
       assign take_input_o    = idle_i && start_i && input_ready_i && nest_ready_i;
       assign leave_idle_o    = take_input_o;
       assign busy_o          = !idle_i && !waiting;
-      assign element_valid_o = valid && !wrong;
+      assign element_valid_o = valid;
+      assign element_end_o   = word_end && !wrong;  // a frame that is dropped ends no unit
       assign unit_we_o       = 1'b0;
       assign unit_address_o  = '0;
       assign unit_word_o     = '0;
@@ -120,9 +120,9 @@ module bramcast_intake #(
           .none_i(none_i),
           .valid_o(valid),
           .element_o(element_o),
-          .lane_o(element_lane_o),
+          .take_o(element_take_o),
           .first_o(element_first_o),
-          .word_end_o(element_end_o),
+          .word_end_o(word_end),
           .run_end_o(run_end),
           .wrong_o(wrong),
           .written_i(element_written_i),
@@ -144,7 +144,7 @@ module bramcast_intake #(
       assign busy_o            = coming || frames_q != '0;
       assign element_valid_o   = 1'b0;
       assign element_o         = '0;
-      assign element_lane_o    = '0;
+      assign element_take_o    = '0;
       assign element_first_o   = 1'b0;
       assign element_end_o     = 1'b0;
       assign element_address_o = '0;

@@ -21,7 +21,8 @@ module bramcast_lane #(
     input  logic                        clk,
     // S5
     input  logic                        lanewise_i,   // own_i, else broadcast_i
-    input  logic                        unsigned_i,
+    input  logic                        own_signed_i,        // own_i is taken, and has a sign
+    input  logic                        broadcast_signed_i,  // the same of broadcast_i
     input  logic                        clear_i,
     input  logic [DATA_BITS-1:0]        broadcast_i,
     input  logic [DATA_BITS-1:0]        own_i,
@@ -46,7 +47,10 @@ module bramcast_lane #(
   localparam int PRODUCT_BITS = OPERAND_BITS + FACTOR_BITS;
 
   logic [DATA_BITS-1:0] element;
+  logic                 sign;  // selected by itself: not behind the element's top bit
   assign element = lanewise_i ? own_i : broadcast_i;
+  assign sign    = (own_signed_i && own_i[DATA_BITS-1])
+                   || (broadcast_signed_i && broadcast_i[DATA_BITS-1]);
 
   logic signed [OPERAND_BITS-1:0] operand_q;
   logic signed [WEIGHT_BITS-1:0]  weight;
@@ -62,7 +66,7 @@ module bramcast_lane #(
 
   always_ff @(posedge clk) begin
     if (clear_i) operand_q <= '0;
-    else operand_q <= {!unsigned_i && element[DATA_BITS-1], element};
+    else operand_q <= {sign, element};
 
     if (GATES == 0 || !product_i) factor_q <= FACTOR_BITS'(weight);
     else if (hold_i) factor_q <= FACTOR_BITS'(operand_q);

@@ -102,7 +102,9 @@ module bramcast_lane_array #(
       logic [LANES*32-1:0]        acc_bus;
       for (g = 0; g < LANES / GROUP; g = g + 1) begin : g_group
         (* keep = "true" *) logic miss_q5, max_load_q6, max_try_q6, sum_q7, first_q7, last_q7, last_q8;
+        (* keep = "true" *) logic lanewise_q;  // settings: they are there before the first element
         (* keep *) always_ff @(posedge clk) begin
+          lanewise_q  <= lanewise_i;
           miss_q5     <= !s4_hit_i;
           max_load_q6 <= s5_max_load_i;
           max_try_q6  <= s5_max_try_i;
@@ -110,6 +112,23 @@ module bramcast_lane_array #(
           first_q7    <= s6_first_i;
           last_q7     <= s6_last_i;
           last_q8     <= last_q7;
+        end
+        logic own_signed, broadcast_signed;  // S5
+        if (GATES != 0) begin : g_each_signed
+          logic element_signed;
+          assign element_signed   = !(s5_factor_i ? factor_unsigned_i : x_unsigned_i);
+          assign own_signed       = lanewise_q && element_signed;
+          assign broadcast_signed = !lanewise_q && element_signed;
+        end else begin : g_all_signed
+          (* keep = "true" *) logic own_signed_q, broadcast_signed_q;
+          (* keep *) always_ff @(posedge clk) begin
+            own_signed_q       <= lanewise_i && !x_unsigned_i;
+            broadcast_signed_q <= !lanewise_i && !x_unsigned_i;
+          end
+          assign own_signed       = own_signed_q;
+          assign broadcast_signed = broadcast_signed_q;
+          logic unused_factor;
+          assign unused_factor = &{1'b0, s5_factor_i, factor_unsigned_i};
         end
         logic [DATA_BITS-1:0] broadcast;  // S5
         if (LANES > 1) begin : g_copy
@@ -129,8 +148,9 @@ module bramcast_lane_array #(
               .GATES(GATES)
           ) u_lane (
               .clk(clk),
-              .lanewise_i(lanewise_i),
-              .unsigned_i(s5_factor_i ? factor_unsigned_i : x_unsigned_i),
+              .lanewise_i(lanewise_q),
+              .own_signed_i(own_signed),
+              .broadcast_signed_i(broadcast_signed),
               .clear_i(miss_q5),
               .broadcast_i(broadcast),
               .own_i(act_word_i[DATA_BITS*M +: DATA_BITS]),

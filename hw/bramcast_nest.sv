@@ -2,7 +2,8 @@
 // bramcast_nest: the six nested loops of a layer; says what happens in each cycle.
 //
 // Golden twin: docs/format.md, NEST: `for g, oy, ox: for ky, kx, ci`. One tap per cycle, with no
-// bubble between pixels and groups, except that a pixel's last tap waits while stall_i is high.
+// bubble between pixels and groups, except that a pixel's last tap waits in the cycle behind one in which
+// stall_i is high.
 //
 //   clk        _/~\_/~\_/~\_/~\_     prime_i loads the counters; the first tap follows at once.
 //   prime_i    __|~~~|___________    S0 signals belong to the tap whose turn it is,
@@ -20,7 +21,7 @@ module bramcast_nest (
     input  logic        rst,
     input  logic        prime_i,
     input  logic [95:0] counts_i,     // {ci, kx, ky, ox, oy, g}, 16 bits each, minus one
-    input  logic        stall_i,
+    input  logic        stall_i,      // of the tap of the next cycle
     input  logic        late_i,       // the activation addresses step two cycles later
     // S0
     output logic        tail_group_o,  // in the last group
@@ -42,28 +43,35 @@ module bramcast_nest (
   logic [5:0]  last_q;   // loop l is in its last iteration
   logic [5:0]  one_q;    // loop l has one iteration
   logic [6:0]  inner;    // all loops inside loop l - 1 are in their last iteration
-  logic        run_q;
+  logic        run, run_q;
+  logic        go_q;     // run_q, and no stall: what a pixel's last tap takes
   logic        first_q;
   logic        tap;      // a tap is taken in this cycle
 
   assign inner = {1'b1, last_q[5], &last_q[5:4], &last_q[5:3], &last_q[5:2], &last_q[5:1], &last_q};
 
-  assign tap          = run_q && !(inner[3] && stall_i);
+  assign tap          = go_q || (run_q && !inner[3]);
   assign tail_group_o = last_q[0];
-  assign pixel_end_o  = run_q && inner[3] && !stall_i;
-  assign nest_end_o   = run_q && inner[0] && !stall_i;
+  assign pixel_end_o  = go_q && inner[3];
+  assign nest_end_o   = go_q && inner[0];
+  assign run          = prime_i || (run_q && !nest_end_o);
 
   genvar l;
   generate
     for (l = 0; l < 6; l = l + 1) begin : g_loop
-      logic is_zero;
+      logic is_zero, ends;  // the loops inside this one end with this tap
+      if (l < 3) begin : g_outer
+        assign ends = pixel_end_o && &(last_q[2:0] | 3'((8'd1 << (l + 1)) - 8'd1));
+      end else begin : g_inner
+        assign ends = tap && inner[l+1];
+      end
       assign is_zero = counts_i[16*l +: 16] == 16'd0;
       always_ff @(posedge clk) begin
         if (prime_i) begin
           one_q[l]             <= is_zero;
           last_q[l]            <= is_zero;
           count_q[16*l +: 16]  <= counts_i[16*l +: 16];
-        end else if (tap && inner[l+1]) begin
+        end else if (ends) begin
           if (last_q[l]) begin
             last_q[l]           <= one_q[l];
             count_q[16*l +: 16] <= counts_i[16*l +: 16];
@@ -103,10 +111,11 @@ module bramcast_nest (
     s1_end_o        <= inner[0];
     if (prime_i) first_q <= 1'b1;
     else if (tap) first_q <= inner[3];
-    if (prime_i) run_q <= 1'b1;
-    else if (nest_end_o) run_q <= 1'b0;
+    run_q <= run;
+    go_q  <= run && !stall_i;
     if (rst) begin
       run_q      <= 1'b0;
+      go_q       <= 1'b0;
       s1_tap_o   <= 1'b0;
       s1_step_o  <= 1'b0;
       s2_step    <= 1'b0;

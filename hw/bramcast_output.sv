@@ -66,6 +66,7 @@ module bramcast_output #(
   logic                  first_q;          // no beat of a packet has been taken
   logic                  close;            // a packet is open and nothing stands
   logic                  mark_q;           // the beat on the stream closes a packet that was cut
+  logic [31:0]           beat;             // what is loaded
   assign head      = entries[read_q[POINTER_BITS-1:0]];
   assign any       = write_q != read_q;
   assign free      = !m_axis_tvalid || m_axis_tready;
@@ -73,6 +74,7 @@ module bramcast_output #(
   assign last_lane = lane_q == head[RQ*32 +: LANE_BITS];
   assign close     = flush_i && !load && !m_axis_tvalid && !first_q;
   assign busy_o    = m_axis_tvalid || !first_q;
+  assign beat      = any ? head[32*lane_q +: 32] : 32'd0;
 
   always_ff @(posedge clk) begin
     if (chunk_valid_i) begin
@@ -82,7 +84,7 @@ module bramcast_output #(
 
     pop_o <= load && last_lane;
     // Where nothing is loaded zeros are: the mark finds them there.
-    if (free) m_axis_tdata <= any ? head[32*lane_q +: 32] : 32'd0;
+    if (free) m_axis_tdata <= beat;
     if (load) begin
       m_axis_tlast  <= last_lane && head[ENTRY_BITS-1];
       m_axis_tvalid <= 1'b1;
@@ -114,11 +116,13 @@ module bramcast_output #(
 
   logic [15:0]        beat_q, best_beat_q;  // of the beat on the stream; of the largest before it
   logic signed [31:0] best_q;
+  // m_axis_tdata once more: that register is where the stream goes, this one beside the comparison.
+  (* keep = "true" *) logic signed [31:0] value_q;
   logic               ended_q;
   logic [15:0]        class_q;
   logic signed [32:0] gap;
   logic               better, accept;
-  assign gap          = 33'(best_q) - 33'($signed(m_axis_tdata));
+  assign gap          = 33'(best_q) - 33'(value_q);
   assign better       = first_q || gap[32];  // the sign: a shorter path than a comparison's
   assign accept       = m_axis_tvalid && m_axis_tready;
   assign m_axis_tuser = {mark_q, better ? beat_q : best_beat_q};
@@ -127,6 +131,10 @@ module bramcast_output #(
   logic unused;
   assign unused = &{1'b0, gap};
 
+  (* keep *) always_ff @(posedge clk) begin
+    if (free) value_q <= beat;
+  end
+
   always_ff @(posedge clk) begin
     if (accept) begin
       first_q <= m_axis_tlast;
@@ -134,7 +142,7 @@ module bramcast_output #(
     end
     if (accept && better) begin
       best_beat_q <= beat_q;
-      best_q      <= m_axis_tdata;
+      best_q      <= value_q;
     end
     ended_q <= accept && m_axis_tlast && !mark_q;
     if (ended_q) class_q <= best_beat_q;

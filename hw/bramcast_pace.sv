@@ -8,6 +8,9 @@
 //     what is on its way. A last tap takes its D chunks off the credit, pop_i gives one back; it
 //     counts from the next cycle on.
 //
+// stall_o speaks of the next cycle, so that bramcast_nest can hold it in a register: half of its counters hang on it.
+// stream_i, too, is looked at a cycle before a last tap.
+//
 `default_nettype none
 module bramcast_pace #(
     parameter int CHUNKS      = 8,   // 1..512, chunks of the largest group: LANES * TAPS / RQ
@@ -32,31 +35,29 @@ module bramcast_pace #(
   endgenerate
 
   logic [COUNT_BITS-1:0] left_q;     // cycles during which a last tap must wait
-  logic                  blocked_q;  // left_q is not 0
+  logic                  blocked, blocked_q;  // left_q is not 0
 
   // Free chunks minus CHUNKS: the sign says that there is no room.
   logic signed [CREDIT_BITS-1:0] credit_q;
-  logic signed [CREDIT_BITS-1:0] kept, spent;  // pixel_end_i comes late: it chooses between the two
+  logic signed [CREDIT_BITS-1:0] kept, spent, credit;  // pixel_end_i comes late: it chooses between the two
   assign kept  = credit_q + CREDIT_BITS'($signed({1'b0, pop_i}));
   assign spent = credit_q - CREDIT_BITS'(chunks_i) - CREDIT_BITS'($signed({1'b0, !pop_i}));
 
+  assign credit  = (pixel_end_i && stream_i) ? spent : kept;
+  assign blocked = pixel_end_i ? chunks_i != '0 : blocked_q && left_q != COUNT_BITS'(1);
+  assign stall_o = blocked || (stream_i && credit[CREDIT_BITS-1]);
+
   always_ff @(posedge clk) begin
-    if (pixel_end_i) begin
-      left_q    <= chunks_i;
-      blocked_q <= chunks_i != '0;
-    end else if (blocked_q) begin
-      left_q    <= left_q - 1'b1;
-      blocked_q <= left_q != COUNT_BITS'(1);
-    end
-    credit_q <= (pixel_end_i && stream_i) ? spent : kept;
+    if (pixel_end_i) left_q <= chunks_i;
+    else if (blocked_q) left_q <= left_q - 1'b1;
+    blocked_q <= blocked;
+    credit_q  <= credit;
     if (rst) begin
       left_q    <= '0;
       blocked_q <= 1'b0;
       credit_q  <= CREDIT_BITS'(FIFO_CHUNKS - CHUNKS);
     end
   end
-
-  assign stall_o = blocked_q || (stream_i && credit_q[CREDIT_BITS-1]);
 
 endmodule
 `default_nettype wire

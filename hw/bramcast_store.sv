@@ -21,7 +21,6 @@ module bramcast_store #(
     parameter int SUB_BITS     = SCRATCH_BITS + $clog2(TAPS),                            // follows: of a sub-word's
     parameter int UNIT         = (LANES > TAPS) ? LANES : TAPS,                          // elements of a unit
     parameter int UNIT_BITS    = SCRATCH_BITS + $clog2((LANES > TAPS) ? TAPS : LANES),   // of its address
-    parameter int SLOT_BITS    = (UNIT > 1) ? $clog2(UNIT) : 1,                          // an element's number in it
     parameter int INDEX_BITS   = (LANES * TAPS > RQ) ? $clog2(LANES * TAPS / RQ) : 1
 ) (
     input  logic                      clk,
@@ -39,7 +38,7 @@ module bramcast_store #(
     // input elements, or complete units
     input  logic                      element_valid_i,
     input  logic [DATA_BITS-1:0]      element_i,
-    input  logic [SLOT_BITS-1:0]      element_lane_i,
+    input  logic [UNIT-1:0]           element_take_i,  // of each lane: it gets the element
     input  logic                      element_first_i,
     input  logic                      element_end_i,
     input  logic [UNIT_BITS-1:0]      element_address_i,
@@ -85,7 +84,7 @@ module bramcast_store #(
       .rst(rst),
       .element_valid_i(element_valid_i),
       .element_i(element_i),
-      .element_lane_i(element_lane_i),
+      .element_take_i(element_take_i),
       .element_first_i(element_first_i),
       .element_end_i(element_end_i),
       .chunk_valid_i(chunk_valid_i),

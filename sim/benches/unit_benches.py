@@ -254,7 +254,6 @@ async def lane_accumulates_and_keeps_the_maximum(dut):
 
         expected = []  # cycle, accumulator, maximum
         n = 0
-        at(0, unsigned_i=unsigned)
         for _ in range(150):
             taps = rng.choice([1, 1, 2, 5, 20])
             x = np.array([rng.choice([0, 2**bits - 1, rng.getrandbits(bits)]) for _ in range(taps)])
@@ -268,6 +267,8 @@ async def lane_accumulates_and_keeps_the_maximum(dut):
                 lanewise = rng.getrandbits(1)
                 other = rng.getrandbits(bits)
                 at(n, clear_i=int(not inside[i]), lanewise_i=lanewise, weight_i=int(w[i]))
+                at(n, own_signed_i=int(lanewise and not unsigned))
+                at(n, broadcast_signed_i=int(not lanewise and not unsigned))
                 at(n, own_i=int(x[i]) if lanewise else other)
                 at(n, broadcast_i=other if lanewise else int(x[i]))
                 load = i == 0 or (bool(inside[i]) and not seen)
@@ -394,7 +395,8 @@ async def nest_counts_like_six_for_loops(dut):
             flags.append((level, i % pixel == 0, (i + 1) % pixel == 0, group == counts[0] - 1))
         slow = rng.choice([0.0, 0.0, 0.5])
         late = rng.getrandbits(1)
-        put(dut, prime_i=1, counts_i=packed, stall_i=1, late_i=late)
+        stall = int(rng.random() < slow)  # of the next cycle's tap
+        put(dut, prime_i=1, counts_i=packed, stall_i=stall, late_i=late)
         await RisingEdge(dut.clk)
         check_activations(late)
         put(dut, prime_i=0)
@@ -515,19 +517,21 @@ async def pace_waits_for_drain_and_room(dut):
     await start(dut, stream_i=0, pixel_end_i=0, chunks_i=0, pop_i=0)
     free, held = room, 0  # chunks; held: taken and not yet given back
     last, drain, waited = -100, 0, 0
+    stream, told = 0, None
     for now in range(5000):
+        looked = stream  # stall_o speaks of the next cycle, by this cycle's stream_i
         if now % 500 == 0:
             stream = rng.getrandbits(1)
             give = rng.choice([0.1, 0.5, 1.0])
         pop = int(held > 0 and rng.random() < give)
         chunks = rng.randint(1, whole)
         put(dut, stream_i=stream, pop_i=pop, chunks_i=chunks - 1, pixel_end_i=0)
-        # stall_o does not depend on this cycle's inputs but for stream_i
-        stall = now < last + drain or (stream == 1 and free < whole)
-        end = int(not stall and rng.random() < 0.7)
+        stall = now < last + drain or (looked == 1 and free < whole)
+        end = int(not stall and stream == looked and rng.random() < 0.7)
         put(dut, pixel_end_i=end)
         await RisingEdge(dut.clk)
-        assert get(dut, "stall_o") == int(stall), f"cycle {now}"
+        assert now == 0 or told == int(stall), f"cycle {now}"
+        told = get(dut, "stall_o")
         waited += stall
         if end:
             last, drain = now, chunks
@@ -637,7 +641,9 @@ async def input_follows_its_descriptor(dut):
                 end, wrong = get(dut, "word_end_o"), get(dut, "wrong_o")
                 ended = int(end and not wrong)
                 flags = get(dut, "first_o"), end, get(dut, "run_end_o"), wrong
-                seen.append((get(dut, "element_o"), get(dut, "lane_o"), *flags))
+                take = get(dut, "take_o")
+                assert take.bit_count() == 1
+                seen.append((get(dut, "element_o"), take.bit_length() - 1, *flags))
             for name in counts:
                 counts[name] += get(dut, name)
 
@@ -891,7 +897,7 @@ async def assemble_puts_lane_0_first(dut):
     lanes, rq, bits = (int(getattr(dut, n).value) for n in ("LANES", "RQ", "DATA_BITS"))
     unit = int(dut.UNIT.value)
     most = rng.choice([1, 4])  # sub-words of a group
-    idle = {"chunk_valid_i": 0, "element_valid_i": 0}
+    idle = {"chunk_valid_i": 0, "element_valid_i": 0, "element_take_i": 0}
     await start(dut, **idle)
     cycles: list[Cycle] = []
     expected: dict[int, tuple[int, int]] = {}
@@ -908,7 +914,7 @@ async def assemble_puts_lane_0_first(dut):
             if from_input:
                 for i, v in enumerate(values):
                     cycles.append({**idle, "element_valid_i": 1, "element_i": v})
-                    cycles[-1].update(element_lane_i=i, element_end_i=int(i == valid - 1))
+                    cycles[-1].update(element_take_i=1 << i, element_end_i=int(i == valid - 1))
                     cycles[-1].update(element_first_i=int(i == 0))
                     if rng.random() < 0.2:
                         cycles.append(idle)

@@ -9,7 +9,9 @@
 //
   generate
     if (1) begin : g_proof
+      localparam int LANE_BITS = (UNIT > 1) ? $clog2(UNIT) : 1;
       (* anyconst *) logic [LANE_BITS-1:0] chosen;
+      (* anyseq *) logic [LANE_BITS-1:0]   element_lane;  // the lane of element_take_i
 
       logic                 started_q, inside_q, chunks_q;  // in a word; of chunks
       logic [LANE_BITS-1:0] lane_q2;       // next element's
@@ -24,7 +26,7 @@
       assign full   = chunk_valid_i && chunk_index_i == CHUNKS - 1;
       always @* begin
         value = ((element_valid_i || chunk_valid_i) && begins) ? '0 : value_q;
-        if (element_valid_i && element_lane_i == chosen) value = element_i;
+        if (element_valid_i && element_lane == chosen) value = element_i;
         if (chunk_valid_i && chosen < LANES && chosen / RQ == chunk_index_i) begin
           value = chunk_i[DATA_BITS*(chosen % RQ) +: DATA_BITS];
         end
@@ -35,14 +37,17 @@
         assume (started_q || rst);
         assume (chosen < UNIT);
         assume (!(element_valid_i && chunk_valid_i));
+        assume (element_lane < UNIT);
+        if (element_valid_i) assume (element_take_i == 1 << element_lane);
+        else if (inside_q || write_q || chunk_valid_i) assume (element_take_i == 0);  // else: behind rst
         if (element_valid_i) begin
           assume (!(inside_q && chunks_q));
-          assume (element_first_i == !inside_q);
-          if (inside_q) assume (element_lane_i == lane_q2);
-          assume (element_end_i || element_lane_i != UNIT - 1);
-          inside_q <= !element_end_i;
+          // A frame that is dropped leaves its last unit without an end.
+          assume (element_first_i || inside_q);
+          if (!element_first_i) assume (element_lane == lane_q2);
+          inside_q <= !element_end_i && element_lane != UNIT - 1;
           chunks_q <= 1'b0;
-          lane_q2  <= element_lane_i + 1'b1;
+          lane_q2  <= element_lane + 1'b1;
         end
         if (chunk_valid_i) begin
           assume (!(inside_q && !chunks_q));

@@ -33,6 +33,7 @@
       logic [DATA_BITS-1:0]    data_q;
       logic [COUNT_BITS-1:0]   lane_q2;
       logic                    first_q2;
+      logic                  reset_q;     // behind a cycle of rst
       initial started_q = 1'b0;
 
       logic take, run_end, unit_end, last, tl, wrong, whole, keep;
@@ -106,6 +107,7 @@
         if (wrong && !tl) long_q <= 1'b1;
         if (wrong && tl) short_q2 <= 1'b1;
         if (wrong && !tl) long_q2 <= 1'b1;
+        reset_q <= rst;
         if (rst) begin
           flush_q  <= 1'b0;
           flush_q2 <= 1'b0;
@@ -137,9 +139,10 @@
           assert (dropped_o == pause_q);
           assert (withdrawn_o == (waiting_o && !take && withdraw_i));
           assert (valid_o == valid_q);
+          if (!valid_q && !reset_q) assert (take_o == '0);
           if (valid_q) begin
             assert (element_o == data_q);
-            assert (lane_o == lane_q2);
+            assert (take_o == 1 << lane_q2);
             assert (first_o == first_q2);
             assert (word_end_o == end_q);
             assert (run_end_o == run_end_q2);

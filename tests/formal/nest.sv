@@ -12,6 +12,7 @@
   generate
     if (1) begin : g_proof
       logic        started_q, active_q, primed_q;
+      logic        stall_q;  // of this cycle's tap
       logic [95:0] index_q, counts_q, next;
       logic [2:0]  level;  // of the loop that advances behind this tap; 0: the nest ends
       logic        waits, takes, first, last, final_group;
@@ -33,7 +34,7 @@
       assign first       = index_q[95:48] == 48'd0;
       assign last        = index_q[95:48] == counts_q[95:48];
       assign final_group = index_q[15:0] == counts_q[15:0];
-      assign waits       = last && stall_i;
+      assign waits       = last && stall_q;
       assign takes       = active_q && !waits;
       assign steps_q     = takes_q || primed_q;
 
@@ -50,6 +51,7 @@
           index_q  <= next;
         end
         primed_q      <= prime_i;
+        stall_q       <= stall_i;
         takes_q       <= takes;
         first_q2      <= first;
         last_q2       <= last;
@@ -92,7 +94,7 @@
 
 `ifdef HELP
       always @(posedge clk) if (started_q) begin
-        assert (run_q == active_q);
+        assert (run_q == active_q && go_q == (active_q && !stall_q));
         assert (s2_step == steps_q2);
         if (steps_q2) assert (s2_level == level_q2);
         if (active_q) begin

@@ -192,6 +192,7 @@
           assert (first_q == first_beat_q && beat_q == number_q && ended_q == ended_beat_q);
           if (!first_q || ended_q) assert (best_beat_q == best_number_q);
           if (!first_q) assert (best_q == largest_q);
+          if (m_axis_tvalid) assert (value_q == m_axis_tdata);
           if (ended_q) assert (first_q && best_number_q == ended_number_q);
           if (!ended_q) assert (class_q == ended_number_q);
         end

@@ -3,7 +3,7 @@
 // FIFO or would meet those of the pixel before, and holds none back for any other reason.
 //
 // test_formal.py puts this text in front of the module's `endmodule`. Assumed is that no last tap is taken while
-// stall_o is high (tests/formal/nest.sv), that a pixel has at most CHUNKS chunks, and that only chunks leave the FIFO that
+// stall_o was high in the cycle before (tests/formal/nest.sv), that a pixel has at most CHUNKS chunks, and that only chunks leave the FIFO that
 // went in. For the bound on a stall, with POPS defined: one leaves at least every PATIENCE cycles. Then no last
 // tap waits for longer than the chunks of one group take.
 //
@@ -12,6 +12,8 @@
       localparam int PATIENCE = 3;
 
       logic       started_q;
+      logic       stall_q;   // of this cycle's last tap
+      logic       stream_q;  // stream_i a cycle ago: it does not change beside a last tap
       logic [7:0] used_q;    // chunks in the FIFO or on their way to it
       logic [7:0] since_q;   // cycles since the last pixel's last tap
       logic [7:0] drain_q;   // chunks of this pixel; 0: none yet
@@ -27,7 +29,9 @@
         started_q <= 1'b1;
         assume (started_q || rst);
         assume (chunks_i < CHUNKS);
-        if (pixel_end_i) assume (!stall_o);
+        if (pixel_end_i) assume (!stall_q && stream_i == stream_q);
+        stream_q <= stream_i;
+        stall_q  <= stall_o && !rst;
         if (used_q == 8'd0) assume (!pop_i);
 
         used_q <= used_q + ((pixel_end_i && stream_i) ? count : 8'd0) - {7'd0, pop_i};
@@ -45,9 +49,9 @@
 
         if (started_q) begin
           assert (used_q <= FIFO_CHUNKS);
-          if (drains) assert (stall_o);               // a last tap comes drain_q cycles later at the earliest
-          if (stream_i && no_room) assert (stall_o);  // any group fits, also the largest
-          if (!drains && !(stream_i && no_room)) assert (!stall_o);
+          if (drains) assert (stall_q);               // a last tap comes drain_q cycles later at the earliest
+          if (stream_q && no_room) assert (stall_q);  // any group fits, also the largest
+          if (!drains && !(stream_q && no_room)) assert (!stall_q);
         end
         cover (started_q && used_q == FIFO_CHUNKS && pop_i);
         cover (started_q && stream_i && pixel_end_i && used_q == FIFO_CHUNKS - CHUNKS && count == CHUNKS);
@@ -60,7 +64,7 @@
       always @(posedge clk) begin
         assume (idle_q < PATIENCE);
         idle_q    <= (used_q == 8'd0 || pop_i) ? 8'd0 : idle_q + 8'd1;
-        stalled_q <= stall_o ? stalled_q + 8'd1 : 8'd0;
+        stalled_q <= stall_q ? stalled_q + 8'd1 : 8'd0;
         if (rst) begin
           idle_q    <= 8'd0;
           stalled_q <= 8'd0;
