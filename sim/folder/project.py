@@ -5,6 +5,7 @@ Scripts for Vivado and Quartus, a file list and a test bench come with them.
 """
 
 import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,11 @@ SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
 # Names that other folders have, too: ours beside a file list.
 OURS = re.compile(
     SURELY_OURS.pattern
-    + r"|Makefile|README\.md|component\.xml|bench\.(vvp|log)|bramcast_\w+\.[ch]"
+    + r"|Makefile|README\.md|build\.py|component\.xml|bench\.(vvp|log)|bramcast_\w+\.[ch]"
     + r"|[a-z]\w*(\.core|_vhdl\.vhd|_litex\.py)"
 )
 FILE_LIST = "sources.f"
+OPEN_FLOW = "build.py"
 SIMULATION_TOP = "bramcast_sim_top"
 
 
@@ -92,6 +94,7 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
     images = _images(bundle, core, options)
     mems = list(images)
     files = {source.name: source.read_bytes() for source in hdl} | images
+    files[OPEN_FLOW] = (resources.files("bramcast.sim.folder") / OPEN_FLOW).read_bytes()
     names = [source.name for source in hdl]
     contents = load_images(bundle, manifest, True)
     bench = bench_files(record, contents, name, options)

@@ -22,7 +22,9 @@ _FILES = (
     ("program.mem weights.mem bias.mem table.mem", _IMAGES),
     (f"{NETWORK}*.mem", "the network's images, for simulation"),
     ("sources.f", "what is synthesized, in order"),
-    ("bench.sv bench_*.mem Makefile", "the test bench, what it reads, its commands"),
+    ("bench.sv bench_*.mem", "the test bench, and what it reads"),
+    ("build.py", "bitstreams with open tools: ECP5, iCE40, Gowin"),
+    ("Makefile", "the commands of both"),
     ("vivado.tcl clock.xdc crossing.xdc", "script and constraints for Vivado"),
     ("mmi.tcl", "for Vivado's updatemem: says where the images lie, in the routed design"),
     ("component.xml package.tcl block_design.tcl", "an IP of Vivado, and a Zynq-7000 with it"),
@@ -32,7 +34,12 @@ _FILES = (
     ("*_litex.py", "a LiteX module; its docstring has the lines for a SoC"),
     ("*_vhdl.vhd", "a VHDL component, and an entity around the top"),
 )  # fmt: skip
-_YOSYS = "`yosys -p \"read_verilog -sv $(tr '\\n' ' ' < sources.f); synth_{0} -top {1}_top\"`"
+_YOSYS = "`yosys -p \"read_verilog -sv $(tr '\\n' ' ' < sources.f); synth_xilinx -top {}_top\"`"
+_OPEN = (
+    ("ECP5, open tools", "ecp5 --device 85k --package CABGA381 --speed 6", "lpf"),
+    ("iCE40, open tools", "ice40 --device hx8k --package ct256", "pcf"),
+    ("Gowin, open tools", "gowin --device GW1NR-LV9QN88PC6/I5", "cst"),
+)
 
 
 def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles: int) -> str:
@@ -96,5 +103,7 @@ def _build(name: str, options: HdlOptions) -> Iterable[tuple[str, str]]:
         )
     pins = " ../pins.tcl" if options.serial else ""
     yield "Quartus", f'`quartus_sh -t quartus.tcl "Cyclone V" 5CEBA4F23C7{pins}`'
-    yield "Yosys, 7-series", _YOSYS.format("xilinx", name)
-    yield "Yosys, ECP5", _YOSYS.format("ecp5", name)
+    for family, device, suffix in _OPEN:
+        pins = f" --pins ../pins.{suffix}" if options.serial else ""
+        yield family, f"`python3 build.py {device}{pins}`"
+    yield "Yosys, 7-series", _YOSYS.format(name)
