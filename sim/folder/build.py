@@ -162,7 +162,7 @@ class Design:
         package: as --package takes it; empty for Gowin.
         speed: ECP5's speed grade.
         chip: Gowin's, as gowin_pack calls it.
-        pins: where the ports are; None: nextpnr chooses.
+        pins: where the ports are; None: nextpnr chooses, but not for Gowin.
         mhz: of each clock that the pins' file says nothing of.
         blocks: multiplications go into the device's multipliers, where it has any.
         route, pack: more options of these tools.
@@ -327,12 +327,12 @@ def _ecp5_memories(folder: Path) -> Iterable[str]:
     text = (share() / "lattice" / "brams_16kd.txt").read_text()
     depths = []
     least = 0
-    for words in ECP5_SHAPES.values():
-        fits = [str(bits) for bits, most in sorted(ECP5_SHAPES.items()) if most >= words]
-        library = re.sub(r"widths [\d ]+ per_port", f"widths {' '.join(fits)} per_port", text)
-        library = library.replace(" 36 per_port", " per_port", 1)  # the first has no such port
-        if "36" not in fits:
-            library = library[: library.index("ram block $__PDPW16KD_")]
+    for widest, words in ECP5_SHAPES.items():
+        library = text
+        if widest < 36:  # only the first kind; its widths stay, they are its contents' layout
+            fits = " ".join(str(bits) for bits in sorted(ECP5_SHAPES) if bits <= widest)
+            library = text[: text.index("ram block $__PDPW16KD_")]
+            library = re.sub(r"(port srsw .*\{\n)", rf"\1\t\twidth {fits};\n", library)
         (folder / f"brams_{words}.txt").write_text(library)
         depths.append((f"brams_{words}.txt", f"r:SIZE>{least} %i r:SIZE<={words} %i"))
         least = words
@@ -463,7 +463,7 @@ def absorb_registers(module: Netlist) -> int:
 def _ice40_script(design: Design) -> str:
     """Yosys' commands for iCE40.
 
-    It has no LUT RAM: what asks for it becomes registers.
+    It has no LUT RAM: what asks for it becomes block RAM or registers.
     """
     multiply = design.blocks and design.device in ICE40_WITH_MULTIPLIERS
     speed = "u" if design.device.startswith("u") else design.device[:2]
@@ -541,10 +541,15 @@ def place(design: Design, folder: Path, seed: int) -> Placed:
         seed,
         {cell: (n["used"], n["available"]) for cell, n in found["utilization"].items()},
         tuple(
-            Clock(clock, float(mhz["achieved"]), float(mhz["constraint"]))
+            Clock(_name(clock), float(mhz["achieved"]), float(mhz["constraint"]))
             for clock, mhz in found["fmax"].items()
         ),
     )
+
+
+def _name(clock: str) -> str:
+    """A clock's name without what nextpnr adds for its buffers."""
+    return re.sub(r"^\$glbnet\$|\$[A-Z]+_IO_IN|_\$glb_clk$", "", clock)
 
 
 def pack(design: Design, folder: Path, seed: int) -> Path:
@@ -675,7 +680,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--package", help="CABGA381; ct256; a Gowin part has it in its name")
     add("--speed", help="ECP5's speed grade: 6 (the slowest), 7, 8")
     add("--chip", help="Gowin's chip as gowin_pack calls it: GW1N-9C")
-    add("--pins", type=Path, metavar="FILE", help=".lpf, .pcf or .cst; without it for figures only")
+    add("--pins", type=Path, metavar="FILE", help=".lpf, .pcf, .cst; without: figures only")
     add("--freq", type=float, metavar="MHZ", help="clock that is asked for (what clock.sdc says)")
     add("--seed", type=int, help="of place and route (1)")
     add("--seeds", type=int, metavar="N", help="seeds 1 .. N, the best of them")
@@ -728,6 +733,8 @@ def _design(args: argparse.Namespace, folder: Path) -> Design:
         raise BuildError(f"--speed is 6, 7 or 8, not {args.speed}")
     if args.chip and kind != "gowin":
         raise BuildError("--chip is Gowin's")
+    if args.pins is None and kind == "gowin":
+        raise BuildError("--pins FILE.cst is missing: nextpnr chooses no pins for Gowin")
     if args.pins is not None and args.pins.suffix != family.pins:
         raise BuildError(f"--pins is a {family.pins} file for {family.name}, not {args.pins}")
     if args.pins is not None and not args.pins.is_file():

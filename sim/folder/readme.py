@@ -104,6 +104,6 @@ def _build(name: str, options: HdlOptions) -> Iterable[tuple[str, str]]:
     pins = " ../pins.tcl" if options.serial else ""
     yield "Quartus", f'`quartus_sh -t quartus.tcl "Cyclone V" 5CEBA4F23C7{pins}`'
     for family, device, suffix in _OPEN:
-        pins = f" --pins ../pins.{suffix}" if options.serial else ""
+        pins = f" --pins ../pins.{suffix}" if options.serial or suffix == "cst" else ""
         yield family, f"`python3 build.py {device}{pins}`"
     yield "Yosys, 7-series", _YOSYS.format(name)

@@ -4,6 +4,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ def calls(tmp_path, monkeypatch):
 def _share(folder):
     """A description of block RAM as Yosys has it, as far as the flow reads it."""
     (folder / "lattice").mkdir(exist_ok=True)
-    text = "ram block $__DP16KD_ {\n\twidths 1 2 4 9 18 per_port;\n}\n"
+    text = 'ram block $__DP16KD_ {\n\twidths 1 2 4 9 18 per_port;\n\tport srsw "A" "B" {\n\t}\n}\n'
     text += "ram block $__PDPW16KD_ {\n\twidths 1 2 4 9 18 36 per_port;\n}\n"
     (folder / "lattice" / "brams_16kd.txt").write_text(text)
     return folder
@@ -162,16 +163,17 @@ def test_yosys_reads_every_source_and_finds_the_images(folder, calls, tmp_path):
 
 def test_a_memory_gets_no_shape_with_fewer_words(folder, calls, tmp_path):
     assert build.main(["ecp5", "-o", str(tmp_path / "out")], folder) == 0
-    widths = {}
-    for path in (tmp_path / "out").glob("brams_*.txt"):
-        text = path.read_text()
-        widths[int(path.stem[6:])] = [
-            line.split()[1:-1] for line in text.splitlines() if "widths" in line
-        ]
-    plain = ["1", "2", "4", "9", "18"]
+    stock = (tmp_path / "lattice" / "brams_16kd.txt").read_text()
+    texts = {int(p.stem[6:]): p.read_text() for p in (tmp_path / "out").glob("brams_*.txt")}
+    assert texts.pop(512) == stock
+    # A port's own widths: those of the block are the layout of its contents.
+    assert all("\twidths 1 2 4 9 18 per_port;\n\tport srsw" in text for text in texts.values())
+    assert not any("PDPW" in text for text in texts.values())
+    widths = {
+        words: re.search(r"\{\n\t\twidth (.*);\n\t\}", text)[1] for words, text in texts.items()
+    }
     assert widths == {
-        512: [plain, [*plain, "36"]], 1024: [plain], 2048: [plain[:4]], 4096: [plain[:3]],
-        8192: [plain[:2]], 16384: [plain[:1]],
+        1024: "1 2 4 9 18", 2048: "1 2 4 9", 4096: "1 2 4", 8192: "1 2", 16384: "1",
     }  # fmt: skip
     script = (tmp_path / "out" / "digits_mlp_top.ys").read_text()
     assert "brams_2048.txt t:$mem_v2 */c:*u_bias.*mem %i r:SIZE>1024 %i r:SIZE<=2048 %i" in script
@@ -218,12 +220,17 @@ def test_gowin_is_told_which_chip_is_in_the_part(
     folder, calls, tmp_path, arguments, part, chip, family
 ):
     out = tmp_path / "out"
+    pins = tmp_path / "board.cst"
+    pins.write_text('IO_LOC "aclk" 52;\n')
     options = ["--route-options", "--threads 2", "--pack-options", "--sspi_as_gpio -c"]
-    assert build.main(["gowin", *arguments, *options, "-o", str(out)], folder) == 0
+    arguments = [*arguments, *options, "--pins", str(pins)]
+    assert build.main(["gowin", *arguments, "-o", str(out)], folder) == 0
     script = (out / "digits_mlp_top.ys").read_text()
     assert f"synth_gowin -top digits_mlp_top -family {family}\n" in script
     _, route, pack = calls()
     assert value(route, "--device") == part and f"family={chip}" in route
+    assert "cst=digits_mlp_top.cst" in route
+    assert (out / "digits_mlp_top.cst").read_text() == pins.read_text()
     assert value(route, "--threads") == "2"
     assert pack == [
         "gowin_pack", "--sspi_as_gpio", "-c", "-d", chip, "-o", "digits_mlp_top.fs",
@@ -291,8 +298,9 @@ def test_an_old_yosys_is_refused(folder, calls, tmp_path, capsys):
         (["xilinx"], "choose from"),
         (["ecp5", "--device", "85"], "--device 85 is none of 12k, 25k, 45k, 85k"),
         (["ice40", "--device", "85k"], "none of lp384"),
-        (["gowin", "--device", "GW9"], "Add --chip"),
-        (["gowin", "--chip", "9C"], "--chip 9C is no Gowin chip"),
+        (["gowin", "--device", "GW9", "--pins", "PINS"], "Add --chip"),
+        (["gowin", "--chip", "9C", "--pins", "PINS"], "--chip 9C is no Gowin chip"),
+        (["gowin"], "--pins FILE.cst is missing"),
         (["gowin", "--package", "QN88"], "in the device's name"),
         (["ice40", "--speed", "6"], "--speed is ECP5's"),
         (["ecp5", "--speed", "9"], "6, 7 or 8, not 9"),
@@ -313,7 +321,9 @@ def test_an_old_yosys_is_refused(folder, calls, tmp_path, capsys):
 )
 def test_wrong_arguments(folder, calls, tmp_path, capsys, arguments, words):
     before = sorted(path.name for path in folder.iterdir())
-    given = [word.replace("FOLDER", str(folder)) for word in arguments]
+    pins = tmp_path / "pins.cst"
+    pins.touch()
+    given = [word.replace("FOLDER", str(folder)).replace("PINS", str(pins)) for word in arguments]
     assert build.main(given, folder) == 2
     said = capsys.readouterr()
     assert said.err.startswith("build.py: ") and words in said.err
@@ -351,6 +361,19 @@ def test_the_folders_copy_runs_by_itself(folder):
     assert " ".join(made.split()) == (
         "python3 build.py gowin --device GW2AR-LV18QN88C8/I7 --pins a.cst --freq 27 --seeds 3"
     )
+
+
+@pytest.mark.parametrize(
+    "name, plain",
+    [
+        ("$glbnet$aclk$TRELLIS_IO_IN", "aclk"),
+        ("aclk$SB_IO_IN_$glb_clk", "aclk"),
+        ("$glbnet$clk_pll", "clk_pll"),
+        ("clk", "clk"),
+    ],
+)
+def test_a_clock_has_its_name_without_its_buffers(name, plain):
+    assert build._name(name) == plain
 
 
 # --- registers that move into blocks
