@@ -30,6 +30,7 @@ module bramcast_bridge #(
     output logic                        tx_send_o,
     output logic [7:0]                  tx_byte_o,
     input  logic                        tx_ready_i,     // four cycles or more between two of them
+    output logic                        error_o,        // the last answer was another one than OKAY
     // AXI4-Lite master
     output logic [AXI_ADDRESS_BITS-1:0] m_axil_awaddr,
     output logic                        m_axil_awvalid,
@@ -306,6 +307,8 @@ module bramcast_bridge #(
     if (m_axil_arready) m_axil_arvalid <= 1'b0;
     if (s_axis_tready) s_axis_tvalid <= 1'b0;
 
+    if (state_q == SEND && phase_q == BEGIN) error_o <= damaged_q || answer_status_q != OKAY;
+
     case (state_q)
       LISTEN: begin
         index_q <= 16'd0;
@@ -478,6 +481,7 @@ module bramcast_bridge #(
       words_q        <= '0;
       known_q        <= 1'b0;
       escaped_q      <= 1'b0;
+      error_o        <= 1'b0;
       m_axil_awvalid <= 1'b0;
       m_axil_wvalid  <= 1'b0;
       m_axil_arvalid <= 1'b0;

@@ -3,6 +3,10 @@
 //
 // Golden twin: board/packet.py is the other end of the line; docs/board.md has the protocol.
 //
+// For lamps: class_o is the number of the largest result of the last whole packet that the host has taken, all bits 1 until
+// there is one; busy_o is high from a frame's first element to its last result, error_o while the last answer was
+// another one than OKAY.
+//
 // Parameters are those of bramcast_axi but for BEAT and AXI_CLOCK, DIVISOR of bramcast_uart, PAYLOAD and PATIENCE of bramcast_bridge.
 // One clock; rst may come at any time. Load the images over the line, or give them as parameters.
 //
@@ -37,11 +41,14 @@ module bramcast_serial #(
     parameter     BIAS_IMAGE       = "",
     parameter     TABLE_IMAGE      = ""
 ) (
-    input  logic clk,
-    input  logic rst,    // synchronous, active high
-    input  logic rx,
-    output logic tx,
-    output logic irq_o   // as that of bramcast_axi; for a lamp
+    input  logic        clk,
+    input  logic        rst,      // synchronous, active high
+    input  logic        rx,
+    output logic        tx,
+    output logic        irq_o,    // as that of bramcast_axi; for a lamp
+    output logic [15:0] class_o,
+    output logic        busy_o,
+    output logic        error_o
 );
 
   logic                        rx_valid, rx_error, tx_send, tx_ready;
@@ -86,6 +93,7 @@ module bramcast_serial #(
       .tx_send_o(tx_send),
       .tx_byte_o(tx_byte),
       .tx_ready_i(tx_ready),
+      .error_o(error_o),
       .m_axil_awaddr(awaddr),
       .m_axil_awvalid(awvalid),
       .m_axil_awready(awready),
@@ -175,6 +183,18 @@ module bramcast_serial #(
       .m_axis_tlast(out_tlast),
       .m_axis_tuser(out_tuser)
   );
+
+  always_ff @(posedge clk) begin
+    if (in_tvalid && in_tready) busy_o <= 1'b1;
+    if (out_tvalid && out_tready && out_tlast) begin
+      busy_o <= 1'b0;
+      if (!out_tuser[16]) class_o <= out_tuser[15:0];
+    end
+    if (rst) begin
+      busy_o  <= 1'b0;
+      class_o <= '1;
+    end
+  end
 
 endmodule
 `default_nettype wire

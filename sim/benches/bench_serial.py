@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb benches of what drives a core over a serial line: bramcast_uart and bramcast_bridge.
+"""cocotb benches of what drives a core over a serial line, and of what a board has around it.
 
 tests/cosim/test_serial.py builds a module and runs its bench. The packets are made here from
 docs/board.md, not by the host's own code.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cocotb
+from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from bramcast.sim.benches.unit_benches import get, play, put, seeded_random, start
@@ -218,6 +219,10 @@ class Surroundings:
             await self.cycle()
         found = bytes(self.out)
         self.out.clear()
+        answers = [part for part in found.split(b"\xc0") if part]
+        if answers:
+            status = answers[-1].replace(b"\xdb\xdc", b"\xc0").replace(b"\xdb\xdd", b"\xdb")[1]
+            assert get(self.dut, "error_o") == (status != OKAY)
         return found
 
     async def ask(self, request: bytes) -> bytes:
@@ -430,3 +435,35 @@ async def bridge_repeats_an_answer(dut):
     assert await around.ask(packet(24, READ, 0x20, 1)) != answer_of(24, OKAY, [fresh])
     await around.ask(packet(24, IDENTIFY, 0, 0))
     assert await around.ask(packet(24, READ, 0x20, 1)) == answer_of(24, OKAY, [fresh])
+
+
+# ---------------------------------------------------------------- board
+
+
+@cocotb.test()
+async def board_resets_and_lights(dut):
+    """Resets at power-on and by awake_i at any time; lamps for every class, busy ones held."""
+    rng = seeded_random()
+    lamps, power_on, hold = (int(getattr(dut, n).value) for n in ("LAMPS", "POWER_ON", "HOLD"))
+    put(dut, awake_i=0, class_i=0xFFFF, busy_i=0, error_i=0)
+    Clock(dut.clk, 10, "ns", impl="gpi").start()
+    asleep, lit = 0, 0  # cycles since awake_i was low the last time, that busy stays lit
+    awake = 0
+    for cycle in range(20 * (power_on + hold)):
+        if cycle >= 20 * power_on:
+            awake = 1
+        elif rng.random() < (0.5 if cycle < 8 else 0.3 / power_on):
+            awake = 1 - awake
+        inputs = {"class_i": rng.getrandbits(16), "error_i": rng.getrandbits(1)}
+        inputs |= {"busy_i": int(rng.random() < 0.5 / hold), "awake_i": awake}
+        put(dut, **inputs)
+        await RisingEdge(dut.clk)
+        reset, shown = get(dut, "rst_o"), get(dut, "lamp_o")
+        # Two edges of bramcast_reset, one that sees the count's end.
+        assert reset == int(asleep < power_on + 3), (cycle, asleep)
+        if not reset:
+            low = inputs["class_i"] & ((1 << (lamps - 2)) - 1)
+            assert shown == inputs["error_i"] << (lamps - 1) | (lit > 0) << (lamps - 2) | low
+        asleep = asleep + 1 if awake else 0
+        lit = 0 if reset else hold - 1 if inputs["busy_i"] else max(0, lit - 1)
+    assert asleep > power_on + hold

@@ -27,6 +27,8 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("bridge", EXECUTES, {**WIDE}),
     ("bridge", "bridge_executes_nothing_that_is_damaged", {**SMALL}),
     ("bridge", "bridge_repeats_an_answer", {**SMALL}),
+    ("board", "board_resets_and_lights", {"LAMPS": 6, "POWER_ON": 20, "HOLD": 12}),
+    ("board", "board_resets_and_lights", {"LAMPS": 18, "POWER_ON": 1, "HOLD": 2}),
 ]
 
 
@@ -61,8 +63,9 @@ def test_module_does_what_its_page_says(
         ("uart", {"DIVISOR": 3}, "uart_needs_4_le_DIVISOR_le_65536"),
         ("bridge", {"DATA_BITS": 12}, "needs_DATA_BITS_8_or_16"),
         ("bridge", {"PAYLOAD": 100}, "needs_PAYLOAD_4_8_to_4096"),
+        ("board", {"LAMPS": 2}, "needs_3_to_18_LAMPS"),
     ],
-    ids=["DIVISOR", "DATA_BITS", "PAYLOAD"],
+    ids=["DIVISOR", "DATA_BITS", "PAYLOAD", "LAMPS"],
 )
 def test_illegal_parameters_stop_at_the_rule(
     unit: str, parameters: dict[str, int | str], rule: str
