@@ -11,8 +11,9 @@ from bramcast.cli.output import say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.pack.bitstream.pattern import short_rests
 from bramcast.pack.bundle.manifest import read_manifest
+from bramcast.sim.folder.boards import BOARDS, board_named
 from bramcast.sim.folder.options import HdlOptions
-from bramcast.sim.folder.project import write_project
+from bramcast.sim.folder.project import ledger_of, write_project
 
 
 def command(
@@ -24,6 +25,12 @@ def command(
     serial: Annotated[
         bool, typer.Option("--serial", help="On a serial line, for 'bramcast board'.")
     ] = False,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board", help=f"For a board, with pins, PLL and lamps: {', '.join(BOARDS)}."
+        ),
+    ] = None,
     frame_depth: Annotated[
         int, typer.Option("--frame-depth", min=0, help="Units of the frame FIFO (FRAME_DEPTH).")
     ] = 0,
@@ -39,9 +46,9 @@ def command(
         typer.Option("--axi-clock", help="AXI4-Lite has a clock of its own (AXI_CLOCK = 1)."),
     ] = False,
     ledger: Annotated[
-        int,
+        int | None,
         typer.Option("--ledger", min=0, help="Nests that the ledger holds (LEDGER_DEPTH)."),
-    ] = 0,
+    ] = None,
     peek: Annotated[
         bool,
         typer.Option("--peek", help="Software reads the scratchpad, STOP_AFTER (PEEK = 1)."),
@@ -58,7 +65,7 @@ def command(
     ] = None,
     clock_mhz: Annotated[
         float | None,
-        typer.Option("--clock-mhz", help="With --serial: frequency of the board's clock; 100."),
+        typer.Option("--clock-mhz", help="With --serial: frequency of the core's clock; 100."),
     ] = None,
     baud: Annotated[
         int | None, typer.Option("--baud", help="With --serial: bits per second; 115200.")
@@ -81,9 +88,12 @@ def command(
     json: Json = False,
 ) -> int:
     """Write the core with a bundle's parameters as a folder for Vivado, Quartus and others."""
+    target = None if board is None else board_named(board)
+    if ledger is None:
+        ledger = ledger_of(bundle, allow_modified) if target is not None and target.ledger else 0
     options = HdlOptions(
         axi=axi,
-        serial=serial,
+        serial=serial or target is not None,
         frame_depth=frame_depth,
         tlast_ends=not count_frames,
         beat=beat,
@@ -97,6 +107,7 @@ def command(
         baud=baud,
         divisor=divisor,
         patchable=patchable,
+        board=target,
     )
     sample = None if inputs is None else read_samples(inputs, bundle).x[0]
     top = write_project(bundle, output, options, allow_modified, sample)
@@ -113,7 +124,12 @@ def command(
                 f"that they can't be found: {depth} in the recipe is safe"
             )
     say(f"top {top}; README.md says what is what, sources.f lists the sources, images by name")
-    if options.serial:
+    if target is not None:
+        say(
+            f"board {target.name}: {target.title}; clock {options.mhz:g} MHz, UART "
+            f"{options.line_baud:,.0f} baud; 'make board' in that folder builds the bitstream"
+        )
+    elif options.serial:
         say(
             f"pins clk, resetn, rx, tx, irq; DIVISOR {options.bit_cycles}, "
             f"{options.line_baud:,.0f} baud at {options.mhz:g} MHz"

@@ -23,6 +23,7 @@ from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.formats.binary import bin_bytes, sections
 from bramcast.pack.bundle.manifest import IMAGES, Core
 from bramcast.pack.bundle.words import Words
+from bramcast.sim.folder.boards import Board
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.recorded import (
     Recorded,
@@ -75,6 +76,7 @@ def bench_files(
     }
     values["checks"] = without_licence(filled("bench_checks.sv", values))
     if kind == "serial":
+        values |= _pins(options.board)
         text = filled("bench_serial.sv", values)
     else:
         values |= {part: _part(kind, part, options) for part in ("signals", "ports")}
@@ -223,6 +225,50 @@ _PORTS = {
 _OWN_PORTS = """\
       .s_axil_aclk(bus_clk),
       .s_axil_aresetn(bus_resetn),
+"""
+_PINS = """\
+      .clk(clk),
+      {reset}.rx(rx),
+      .tx(tx),
+      {lamp}"""
+
+
+def _pins(board: Board | None) -> dict[str, object]:
+    """What of the serial line's bench hangs on the top's pins."""
+    if board is None:
+        return {
+            "signals": "  logic clk, resetn, rx;\n  wire  tx, irq;",
+            "ports": _PINS.format(reset=".resetn(resetn),\n      ", lamp=".irq(irq)"),
+            "awake": "20 * DIVISOR",
+            "lamp_task": "",
+            "dark": "",
+            "lit": "",
+        }
+    count, shown = len(board.lamps), board.class_lamps
+    low = "".join("01"[lamp.low] for lamp in reversed(board.lamps))
+    button = board.button
+    reset = "" if button is None else f".button({'' if button.low else '!'}resetn),\n      "
+    lamps = [".led(led)", *(f".{name}({name})" for name, _, _ in board.wired)]
+    wired = "".join(f"\n  wire  {name};" for name, _, _ in board.wired)
+    levels = " || ".join(f"{name} !== 1'b{level}" for name, _, level in board.wired)
+    return {
+        "signals": f"  logic clk, resetn, rx;\n  wire  tx;\n  wire  [{count - 1}:0] led;{wired}",
+        "ports": _PINS.format(reset=reset, lamp=",\n      ".join(lamps)),
+        "awake": "300 + 20 * DIVISOR",  # bramcast_board's reset
+        "lamp_task": _LAMPS.format(top=count - 1, low=f"{count}'b{low}", levels=levels or "1'b0"),
+        "dark": f"    check_lamps({{2'b00, {{{shown}{{1'b1}}}}}});  // no class yet\n",
+        "lit": f"    check_lamps({{2'b01, {shown}'(CLASS)}});  // busy not long ago\n",
+    }
+
+
+_LAMPS = """
+  // {{error, busy, class}}; high is lit.
+  task check_lamps(input [{top}:0] golden);
+    if (!ended && ((led ^ {low}) !== golden || {levels})) begin
+      $display("FAIL: the lamps show %b, expected %b", led ^ {low}, golden);
+      failed;
+    end
+  endtask
 """
 _KEEP = "      .s_axis_tkeep(s_axis_tkeep),\n"
 

@@ -13,17 +13,21 @@ _TURNS = (
 _HELD = ("write_o", "address_o", "wdata_o", "whole_o", "rdata_o", "resp_o")
 
 
-_PINS = (
-    "",
-    "# Pins that follow no clock; u_uart/line_q takes rx into this one.",
-    "set_false_path -from [get_ports rx]",
-    "set_false_path -from [get_ports resetn]",
-    "set_false_path -to [get_ports {tx irq}]",
-)
+def _pins(options: HdlOptions) -> list[str]:
+    button, lamps = "resetn", "irq"
+    if options.board is not None:
+        button, lamps = "button" if options.board.button else "", "led[*]"
+    return [
+        "",
+        "# Pins that follow no clock; u_uart/line_q takes rx into this one.",
+        "set_false_path -from [get_ports rx]",
+        *([f"set_false_path -from [get_ports {button}]"] if button else []),
+        f"set_false_path -to [get_ports {{tx {lamps}}}]",
+    ]
 
 
 def _head(options: HdlOptions) -> list[str]:
-    reset = "resetn" if options.serial else "aresetn"
+    reset = "The reset" if options.board else "resetn" if options.serial else "aresetn"
     return [
         "# SPDX-License-Identifier: Apache-2.0",
         "# For this folder's top, wherever it is instantiated.",
@@ -52,7 +56,7 @@ def crossing_xdc(options: HdlOptions) -> str:
         "set_false_path -to [get_pins -hierarchical -filter {NAME =~ *reset/release_q_reg*/PRE}]",
     ]
     if options.serial:
-        lines += _PINS
+        lines += _pins(options)
     if options.axi_clock:
         lines += _two_clocks("clock.xdc")
         for module, name, sync in _TURNS:
@@ -82,7 +86,7 @@ def crossing_sdc(options: HdlOptions) -> str:
         "set_false_path -to [get_pins -compatibility_mode {*reset|release_q*|clrn}]",
     ]
     if options.serial:
-        lines += _PINS
+        lines += _pins(options)
     if options.axi_clock:
         lines += _two_clocks("clock.sdc")
         paths = [

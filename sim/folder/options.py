@@ -8,6 +8,8 @@ from bramcast.golden.beats import BEATS
 from bramcast.pack.axi.registers import address_bits
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.manifest import Core
+from bramcast.sim.folder.boards import Board
+from bramcast.sim.folder.pll import dividers
 
 CLOCK_MHZ = 100.0  # if nobody says
 BUS_ADDRESS_BITS, LINE_ADDRESS_BITS = 32, 31  # most of a slave, and behind a serial line
@@ -36,6 +38,8 @@ class HdlOptions:
         baud: bits per second of the line; None: ``BAUD``, or what ``divisor`` gives.
         divisor: DIVISOR; None: that of ``clock_mhz`` and ``baud``.
         patchable: the images are the pattern that ``bramcast patch`` finds in a bitstream.
+        board: whose pins, PLL and lamps the top has; ``serial`` must be set, and ``clock_mhz`` is
+            that of the core.
 
     Raises:
         InputError: an illegal value, or a register's option without the slave.
@@ -56,8 +60,12 @@ class HdlOptions:
     baud: int | None = None
     divisor: int | None = None
     patchable: bool = False
+    board: Board | None = None
 
     def __post_init__(self) -> None:
+        assert self.serial or self.board is None
+        if self.board is not None and self.axi:
+            raise InputError("--board has the AXI4-Lite slave behind its UART: leave --axi out")
         if self.serial and self.axi:
             raise InputError("--serial has the AXI4-Lite slave inside: leave --axi out")
         if self.frame_depth and (self.frame_depth < 16 or not _power_of_two(self.frame_depth)):
@@ -78,6 +86,8 @@ class HdlOptions:
             raise InputError(f"LIMIT is 0 to {LARGEST_LIMIT} cycles, not {self.limit}")
         self._check_registers()
         self._check_line()
+        if self.board is not None and self.needs_pll:
+            dividers(self.board.pll, self.board.oscillator_mhz, self.mhz)
 
     def _check_registers(self) -> None:
         asked = {
@@ -122,7 +132,14 @@ class HdlOptions:
     @property
     def mhz(self) -> float:
         """Of the clock of a core on a serial line."""
-        return CLOCK_MHZ if self.clock_mhz is None else self.clock_mhz
+        if self.clock_mhz is not None:
+            return self.clock_mhz
+        return CLOCK_MHZ if self.board is None else self.board.mhz
+
+    @property
+    def needs_pll(self) -> bool:
+        """Whether the core's clock is another one than the board's."""
+        return self.board is not None and self.board.oscillator_mhz != self.mhz
 
     def _line(self) -> str:
         return f"{self._baud:,} baud at {self.mhz:g} MHz"
@@ -145,12 +162,12 @@ class HdlOptions:
 
     @property
     def period_ns(self) -> float:
-        """Of the clock that constraints ask for.
+        """Of the clock at the pin, as constraints ask for it.
 
         >>> HdlOptions().period_ns, HdlOptions(serial=True, clock_mhz=12.5).period_ns
         (10.0, 80.0)
         """
-        return 1000 / self.mhz
+        return 1000 / (self.mhz if self.board is None else self.board.oscillator_mhz)
 
     def address_bits(self, core: Core) -> int:
         """Bits of the slave's byte addresses.

@@ -21,6 +21,7 @@ from bramcast.pack.bundle.formats.readmem import mem_text
 from bramcast.pack.bundle.images import load_images
 from bramcast.pack.bundle.manifest import IMAGES, Core
 from bramcast.sim.folder.bench import BENCH, bench_files
+from bramcast.sim.folder.boards import Board, constraints
 from bramcast.sim.folder.builders import core_file, litex_module, vhdl
 from bramcast.sim.folder.catalog import catalog_scripts
 from bramcast.sim.folder.constraints import clocks, crossing_sdc, crossing_xdc
@@ -28,13 +29,19 @@ from bramcast.sim.folder.ipxact import component_xml
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.readme import readme
 from bramcast.sim.folder.recorded import Recorded, recorded
-from bramcast.sim.folder.scripts import quartus, quartus_of_a_board, vivado, vivado_of_a_board
+from bramcast.sim.folder.scripts import (
+    quartus,
+    quartus_of_a_board,
+    vivado,
+    vivado_of_a_board,
+    vivado_of_a_known_board,
+)
 from bramcast.sim.folder.software import software_files
-from bramcast.sim.folder.template import filled
+from bramcast.sim.folder.template import filled, without_licence
 from bramcast.sim.folder.top import NETWORK, identifier, top_text
 from bramcast.sim.folder.updatemem import MMI_SCRIPT, mmi_script
 
-SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc)")
+SURELY_OURS = re.compile(r"[a-z]\w*\.(sv|v|mem|tcl|f|sdc|xdc|lpf|pcf|cst)")
 # Names that other folders have, too: ours beside a file list.
 OURS = re.compile(
     SURELY_OURS.pattern
@@ -80,6 +87,17 @@ def write_project(
     return target / f"{identifier(manifest.name)}_top.v"
 
 
+def ledger_of(bundle: Path, allow_modified: bool = False) -> int:
+    """LEDGER_DEPTH that holds every nest that the bundle's network executes.
+
+    Raises:
+        UserError: as those of ``write_project``.
+    """
+    machine = load(bundle, allow_modified)
+    nests = len(predict(machine.program, machine.core).nests)
+    return max(2, 1 << (nests - 1).bit_length())
+
+
 def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[str, bytes]:
     """The folder's files, by name.
 
@@ -102,16 +120,22 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
     texts = {
         top: top_text(manifest, options),
         FILE_LIST: "".join(f"{n}\n" for n in [*names, top]),
-        **_scripts(record, options, names, top),
-        "clock.xdc": clocks(options),
-        "clock.sdc": clocks(options),
-        "crossing.xdc": crossing_xdc(options),
-        "crossing.sdc": crossing_sdc(options),
-        f"{name}_vhdl.vhd": vhdl(manifest, options),
-        f"{name}.core": core_file(name, [*names, top], mems, [f for f in bench if f != BENCH]),
         **bench,
-        "Makefile": filled("Makefile", {"name": name, "bench": BENCH}),
+        "Makefile": makefile(name, options),
     }
+    if options.board is not None:
+        texts |= _board(record, options.board, options, names, top)
+    else:
+        reads = [file for file in bench if file != BENCH]
+        texts |= {
+            **_scripts(record, options, names, top),
+            "clock.xdc": clocks(options),
+            "clock.sdc": clocks(options),
+            "crossing.xdc": crossing_xdc(options),
+            "crossing.sdc": crossing_sdc(options),
+            f"{name}_vhdl.vhd": vhdl(manifest, options),
+            f"{name}.core": core_file(name, [*names, top], mems, reads),
+        }
     if options.patchable:
         texts[MMI_SCRIPT] = mmi_script(f"{name}_top", core)
     if options.axi:
@@ -122,6 +146,54 @@ def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[s
         files |= software_files(record, contents, options)
     texts["README.md"] = readme(manifest, options, [*files, *texts], cycles)
     return files | {file: text.encode() for file, text in texts.items()}
+
+
+def board_values(name: str, options: HdlOptions) -> dict[str, object]:
+    """The words of board.mk.in: how the board's bitstream is built, and how it gets there."""
+    board = options.board
+    assert board is not None
+    if board.open_tools:
+        given = {"device": board.device, "package": board.package, "speed": board.speed}
+        words = [f"--{option} {value}" for option, value in given.items() if value]
+        words += [f"--pins {board.constraints}", f"--freq {options.mhz:g}", "-o $(OUT)"]
+        build = f"python3 build.py {board.family} {' '.join(words)}"
+    else:
+        build = "vivado -mode batch -source vivado.tcl"
+    return {
+        "name": name,
+        "title": board.title,
+        "out": f"OUT ?= ../{name}_{board.name}\n" if board.open_tools else "",
+        "folder": "$(OUT)/" if board.open_tools else "",
+        "binary": board.binary,
+        "tools": "build.py" if board.open_tools else "Vivado",
+        "build": build,
+        "load": f"openFPGALoader -b {board.loader}",
+        "where": "in its flash" if board.family == "ice40" else "until it is switched off",
+    }
+
+
+def makefile(name: str, options: HdlOptions) -> str:
+    """The folder's Makefile."""
+    text = filled("Makefile", {"name": name, "bench": BENCH})
+    if options.board is None:
+        return text
+    return text + without_licence(filled("board.mk", board_values(name, options)))
+
+
+def _board(
+    record: Recorded, board: Board, options: HdlOptions, names: list[str], top: str
+) -> dict[str, str]:
+    """What a folder for a board has of its own, and what builds its bitstream."""
+    texts = {board.constraints: constraints(board)}
+    if board.open_tools:
+        return texts
+    name, core = identifier(record.manifest.name), record.machine.core
+    images = [image for image in IMAGES if core.depth(image)]
+    return texts | {
+        "vivado.tcl": vivado_of_a_known_board(name, names, top, images, board, options.patchable),
+        "clock.xdc": clocks(options),
+        "crossing.xdc": crossing_xdc(options),
+    }
 
 
 def _images(bundle: Path, core: Core, options: HdlOptions) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from math import prod
 
 from bramcast.pack.bundle.manifest import Manifest
+from bramcast.sim.folder.boards import Board
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.template import filled
 from bramcast.sim.folder.top import NETWORK, identifier
@@ -25,6 +26,7 @@ _FILES = (
     ("bench.sv bench_*.mem", "the test bench, and what it reads"),
     ("build.py", "bitstreams with open tools: ECP5, iCE40, Gowin"),
     ("Makefile", "the commands of both"),
+    ("board.lpf board.pcf board.cst board.xdc", "where the pins are"),
     ("vivado.tcl clock.xdc crossing.xdc", "script and constraints for Vivado"),
     ("mmi.tcl", "for Vivado's updatemem: says where the images lie, in the routed design"),
     ("component.xml package.tcl block_design.tcl", "an IP of Vivado, and a Zynq-7000 with it"),
@@ -50,13 +52,16 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
         cycles: of a frame.
     """
     name = identifier(manifest.name)
-    if options.serial:
+    if options.board is not None:
+        kind = f"{options.board.name} ({options.board.title}): behind its UART at "
+        kind += f"{options.line_baud:,.0f} baud, at {options.mhz:g} MHz"
+    elif options.serial:
         kind = f"behind a serial line of {options.line_baud:,.0f} baud at {options.mhz:g} MHz"
     else:
         kind = "AXI4-Lite and two AXI4-Streams" if options.axi else "two AXI4-Streams"
     beat = f", {options.beat} in a beat" if options.beat > 1 else ""
     return filled(
-        "README.md",
+        "README.md" if options.board is None else "README_board.md",
         {
             "name": name,
             "version": version("bramcast"),
@@ -72,8 +77,25 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
             "pattern": _PATTERN if options.patchable else "",
             "files": _table(_files(list(names), options)),
             "build": _table(_build(name, options)),
+            **_of_a_board(options.board),
         },
     )
+
+
+def _of_a_board(board: Board | None) -> dict[str, object]:
+    """What README.md of a board has of its own."""
+    if board is None:
+        return {}
+    bits = board.class_lamps
+    built = "the bitstream by the open tools" if board.open_tools else "vivado.tcl with stubs"
+    run = f"What has been run: the bench on Icarus and Verilator, {built}; nothing on the board."
+    return {
+        "class_led": bits - 1,
+        "class_bits": bits,
+        "busy_led": bits,
+        "error_led": bits + 1,
+        "run": "The button resets the core.\n\n" * (board.button is not None) + run,
+    }
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
@@ -90,6 +112,13 @@ def _files(names: list[str], options: HdlOptions) -> Iterable[tuple[str, str]]:
 
 
 def _build(name: str, options: HdlOptions) -> Iterable[tuple[str, str]]:
+    if options.board is not None:
+        tools = "Yosys and nextpnr" if options.board.open_tools else "Vivado"
+        yield "`make board`", f"builds the bitstream with {tools}"
+        yield "`make flash`", "puts it into the board with openFPGALoader"
+        run = "`bramcast board /dev/ttyUSB0 BUNDLE --inputs RECIPE`"
+        yield run, "anywhere: sends frames, compares each layer with golden"
+        return
     pins = " ../pins.xdc" if options.serial else ""
     yield "Vivado", f"`vivado -mode batch -source vivado.tcl -tclargs xc7a35ticsg324-1L{pins}`"
     if options.axi:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scripts for Vivado and Quartus of a project that ``bramcast hdl`` writes."""
 
+from bramcast.sim.folder.boards import Board
+
 _PART = 'set part [expr {$argc > 0 ? [lindex $argv 0] : "xc7a35ticsg324-1L"}]\n'
 
 
@@ -21,6 +23,28 @@ read_xdc -mode out_of_context $here/clock.xdc
 read_xdc $here/crossing.xdc
 synth_design -top {name}_top -part $part -mode out_of_context{_BANKED * patchable}
 {_vivado_flow(name)}"""
+
+
+def vivado_of_a_known_board(
+    name: str, names: list[str], top: str, images: list[str], board: Board, patchable: bool
+) -> str:
+    """Vivado's script for a board whose pins are known: a bitstream."""
+    return f"""\
+# SPDX-License-Identifier: Apache-2.0
+# vivado -mode batch -source vivado.tcl
+# Writes {name}_top.bit for the board: {board.title}.
+set here [file dirname [file normalize [info script]]]
+set part {board.device}
+{_vivado_files(names, top, images)}\
+read_xdc $here/clock.xdc
+read_xdc $here/crossing.xdc
+read_xdc $here/{board.constraints}
+synth_design -top {name}_top -part $part{_BANKED * patchable}
+{_vivado_flow(name)}\
+set_property CFGBVS VCCO [current_design]
+set_property CONFIG_VOLTAGE 3.3 [current_design]
+write_bitstream -force $here/{name}_top.bit
+"""
 
 
 def vivado_of_a_board(

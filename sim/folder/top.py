@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from bramcast.pack.bundle.manifest import IMAGES, Core, Manifest
+from bramcast.sim.folder.boards import Board
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.parameters import adjustable
+from bramcast.sim.folder.pll import pll_lines
 from bramcast.sim.run.cosim import core_parameters
 
 NETWORK = "network_"  # before the images' names where synthesis has the pattern under them
@@ -80,6 +82,8 @@ _LINE = (
 
 def top_ports(core: Core, options: HdlOptions) -> list[Port]:
     """The ports of a top, in order."""
+    if options.board is not None:
+        return _board_ports(options.board)
     if options.serial:
         return [Port(direction, 1, name) for direction, name in _LINE]
     named = [*(_AXI_PORTS if options.axi else _CORE_PORTS), *_STREAM_PORTS]
@@ -97,6 +101,8 @@ def top_ports(core: Core, options: HdlOptions) -> list[Port]:
 
 def top_text(manifest: Manifest, options: HdlOptions) -> str:
     """The Verilog top of a bundle's core."""
+    if options.board is not None:
+        return _board_text(manifest, options, options.board)
     if options.serial:
         return _serial_text(manifest, options)
     axi, beat, axi_clock = options.axi, options.beat, options.axi_clock
@@ -105,6 +111,7 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
     buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
         *_head(manifest),
+        "`default_nettype none",
         *_module(name, options),
         *_clock_ports("", buses),
         *(_clock_ports("s_axil_", "s_axil") if axi_clock else []),
@@ -181,7 +188,6 @@ def _head(manifest: Manifest) -> list[str]:
         "// its bit 16 marks a packet that an abort has cut.",
         f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
         "//",
-        "`default_nettype none",
     ]
 
 
@@ -217,6 +223,7 @@ def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
     values: dict[str, int | str] = {**chosen, "AXI_ADDRESS_BITS": bits, **options.registers()}
     lines = [
         *_head(manifest),
+        "`default_nettype none",
         *_module(identifier(manifest.name), options),
         "    input  wire clk,",
         "    input  wire resetn,  // active low, at any time",
@@ -252,6 +259,103 @@ def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _board_ports(board: Board) -> list[Port]:
+    button = [Port("input", 1, "button")] * (board.button is not None)
+    return [
+        Port("input", 1, "clk"),
+        *button,
+        Port("input", 1, "rx"),
+        Port("output", 1, "tx"),
+        Port("output", len(board.lamps), "led"),
+        *(Port("output", 1, name) for name, _, _ in board.wired),
+    ]
+
+
+def _board_text(manifest: Manifest, options: HdlOptions, board: Board) -> str:
+    """The top of a board that is known: with its PLL, button and lamps."""
+    chosen = {parameter.name: parameter.name for parameter in adjustable(options)}
+    bits = options.address_bits(manifest.core)
+    values: dict[str, int | str] = {**chosen, "AXI_ADDRESS_BITS": bits, **options.registers()}
+    said = {
+        "clk": f"{board.oscillator_mhz:g} MHz",
+        "rx": f"{options.line_baud:,.0f} baud",
+        "led": f"class in {board.class_lamps} bits, busy, error",
+    }
+    if board.button is not None:
+        said["button"] = f"{'low' if board.button.low else 'high'} while it is pressed: a reset"
+    ports = _board_ports(board)
+    declared = []
+    for number, port in enumerate(ports):
+        wide = f"[{port.bits - 1}:0] " if port.bits > 1 else ""
+        line = f"    {port.direction:<6} wire {wide}{port.name}{',' * (number < len(ports) - 1)}"
+        declared.append(f"{line}  // {said[port.name]}" if port.name in said else line)
+    count = len(board.lamps)
+    low = "".join("01"[lamp.low] for lamp in reversed(board.lamps))
+    led = f"lamp ^ {count}'b{low}" if "1" in low else "lamp"
+    awake = "locked"
+    if board.button is not None:
+        awake += " && button" if board.button.low else " && !button"
+    lines = [
+        *_head(manifest),
+        f"// For the board {board.name}: {board.title}.",
+        "//",
+        "`default_nettype none",
+        *_module(identifier(manifest.name), options),
+        *declared,
+        ");",
+        "",
+        f"  // The core's clock: {options.mhz:g} MHz.",
+        "  wire core_clk, locked;",
+        *_clock_lines(options, board),
+        "",
+        "  wire        rst;",
+        "  wire [15:0] number;",
+        "  wire        busy, error, irq_unused;",
+        f"  wire [{count - 1}:0]  lamp;  // high: lit",
+        f"  assign led = {led};",
+        *(f"  assign {name} = 1'b{level};" for name, _, level in board.wired),
+        "",
+        "  bramcast_board #(",
+        f"      .LAMPS({count})",
+        "  ) u_board (",
+        "      .clk(core_clk),",
+        f"      .awake_i({awake}),",
+        "      .rst_o(rst),",
+        "      .class_i(number),",
+        "      .busy_i(busy),",
+        "      .error_i(error),",
+        "      .lamp_o(lamp)",
+        "  );",
+        "",
+        "  bramcast_serial #(",
+        *_parameters(manifest, options, values),
+        "  ) u_serial (",
+        "      .clk(core_clk),",
+        "      .rst(rst),",
+        "      .rx(rx),",
+        "      .tx(tx),",
+        "      .irq_o(irq_unused),",
+        "      .class_o(number),",
+        "      .busy_o(busy),",
+        "      .error_o(error)",
+        "  );",
+        "",
+        "endmodule",
+        "`default_nettype wire",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _clock_lines(options: HdlOptions, board: Board) -> list[str]:
+    """What makes the core's clock; in simulation ``clk`` is that clock."""
+    wires = ["  assign core_clk = clk;", "  assign locked = 1'b1;"]
+    if not options.needs_pll:
+        return wires
+    pll = pll_lines(board.pll, board.oscillator_mhz, options.mhz)
+    return ["`ifdef SYNTHESIS", *pll, "`else", *wires, "`endif"]
 
 
 def _clock_ports(prefix: str, buses: str) -> list[str]:

@@ -10,6 +10,7 @@ from support import ROOT, need
 
 from bramcast.golden.load import load
 from bramcast.pack.bundle.cycles import predict
+from bramcast.sim.folder.boards import BOARDS
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
@@ -19,6 +20,8 @@ KINDS = {
     "axi": HdlOptions(axi=True, ledger_depth=64),
     "serial": HdlOptions(serial=True),
     "patchable": HdlOptions(axi=True, patchable=True),
+    "board": HdlOptions(serial=True, board=BOARDS["ulx3s"]),
+    "vivado": HdlOptions(serial=True, board=BOARDS["arty-a7-35t"], ledger_depth=64),
 }
 
 
@@ -50,6 +53,7 @@ def test_it_says_which_images_are_a_pattern(folder, request):
 
 
 @pytest.mark.cosim
+@pytest.mark.parametrize("folder", [k for k in KINDS if KINDS[k].board is None], indirect=True)
 def test_its_command_for_icarus_passes(folder):
     need("icarus")
     text = (folder / "README.md").read_text()
