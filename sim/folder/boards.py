@@ -48,6 +48,7 @@ class Board:
         pll: a kind of ``bramcast.sim.folder.pll``.
         lamps: class, lowest bit first; then busy, then error.
         wired: ports with a constant level: name, pin, level.
+        registers: there is room for ``bramcast_serial``; else the top has ``bramcast_line``.
         ledger: there is room for a ledger.
         loader: the name that openFPGALoader has for it.
     """
@@ -68,6 +69,7 @@ class Board:
     button: Button | None
     ledger: bool
     loader: str
+    registers: bool = True
     wired: tuple[tuple[str, Pin, int], ...] = ()
 
     @property
@@ -105,7 +107,7 @@ BOARDS = {
             package="CABGA381",
             speed="6",
             oscillator_mhz=25,
-            mhz=100,
+            mhz=75,
             pll="ecp5",
             clock=Pin("G2"),
             rx=Pin("M1", "up"),
@@ -134,6 +136,7 @@ BOARDS = {
             button=Button(Pin("10", "up"), low=True),
             ledger=False,
             loader="ice40_generic",
+            registers=False,
         ),
         Board(
             name="hx8k",
@@ -143,7 +146,7 @@ BOARDS = {
             package="ct256",
             speed="",
             oscillator_mhz=12,
-            mhz=36,
+            mhz=24,
             pll="ice40_core",
             clock=Pin("J3"),
             rx=Pin("B10"),

@@ -98,6 +98,10 @@ class HdlOptions:
             "--limit": self.limit is not None,
         }
         for option, wanted in asked.items():
+            if wanted and self.board is not None and not self.board.registers:
+                raise InputError(
+                    f"{option} is of the registers, for which {self.board.name} has no room"
+                )
             if wanted and not (self.axi or self.serial):
                 raise InputError(
                     f"{option} is of the AXI4-Lite slave's registers: add --axi or --serial"

@@ -31,7 +31,8 @@ def adjustable(options: HdlOptions) -> tuple[Adjustable, ...]:
     if options.serial:
         text = "clock cycles of a bit"
         found.append(Adjustable("DIVISOR", options.bit_cycles, tuple(divisors), text))
-    return (*found, *([banked] if options.patchable else []))
+    amd = options.board is None or options.board.family == "xc7"
+    return (*found, *([banked] if options.patchable and amd else []))
 
 
 def _of_the_slave(options: HdlOptions) -> tuple[Adjustable, ...]:

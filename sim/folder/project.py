@@ -155,8 +155,8 @@ def board_values(name: str, options: HdlOptions) -> dict[str, object]:
     if board.open_tools:
         given = {"device": board.device, "package": board.package, "speed": board.speed}
         words = [f"--{option} {value}" for option, value in given.items() if value]
-        words += [f"--pins {board.constraints}", f"--freq {options.mhz:g}", "-o $(OUT)"]
-        build = f"python3 build.py {board.family} {' '.join(words)}"
+        words += [f"--pins {board.constraints}", f"--freq {options.mhz:g}", "-o $(OUT) $(FLAGS)"]
+        build = f"$(PYTHON) build.py {board.family} {' '.join(words)}"
     else:
         build = "vivado -mode batch -source vivado.tcl"
     return {

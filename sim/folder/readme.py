@@ -89,7 +89,18 @@ def _of_a_board(board: Board | None) -> dict[str, object]:
     bits = board.class_lamps
     built = "the bitstream by the open tools" if board.open_tools else "vivado.tcl with stubs"
     run = f"What has been run: the bench on Icarus and Verilator, {built}; nothing on the board."
+    if board.registers:
+        error = "the last request over the UART was answered with an error"
+        line = "The line has packets: the core's registers, images and frames."
+    else:
+        error = "an element was lost, as it came too early, or the program is wrong"
+        line = (
+            "There is no room for registers: the line takes a frame's elements and gives 32 bits "
+            "for each result,\nlowest bytes first. A break resets the core."
+        )
     return {
+        "error": error,
+        "line": line,
         "class_led": bits - 1,
         "class_bits": bits,
         "busy_led": bits,
@@ -116,8 +127,9 @@ def _build(name: str, options: HdlOptions) -> Iterable[tuple[str, str]]:
         tools = "Yosys and nextpnr" if options.board.open_tools else "Vivado"
         yield "`make board`", f"builds the bitstream with {tools}"
         yield "`make flash`", "puts it into the board with openFPGALoader"
-        run = "`bramcast board /dev/ttyUSB0 BUNDLE --inputs RECIPE`"
-        yield run, "anywhere: sends frames, compares each layer with golden"
+        if options.board.registers:
+            run = "`bramcast board /dev/ttyUSB0 BUNDLE --inputs RECIPE`"
+            yield run, "anywhere: sends frames, compares each layer with golden"
         return
     pins = " ../pins.xdc" if options.serial else ""
     yield "Vivado", f"`vivado -mode batch -source vivado.tcl -tclargs xc7a35ticsg324-1L{pins}`"

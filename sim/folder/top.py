@@ -275,9 +275,6 @@ def _board_ports(board: Board) -> list[Port]:
 
 def _board_text(manifest: Manifest, options: HdlOptions, board: Board) -> str:
     """The top of a board that is known: with its PLL, button and lamps."""
-    chosen = {parameter.name: parameter.name for parameter in adjustable(options)}
-    bits = options.address_bits(manifest.core)
-    values: dict[str, int | str] = {**chosen, "AXI_ADDRESS_BITS": bits, **options.registers()}
     said = {
         "clk": f"{board.oscillator_mhz:g} MHz",
         "rx": f"{options.line_baud:,.0f} baud",
@@ -312,7 +309,7 @@ def _board_text(manifest: Manifest, options: HdlOptions, board: Board) -> str:
         "",
         "  wire        rst;",
         "  wire [15:0] number;",
-        "  wire        busy, error, irq_unused;",
+        f"  wire        busy, error{', irq_unused' * board.registers};",
         f"  wire [{count - 1}:0]  lamp;  // high: lit",
         f"  assign led = {led};",
         *(f"  assign {name} = 1'b{level};" for name, _, level in board.wired),
@@ -329,24 +326,39 @@ def _board_text(manifest: Manifest, options: HdlOptions, board: Board) -> str:
         "      .lamp_o(lamp)",
         "  );",
         "",
-        "  bramcast_serial #(",
-        *_parameters(manifest, options, values),
-        "  ) u_serial (",
-        "      .clk(core_clk),",
-        "      .rst(rst),",
-        "      .rx(rx),",
-        "      .tx(tx),",
-        "      .irq_o(irq_unused),",
-        "      .class_o(number),",
-        "      .busy_o(busy),",
-        "      .error_o(error)",
-        "  );",
+        *_core_of_a_board(manifest, options, board),
         "",
         "endmodule",
         "`default_nettype wire",
         "",
     ]
     return "\n".join(lines)
+
+
+def _core_of_a_board(manifest: Manifest, options: HdlOptions, board: Board) -> list[str]:
+    """The core on its line: with registers where there is room for them."""
+    values: dict[str, int | str] = {p.name: p.name for p in adjustable(options)}
+    if board.registers:
+        values["AXI_ADDRESS_BITS"] = options.address_bits(manifest.core)
+        values |= options.registers()
+    parameters = _parameters(manifest, options, values)
+    if not board.registers:  # frames are counted
+        parameters = [text.replace("      .TLAST_ENDS(1),\n", "") for text in parameters]
+    name = "serial" if board.registers else "line"
+    return [
+        f"  bramcast_{name} #(",
+        *parameters,
+        f"  ) u_{name} (",
+        "      .clk(core_clk),",
+        "      .rst(rst),",
+        "      .rx(rx),",
+        "      .tx(tx),",
+        *["      .irq_o(irq_unused),"] * board.registers,
+        "      .class_o(number),",
+        "      .busy_o(busy),",
+        "      .error_o(error)",
+        "  );",
+    ]
 
 
 def _clock_lines(options: HdlOptions, board: Board) -> list[str]:

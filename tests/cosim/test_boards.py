@@ -5,8 +5,10 @@ import re
 
 import pytest
 from cosim.test_folder_bench import built, call, changed, verdict, written
-from support import need
+from support import DIGITS, bramcast, need
 
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.sim.folder.boards import BOARDS
 from bramcast.sim.run.runner import verilator_environment
 
@@ -19,6 +21,32 @@ def test_icarus_passes(tmp_path, name):
     entries = 3 if BOARDS[name].ledger else 0
     said = f"10 results, {words} words of the scratchpad, {entries} entries of the ledger"
     assert verdict(folder) == (0, f"PASS: {said}")
+
+
+@pytest.mark.cosim
+def test_a_line_without_registers_takes_two_bytes_for_16_bits(tmp_path):
+    recipe = tmp_path / "wide.toml"
+    text = (DIGITS / "mlp.toml").read_text().replace("lanes = 16", "lanes = 4")
+    text = re.sub(r'"((?:model\.py|mlp\.pth|inputs\.npz)[^"]*)"', rf'"{DIGITS}/\1"', text)
+    recipe.write_text(f"{text}\n[quantize]\nactivation_bits = 16\n")
+    pack(read_recipe(recipe), tmp_path / "wide")
+    done = bramcast("hdl", tmp_path / "wide", "-o", tmp_path / "fpga", "--board", "icebreaker")
+    assert done.returncode == 0, done.stderr
+    assert ".DATA_BITS(16)" in (tmp_path / "fpga/digits_mlp_top.v").read_text()
+    assert verdict(built(tmp_path / "fpga"))[1].startswith("PASS: 10 results, ")
+
+
+@pytest.mark.cosim
+def test_elements_that_come_too_early_are_an_error(tmp_path):
+    """Three bytes while a line without registers computes: one stays for the next frame."""
+    folder = written(tmp_path / "fpga", "digits_mlp", "--board", "icebreaker")
+    bench = (folder / "bench.sv").read_text()
+    wait = "    while (beat_n < BEATS) @(negedge clk);\n"
+    assert bench.count(wait) == 1
+    for extra, verdict_of in ((1, "PASS: "), (3, "FAIL: the lamps show 11")):
+        more = f"    repeat ({extra}) send_byte(8'd7, 1'b1);\n{wait}"
+        (folder / "bench.sv").write_text(bench.replace(wait, more))
+        assert verdict(built(folder))[1].startswith(verdict_of)
 
 
 @pytest.mark.cosim

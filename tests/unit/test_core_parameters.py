@@ -44,6 +44,7 @@ LISTS = {
         *(*NAMES, *FIFO[:2], *LEDGER, *FILES, *BANKS),
         *(*BUS, *LIMIT, *LINE),
     ],
+    "hw/bramcast_line.sv": [*NAMES, *FIFO[:1], *FILES, *LINE[:1]],
     "hw/bramcast_bridge.sv": ["DATA_BITS", "AXI_ADDRESS_BITS", *LINE[1:]],
     "hw/bramcast_uart.sv": LINE[:1],
     "hw/bramcast_sim_top.sv": [*NAMES, *FIFO],
@@ -57,6 +58,8 @@ INSIDE = [
     ("hw/bramcast_serial.sv", "hw/bramcast_axi.sv"),
     ("hw/bramcast_serial.sv", "hw/bramcast_bridge.sv"),
     ("hw/bramcast_serial.sv", "hw/bramcast_uart.sv"),
+    ("hw/bramcast_line.sv", "hw/bramcast_core.sv"),
+    ("hw/bramcast_line.sv", "hw/bramcast_uart.sv"),
     ("hw/bramcast_sim_top.sv", "hw/bramcast_core.sv"),
     ("bench/hdl_bench.sv", "hw/bramcast_core.sv"),
 ]
