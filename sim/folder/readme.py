@@ -87,8 +87,8 @@ def _of_a_board(board: Board | None) -> dict[str, object]:
     if board is None:
         return {}
     bits = board.class_lamps
-    built = "the bitstream by the open tools" if board.open_tools else "vivado.tcl with stubs"
-    run = f"What has been run: the bench on Icarus and Verilator, {built}; nothing on the board."
+    stubs = "" if board.open_tools else ", vivado.tcl with stubs of its commands"
+    run = f"What has been run: the bench on Icarus and Verilator{stubs}; nothing on the board."
     if board.registers:
         error = "the last request over the UART was answered with an error"
         line = "The line has packets: the core's registers, images and frames."

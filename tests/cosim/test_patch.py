@@ -215,15 +215,15 @@ def _beats(folder: Path, top: str, files: list[str], frame, limit: int) -> list[
     return [int(value) for value in re.findall(r"beat (-?\d+)", ran.stdout)]
 
 
-def _two_bundles(folder: Path) -> list[Path]:
-    """The digits MLP on 4 lanes, and the same with other weights and biases."""
+def _two_bundles(folder: Path, lanes: int = 4) -> list[Path]:
+    """The digits MLP, and the same with other weights and biases."""
     shutil.copytree(DIGITS, folder / "net")
     state = torch.load(folder / "net" / "mlp.pth")
     torch.save({name: value.flip(0) for name, value in state.items()}, folder / "net" / "flip.pth")
     bundles = []
     for name in ("mlp", "flip"):
-        text = (DIGITS / "mlp.toml").read_text().replace("lanes = 16", "lanes = 4")
-        recipe = folder / "net" / f"{name}_4.toml"
+        text = (DIGITS / "mlp.toml").read_text().replace("lanes = 16", f"lanes = {lanes}")
+        recipe = folder / "net" / f"{name}_{lanes}.toml"
         recipe.write_text(text.replace("mlp.pth", f"{name}.pth"))
         bundles.append(folder / name)
         pack(read_recipe(recipe), bundles[-1])

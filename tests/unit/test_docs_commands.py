@@ -22,7 +22,7 @@ from bramcast.pack.bitstream.pattern import pattern
 from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.sim.run.serial import serial_core
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("examples/*/*.md")]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("examples/*/*.md")]
 
 
 def commands(page):
@@ -52,6 +52,7 @@ def bitstream(path, bundle):
     words = pattern(read_manifest(bundle).core).values()
     parts = [piece for image in words for piece in bitstreams.pieces(image, 36, 512)]
     blocks = {i: bitstreams.ecp5_block(part, 36) for i, part in enumerate(parts)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bitstreams.ecp5_bit(blocks))
 
 
