@@ -42,18 +42,20 @@ module bramcast_nest (
   logic [95:0] count_q;
   logic [5:0]  last_q;   // loop l is in its last iteration
   logic [5:0]  one_q;    // loop l has one iteration
-  logic [6:0]  inner;    // all loops inside loop l - 1 are in their last iteration
+  logic [6:3]  inner;    // the pixel's loops inside loop l - 1 are in their last iteration
+  logic        all_last; // ... and those around them, too
   logic        run, run_q;
   logic        go_q;     // run_q, and no stall: what a pixel's last tap takes
   logic        first_q;
   logic        tap;      // a tap is taken in this cycle
 
-  assign inner = {1'b1, last_q[5], &last_q[5:4], &last_q[5:3], &last_q[5:2], &last_q[5:1], &last_q};
+  assign inner    = {1'b1, last_q[5], &last_q[5:4], &last_q[5:3]};
+  assign all_last = &last_q;
 
   assign tap          = go_q || (run_q && !inner[3]);
   assign tail_group_o = last_q[0];
   assign pixel_end_o  = go_q && inner[3];
-  assign nest_end_o   = go_q && inner[0];
+  assign nest_end_o   = go_q && all_last;
   assign run          = prime_i || (run_q && !nest_end_o);
 
   genvar l;
@@ -108,7 +110,7 @@ module bramcast_nest (
     s1_first_o      <= first_q;
     s1_last_o       <= inner[3];
     s1_tail_group_o <= last_q[0];
-    s1_end_o        <= inner[0];
+    s1_end_o        <= all_last;
     if (prime_i) first_q <= 1'b1;
     else if (tap) first_q <= inner[3];
     run_q <= run;

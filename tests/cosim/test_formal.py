@@ -303,7 +303,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("nest", "stalls inside a pixel", "go_q || (run_q && !inner[3])", "go_q"),
     ("nest", "runs longer", "last_q[l]           <= one_q[l]", "last_q[l]           <= 1'b0"),
     ("nest", "level of the loop outside", "!last_q[4] ? 3'd5", "!last_q[4] ? 3'd4"),
-    ("nest", "ends with a group", "go_q && inner[0]", "go_q && inner[1]"),
+    ("nest", "ends with a group", "go_q && all_last", "go_q && &last_q[5:1]"),
     ("nest", "first with each row of taps", "first_q <= inner[3];", "first_q <= inner[4];"),
     ("nest", "loops run by themselves", "tap && inner[l+1]", "tap"),
     (
