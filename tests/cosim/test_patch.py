@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from bitstreams import ecp5_words
-from open_flow import FLOWS, build, need_open_flow, pins, tool
+from open_flow import PARTS, build, need_open_flow, pins, tool
 from support import DIGITS, ROOT, need
 
 from bramcast.golden.frames import frames_from_arrays
@@ -25,6 +25,7 @@ from bramcast.pack.bundle.manifest import IMAGES, Core, read_manifest
 from bramcast.pack.bundle.words import Words
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.sim.folder import build as flow
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
@@ -94,26 +95,28 @@ def _random_images(core: Core, seed: int) -> dict[str, Words]:
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize(
-    "family, number", [(family, i) for family in FLOWS for i in range(len(SHAPES[family]))]
+    "part, number, plain",
+    [(part, i, False) for part in PARTS for i in range(len(SHAPES[part]))] + [("ecp5", 1, True)],
 )
-def test_a_memory_is_found_in_every_shape_of_a_block(tmp_path, family, number):
-    core = SHAPES[family][number]
+def test_a_memory_is_found_in_every_shape_of_a_block(tmp_path, monkeypatch, part, number, plain):
+    """Those of build.py; plain: those that Yosys takes by itself, joined by depth."""
+    if plain:
+        monkeypatch.setattr(flow, "ecp5_script", lambda top, *_: f"synth_ecp5 -top {top}\n")
+    core = SHAPES[part][number]
     top = _memories(tmp_path, core)
-    bitstream = build(tmp_path, top, ["memories.v", "bramcast_memory.sv"], family)
+    bitstream, before = build(tmp_path, top, ["memories.v", "bramcast_memory.sv"], part)
     # What place and route makes of other images is the same file with these patched in.
     manifest = replace(read_manifest(BUNDLE), core=core, scratch_words=1)
     images = _random_images(core, number)
     done = patch(bitstream, bitstream.read_bytes(), manifest, images)
-    if family != "gowin":  # nextpnr's text, patched and packed, is the same
-        flow = FLOWS[family]
-        before = bitstream.with_suffix(flow.suffix)
+    if part != "gowin":  # nextpnr's text, patched and packed, is the same
         text = patch(before, before.read_bytes(), manifest, images)
-        (tmp_path / f"patched{flow.suffix}").write_bytes(text.content)
-        tool(tmp_path, *flow.pack, f"patched{flow.suffix}", f"packed{flow.binary}")
-        assert (tmp_path / f"packed{flow.binary}").read_bytes() == done.content
+        (tmp_path / f"patched{before.suffix}").write_bytes(text.content)
+        tool(tmp_path, *PARTS[part].pack, f"patched{before.suffix}", "packed")
+        assert (tmp_path / "packed").read_bytes() == done.content
     for name, words in images.items():
         (tmp_path / f"{name}.mem").write_bytes(mem_text(words, len(words)))
-    again = build(tmp_path, top, ["memories.v", "bramcast_memory.sv"], family)
+    again, _ = build(tmp_path, top, ["memories.v", "bramcast_memory.sv"], part)
     assert again.read_bytes() == done.content
 
 
@@ -133,15 +136,14 @@ def test_a_retrained_network_changes_nothing_but_weights_and_biases(tmp_path):
     bundles = _two_bundles(tmp_path)
     folder = tmp_path / "fpga"
     top = write_project(bundles[0], folder, HdlOptions(patchable=True)).stem
-    bitstream = build(folder, top, (folder / "sources.f").read_text().split(), "ecp5")
-    tool(folder, "yowasp-ecppack", "--compress", bitstream.stem + ".config", "small.bit")
+    small, text = build(folder, top, (folder / "sources.f").read_text().split(), "ecp5")
+    tool(small.parent, "yowasp-ecppack", text.name, "large.bit")
+    bitstream = small.with_name("large.bit")
     texts = []
     for bundle in bundles:
         manifest = read_manifest(bundle)
         images = load_images(bundle, manifest)
-        both = [
-            patch(p, p.read_bytes(), manifest, images) for p in (bitstream, folder / "small.bit")
-        ]
+        both = [patch(p, p.read_bytes(), manifest, images) for p in (bitstream, small)]
         texts.append(_unpacked(folder, both[0].content))
         assert _unpacked(folder, both[1].content) == texts[-1]
         assert {image.name: image.blocks for image in both[0].images} == {
@@ -196,11 +198,11 @@ endmodule
 """
 
 
-def _wrapper(folder: Path, top: str) -> str:
+def _wrapper(folder: Path, top: str, places: dict[str, str]) -> str:
     """The top by its name and ports, around the netlist ``chip``, whose ports are pins."""
     text = (folder / f"{top}.v").read_text()
     ports = re.findall(r"^ +(?:input|output) +wire (?:\[\d+:0\] )?\w+", text, re.M)
-    wires = ", ".join(f".{pin}({bit})" for bit, pin in pins(folder).items())
+    wires = ", ".join(f".{pin}({bit})" for bit, pin in places.items())
     return f"module {top}(\n{','.join(ports)});\nchip u_chip({wires});\nendmodule\n"
 
 
@@ -244,7 +246,7 @@ def test_the_netlist_of_a_patched_bitstream_computes_what_golden_does(tmp_path):
     folder = tmp_path / "fpga"
     top = write_project(bundles[0], folder, HdlOptions(patchable=True)).stem
     names = (folder / "sources.f").read_text().split()
-    bitstream = build(folder, top, names, "ice40")
+    bitstream, _ = build(folder, top, names, "ice40")
     results = []
     for bundle in bundles:
         machine = load(bundle)
@@ -254,7 +256,7 @@ def test_the_netlist_of_a_patched_bitstream_computes_what_golden_does(tmp_path):
         tool(folder, "yowasp-iceunpack", "new.bin", "new.asc")
         with (folder / "chip.v").open("w") as file:
             subprocess.run(["icebox_vlog", "-s", "-S", "new.asc"], cwd=folder, stdout=file)
-        (folder / "wrapper.v").write_text(_wrapper(folder, top))
+        (folder / "wrapper.v").write_text(_wrapper(folder, top, pins(bitstream.parent)))
         x = np.load(DIGITS / "inputs.npz")["x"][:1]
         frame = frames_from_arrays(x, machine.manifest.input)
         wanted = machine.run(frame).beats[0].tolist()
