@@ -21,6 +21,7 @@ from flow import DOC, ROOT, FlowError, Job, demand, prepare, say, write_page, yo
 
 from bramcast.pack.bundle.manifest import Core, read_manifest
 from bramcast.sim.folder.build import (
+    ECP5_PLACER,
     BuildError,
     absorb_registers,
     count,
@@ -126,7 +127,7 @@ def synth_ecp5(job: Job, images: Path | None, jobs: int) -> Ecp5:
         return _packed(count(packed, "top"), lutram, ())  # nextpnr's name for it
 
     def place(seed: int) -> tuple[float, dict[str, Any]]:
-        command = [*device, "--timing-allow-fail", "--seed", str(seed)]
+        command = [*device, *ECP5_PLACER, "--timing-allow-fail", "--seed", str(seed)]
         command += ["--report", f"seed{seed}.json", "--log", f"seed{seed}.log"]
         run(job.folder, f"seed{seed}.log", *command)
         report = json.loads((job.folder / f"seed{seed}.json").read_text())

@@ -34,6 +34,9 @@ Netlist = dict[str, Any]  # as Yosys writes it in JSON
 # placement on its names.
 MEMORIES = ("program", "weights", "bias", "table", "scratch")
 ECP5_SHAPES = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}  # bits: words of a DP16KD
+# What is late weighs four times as much as usual against the length of wires: 64 lanes gain a tenth
+# of their clock. Routing takes longer.
+ECP5_PLACER = ("--placer-heap-timingweight", "40")
 OLDEST_YOSYS = (0, 40)
 FILE_LIST = "sources.f"
 SOURCES = "hdl"  # below the folder in which tools run
@@ -519,7 +522,7 @@ def _route(design: Design, output: str) -> list[str]:
         return [*command, *design.route]
     command += [f"--{design.device}", "--package", design.package]
     if design.family == "ecp5":
-        command += ["--speed", design.speed, "--textcfg", output]
+        command += [*ECP5_PLACER, "--speed", design.speed, "--textcfg", output]
         command += ["--lpf", pins] if pins else ["--lpf-allow-unconstrained"]
     else:
         command += ["--asc", output] + (["--pcf", pins] if pins else [])
