@@ -147,7 +147,7 @@ def test_make_knows_the_part_and_how_it_is_loaded(folder):
     said = {
         "ulx3s": (
             "python3 build.py ecp5 --device 85k --package CABGA381 --speed 6 --pins board.lpf "
-            "--freq 100 -o ../digits_mlp_ulx3s",
+            "--freq 75 -o ../digits_mlp_ulx3s",
             "openFPGALoader -b ulx3s ../digits_mlp_ulx3s/digits_mlp_top.bit",
         ),
         "icebreaker": (
@@ -205,7 +205,7 @@ def test_vivado_takes_the_boards_pins(tmp_path):
         (["--board", "icebreaker", "--ledger", "4"], "--ledger is of the registers, for which ice"),
         (["--board", "icebreaker", "--peek"], "--peek is of the registers, for which icebreaker "),
         (["--board", "ulx3s", "--clock-mhz", "101"], "the board's PLL makes 100 MHz of 25"),
-        (["--board", "ulx3s", "--baud", "27000000"], "choose another rate"),
+        (["--board", "ulx3s", "--baud", "17000000"], "choose another rate"),
     ],
 )
 def test_wrong_calls_say_what_is_there(tmp_path, options, said):
