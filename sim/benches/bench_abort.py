@@ -337,7 +337,7 @@ async def frames_end_at_any_time(dut):
     dut._log.info("%s", core.count)
     assert get(dut, "frame_error_o") == core.errors
     if total >= 100:
-        rare = ("dropped", "given up") if core.borders else ()
+        rare = ("dropped", "given up") if core.borders and total >= 1000 else ()
         missing = [n for n in ("whole", "timed", "marked", "lost", *rare) if not core.count[n]]
         assert not missing, f"this never happened: {missing}"
 
