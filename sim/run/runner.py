@@ -248,6 +248,7 @@ def build(
         simulator,
         tool_version(simulator),
         version("cocotb"),
+        _libraries(),  # what Verilator compiles is linked to them by their path
         platform.machine(),
         platform.python_version(),
         top,
@@ -260,6 +261,13 @@ def build(
         _compile(made, top, parameters, simulator, sources, arguments, waves, ports_only)
 
     return cached(f"{top}-{simulator}", facts, sources, compile_into)
+
+
+def _libraries() -> str:
+    """The folder of cocotb's libraries."""
+    from cocotb_tools import config
+
+    return str(config.libs_dir)
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -232,6 +232,9 @@ def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert build("bramcast_requantize", {}, "icarus") == folder
     with pytest.raises(TypeError):  # another parameter is another simulator
         build("bramcast_lane", {"DATA_BITS": 16}, "icarus")
+    monkeypatch.setattr("bramcast.sim.run.runner._libraries", lambda: "/another/environment")
+    with pytest.raises(TypeError):  # that one's libraries are gone with it
+        build("bramcast_requantize", {}, "icarus")
 
 
 @pytest.mark.parametrize(
