@@ -38,10 +38,7 @@ def bundle(tmp_path_factory):
 @pytest.mark.parametrize(
     "family, part, serial, least_mhz, most_cells",
     [
-        pytest.param(
-            *("ecp5", ["--device", "25k", "--package", "CABGA256"], False, 110, 2300),
-            marks=pytest.mark.ci,
-        ),
+        ("ecp5", ["--device", "25k", "--package", "CABGA256"], False, 110, 2300),
         pytest.param("ice40", ["--device", "hx8k"], False, 55, 4300, marks=pytest.mark.ci),
         ("gowin", ["--pins", "../nano.cst"], True, 20, 5000),
     ],
