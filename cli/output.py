@@ -123,6 +123,16 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
+def telling(write: Callable[[str], None]) -> Iterator[None]:
+    """Whatever goes wrong is written, too, and goes on: who reads a report may see nothing else."""
+    try:
+        yield
+    except Exception as error:
+        write(str(error) or type(error).__name__)
+        raise
+
+
+@contextmanager
 def progress(quiet: bool) -> Iterator[Report]:
     """A progress bar on standard error, one line for each thing that takes long."""
     if quiet or not stderr.is_terminal:

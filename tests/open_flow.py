@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ def need_open_flow() -> None:
     if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
         reason = f"{', '.join(missing)} missing: pip install '.[synth]'"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+def need_icebox_vlog() -> None:
+    """Where it is absent a visible skip, in CI, too: it comes from no package of the extras."""
+    if shutil.which("icebox_vlog") is None:
+        pytest.skip("icebox_vlog is missing: apt-get install fpga-icestorm")
 
 
 @dataclass(frozen=True)

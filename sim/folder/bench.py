@@ -248,7 +248,6 @@ def _pins(board: Board | None) -> dict[str, object]:
             "lit": "",
         }
     count, shown = len(board.lamps), board.class_lamps
-    low = "".join("01"[lamp.low] for lamp in reversed(board.lamps))
     button = board.button
     reset = "" if button is None else f".button({'' if button.low else '!'}resetn),\n      "
     lamps = [".led(led)", *(f".{name}({name})" for name, _, _ in board.wired)]
@@ -258,7 +257,7 @@ def _pins(board: Board | None) -> dict[str, object]:
         "signals": f"  logic clk, resetn, rx;\n  wire  tx;\n  wire  [{count - 1}:0] led;{wired}",
         "ports": _PINS.format(reset=reset, lamp=",\n      ".join(lamps)),
         "awake": "300 + 20 * DIVISOR",  # bramcast_board's reset
-        "lamp_task": _LAMPS.format(top=count - 1, low=f"{count}'b{low}", levels=levels or "1'b0"),
+        "lamp_task": _LAMPS.format(top=count - 1, low=board.low_lamps, levels=levels or "1'b0"),
         "dark": f"    check_lamps({{2'b00, {{{shown}{{1'b1}}}}}});  // no class yet\n",
         "lit": f"    check_lamps({{2'b01, {shown}'(CLASS)}});  // busy not long ago\n",
     }

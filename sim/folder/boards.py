@@ -8,6 +8,7 @@ are those of the makers' constraint files.
 from dataclasses import dataclass
 
 from bramcast.pack.bundle.errors import InputError
+from bramcast.sim.folder.build import FAMILIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,18 @@ class Board:
     @property
     def constraints(self) -> str:
         """The file that says where its pins are."""
-        return "board." + {"ecp5": "lpf", "ice40": "pcf", "gowin": "cst", "xc7": "xdc"}[self.family]
+        return f"board{FAMILIES[self.family].pins if self.open_tools else '.xdc'}"
 
     @property
     def binary(self) -> str:
         """The suffix of its bitstream."""
-        return {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs", "xc7": ".bit"}[self.family]
+        return FAMILIES[self.family].binary if self.open_tools else ".bit"
+
+    @property
+    def low_lamps(self) -> str:
+        """In Verilog, 1: the LED lights with a low level."""
+        digits = "".join("01"[lamp.low] for lamp in reversed(self.lamps))
+        return f"{len(self.lamps)}'b{digits}"
 
     @property
     def class_lamps(self) -> int:

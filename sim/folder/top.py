@@ -5,7 +5,7 @@ Block designs take it as a module, and its ports have the names by which they re
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -192,9 +192,12 @@ def _head(manifest: Manifest) -> list[str]:
 
 
 def _parameters(
-    manifest: Manifest, options: HdlOptions, more: Mapping[str, int | str]
+    manifest: Manifest,
+    options: HdlOptions,
+    more: Mapping[str, int | str],
+    without: Sequence[str] = (),
 ) -> list[str]:
-    """What a top gives its core."""
+    """What a top gives its core; ``without``: what that module has no parameter for."""
     core = manifest.core
     values = {
         **core_parameters(core),
@@ -202,7 +205,7 @@ def _parameters(
         "TLAST_ENDS": int(options.tlast_ends),
         **more,
     }
-    given = [f"      .{key}({value})" for key, value in values.items()]
+    given = [f"      .{key}({value})" for key, value in values.items() if key not in without]
     images = _images(core, "")
     if options.patchable:
         synthesis = "`ifdef SYNTHESIS  // the pattern that bramcast patch finds in a bitstream"
@@ -289,8 +292,7 @@ def _board_text(manifest: Manifest, options: HdlOptions, board: Board) -> str:
         line = f"    {port.direction:<6} wire {wide}{port.name}{',' * (number < len(ports) - 1)}"
         declared.append(f"{line}  // {said[port.name]}" if port.name in said else line)
     count = len(board.lamps)
-    low = "".join("01"[lamp.low] for lamp in reversed(board.lamps))
-    led = f"lamp ^ {count}'b{low}" if "1" in low else "lamp"
+    led = f"lamp ^ {board.low_lamps}" if any(lamp.low for lamp in board.lamps) else "lamp"
     awake = "locked"
     if board.button is not None:
         awake += " && button" if board.button.low else " && !button"
@@ -341,13 +343,11 @@ def _core_of_a_board(manifest: Manifest, options: HdlOptions, board: Board) -> l
     if board.registers:
         values["AXI_ADDRESS_BITS"] = options.address_bits(manifest.core)
         values |= options.registers()
-    parameters = _parameters(manifest, options, values)
-    if not board.registers:  # frames are counted
-        parameters = [text.replace("      .TLAST_ENDS(1),\n", "") for text in parameters]
+    without = () if board.registers else ("TLAST_ENDS",)  # its frames are counted
     name = "serial" if board.registers else "line"
     return [
         f"  bramcast_{name} #(",
-        *parameters,
+        *_parameters(manifest, options, values, without),
         f"  ) u_{name} (",
         "      .clk(core_clk),",
         "      .rst(rst),",

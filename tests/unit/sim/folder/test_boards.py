@@ -217,3 +217,12 @@ def test_wrong_calls_say_what_is_there(tmp_path, options, said):
 def test_an_impossible_clock_is_refused_where_options_are_made():
     with pytest.raises(InputError, match="nothing nearer"):
         HdlOptions(serial=True, board=BOARDS["icebreaker"], clock_mhz=10)
+
+
+def test_a_line_has_no_choice_of_how_frames_end(tmp_path):
+    """bramcast_line counts them: it has no parameter for it, whatever was asked."""
+    texts = []
+    for ends in (True, False):
+        options = HdlOptions(serial=True, board=BOARDS["icebreaker"], tlast_ends=ends)
+        texts.append(write_project(BUNDLE, tmp_path / str(ends), options).read_text())
+    assert "TLAST_ENDS" not in texts[0] + texts[1]
