@@ -14,6 +14,10 @@ settings.load_profile("no deadline")
 # pytest-xdist fills the cores with processes; threads inside them would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["BRAMCAST_VERIFY"] = "1"  # every graph that a pass makes
+# `make test` tells the makes that tests start (of written folders, of cocotb) that they are inside
+# it: they would name the directories they enter, and look for job slots that are closed.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
