@@ -289,6 +289,75 @@ async def lane_accumulates_and_keeps_the_maximum(dut):
 
 
 @cocotb.test()
+async def pair_is_two_lanes(dut):
+    """Pixels of random taps, some outside one tile or both, with bubbles; both results of every
+    pixel for both tiles. With GATES every other nest is of products, with the same elements."""
+    rng = seeded_random()
+    bits, weight_bits = int(dut.DATA_BITS.value), int(dut.WEIGHT_BITS.value)
+    low, high = -(2 ** (weight_bits - 1)), 2 ** (weight_bits - 1) - 1
+    idle = {"clear_i": 3, "max_load_i": 0, "max_try_i": 0, "max_capture_i": 0, "hold_i": 0}
+    idle |= {"acc_step_i": 0, "acc_capture_i": 0}
+    await start(dut, product_i=0, **idle)
+
+    def both(values: Sequence[Any] | np.ndarray, width: int) -> int:
+        """A value of each tile, side by side."""
+        return sum((int(v) & ((1 << width) - 1)) << (width * t) for t, v in enumerate(values))
+
+    for nest in range(8):
+        unsigned, product = nest & 1, (nest >> 1 & 1) * int(dut.GATES.value)
+        cycles: list[Cycle] = []
+
+        def at(n: int, cycles: list[Cycle] = cycles, **inputs: int) -> None:
+            while len(cycles) <= n:
+                cycles.append(dict(idle))
+            cycles[n].update(inputs)
+
+        at(0, product_i=product)
+        expected = []  # cycle, accumulators, maxima
+        n = 2
+        for _ in range(60):
+            taps = rng.choice([2, 4, 10] if product else [1, 1, 2, 5, 20])
+            bounds = [0, 2 ** (bits - 1), 2**bits - 1]
+            x = np.array([[rng.choice([*bounds, rng.getrandbits(bits)]) for _ in range(taps)]] * 2)
+            inside = np.array([[rng.random() < 0.7 for _ in range(taps)] for _ in range(2)])
+            if product:
+                inside[1] = inside[0]
+            else:
+                x[1] = [rng.choice([*bounds, rng.getrandbits(bits)]) for _ in range(taps)]
+            x = x if unsigned else np.where(x >> (bits - 1), x - 2**bits, x)
+            w = np.array([rng.choice([low, high, rng.randint(low, high)]) for _ in range(taps)])
+            for i in range(taps):
+                while rng.random() < 0.2:
+                    n += 1
+                lanewise = rng.getrandbits(1)
+                other = rng.getrandbits(2 * bits)
+                at(n, clear_i=both(~inside[:, i], 1), lanewise_i=lanewise, weight_i=int(w[i]))
+                at(n, own_signed_i=int(lanewise and not unsigned))
+                at(n, broadcast_signed_i=int(not lanewise and not unsigned))
+                at(n, own_i=both(x[:, i], bits) if lanewise else other)
+                at(n, broadcast_i=other if lanewise else both(x[:, i], bits))
+                seen = inside[:, :i].any(axis=1)
+                load = inside[:, i] & ~seen if i else np.array([True, True])
+                at(n + 1, max_load_i=both(load, 1), max_try_i=both(inside[:, i], 1))
+                if product and i % 2 == 0:
+                    at(n + 1, hold_i=1)
+                else:
+                    at(n + 2, acc_step_i=1, acc_load_i=int(i == product))
+                n += 1
+            at(n + 1, max_capture_i=1)
+            at(n + 2, acc_capture_i=1)
+            x = np.where(inside, x, 0)
+            total = (x[:, ::2] * x[:, 1::2]).sum(axis=1) if product else x @ w
+            best = [row[i].max() if i.any() else 0 for row, i in zip(x, inside, strict=True)]
+            expected.append((n + 2, n + 3, both(total, 32), both(best, bits + 1)))
+        at(n + 4)
+        outputs = await play(dut, cycles, ["acc_o", "max_o"])
+        for max_cycle, acc_cycle, accs, maxima in expected:
+            assert product or outputs[max_cycle]["max_o"] == maxima
+            assert outputs[acc_cycle]["acc_o"] == accs
+
+
+@cocotb.test()
 async def lane_control_knows_what_becomes_of_a_tap(dut):
     """Pixels of random taps with bubbles, in nests with and without products: every flag of a tap
     in its cycle."""

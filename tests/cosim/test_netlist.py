@@ -26,6 +26,7 @@ SYNTH = {
 # Cells that must be in a netlist: what the vendors' parts have, not a sea of LUTs.
 CELLS = {
     "lane": "DSP48E1",
+    "pair": "DSP48E1",
     "output": "RAM32M",
     "memory": "SB_RAM40_4K",
     "table": "SB_RAM40_4K",

@@ -34,6 +34,9 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("requantize", "requantize_matches_golden", {}),
     ("lane", "lane_accumulates_and_keeps_the_maximum", {"DATA_BITS": 8}),
     ("lane", "lane_accumulates_and_keeps_the_maximum", {"DATA_BITS": 16}),
+    ("pair", "pair_is_two_lanes", {"GATES": 1}),
+    ("pair", "pair_is_two_lanes", {}),
+    ("pair", "pair_is_two_lanes", {"WEIGHT_BITS": 2}),
     ("lane_control", "lane_control_knows_what_becomes_of_a_tap", {"GATES": 1}),
     ("lane_control", "lane_control_knows_what_becomes_of_a_tap", {"GATES": 0}),
     ("delay", "delay_hands_tokens_on", {"BITS": 5, "STAGES": 3}),
@@ -222,6 +225,27 @@ def test_illegal_parameters_stop_at_the_rule(parameters: dict[str, int | str], r
     need("icarus")
     with pytest.raises(ToolError, match=rule):
         build("bramcast_core", parameters, "icarus")
+
+
+@pytest.mark.parametrize(
+    "parameters, rule",
+    [
+        ({"DATA_BITS": 16}, "DATA_BITS_of_a_pair_must_be_8"),
+        ({"WEIGHT_BITS": 9}, "WEIGHT_BITS_of_a_pair_must_be_2_to_8"),
+    ],
+    ids=_name,
+)
+def test_illegal_pair_stops_at_the_rule(parameters: dict[str, int | str], rule: str) -> None:
+    need("icarus")
+    with pytest.raises(ToolError, match=rule):
+        build("bramcast_pair", parameters, "icarus")
+
+
+@pytest.mark.parametrize("parameters", [{}, {"GATES": 1}, {"WEIGHT_BITS": 4}], ids=_name)
+def test_lint_of_a_pair_is_silent(parameters: dict[str, int | str]) -> None:
+    need("verilator")
+    done = lint("bramcast_pair", parameters)
+    assert "%Warning" not in done and "%Error" not in done, done
 
 
 def test_second_build_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
