@@ -255,7 +255,9 @@ def _print(golden: Path, result: SimResult, changed: list[str]) -> None:
 def _print_layers(golden: Path, result: SimResult | FastResult) -> None:
     """A line for each layer; one for all its time steps."""
     manifest = read_manifest(golden)
-    program = split_program(to_uint32(load_images(golden, manifest, True)["program"]))
+    program = split_program(
+        to_uint32(load_images(golden, manifest, True)["program"]), manifest.core.tiles > 1
+    )
     rows = []
     for same in same_descriptors(program, [nest.layer for nest in manifest.nests]).values():
         layers = [result.comparison.layers[i] for i in same]

@@ -27,14 +27,14 @@ class _Wordwise:
             bound: of any lane's |accumulator|.
             lane_bytes: of the arrays between, for one lane of one sample.
         """
-        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core)
+        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core, memories.bank_words * memories.core.word)
         self.out = Epilogue(memories, index, nest, bound, beat)
         per_pixel = memories.chunk * self.out.lanes * lane_bytes
         pixels_at_once = max(1, sizes.BLOCK_BYTES // per_pixel)
         self.places = [
             self.out.place(pixels, groups)
             for groups in self.out.ranges(1)
-            for pixels in ranges(nest.counts[1] * nest.counts[2], pixels_at_once)
+            for pixels in ranges(self.out.groups.pixels, pixels_at_once)
         ]
 
     def bind(self, chunk: Chunk) -> Iterator[ViewCall]:
@@ -84,7 +84,7 @@ class Gate(_Wordwise):
         factors = replace(self.nest, x_unsigned=self.nest.factor_unsigned)
         for place in self.places:
             lanes = place.lanes
-            zero = memories.zero_word * memories.core.multipliers // lanes
+            zero = memories.zero_word * memories.core.word // lanes
             source = memories.readable(chunk, self.nest, lanes)
             factor = memories.readable(chunk, factors, lanes)
             n_pixels = place.pixels.stop - place.pixels.start

@@ -18,7 +18,7 @@ from bramcast.golden.arith import (
 )
 from bramcast.golden.chunk import Chunk, ViewCall
 from bramcast.golden.groups import Groups
-from bramcast.golden.loops import affine, progression, ranges
+from bramcast.golden.loops import progression, ranges
 from bramcast.golden.memories import Memories
 from bramcast.pack.bundle.program import Nest
 
@@ -75,8 +75,9 @@ class Epilogue:
             table = memories.results_of_table(nest.table_base)
             signed = nest.stream and not nest.y_unsigned
             self.lookup = table.view(f"i{table.itemsize}") if signed else table
-        first = nest.result_base + affine(nest.counts[:3], nest.result_steps)
-        self.first = first.reshape(count, self.groups.pixels)  # a group's first sub-word
+        pixel = self.groups.pixel_addresses(nest, core, memories.bank_words * core.taps)
+        group = np.arange(count, dtype=np.int64) * nest.result_steps[0]
+        self.first = group[:, None] + pixel  # a group's first sub-word, [groups, pixels]
 
     @property
     def beats(self) -> int:

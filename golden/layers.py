@@ -40,8 +40,8 @@ def layer_results(machine: Machine, results: Results) -> Iterator[LayerResult]:
         whole = by_layer.setdefault(
             info.layer, np.zeros((len(values), channels, height, width), np.int64)
         )
-        for part in layer_parts(nest, info, width):
-            mine = values[:, part.lanes, :, : part.columns]
+        for part in layer_parts(nest, info, layer.shape, machine.core.tiles):
+            mine = values[:, part.lanes, : part.rows, : part.columns]
             whole[:, part.channels, part.y, part.x] = _numbers(mine, layer.format, nest)
     for index in sorted(by_layer):
         yield LayerResult(manifest.layers[index], by_layer[index])
@@ -60,7 +60,7 @@ def _by_channel(words: NDArray[np.int32], nest: Nest, groups: Groups) -> NDArray
         moved = np.zeros((samples, count, groups.width, groups.pixels), np.int32)
         moved[:, :, : subs * groups.lanes] = grouped.swapaxes(2, 3)
         parts.append(moved)
-    return np.concatenate(parts, axis=1).reshape(samples, -1, *nest.counts[1:3])
+    return np.concatenate(parts, axis=1).reshape(samples, groups.count * groups.width, -1, nest.counts[2])
 
 
 def _numbers(bits: NDArray[np.integer], fmt: Format, nest: Nest) -> NDArray[np.int64]:

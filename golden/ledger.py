@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bramcast.golden.groups import Groups
 from bramcast.golden.machine import Machine, NestResult, Results
+from bramcast.golden.strips import tiles_of
 from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Nest
@@ -63,8 +64,32 @@ def nest_cycles(machine: Machine) -> tuple[int, ...]:
 
 
 def checksums(kept: NestResult, nest: Nest, core: Core) -> list[int]:
-    """CRC-32 of what a nest made, for each sample: that of the bytes of ``chunks``."""
-    return [zlib.crc32(chunks(words, nest, core).tobytes()) for words in kept.words]
+    """CRC-32 of what a nest made, for each sample: that of the bytes of ``chunks``.
+
+    With TILES > 1 the xor of those of all tiles that write, tile t's rotated to the left by t.
+    """
+    tiles = tiles_of(nest, core)
+    first = 0 if tiles > 1 or nest.stream or nest.rows is None else nest.bank
+    sums = []
+    for words in kept.words:
+        crc = 0
+        for tile, own in enumerate(_by_tile(words, nest, core, tiles)):
+            one = zlib.crc32(chunks(own, nest, core).tobytes())
+            turn = first + tile
+            crc ^= (one << turn | one >> (32 - turn)) & 0xFFFFFFFF
+        sums.append(crc)
+    return sums
+
+
+def _by_tile(
+    words: NDArray[np.int32], nest: Nest, core: Core, tiles: int
+) -> list[NDArray[np.int32]]:
+    """The rows of each tile, in its own order."""
+    groups = Groups.of(nest, core)
+    whole = groups.pixels * (groups.count - 1) * groups.subs
+    first = words[:whole].reshape(groups.count - 1, tiles, -1, core.lanes)
+    last = words[whole:].reshape(tiles, -1, core.lanes)
+    return [np.concatenate([*first[:, t], last[t]]) for t in range(tiles)]
 
 
 def chunks(words: NDArray[np.int32], nest: Nest, core: Core) -> NDArray[np.uint32]:
@@ -75,7 +100,7 @@ def chunks(words: NDArray[np.int32], nest: Nest, core: Core) -> NDArray[np.uint3
     result; lanes behind that are zero.
 
     Args:
-        words: int32 [rows, LANES], as in ``NestResult``.
+        words: int32 [rows, LANES], as in ``NestResult``; of one tile.
 
     Returns:
         little-endian uint32 [results].
@@ -88,9 +113,10 @@ def chunks(words: NDArray[np.int32], nest: Nest, core: Core) -> NDArray[np.uint3
     16
     """
     groups = Groups.of(nest, core)
-    whole = groups.pixels * (groups.count - 1) * groups.subs
+    pixels = nest.counts[1] * nest.counts[2]
+    whole = pixels * (groups.count - 1) * groups.subs
     used = -(-groups.tail // core.rq) * core.rq
-    last = words[whole:].reshape(groups.pixels, -1)[:, :used]
+    last = words[whole:].reshape(pixels, -1)[:, :used]
     made = np.concatenate([words[:whole].reshape(-1), last.reshape(-1)])
     return made.astype("<i4").view("<u4")
 

@@ -64,10 +64,7 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
         layer, groups = manifest.layers[info.layer], Groups.of(nest, machine.core)
         good = (
             len(layer.shape) == 3
-            and all(
-                pixels.stop <= size
-                for pixels, size in zip(layer_pixels(nest, info), layer.shape, strict=False)
-            )
+            and _inside(nest, info, layer)
             and len(info.channels) == groups.count * groups.width
             and len(info.columns) in (0, len(info.channels))
             and -1 <= min(info.channels)
@@ -78,7 +75,7 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
             raise InputError(f"nests.{index}: does not fit layer {layer.name!r} and the program")
     for index, layer in enumerate(manifest.layers):
         mine = [pair for pair in zip(nests, manifest.nests, strict=True) if pair[1].layer == index]
-        if not _covers(layer, mine):
+        if not _covers(layer, mine, machine.core.tiles):
             raise InputError(
                 f"nests: those of layer {layer.name!r} don't give each of its elements once"
             )
@@ -101,9 +98,15 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
             raise InputError(f"{name}: dims and strides don't fit the program's {beats} elements")
 
 
-def _covers(layer: LayerInfo, nests: list[tuple[Nest, NestInfo]]) -> bool:
+def _inside(nest: Nest, info: NestInfo, layer: LayerInfo) -> bool:
+    """Whether the pixels of a nest are a layer's; those of strips may lie behind its last row."""
+    y, x = layer_pixels(nest, info)
+    return y.stop <= layer.shape[0] and x.stop <= layer.shape[1]
+
+
+def _covers(layer: LayerInfo, nests: list[tuple[Nest, NestInfo]], tiles: int) -> bool:
     """Whether the nests of a layer, which fit it, give each of its elements once."""
-    parts = [part for nest, info in nests for part in layer_parts(nest, info, layer.shape[1])]
+    parts = [part for nest, info in nests for part in layer_parts(nest, info, layer.shape, tiles)]
     if sum(part.elements for part in parts) != math.prod(layer.shape):
         return False
     seen = np.zeros(layer.shape, np.bool_)

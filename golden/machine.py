@@ -85,7 +85,7 @@ class Machine:
         first = self.program[0]
         assert isinstance(first, Input)
         self.frame = first
-        self.beats_in = first.run * first.runs
+        self.beats_in = first.elements
         self.beats_out = 0
         self._nests: list[_Executed] = []
         for index, nest in enumerate(self.program):
@@ -94,6 +94,8 @@ class Machine:
                 self.beats_out += self._nests[-1].out.beats
         self._work = Workspace()
         self._chunks: dict[int, Chunk] = {}
+        bank = self.memories.bank_words * core.word
+        self._elements, self._zeros = input_addresses(first, core, bank)
 
     def run(
         self,
@@ -125,8 +127,12 @@ class Machine:
                 kept[nest.out.index] = np.empty(shape, np.int32)
         for part in ranges(samples, self.memories.chunk):
             chunk = self._chunk(len(frames[part]), {i: k[part] for i, k in kept.items()})
-            cut = frames[part].reshape(chunk.frame.shape)
-            np.copyto(chunk.frame, cut, casting="unsafe")
+            if self.frame.strip_runs:
+                flat = chunk.words.reshape(-1, chunk.samples)
+                flat[self._elements] = frames[part].T.astype(flat.dtype)
+            else:
+                cut = frames[part].reshape(chunk.frame.shape)
+                np.copyto(chunk.frame, cut, casting="unsafe")
             for step in chunk.steps:
                 step()
             beats[part] = chunk.beats.T
@@ -134,7 +140,8 @@ class Machine:
                 progress(part.stop)
         results = []
         for nest in self._nests if keep_layers else []:
-            address = nest.out.groups.addresses(nest.nest)
+            banks = self.core.scratch_depth * self.core.taps
+            address = nest.out.groups.addresses(nest.nest, self.core, banks)
             address = np.full_like(address, -1) if nest.nest.stream else address
             results.append(NestResult(nest.out.index, address, kept[nest.out.index]))
         return Results(beats, tuple(results))
@@ -144,23 +151,29 @@ class Machine:
         chunk = None if kept else self._chunks.get(samples)
         if chunk is not None:
             return chunk
-        width = self.core.multipliers
+        width = self.core.word
         raw: type[np.integer] = np.uint8 if self.core.data_bits == 8 else np.uint16
         words: NDArray[np.integer] = np.empty((self.memories.zero_word + 1, width, samples), raw)
         words[self.memories.zero_word] = 0
         subs = words.reshape(-1, self.core.lanes, samples)
         run, runs, lead = self.frame.run, self.frame.runs, self.frame.lead
         per_run = self.frame.span(width)
-        target = words[self.frame.result_base :][: runs * per_run]
-        rows = target.reshape(runs, per_run * width, samples)
-        frame = rows[:, lead : lead + run].transpose(2, 0, 1)
         beats = np.empty((self.beats_out, samples), np.int64)
-        chunk = Chunk(words, subs, beats, kept, self._work, samples, frame, [])
-        unit = max(self.core.lanes, self.core.taps)
-        # What is behind the last element's word stays as it was.
-        for zeros in (rows[:, :lead], rows[:, lead + run : self.frame.span(unit) * unit]):
-            if zeros.size:
-                chunk.steps.append(partial(zeros.fill, 0))
+        if self.frame.strip_runs:
+            chunk = Chunk(words, subs, beats, kept, self._work, samples, words[:0], [])
+            if self._zeros.size:
+                flat = words.reshape(-1, samples)
+                chunk.steps.append(partial(np.put_along_axis, flat, self._zeros[:, None], 0, 0))
+        else:
+            target = words[self.frame.result_base :][: runs * per_run]
+            rows = target.reshape(runs, per_run * width, samples)
+            frame = rows[:, lead : lead + run].transpose(2, 0, 1)
+            chunk = Chunk(words, subs, beats, kept, self._work, samples, frame, [])
+            unit = max(self.core.lanes, self.core.taps)
+            # What is behind the last element's word stays as it was.
+            for zeros in (rows[:, :lead], rows[:, lead + run : self.frame.span(unit) * unit]):
+                if zeros.size:
+                    chunk.steps.append(partial(zeros.fill, 0))
         for nest in self._nests:
             chunk.steps.extend(nest.bind(chunk))
         if not kept:
@@ -168,6 +181,27 @@ class Machine:
                 del self._chunks[next(iter(self._chunks))]
             self._chunks[samples] = chunk
         return chunk
+
+
+def input_addresses(
+    frame: Input, core: Core, bank: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a frame's elements go with TILES > 1, and which elements become zero beside them.
+
+    Args:
+        bank: elements from a bank of the scratchpad to the next one.
+    """
+    unit, per_run = max(core.lanes, core.taps), frame.span(core.word) * core.word
+    elements, zeros = [], []
+    for run in range(frame.runs if frame.strip_runs else 0):
+        strip, number = divmod(run, frame.strip_runs)
+        first = strip * bank + frame.result_base * core.word + number * per_run
+        start, count = first + frame.lead, frame.last_run if run == frame.runs - 1 else frame.run
+        end = first - (-(frame.lead + count) // unit) * unit
+        elements.append(np.arange(start, start + count))
+        zeros += [np.arange(first, start), np.arange(start + count, end)]
+    none = [np.zeros(0, np.int64)]
+    return np.concatenate(none + elements), np.concatenate(none + zeros)
 
 
 _Executed = Multiply | Maximum | Gate

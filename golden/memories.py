@@ -27,6 +27,8 @@ class Memories:
         weights: [words, LANES * TAPS], int8 where they fit.
         bias, shift: int64 [entries].
         table: the words of ``table.mem``, uint8 [words, bytes of a word].
+        bank_words: words of a bank of the scratchpad; with TILES > 1 the banks lie one behind the
+            other.
         zero_word: a word of the scratchpad behind all that the program writes.
         chunk: samples that run at once.
         budget: what nests may still keep ready.
@@ -41,10 +43,11 @@ class Memories:
         table = images.get("table")
         self.table = np.zeros((0, 1), np.uint8) if table is None else table.data
         self._tables: dict[int, NDArray[np.unsignedinteger]] = {}
-        self.zero_word = _words_used(program, core)
+        self.bank_words = _words_used(program, core)
+        self.zero_word = self.bank_words * core.tiles
         streams = [d for d in program if isinstance(d, Nest) and d.stream]
         sent = sum(d.pixels * core.group(d.lanewise) for d in streams)
-        bytes_each = (self.zero_word + 1) * core.multipliers * (core.data_bits // 8)
+        bytes_each = (self.zero_word + 1) * core.word * (core.data_bits // 8)
         bytes_each += sent * 8
         fitting = sizes.CHUNK_BYTES // bytes_each
         self.chunk = max(
@@ -71,7 +74,7 @@ class Memories:
             up = np.arange(spare, -1, -bits, dtype=np.int8)[:, None]
             raw = self.weights.astype(np.int8)[:, None, :] << up
             steps = raw >> np.int8(spare)  # arithmetic: keeps the sign
-            self._narrow_weights[narrow] = steps.reshape(-1, self.core.multipliers)
+            self._narrow_weights[narrow] = steps.reshape(-1, self.core.word)
         return self._narrow_weights[narrow].reshape(-1, self.core.group(nest.lanewise))
 
     def readable(self, chunk: Chunk, nest: Nest, lanes: int) -> NDArray[np.integer]:
@@ -89,11 +92,15 @@ def _points(words: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 def _words_used(program: list[Input | Nest], core: Core) -> int:
-    """One more than the highest scratchpad word that the program writes, or a little more."""
+    """One more than the highest scratchpad word that the program writes, or a little more.
+
+    With TILES > 1 of a bank.
+    """
     top = 0
     for d in program:
         if isinstance(d, Input):
-            top = max(top, d.result_base + d.runs * d.span(core.multipliers))
+            runs = min(d.runs, d.strip_runs or d.runs)
+            top = max(top, d.result_base + runs * d.span(core.word))
         elif not d.stream:
             moves = zip(d.counts[:3], d.result_steps, strict=True)
             subs = d.result_base + sum((c - 1) * s for c, s in moves if s > 0)

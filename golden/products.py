@@ -71,7 +71,7 @@ class Multiply:
     """A multiply-add nest. Subclasses say which rows and weights stand behind a block."""
 
     def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
-        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core)
+        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core, memories.bank_words * memories.core.word)
         self.bound = largest_sum(memories, self.taps)
         self.dtype = product_dtype(self.bound)
         self.out = Epilogue(memories, index, nest, self.bound, beat)
@@ -81,7 +81,7 @@ class Multiply:
         self.fused = self.out.fused and len(taps) == 1
         self.blocks: list[_Stretch] = []
         for groups in self.out.ranges(groups_at_once):
-            for pixels in ranges(nest.counts[1] * nest.counts[2], pixels_at_once):
+            for pixels in ranges(self.out.groups.pixels, pixels_at_once):
                 place = self.out.place(pixels, groups)
                 products = None
                 if memories.budget.left > 0:
@@ -177,7 +177,7 @@ class Dense(Multiply):
     def _product(self, place: Place, taps: slice) -> _Product:
         rows = self.taps.acts(place.pixels, taps) + place.groups.start * self.nest.act_steps[0]
         if self.taps.masked:
-            zero = self.memories.zero_word * self.memories.core.multipliers
+            zero = self.memories.zero_word * self.memories.core.word
             rows = np.where(self.taps.valid(place.pixels, taps), rows, zero)
         pixel = 0 if self.taps.one_weight else place.pixels.start
         key = (place.groups.start, pixel, taps.start)

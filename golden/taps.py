@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from bramcast.golden.arith import FLOAT32_EXACT
 from bramcast.golden.loops import ranges
 from bramcast.golden.memories import Memories
+from bramcast.golden.strips import tap_rows
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import Nest
 
@@ -18,14 +19,19 @@ class Taps:
     weight word, which ``Memories.steps`` gives as a row of its own.
     """
 
-    def __init__(self, nest: Nest, core: Core) -> None:
+    def __init__(self, nest: Nest, core: Core, bank: int = 0) -> None:
+        """
+        Args:
+            bank: elements from a bank of the scratchpad to the next one, with TILES > 1.
+        """
         self.nest = nest
         self.parts = 1 if nest.lanewise else core.taps
         self.count = nest.taps * self.parts
-        _, oy, ox, ky, kx, _ = (np.arange(n, dtype=np.int64) for n in nest.counts)
-        y = nest.y_start + oy[:, None] * nest.y_step_oy + ky * nest.y_step_ky
+        rows = tap_rows(nest, core)
+        ox, kx = (np.arange(nest.counts[n], dtype=np.int64) for n in (2, 4))
         x = nest.x_start + ox[:, None] * nest.x_step_ox + kx * nest.x_step_kx
-        self.valid_y = (y >= 0) & (y < nest.y_limit)  # [oy, ky]
+        self.rows = rows.offsets + rows.banks * bank  # [oy of all tiles, ky]
+        self.valid_y = rows.valid
         self.valid_x = (x >= 0) & (x < nest.x_limit)  # [ox, kx]
         self.masked = not (bool(np.all(self.valid_y)) and bool(np.all(self.valid_x)))
         self.one_weight = nest.weight_steps[1] == 0 and nest.weight_steps[2] == 0
@@ -41,8 +47,9 @@ class Taps:
         oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
         ky, kx, ci, t = self._loops(taps)
         s = self.nest.act_steps
-        base = self.nest.act_base + oy * s[1] + ox * s[2]
-        rows: NDArray[np.int64] = base[:, None] + (ky * s[3] + kx * s[4] + ci * s[5] + t)
+        base = self.nest.act_base + ox * s[2]
+        rows: NDArray[np.int64] = base[:, None] + (kx * s[4] + ci * s[5] + t)
+        rows += self.rows[oy[:, None], ky]
         return rows
 
     def valid(self, pixels: slice, taps: slice) -> NDArray[np.bool_]:
@@ -57,6 +64,7 @@ class Taps:
         pixels = slice(0, 1) if self.one_weight else pixels
         g = np.arange(groups.start, groups.stop)
         oy, ox = np.divmod(np.arange(pixels.start, pixels.stop), self.nest.counts[2])
+        oy = oy % self.nest.counts[1]  # the same in every tile
         ky, kx, ci, t = self._loops(taps)
         s = self.nest.weight_steps
         base = self.nest.weight_base + g[:, None] * s[0] + oy * s[1] + ox * s[2]

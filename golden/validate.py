@@ -7,17 +7,19 @@ bits, so every check first bounds the numbers and only then lists addresses.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.golden.groups import Groups
+from bramcast.golden.strips import tap_rows
 from bramcast.pack.bundle.cycles import cycle_bound
 from bramcast.pack.bundle.errors import InputError, ProgramError
 from bramcast.pack.bundle.manifest import Core, Manifest
 from bramcast.pack.bundle.program import (
     ADDRESS_BITS,
+    ALL_BANKS,
     DESCRIPTOR_WORDS,
     INPUT_FIELDS,
     LOOP_FIELDS,
@@ -25,10 +27,13 @@ from bramcast.pack.bundle.program import (
     MAX_CYCLES,
     NEST_FIELDS,
     OPCODE,
+    TILED_INPUT_FIELDS,
+    TILED_NEST_FIELDS,
     Descriptor,
     Input,
     Loop,
     Nest,
+    Rows,
     split_program,
     unrolled,
 )
@@ -37,6 +42,8 @@ from bramcast.pack.bundle.words import BIAS_BITS, ENTRY_BITS, Words, to_uint32
 _STEP_LIMIT = 1 << 31
 _COORDINATE = 1 << 15
 MAX_NESTS = 4096  # more nests don't run in a legal program
+_ROWS = 1 << 20  # of taps, of a nest with TILES > 1
+_STRIPS = 1 << 9  # numbers of strips have ten bits
 
 
 def check_core(core: Core) -> None:
@@ -53,9 +60,11 @@ def check_core(core: Core) -> None:
         ("program_depth", core.program_depth % DESCRIPTOR_WORDS == 0, "a multiple of 32"),
         ("table_depth", core.table_depth % 256 == 0, "a multiple of 256"),
         ("rq", core.rq <= core.lanes and core.rq.bit_count() == 1, "a power of two up to lanes"),
+        ("tiles", core.tiles in (1, 2, 4, 8), "1, 2, 4 or 8"),
+        ("pairs", not core.pairs or _may_pair(core), "false: pairs need tiles > 1 and 8-bit data"),
         (
             "scratch_depth",
-            core.scratch_depth * core.multipliers <= 1 << ADDRESS_BITS,
+            core.scratch_depth * core.word <= 1 << ADDRESS_BITS,
             f"at most 2**{ADDRESS_BITS} / (lanes * taps)",
         ),
     )
@@ -64,16 +73,22 @@ def check_core(core: Core) -> None:
             raise InputError(f"core parameter {name} must be {meaning}, got {getattr(core, name)}")
 
 
+def _may_pair(core: Core) -> bool:
+    return core.tiles > 1 and core.data_bits == 8
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A descriptor in the program image, for messages."""
 
     index: int
+    tiled: bool = False
 
     def error(self, name: str, text: str) -> ProgramError:
         """The error for a field, with its line of program.mem."""
-        known = {"opcode": OPCODE, **INPUT_FIELDS, **LOOP_FIELDS}
-        known |= NEST_FIELDS if self.index else {}
+        known = {"opcode": OPCODE, **TILED_INPUT_FIELDS, **LOOP_FIELDS}
+        if self.index:
+            known |= {**NEST_FIELDS, **TILED_NEST_FIELDS} if self.tiled else NEST_FIELDS
         line = DESCRIPTOR_WORDS * self.index + known[name].word + 1
         what = f"nest {self.index}" if self.index else "input"
         return ProgramError(f"program line {line}, {what}, {name}: {text}")
@@ -93,7 +108,7 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Input | Nest]:
         InputError: impossible core parameters.
     """
     check_core(core)
-    program = split_program(to_uint32(images["program"]))
+    program = split_program(to_uint32(images["program"]), core.tiles > 1)
     if not isinstance(program[0], Input):
         raise ProgramError("program line 1: the first descriptor must be INPUT")
     for index, d in enumerate(program[1:], 1):
@@ -111,9 +126,9 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Input | Nest]:
             f"cycles, more than {MAX_CYCLES} (2**{MAX_CYCLES.bit_length() - 1}); more lanes or "
             "taps (core.lanes, core.taps) make it shorter"
         )
-    written = np.zeros(core.scratch_depth * core.taps, np.bool_)
+    written = np.zeros(_subs(core) * core.tiles, np.bool_)
     for index, d in running:
-        place = _Place(index)
+        place = _Place(index, core.tiles > 1)
         if isinstance(d, Input):
             _check_input(place, d, core, written)
         else:
@@ -123,9 +138,8 @@ def validate(images: Mapping[str, Words], core: Core) -> list[Input | Nest]:
             reads = _reads(place, d, core)
             missing = np.flatnonzero(reads & ~written)
             if missing.size:
-                raise place.error(
-                    "act_base", f"reads scratchpad {_name(core)} {missing[0]} before it is written"
-                )
+                text = f"reads scratchpad {_sub_word(core, int(missing[0]))} before it is written"
+                raise place.error("act_base", text)
             if not d.stream:
                 writes = _writes(place, d, core)
                 _check_hazard(place, d, core, reads, writes)
@@ -168,10 +182,28 @@ def _name(core: Core) -> str:
     return "word" if core.taps == 1 else "sub-word"
 
 
+def _subs(core: Core) -> int:
+    """Sub-words of a bank of the scratchpad."""
+    return core.scratch_depth * core.taps
+
+
+def _sub_word(core: Core, number: int) -> str:
+    """A sub-word among those of all banks, in words."""
+    bank, address = divmod(number, _subs(core))
+    return f"{_name(core)} {address}" + (f" of bank {bank}" if core.tiles > 1 else "")
+
+
 def _check_input(place: _Place, d: Input, core: Core, written: NDArray[np.bool_]) -> None:
     if d.lead >= core.taps:
         raise place.error("lead", f"must be less than TAPS = {core.taps}, got {d.lead}")
-    end = d.result_base + d.runs * d.span(core.multipliers)
+    runs_of_bank = d.strip_runs or d.runs
+    if d.strip_runs:
+        if d.runs > core.tiles * d.strip_runs:
+            text = f"{d.runs} runs, but {core.tiles} banks get {d.strip_runs} each"
+            raise place.error("runs", text)
+        if d.last_run > d.run:
+            raise place.error("last_run", f"{d.last_run} elements, more than a run's {d.run}")
+    end = d.result_base + runs_of_bank * d.span(core.word)
     if end > core.scratch_depth:
         raise place.error(
             "result_base",
@@ -179,9 +211,22 @@ def _check_input(place: _Place, d: Input, core: Core, written: NDArray[np.bool_]
             f"the scratchpad has {core.scratch_depth}",
         )
     unit = max(core.lanes, core.taps)  # the rest of a run's last word is not written
-    subs = d.span(unit) * unit // core.lanes
-    runs = written[d.result_base * core.taps : end * core.taps].reshape(d.runs, -1)
-    runs[:, :subs] = True
+    for bank in range(core.tiles if d.strip_runs else 1):
+        first = bank * _subs(core)
+        runs = written[first + d.result_base * core.taps : first + end * core.taps]
+        runs = runs.reshape(runs_of_bank, -1)[: max(0, d.runs - bank * runs_of_bank)]
+        runs[:, : d.span(unit) * unit // core.lanes] = True
+    if d.strip_runs and len(runs := _runs_of_last_bank(d, core, written)):
+        last = replace(d, run=d.last_run)
+        runs[-1, last.span(unit) * unit // core.lanes :] = False
+
+
+def _runs_of_last_bank(d: Input, core: Core, written: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The sub-words of each run in the bank that gets the last one, a view: [runs, sub-words]."""
+    bank, last = divmod(d.runs - 1, d.strip_runs)
+    first = bank * _subs(core) + d.result_base * core.taps
+    per_run = d.span(core.word) * core.taps
+    return written[first : first + (last + 1) * per_run].reshape(last + 1, per_run)
 
 
 def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
@@ -207,10 +252,10 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
                 need(step == 0, name, f"the step is {step}, but the loop's count is 1")
             need(abs(step) < _STEP_LIMIT, name, f"the step {step} does not fit 32 bits")
     counts = dict(zip(LOOPS, d.counts, strict=True))
-    for axis, outer, inner, start, limit, step_outer, step_inner in (
-        ("y", "oy", "ky", d.y_start, d.y_limit, d.y_step_oy, d.y_step_ky),
-        ("x", "ox", "kx", d.x_start, d.x_limit, d.x_step_ox, d.x_step_kx),
-    ):
+    axes = [("x", "ox", "kx", d.x_start, d.x_limit, d.x_step_ox, d.x_step_kx)]
+    if d.rows is None:
+        axes.insert(0, ("y", "oy", "ky", d.y_start, d.y_limit, d.y_step_oy, d.y_step_ky))
+    for axis, outer, inner, start, limit, step_outer, step_inner in axes:
         for loop, step in ((outer, step_outer), (inner, step_inner)):
             good = counts[loop] > 1 or step == 0
             need(good, f"{axis}_step_{loop}", f"the step is {step}, but the loop's count is 1")
@@ -223,9 +268,11 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
             f"{axis}_start",
             f"the coordinate runs over {low}..{high}, outside -32768..32767",
         )
-    unit, of = (core.multipliers, "LANES") if d.lanewise else (core.taps, "TAPS")
+    unit, of = (core.word, "LANES") if d.lanewise else (core.taps, "TAPS")
     if d.lanewise and core.taps > 1:
         of = "LANES * TAPS"
+    if d.rows is not None:
+        _check_rows(need, d, d.rows, core, unit, of)
     need(d.act_base % unit == 0, "act_base", f"{d.act_base} is no multiple of {of}")
     for loop, step in zip(LOOPS, d.act_steps, strict=True):
         text = (
@@ -260,6 +307,40 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
         need(d.result_base == 0, "result_base", "must be 0 in a stream nest")
         for loop, step in zip(LOOPS, d.result_steps, strict=False):
             need(step == 0, f"result_jump_{loop}", "must be 0 in a stream nest")
+
+
+_Need = Callable[[bool, str, str], None]
+
+
+def _check_rows(need: _Need, d: Nest, rows: Rows, core: Core, unit: int, of: str) -> None:
+    """Rules 11 to 13: strips."""
+    for loop, step in (("oy", rows.step_oy), ("ky", rows.step_ky)):
+        good = d.counts[LOOPS.index(loop)] > 1 or step == 0
+        need(good, f"row_step_{loop}", f"the step is {step}, but the loop's count is 1")
+    for name, value in (
+        ("span", rows.span),
+        ("row_start", rows.start),
+        ("row_step_oy", rows.step_oy),
+        ("row_step_ky", rows.step_ky),
+    ):
+        text = f"a {'lane-wise' if d.lanewise else 'dense'} nest's {value} is no multiple of {of}"
+        trivial = (rows.start, rows.step_oy, rows.step_ky) == (0, 0, 0)
+        need(trivial or value % unit == 0, name, text)
+    whole = rows.span * core.tiles
+    need(1 <= rows.limit <= whole, "row_limit", f"must be 1..{whole}, got {rows.limit}")
+    need(d.counts[1] * d.counts[3] <= _ROWS, "count_oy", f"more than {_ROWS} rows of taps")
+    moves = [(d.counts[1] - 1) * rows.step_oy, (d.counts[3] - 1) * rows.step_ky]
+    low = (rows.start + sum(min(0, m) for m in moves)) // rows.span
+    high = (rows.start + sum(max(0, m) for m in moves)) // rows.span
+    text = f"the rows run over strips {low}..{high}, outside -{_STRIPS}..{_STRIPS - 1}"
+    need(-_STRIPS <= low and high < _STRIPS, "strip_start", text)
+    banks = d.bank < core.tiles or d.bank == ALL_BANKS
+    need(banks, "bank", f"must be 0..{core.tiles - 1}, or {ALL_BANKS} for all, got {d.bank}")
+    need(not d.strips or d.bank == 0, "bank", "must be 0 in a nest of strips")
+    need(not d.stream or not d.strips, "strips", "a stream nest is none of strips")
+    need(not d.stream or d.bank == 0, "bank", "must be 0 in a stream nest")
+    need(not d.strips or d.weight_steps[1] == 0, "weight_jump_oy", "strips share their weights")
+    need(not (core.pairs and d.strips and d.product), "product", "with PAIRS none of strips")
 
 
 def _span(counts: tuple[int, ...], steps: tuple[int, ...], base: int) -> tuple[int, int]:
@@ -391,23 +472,42 @@ def _axes(d: Nest) -> tuple[_Axis, _Axis]:
     return y, x
 
 
+def _row_offsets(d: Nest, core: Core) -> tuple[NDArray[np.int64], tuple[int, int] | None]:
+    """Elements that a nest's rows add to its addresses, with TILES > 1; all banks' behind each other.
+
+    Returns:
+        All different ones, sorted; the lowest and the highest within a bank, None if there are none.
+    """
+    rows = tap_rows(d, core)
+    valid = rows.valid
+    if not valid.any():
+        return np.zeros(0, np.int64), None
+    offsets = rows.offsets[valid]
+    bank = _subs(core) * core.lanes
+    return np.unique(offsets + rows.banks[valid] * bank), (int(offsets.min()), int(offsets.max()))
+
+
 def _reads(place: _Place, d: Nest, core: Core) -> NDArray[np.bool_]:
-    """The sub-words that valid taps read: bool [scratch_depth * TAPS]."""
-    reads = np.zeros(core.scratch_depth * core.taps, np.bool_)
+    """The sub-words that valid taps read: bool [TILES * scratch_depth * TAPS]."""
+    reads = np.zeros(_subs(core) * core.tiles, np.bool_)
     y, x = _axes(d)
-    spans = (y.span(), x.span())
+    if d.rows is None:
+        spans, rows = (y.span(), x.span()), None
+    else:
+        rows, span = _row_offsets(d, core)
+        spans = (span, x.span())
     if spans[0] is None or spans[1] is None:
         return reads
     rest = _span((d.counts[0], d.counts[5]), (d.act_steps[0], d.act_steps[5]), d.act_base)
     low, high = (rest[i] + spans[0][i] + spans[1][i] for i in (0, 1))
-    if low < 0 or high >= core.scratch_depth * core.multipliers:
+    if low < 0 or high >= core.scratch_depth * core.word:
         raise place.error(
             "act_base",
             f"valid taps read elements {low}..{high}, "
-            f"the scratchpad has {core.scratch_depth * core.multipliers}",
+            f"the scratchpad has {core.scratch_depth * core.word}",
         )
     columns = _plus_affine(x.offsets(), d.counts[5], d.act_steps[5])
-    offsets = _sums(y.offsets(), columns)
+    offsets = _sums(y.offsets() if rows is None else rows, columns)
     groups, step = Groups.of(d, core), d.act_steps[0]
     if not d.lanewise:
         subs = max(1, core.taps // core.lanes)  # those of TAPS elements
@@ -424,8 +524,8 @@ def _reads(place: _Place, d: Nest, core: Core) -> NDArray[np.bool_]:
 
 
 def _writes(place: _Place, d: Nest, core: Core) -> NDArray[np.int64]:
-    """Which pixel (g, oy, ox) writes each sub-word, -1 if none: int64 [scratch_depth * TAPS]."""
-    groups, depth, name = Groups.of(d, core), core.scratch_depth * core.taps, _name(core)
+    """Which pixel (g, oy, ox) writes each sub-word, -1 if none: int64 [TILES * depth * TAPS]."""
+    groups, depth, name = Groups.of(d, core), _subs(core), _name(core)
     last = d.result_base + (d.counts[0] - 1) * d.result_steps[0]
     low, high = _span(d.counts[1:3], d.result_steps[1:], last)
     high += groups.last_subs - 1
@@ -437,11 +537,12 @@ def _writes(place: _Place, d: Nest, core: Core) -> NDArray[np.int64]:
         raise place.error(
             "result_base", f"writes {name}s {low}..{high}, the scratchpad has {depth}"
         )
-    writer = np.full(depth, -1, np.int64)
-    if groups.rows <= depth:
-        whole = np.repeat(np.arange(d.pixels - groups.pixels), groups.subs)
-        rest = np.repeat(np.arange(d.pixels - groups.pixels, d.pixels), groups.last_subs)
-        writer[groups.addresses(d)] = np.concatenate([whole, rest])
+    writer = np.full(depth * core.tiles, -1, np.int64)
+    if groups.rows <= len(writer):
+        pixels = groups.count * groups.pixels
+        whole = np.repeat(np.arange(pixels - groups.pixels), groups.subs)
+        rest = np.repeat(np.arange(pixels - groups.pixels, pixels), groups.last_subs)
+        writer[groups.addresses(d, core, depth)] = np.concatenate([whole, rest])
     if np.count_nonzero(writer >= 0) != groups.rows:
         raise place.error("result_base", f"writes a scratchpad {name} twice")
     return writer
@@ -451,27 +552,29 @@ def _check_hazard(
     place: _Place, d: Nest, core: Core, reads: NDArray[np.bool_], writer: NDArray[np.int64]
 ) -> None:
     """Rule 3: a sub-word that is read and written belongs to one pixel of a lane-wise nest."""
-    both, name = np.flatnonzero(reads & (writer >= 0)), _name(core)
+    both = np.flatnonzero(reads & (writer >= 0))
     if not both.size:
         return
     if not d.lanewise:
-        raise place.error("result_base", f"writes scratchpad {name} {both[0]}, which it also reads")
-    n_g, n_oy, n_ox, n_ky, n_kx, n_ci = d.counts
-    y = d.y_start + np.arange(n_oy)[:, None] * d.y_step_oy + np.arange(n_ky) * d.y_step_ky
+        text = f"writes scratchpad {_sub_word(core, int(both[0]))}, which it also reads"
+        raise place.error("result_base", text)
+    n_g, _, n_ox, _, n_kx, n_ci = d.counts
     x = d.x_start + np.arange(n_ox)[:, None] * d.x_step_ox + np.arange(n_kx) * d.x_step_kx
-    valid_y, valid_x = (y >= 0) & (y < d.y_limit), (x >= 0) & (x < d.x_limit)
-    pixels, taps = np.arange(d.pixels), np.arange(d.taps)
+    rows, valid_x = tap_rows(d, core), (x >= 0) & (x < d.x_limit)
+    row_offsets, n_oy = rows.offsets + rows.banks * _subs(core) * core.lanes, len(rows.valid)
     groups = Groups.of(d, core)
-    by_tap = d.taps <= d.pixels  # vectorise over the longer one
-    for i in range(min(d.taps, d.pixels)):
+    count = groups.count * groups.pixels
+    pixels, taps = np.arange(count), np.arange(d.taps)
+    by_tap = d.taps <= count  # vectorise over the longer one
+    for i in range(min(d.taps, count)):
         pixel, tap = (pixels, taps[i]) if by_tap else (pixels[i], taps)
         rest, ox = np.divmod(pixel, n_ox)
         g, oy = np.divmod(rest, n_oy)
         rest, ci = np.divmod(tap, n_ci)
         ky, kx = np.divmod(rest, n_kx)
         s = d.act_steps
-        element = d.act_base + g * s[0] + oy * s[1] + ox * s[2] + ky * s[3] + kx * s[4] + ci * s[5]
-        counts = valid_y[oy, ky] & valid_x[ox, kx]
+        element = d.act_base + g * s[0] + row_offsets[oy, ky] + ox * s[2] + kx * s[4] + ci * s[5]
+        counts = rows.valid[oy, ky] & valid_x[ox, kx]
         for sub in range(groups.subs):
             mine = counts & ((g < n_g - 1) | (sub < groups.last_subs))
             word = element // core.lanes + sub
@@ -480,7 +583,7 @@ def _check_hazard(
             if np.any(clash):
                 raise place.error(
                     "result_base",
-                    f"scratchpad {name} {word[np.flatnonzero(clash)[0]]} is written by one pixel, "
+                    f"scratchpad {_sub_word(core, int(word[np.flatnonzero(clash)[0]]))} is written by one pixel, "
                     "read by another",
                 )
 
@@ -514,9 +617,9 @@ def describe_bit(
     if not (1 <= line <= len(images[image]) and 0 <= bit < images[image].bits):
         raise ValueError(f"{image}.mem has no line {line} with a bit {bit}")
     program = validate(images, core)
-    descriptors = split_program(to_uint32(images["program"]))
+    descriptors = split_program(to_uint32(images["program"]), core.tiles > 1)
     find: dict[str, Callable[[], str]] = {
-        "program": lambda: _program_bit(descriptors, line - 1, bit),
+        "program": lambda: _program_bit(descriptors, line - 1, bit, core.tiles > 1),
         "weights": lambda: _weight_bit(program, core, line - 1, bit, manifest),
         "bias": lambda: _bias_bit(program, core, line - 1, bit, manifest),
         "table": lambda: _table_bit(program, core, line - 1, bit, manifest),
@@ -530,12 +633,15 @@ def _nest_name(index: int, manifest: Manifest | None) -> str:
     return f"nest {index} ({manifest.layers[manifest.nests[index - 1].layer].name})"
 
 
-def _program_bit(program: list[Descriptor], word: int, bit: int) -> str:
+def _program_bit(program: list[Descriptor], word: int, bit: int, tiled: bool) -> str:
     index, offset = divmod(word, DESCRIPTOR_WORDS)
     if index >= len(program):
         return "unused word behind the last descriptor"
     d = program[index]
-    layout = {Input: INPUT_FIELDS, Loop: LOOP_FIELDS, Nest: NEST_FIELDS}[type(d)]
+    layouts = {Input: INPUT_FIELDS, Loop: LOOP_FIELDS, Nest: NEST_FIELDS}
+    if tiled:
+        layouts |= {Input: TILED_INPUT_FIELDS, Nest: TILED_NEST_FIELDS}
+    layout = layouts[type(d)]
     what = "input" if isinstance(d, Input) else "loop" if isinstance(d, Loop) else f"nest {index}"
     if offset == 0 and bit < 4:
         return f"{what}, opcode bit {bit}"
@@ -565,7 +671,7 @@ def _weight_bit(
             continue
         g, _, _, ky, kx, ci = useful[0]
         channel = _channel(manifest, index, g * groups.width + lane)
-        neighbour = "" if groups.width == core.multipliers else f" + {part}"
+        neighbour = "" if groups.width == core.word else f" + {part}"
         return f"{name}, group {g}, lane {lane}{channel}, tap ky {ky} kx {kx} ci {ci}{neighbour}"
     return padding or "unused word"
 

@@ -416,7 +416,7 @@ class Driver:
 
         Element 0 in the least significant bits, LANES * TAPS of them.
         """
-        bits = self.core.multipliers * self.core.data_bits
+        bits = self.core.word * self.core.data_bits
         base = SCRATCH_SLOT << self._window_bits
         count = -(-bits // 32)
         at = [base + place * stride(bits) + 4 * b for place in places for b in range(count)]

@@ -17,13 +17,16 @@ from bramcast.pack.axi.registers import (
 from bramcast.pack.bundle.manifest import FORMAT
 from bramcast.pack.bundle.program import (
     DESCRIPTOR_WORDS,
-    INPUT_FIELDS,
     LOOP_FIELDS,
+    MOVED_FIELDS,
     NEST_FIELDS,
     OP_INPUT,
     OP_LOOP,
     OP_NEST,
     OPCODE,
+    STRIP_FIELDS,
+    TILED_INPUT_FIELDS,
+    TILED_NEST_FIELDS,
     Field,
 )
 
@@ -82,7 +85,13 @@ def systemverilog_package() -> str:
         f"  localparam int OP_LOOP = {OP_LOOP};",
         *_field_lines("opcode", OPCODE),
     ]
-    layouts = {"nest": NEST_FIELDS, "input": INPUT_FIELDS, "loop": LOOP_FIELDS}
+    moved = {name: TILED_NEST_FIELDS[name] for name in MOVED_FIELDS}
+    layouts = {
+        "nest": {**NEST_FIELDS, **STRIP_FIELDS},
+        "tiled_nest": moved,
+        "input": TILED_INPUT_FIELDS,
+        "loop": LOOP_FIELDS,
+    }
     for prefix, layout in layouts.items():
         lines.append("")
         for name, field in layout.items():

@@ -91,7 +91,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
             Bits("GATES", 25, 1, READ_ONLY, "GATES: products of two tensors, and LOOP"),
             Bits("TLAST_ENDS", 26, 1, READ_ONLY, "TLAST_ENDS: TLAST ends a frame"),
-            Bits("TILES", 27, 5, READ_ONLY, "cores side by side: 1"),
+            Bits("TILES", 27, 5, READ_ONLY, "TILES"),
         ),
     ),
     Register(
@@ -122,6 +122,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("READBACK", 0, 1, READ_ONLY, "READBACK: the images can be read back"),
             Bits("PEEK", 1, 1, READ_ONLY, "PEEK: a window onto the scratchpad, and STOP_AFTER"),
             Bits("COUNTERS", 2, 1, READ_ONLY, "COUNTERS: STALL_IN, STALL_OUT, OCCUPANCY"),
+            Bits("PAIRS", 3, 1, READ_ONLY, "PAIRS: two tiles share their multipliers"),
         ),
     ),
     Register(
@@ -336,7 +337,7 @@ def window_bits(core: Core, ledger_depth: int = 0, peek: bool = False) -> int:
     if ledger_depth:
         used.append(_log2(ledger_depth * stride(64)))
     if peek:
-        used.append(_log2(core.scratch_depth * stride(core.multipliers * core.data_bits)))
+        used.append(_log2(core.scratch_depth * stride(core.word * core.data_bits)))
     return max(LEAST_WINDOW_BITS, *used)
 
 

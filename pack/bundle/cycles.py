@@ -20,6 +20,8 @@ TABLE_LATENCY = {8: 2, 16: 4}  # more with a table, by DATA_BITS
 GAP = 13  # from a nest's last tap to the next nest's first, plus the chunks of its last pixel
 LOOP = 34  # longer, where a LOOP descriptor stands between
 FETCH = 35  # from a nest's first tap to the next one's, at least: its descriptor is read meanwhile
+TILED = 2  # more latency and gap with TILES > 1: rows are added to addresses, banks are rotated
+TILED_FETCH = 1  # a word more to read
 FIFO_CHUNKS = 16  # of RQ lanes each, and at least two groups
 
 
@@ -59,7 +61,8 @@ def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
         if not isinstance(d, Nest):
             continue
         if nests:
-            fetched = nests[-1].start + FETCH + LOOP * d.behind_loop
+            word = TILED_FETCH * (core.tiles > 1)
+            fetched = nests[-1].start + FETCH + word + (LOOP + word) * d.behind_loop
             start = max(nests[-1].end + gap, fetched)
         end = output.last_tap(d, start) if d.stream else _last_tap(d, core, start)
         nests.append(NestCycles(start, end))
@@ -72,7 +75,7 @@ def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
 def cycles_of(program: Words, core: Core) -> int:
     """The cycles of a frame, from the program's image; 0 if that is none."""
     try:
-        return predict([d for _, d in unrolled(split_program(to_uint32(program)))], core).total
+        return predict([d for _, d in unrolled(split_program(to_uint32(program), core.tiles > 1))], core).total
     except ProgramError:
         return 0
 
@@ -88,7 +91,8 @@ def cycle_limit(cycles: int) -> int:
 
 def _late(d: Nest, core: Core) -> int:
     """Cycles that a nest's results take longer than plain ones: log2(TAPS) to add partial sums."""
-    return core.taps.bit_length() - 1 + (TABLE_LATENCY[core.data_bits] if d.table else 0)
+    late = core.taps.bit_length() - 1 + TILED * (core.tiles > 1)
+    return late + (TABLE_LATENCY[core.data_bits] if d.table else 0)
 
 
 def _last_tap(d: Nest, core: Core, start: int) -> int:
@@ -110,7 +114,7 @@ class _Output:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.beat = 0  # cycle of the last beat so far
-        widest = core.multipliers // core.rq  # chunks of the largest group
+        widest = core.word // core.rq  # chunks of the largest group
         self.credit = max(FIFO_CHUNKS, 2 * widest) - widest  # free chunks beyond such a group
         self.pops: deque[int] = deque()  # cycles in which chunks leave
 
@@ -144,17 +148,17 @@ def cycle_bound(program: Sequence[Descriptor], core: Core) -> int:
 
     Does not run over pixels, so it judges any program; the sink is always ready.
     """
-    total = 0
+    total, word = 0, TILED_FETCH * (core.tiles > 1)
     for d in program:
         if isinstance(d, Input):
-            total += d.run * d.runs
+            total += d.elements
         elif isinstance(d, Nest):
-            total += LOOP * d.behind_loop
+            total += (LOOP + word) * d.behind_loop
             lanes = core.group(d.lanewise)
             late = _late(d, core)
             pixel = max(d.taps, lanes // core.rq)
             if d.stream:  # the FIFO has room for two groups: the one before the last has left
                 pixel = max(pixel, lanes, -(-(lanes + BEAT_LATENCY + late) // 2))
             total += d.pixels * pixel
-            total += FETCH + GAP + BEAT_LATENCY + 2 * late + lanes // core.rq + 1
+            total += FETCH + word + GAP + BEAT_LATENCY + 2 * late + lanes // core.rq + 1
     return total

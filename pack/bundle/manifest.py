@@ -41,7 +41,8 @@ class Core:
 
     Depths are in words of the respective memory; ``scratch_depth`` in activation words.
     ``narrow``: the lanes can take 4- and 2-bit weights. ``gates``: the core knows products of two
-    tensors and LOOP.
+    tensors and LOOP. ``tiles``: strips of a picture computed at once, each in a scratchpad bank of
+    its own. ``pairs``: two tiles share their multipliers.
     """
 
     lanes: Positive
@@ -56,15 +57,29 @@ class Core:
     scratch_depth: Positive
     narrow: bool = False
     gates: bool = False
+    tiles: Positive = 1
+    pairs: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_tiles(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """A core of one tile is as it always was."""
+        written: dict[str, object] = write(self)
+        new = {"tiles": self.tiles > 1, "pairs": self.pairs}
+        return {key: value for key, value in written.items() if new.get(key, True)}
+
+    @property
+    def word(self) -> int:
+        """Elements of a scratchpad word and of a weight word."""
+        return self.lanes * self.taps
 
     @property
     def multipliers(self) -> int:
-        """Also the elements of a scratchpad word and of a weight word."""
-        return self.lanes * self.taps
+        """Multiplications of a cycle."""
+        return self.word * self.tiles
 
     def group(self, lanewise: bool) -> int:
-        """Results that a nest computes side by side: all multipliers' if lane-wise, else LANES."""
-        return self.multipliers if lanewise else self.lanes
+        """Results that a tile computes side by side: those of a word if lane-wise, else LANES."""
+        return self.word if lanewise else self.lanes
 
     def word_bits(self, image: str) -> int:
         """Bits of one word of an image.

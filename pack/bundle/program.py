@@ -99,6 +99,35 @@ INPUT_FIELDS: dict[str, Field] = {
     "result_base": _word(18),
 }
 
+# In the program of a core with TILES > 1 these stand beside the others, or in their place. Offsets
+# are elements of a strip; what stands before them is a number of strips.
+MOVED_FIELDS = {"bias_base": Field(28, 0, 24), "bias_step": Field(29, 0, 10), "table_base": Field(30, 0, 10)}
+_Y_FIELDS = ("y_start", "y_limit", "y_step_oy", "y_step_ky")
+STRIP_FIELDS: dict[str, Field] = {
+    "strips": Field(0, 26, 1),
+    "row_start": Field(22, 0, 22),
+    "strip_start": Field(22, 22, 10, signed=True),
+    "row_step_oy": Field(23, 0, 22),
+    "strip_step_oy": Field(23, 22, 10, signed=True),
+    "row_step_ky": Field(31, 0, 22),
+    "strip_step_ky": Field(31, 22, 10, signed=True),
+    "strip_limit": Field(28, 24, 4),
+    "bank": Field(28, 28, 4),
+    "span": Field(29, 10, 22),
+    "row_limit": Field(30, 10, 22),
+}
+TILED_NEST_FIELDS: dict[str, Field] = {
+    **{name: field for name, field in NEST_FIELDS.items() if name not in _Y_FIELDS},
+    **MOVED_FIELDS,
+    **STRIP_FIELDS,
+}
+TILED_INPUT_FIELDS: dict[str, Field] = {
+    **INPUT_FIELDS,
+    "strip_runs": _word(4),  # runs of a strip, minus 1
+    "last_run": _word(5),  # elements of the last run, minus 1
+}
+ALL_BANKS = 8
+
 LOOP_FIELDS: dict[str, Field] = {
     "count": _half(1, False),  # minus 1
     "length": _half(1, True),  # minus 1
@@ -114,12 +143,26 @@ class Input:
     ``runs`` runs of ``run`` elements each; a run starts in element ``lead`` of a new word, behind
     zeros, and its last unit (max(LANES, TAPS) elements) is filled up with zeros. Words are written
     one after another from word ``result_base``. ``lead`` is less than TAPS.
+
+    With TILES > 1 ``strip_runs`` runs go to each bank, one bank after the other, and the last run
+    has ``last_run`` elements; 0: all runs go to the first bank, and the last one is like the others.
     """
 
     run: int
     runs: int
     result_base: int
     lead: int = 0
+    strip_runs: int = 0
+    last_run: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Of a frame.
+
+        >>> Input(run=10, runs=3, result_base=0, last_run=4).elements
+        24
+        """
+        return self.run * (self.runs - 1) + (self.last_run or self.run)
 
     def span(self, elements: int) -> int:
         """Words or units of so many elements that a run reaches into.
@@ -143,6 +186,27 @@ class Loop:
     length: int
     act_step: int = 0
     result_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How a nest of a core with TILES > 1 walks over the rows of a picture that lies in strips.
+
+    Bank b holds elements b * span .. of the picture's rows, one behind the other. A tap reads, of
+    tile 0, from element u = start + oy * step_oy + ky * step_ky of these: in bank u // span, and
+    u % span behind where the rest of the address points. Of tile t of a nest of *strips* it is
+    element u + t * span. It counts where that is at least 0 and less than ``limit``.
+
+    Attributes:
+        span: elements of the rows of a strip.
+        start, step_oy, step_ky, limit: elements.
+    """
+
+    span: int = 1
+    start: int = 0
+    step_oy: int = 0
+    step_ky: int = 0
+    limit: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +241,10 @@ class Nest:
             and up of each lane in word s >> narrow.
         stream: results leave on the output stream, sign-extended to 32 bits.
         last: the program ends here; the last beat carries TLAST.
+        rows: with TILES > 1, and only then, the rows of its operand; no y_* are used.
+        strips: every tile computes the results of its own strip, and writes them to its own bank.
+            Else all compute the same.
+        bank: which bank that is written to: 0..TILES - 1, or ALL_BANKS.
         behind_loop: no field: ``unrolled`` marks the nest before which a LOOP descriptor is read.
     """
 
@@ -213,6 +281,9 @@ class Nest:
     table: bool = False
     stream: bool = False
     last: bool = False
+    rows: Rows | None = None
+    strips: bool = False
+    bank: int = 0
     behind_loop: bool = False
 
     def __post_init__(self) -> None:
@@ -278,11 +349,29 @@ def _get(words: Sequence[int], field: Field) -> int:
     return value
 
 
+def _row_values(rows: Rows) -> dict[str, int]:
+    """The fields of a nest that its rows are."""
+    values = {"span": rows.span}
+    for name in ("start", "step_oy", "step_ky", "limit"):
+        strip, row = divmod(getattr(rows, name), rows.span)
+        values |= {f"strip_{name}": strip, f"row_{name}": row}
+    return values
+
+
+def _rows(values: dict[str, int]) -> Rows:
+    """The inverse of ``_row_values``."""
+    span = values["span"]
+    names = ("start", "step_oy", "step_ky", "limit")
+    return Rows(span, *(values[f"strip_{n}"] * span + values[f"row_{n}"] for n in names))
+
+
 def _nest_values(nest: Nest) -> dict[str, int]:
     values: dict[str, int] = {}
     for f in fields(nest):
-        if f.name in NEST_FIELDS:
+        if f.name in TILED_NEST_FIELDS or f.name in NEST_FIELDS:
             values[f.name] = int(getattr(nest, f.name))
+    if nest.rows is not None:
+        values |= _row_values(nest.rows)
     values["tail"] = nest.tail - 1
     streams = (
         ("act", nest.counts, nest.act_steps),
@@ -313,6 +402,12 @@ def encode(descriptor: Descriptor) -> list[int]:
             "result_base": descriptor.result_base,
         }
         layout = INPUT_FIELDS
+        if descriptor.strip_runs:
+            layout = TILED_INPUT_FIELDS
+            values |= {
+                "strip_runs": descriptor.strip_runs - 1,
+                "last_run": descriptor.last_run - 1,
+            }
     elif isinstance(descriptor, Loop):
         _put(words, "opcode", OPCODE, OP_LOOP)
         values = {
@@ -325,20 +420,27 @@ def encode(descriptor: Descriptor) -> list[int]:
     else:
         _put(words, "opcode", OPCODE, OP_NEST)
         values = _nest_values(descriptor)
-        layout = NEST_FIELDS
+        layout = NEST_FIELDS if descriptor.rows is None else TILED_NEST_FIELDS
     for name, field in layout.items():
         _put(words, name, field, values[name])
     return words
 
 
-def decode(words: Sequence[int]) -> Descriptor:
+def decode(words: Sequence[int], tiled: bool = False) -> Descriptor:
     """The descriptor in 32 words. Does not judge it: that is the validator's work.
+
+    Args:
+        tiled: it is one of a core with TILES > 1.
 
     Raises:
         ProgramError: unknown opcode, or a bit set that belongs to no field.
     """
     opcode = _get(words, OPCODE)
-    layouts = {OP_INPUT: INPUT_FIELDS, OP_NEST: NEST_FIELDS, OP_LOOP: LOOP_FIELDS}
+    layouts = {
+        OP_INPUT: TILED_INPUT_FIELDS if tiled else INPUT_FIELDS,
+        OP_NEST: TILED_NEST_FIELDS if tiled else NEST_FIELDS,
+        OP_LOOP: LOOP_FIELDS,
+    }
     if opcode not in layouts:
         raise ProgramError(f"unknown opcode {opcode} (1 is INPUT, 2 is NEST, 3 is LOOP)")
     layout = layouts[opcode]
@@ -350,7 +452,11 @@ def decode(words: Sequence[int]) -> Descriptor:
             raise ProgramError(f"reserved bits are set in descriptor word {index}: {word:#010x}")
     got = {name: _get(words, field) for name, field in layout.items()}
     if opcode == OP_INPUT:
-        return Input(got["run"] + 1, got["runs"] + 1, got["result_base"], got["lead"])
+        frame = Input(got["run"] + 1, got["runs"] + 1, got["result_base"], got["lead"])
+        if not tiled:
+            return frame
+        strip_runs, last_run = got["strip_runs"] + 1, got["last_run"] + 1
+        return replace(frame, strip_runs=strip_runs, last_run=last_run)
     if opcode == OP_LOOP:
         return Loop(got["count"] + 1, got["length"] + 1, got["act_step"], got["result_step"])
     counts = tuple(got[f"count_{loop}"] + 1 for loop in LOOPS)
@@ -380,8 +486,12 @@ def decode(words: Sequence[int]) -> Descriptor:
         narrow=got["narrow"],
         **{name: bool(got[name]) for name in flags},
     )
-    names = [n for n in NEST_FIELDS if n[:2] in ("y_", "x_") and "unsigned" not in n]
+    names = [n for n in got if n[:2] in ("y_", "x_") and "unsigned" not in n]
     coordinates: dict[str, Any] = {name: got[name] for name in names}
+    if tiled:
+        if not got["span"]:
+            raise ProgramError("descriptor word 29: span is 0; a strip has 1 element or more")
+        coordinates |= {"rows": _rows(got), "strips": bool(got["strips"]), "bank": got["bank"]}
     return replace(nest, **coordinates)
 
 
@@ -421,11 +531,12 @@ def encode_program(program: Iterable[Descriptor]) -> NDArray[np.uint32]:
     return np.array([word for d in program for word in encode(d)], dtype=np.uint32)
 
 
-def split_program(words: NDArray[np.uint32]) -> list[Descriptor]:
+def split_program(words: NDArray[np.uint32], tiled: bool = False) -> list[Descriptor]:
     """The descriptors of a program image, up to and including the one marked ``last``.
 
     Args:
         words: uint32 [depth], the whole image; what follows the last descriptor must be zero.
+        tiled: it is one of a core with TILES > 1.
 
     Raises:
         ProgramError: no ``last`` nest, an unknown opcode, reserved bits set. Names the image line.
@@ -434,7 +545,7 @@ def split_program(words: NDArray[np.uint32]) -> list[Descriptor]:
     for start in range(0, len(words) - DESCRIPTOR_WORDS + 1, DESCRIPTOR_WORDS):
         chunk = [int(w) for w in words[start : start + DESCRIPTOR_WORDS]]
         try:
-            program.append(decode(chunk))
+            program.append(decode(chunk, tiled))
         except ProgramError as error:
             raise ProgramError(
                 f"program lines {start + 1}-{start + DESCRIPTOR_WORDS}, "

@@ -144,7 +144,7 @@ def weight_use(manifest: Manifest, program: Sequence[Input | Nest]) -> WeightUse
         program: without LOOPs, as ``Machine.program``.
     """
     core = manifest.core
-    size = core.multipliers
+    size = core.word
     filled = np.zeros(manifest.image("weights").used, np.int64)  # lanes with a channel, by word
     words_of: dict[int, NDArray[np.int64]] = {}  # of each layer
     narrow: dict[int, int] = {}
@@ -222,14 +222,14 @@ def core_memories(
     if frames:
         entry = unit * core.data_bits + 2
         found.append(Memory("frame FIFO", entry, frames, 1, entry * frames))
-    chunks = core.multipliers // core.rq
+    chunks = core.word // core.rq
     depth = 2 * chunks if chunks > 8 else 16
     lane = max(1, (core.rq - 1).bit_length())
     entry = core.rq * 32 + lane + 1
     found.append(Memory("output FIFO", entry, depth, 1, entry * depth, block=False))
     scratch_bits = _address_bits(core.scratch_depth)
     jumps = (
-        scratch_bits + (core.multipliers - 1).bit_length(),
+        scratch_bits + (core.word - 1).bit_length(),
         _address_bits(core.weights_depth) + (2 if core.narrow else 0),
         scratch_bits + (core.taps - 1).bit_length(),
     )

@@ -43,7 +43,7 @@ def measured(line: str, manifest: Manifest, cycles: int) -> Trial:
         manifest.judgement,
         cycles,
         words | {"scratch": manifest.scratch_words},
-        core.multipliers * core.data_bits,
+        core.word * core.data_bits,
     )
 
 

@@ -243,7 +243,7 @@ def _memory_map(core: Core, options: HdlOptions) -> Node:
     if options.ledger_depth:
         images.append(("ledger", LEDGER_SLOT << bits, options.ledger_depth, 64))
     if options.peek:
-        width = core.multipliers * core.data_bits
+        width = core.word * core.data_bits
         images.append(("scratchpad", SCRATCH_SLOT << bits, core.scratch_depth, width))
     return _node(
         "memoryMap",

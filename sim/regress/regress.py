@@ -142,7 +142,9 @@ def regress(
     before, after = (_manifest(m) for m in machines)
     check_referee(before, inputs, was)
     pairs = layer_pairs(*machines, inputs)
-    program = split_program(to_uint32(load_images(new, after, True)["program"]))
+    program = split_program(
+        to_uint32(load_images(new, after, True)["program"]), after.core.tiles > 1
+    )
     fit, reasons = fits(before, after, machines, program)
     found = quality(limits, (before, after), inputs, was, now, pairs)
     checks = [*found.checks, _fit_check(limits, fit, reasons)]

@@ -103,7 +103,9 @@ def dissect(bundle: Path, allow_modified: bool = False) -> Anatomy:
     machine = load(bundle, allow_modified)
     manifest = machine.manifest
     assert manifest is not None
-    program = split_program(to_uint32(load_images(bundle, manifest, allow_modified)["program"]))
+    program = split_program(
+        to_uint32(load_images(bundle, manifest, allow_modified)["program"]), machine.core.tiles > 1
+    )
     prediction = predict(machine.program, machine.core)
     nests_of: dict[int, list[int]] = {}
     for nest, info in enumerate(manifest.nests):
@@ -161,7 +163,7 @@ def _weights(
             continue
         width = machine.core.group(nest.lanewise)
         rows = machine.memories.steps(nest)  # [steps * n, width]
-        per_step = machine.core.multipliers // width
+        per_step = machine.core.word // width
         valid = np.array(channel).reshape(-1, width) >= 0
         inner = _steps(nest, range(1, 6))
         for group in range(nest.counts[0]):
@@ -217,7 +219,7 @@ def _residents(
         for read in info.reads:
             last_use[read] = max(last_use[read], times[layer].end)
     frame = machine.frame
-    words = frame.runs * frame.span(machine.core.multipliers)
+    words = frame.runs * frame.span(machine.core.word)
     base = frame.result_base
     residents = [Resident(-1, Span(base, base + words), Span(0, last_use[-1]))]
     for layer, nests in nests_of.items():
@@ -225,7 +227,7 @@ def _residents(
         stored = [n for n in stored if not n.stream]
         if not stored:
             continue
-        at = np.concatenate([Groups.of(n, machine.core).addresses(n) for n in stored])
+        at = np.concatenate([Groups.of(n, machine.core).addresses(n, machine.core, 0) for n in stored])
         place = Span(int(at.min()) // machine.core.taps, int(at.max()) // machine.core.taps + 1)
         residents.append(Resident(part_of[layer], place, Span(times[layer].first, last_use[layer])))
     return residents

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bramcast.golden.groups import Groups, layer_parts
 from bramcast.golden.machine import Machine, Results
+from bramcast.golden.strips import tiles_of
 from bramcast.pack.bundle.manifest import Core, LayerInfo, NestInfo
 from bramcast.pack.bundle.program import Nest
 from bramcast.sim.run.hdl_log import BEAT, DONE, START, WORD, HdlLog
@@ -169,8 +170,8 @@ class _NestPart:
     ) -> None:
         self.core, self.nest, self.descriptor = core, nest, descriptor
         self.layer, self.info = layer, info
-        self.groups = Groups.of(nest, core)
-        parts = layer_parts(nest, info, layer.shape[1])
+        self.groups, self.tiles = Groups.of(nest, core), tiles_of(nest, core)
+        parts = layer_parts(nest, info, layer.shape, core.tiles)
         self.elements = sum(part.elements for part in parts)
 
     def compare_words(
@@ -178,6 +179,8 @@ class _NestPart:
     ) -> tuple[int, Difference | None]:
         """Result sub-words [rows, LANES] against the log's WORD lines."""
         lanes, name = self.core.lanes, "word" if self.core.taps == 1 else "sub-word"
+        if self.tiles > 1:  # as golden has them: tile by tile
+            log = log.select(self._by_tile(log.address, addresses))
         got = log.lanes(lanes, self.core.data_bits)
         rows = len(expected)
         common = min(rows, len(got))
@@ -202,6 +205,22 @@ class _NestPart:
         else:
             found = self._value(int(got[row, lane]))
         return count, self._describe(*self._of_row(row, lane), sample, found, want)
+
+    def _by_tile(
+        self, found: NDArray[np.int64], expected: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The order of golden's rows for lines in which all tiles write a sub-word at a time.
+
+        Lines of a bank keep their order; so do the rows of golden that are written to it.
+        """
+        bank = self.core.scratch_depth * self.core.taps
+        lines = np.argsort(found // bank, kind="stable")
+        rows = np.argsort(expected // bank, kind="stable")
+        if len(lines) != len(rows):
+            return lines
+        result = np.empty_like(lines)
+        result[rows] = lines
+        return result
 
     def compare_beats(
         self,
@@ -277,7 +296,7 @@ def image_lines(nest: Nest, core: Core, descriptor: int, group: int, lane: int) 
         low, high = base + sum(r[0] for r in reach), base + sum(r[1] for r in reach)
         low, high = (low >> nest.narrow) + 1, (high >> nest.narrow) + 1
         span = f"{low}-{high}" if high > low else f"{low}"
-        lanes = range(lane, core.multipliers, core.group(nest.lanewise))
+        lanes = range(lane, core.word, core.group(nest.lanewise))
         which = f"lanes {' '.join(map(str, lanes))}" if len(lanes) > 1 else f"lane {lane}"
         parts.append(f"weights in weights.mem:{span} {which}")
     line = nest.bias_base + group * nest.bias_step + lane // core.rq + 1

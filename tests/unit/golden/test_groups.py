@@ -33,7 +33,7 @@ def test_rows_addresses_and_results(lanes, taps, lanewise, groups, tail):
             address = 5 + g * 100 + oy * 40 + ox * 7 + sub // lanes
             rows.append((address, (g, oy * 3 + ox, sub // lanes)))
     assert (found.rows, found.results) == (len(rows), results)
-    assert found.addresses(one).tolist() == [address for address, _ in rows]
+    assert found.addresses(one, core_of(lanes, taps), 0).tolist() == [address for address, _ in rows]
     assert [found.place(i) for i in range(len(rows))] == [place for _, place in rows]
     last = -(-tail // lanes)
     assert (found.subs_of(groups - 1), found.ragged) == (last, last < width // lanes)
@@ -41,7 +41,7 @@ def test_rows_addresses_and_results(lanes, taps, lanewise, groups, tail):
 
 def test_a_streams_rows_have_no_addresses():
     one = nest((2, 1, 2, 1, 1, 1), tail=5, lanewise=True, stream=True)
-    assert Groups.of(one, core_of(4, 2)).addresses(one).tolist() == [0] * 8
+    assert Groups.of(one, core_of(4, 2)).addresses(one, core_of(4, 2), 0).tolist() == [0] * 8
 
 
 def test_pixels_of_a_nest_among_those_of_its_layer():
