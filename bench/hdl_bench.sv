@@ -18,7 +18,9 @@ module hdl_bench #(
     parameter int TABLE_DEPTH   = 0,
     parameter int SCRATCH_DEPTH = 1024,
     parameter int NARROW        = 0,
-    parameter int GATES         = 0
+    parameter int GATES         = 0,
+    parameter int TILES         = 1,
+    parameter int PAIRS         = 0
 );
 
   localparam int ELEMENTS = 1 << 20;
@@ -83,7 +85,9 @@ module hdl_bench #(
       .TABLE_DEPTH(TABLE_DEPTH),
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .NARROW(NARROW),
-      .GATES(GATES)
+      .GATES(GATES),
+      .TILES(TILES),
+      .PAIRS(PAIRS)
   ) u_core (
       .clk(clk),
       .rst(rst),

@@ -10,11 +10,22 @@
 //   results       the first sub-word of a group: steps when the group before has been written
 //   coordinates   y and x: s4_inside_o in S4
 //
+// With TILES > 1 the rows of the activations lie in strips (bramcast_rows), and everything but act_step_i comes
+// TILED cycles later, the activations' address one. s4_y_inside_o is each tile's own:
+//
+//   a tap's S1    address without its row, row, strip        dense; in lane-wise nests in S3
+//      one later  act_address_o, their sum                   the memory has the word two later
+//   four later    bank_o: each tile's, registered            beside the word, before it is rotated
+//
 `default_nettype none
 module bramcast_address_streams #(
     parameter int ELEMENT_BITS = 14,  // 1..24, of an activation's address
     parameter int STEP_BITS    = 10,  // 1..26, of a weight step's number
-    parameter int SUB_BITS     = 10   // 1..24, of a sub-word's address
+    parameter int SUB_BITS     = 10,  // 1..24, of a sub-word's address
+    parameter int TILES        = 1,   // 1, 2, 4, 8
+    parameter int TILE_BITS    = (TILES > 1) ? $clog2(TILES) : 1,      // follows
+    parameter int STRIP_BITS   = bramcast_pkg::NEST_STRIP_START_BITS,  // follows
+    parameter int LIMIT_BITS   = bramcast_pkg::NEST_STRIP_LIMIT_BITS   // follows
 ) (
     input  logic                    clk,
     input  logic                    rst,
@@ -33,6 +44,18 @@ module bramcast_address_streams #(
     input  logic [15:0]             x_limit_i,
     input  logic signed [15:0]      x_step_ox_i,
     input  logic signed [15:0]      x_step_kx_i,
+    // TILES > 1, in the place of y
+    input  logic                    lanewise_i,
+    input  logic                    strips_i,
+    input  logic [ELEMENT_BITS-1:0] row_start_i,
+    input  logic [ELEMENT_BITS-1:0] row_step_oy_i,
+    input  logic [ELEMENT_BITS-1:0] row_step_ky_i,
+    input  logic [ELEMENT_BITS:0]   span_i,
+    input  logic [ELEMENT_BITS-1:0] row_limit_i,
+    input  logic signed [STRIP_BITS-1:0] strip_start_i,
+    input  logic signed [STRIP_BITS-1:0] strip_step_oy_i,
+    input  logic signed [STRIP_BITS-1:0] strip_step_ky_i,
+    input  logic [LIMIT_BITS-1:0]   strip_limit_i,
     // steps: the loop that advances
     input  logic                    act_step_i,
     input  logic [2:0]              act_level_i,
@@ -41,7 +64,8 @@ module bramcast_address_streams #(
     input  logic                    result_step_i,
     input  logic [2:0]              result_level_i,
     output logic [ELEMENT_BITS-1:0] act_address_o,
-    output logic                    s4_y_inside_o,
+    output logic [TILES*TILE_BITS-1:0] bank_o,
+    output logic [TILES-1:0]        s4_y_inside_o,
     output logic                    s4_x_inside_o,
     output logic [STEP_BITS-1:0]    weight_step_o,
     output logic [SUB_BITS-1:0]     result_address_o
@@ -74,6 +98,8 @@ module bramcast_address_streams #(
     end
   end
 
+  logic [ELEMENT_BITS-1:0] act_linear;
+
   bramcast_address #(
       .ADDRESS_BITS(ELEMENT_BITS)
   ) u_act_address (
@@ -86,7 +112,7 @@ module bramcast_address_streams #(
       .clear_i(take_nest_i),
       .step_i(act_step_i),
       .level_i(act_level_i),
-      .address_o(act_address_o)
+      .address_o(act_linear)
   );
 
   bramcast_address #(
@@ -119,18 +145,86 @@ module bramcast_address_streams #(
       .address_o(result_address_o)
   );
 
-  bramcast_coordinate #(
-      .PIXEL_LEVEL(2)
-  ) u_y (
-      .clk(clk),
-      .step_i(s3_step_i),
-      .level_i(s3_level_i),
-      .start_i(y_start_i),
-      .pixel_step_i(y_step_oy_i),
-      .tap_step_i(y_step_ky_i),
-      .limit_i(y_limit_i),
-      .inside_o(s4_y_inside_o)
-  );
+  genvar t;
+  generate
+    if (TILES > 1) begin : g_strips
+      logic [ELEMENT_BITS-1:0]      row;
+      logic signed [STRIP_BITS-1:0] strip;      // with act_linear; q2 a cycle later, and so on
+      logic signed [STRIP_BITS-1:0] strip_q2, strip_q3, strip_q4, strip_q5;
+      logic                         below_q2, below_q3, below_q4, below_q5;
+      logic signed [STRIP_BITS-1:0] tap_strip;  // a cycle before s4_y_inside_o
+      logic                         tap_below;
+
+      bramcast_rows #(
+          .ROW_BITS(ELEMENT_BITS),
+          .STRIP_BITS(STRIP_BITS)
+      ) u_rows (
+          .clk(clk),
+          .row_start_i(row_start_i),
+          .row_step_oy_i(row_step_oy_i),
+          .row_step_ky_i(row_step_ky_i),
+          .span_i(span_i),
+          .row_limit_i(row_limit_i),
+          .strip_start_i(strip_start_i),
+          .strip_step_oy_i(strip_step_oy_i),
+          .strip_step_ky_i(strip_step_ky_i),
+          .step_i(act_step_i),
+          .level_i(act_level_i),
+          .row_o(row),
+          .strip_o(strip),
+          .below_o(below_q2)
+      );
+
+      always_ff @(posedge clk) begin
+        act_address_o <= act_linear + row;
+        strip_q2 <= strip;
+        strip_q3 <= strip_q2;
+        strip_q4 <= strip_q3;
+        strip_q5 <= strip_q4;
+        below_q3 <= below_q2;
+        below_q4 <= below_q3;
+        below_q5 <= below_q4;
+      end
+
+      assign tap_strip = lanewise_i ? strip_q3 : strip_q5;
+      assign tap_below = lanewise_i ? below_q3 : below_q5;
+
+      for (t = 0; t < TILES; t = t + 1) begin : g_tile
+        logic signed [STRIP_BITS-1:0] own;    // the strip in which this tile's tap lies
+        logic                         inner;  // there are strips behind it
+        assign own    = tap_strip + (strips_i ? STRIP_BITS'(t) : '0);
+        assign inner = own[STRIP_BITS-2:0] < (STRIP_BITS-1)'(strip_limit_i);
+        always_ff @(posedge clk) begin
+          s4_y_inside_o[t] <= !own[STRIP_BITS-1]
+              && (inner || (own[STRIP_BITS-2:0] == (STRIP_BITS-1)'(strip_limit_i) && tap_below));
+          bank_o[TILE_BITS*t +: TILE_BITS] <= strip_q3[TILE_BITS-1:0] + (strips_i ? TILE_BITS'(t) : '0);
+        end
+      end
+
+      logic unused_y;
+      assign unused_y = &{1'b0, y_start_i, y_limit_i, y_step_oy_i, y_step_ky_i, strip_q4, below_q4};
+    end else begin : g_picture
+      assign act_address_o = act_linear;
+      assign bank_o        = '0;
+
+      bramcast_coordinate #(
+          .PIXEL_LEVEL(2)
+      ) u_y (
+          .clk(clk),
+          .step_i(s3_step_i),
+          .level_i(s3_level_i),
+          .start_i(y_start_i),
+          .pixel_step_i(y_step_oy_i),
+          .tap_step_i(y_step_ky_i),
+          .limit_i(y_limit_i),
+          .inside_o(s4_y_inside_o[0])
+      );
+
+      logic unused_rows;
+      assign unused_rows = &{1'b0, lanewise_i, strips_i, row_start_i, row_step_oy_i, row_step_ky_i, span_i,
+                             row_limit_i, strip_start_i, strip_step_oy_i, strip_step_ky_i, strip_limit_i};
+    end
+  endgenerate
 
   bramcast_coordinate #(
       .PIXEL_LEVEL(3)

@@ -41,6 +41,8 @@ module bramcast_core #(
     parameter int SCRATCH_DEPTH = 1024, // 1..2**24 / LANES / TAPS, words of LANES * TAPS activations
     parameter int NARROW        = 0,    // 1: layers may have weights of 4 or 2 bits
     parameter int GATES         = 0,    // 1: products of two tensors, and LOOP
+    parameter int TILES         = 1,   // 1, 2, 4, 8: strips of a picture side by side, each with LANES * TAPS lanes
+    parameter int PAIRS         = 0,   // 1: two tiles share their multipliers (DATA_BITS = 8, TILES > 1)
     parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: units in the frame FIFO
     parameter int TLAST_ENDS    = 1,    // 1: s_axis_tlast ends a frame; 0: it is ignored, frames are counted
     parameter int LEDGER_DEPTH  = 0,    // 0, or a power of two from 2 on: entries of the ledger
@@ -111,6 +113,9 @@ module bramcast_core #(
   localparam int INDEX_BITS   = (WIDE_CHUNKS > 1) ? $clog2(WIDE_CHUNKS) : 1;
   localparam int TAIL_BITS    = 6 + TAPS_LOG;
   localparam int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1;
+  localparam int TILE_BITS    = (TILES > 1) ? $clog2(TILES) : 1;
+  localparam int TOGETHER     = (PAIRS != 0) ? 2 : 1;  // tiles whose lanes share their multipliers
+  localparam int TILED        = (TILES > 1) ? 2 : 0;  // stages more: an address gets its row, banks are rotated
   localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
   // Executed nests of a run: with LOOPs as many as fit 2**26 cycles.
   localparam int NEST_BITS    = (GATES != 0) ? 21 : $clog2(PROGRAM_DEPTH / 32);
@@ -130,6 +135,12 @@ module bramcast_core #(
     end
     if (GATES != 0 && GATES != 1) begin : g_check_gates
       GATES_must_be_0_or_1 u_error ();
+    end
+    if (TILES != 1 && TILES != 2 && TILES != 4 && TILES != 8) begin : g_check_tiles
+      TILES_must_be_1_2_4_or_8 u_error ();
+    end
+    if (PAIRS != 0 && (PAIRS != 1 || TILES == 1 || DATA_BITS != 8)) begin : g_check_pairs
+      PAIRS_must_be_0_or_with_TILES_above_1_and_DATA_BITS_8_also_1 u_error ();
     end
     if (WEIGHT_BITS != 8) begin : g_check_weight
       WEIGHT_BITS_must_be_8 u_error ();
@@ -161,6 +172,12 @@ module bramcast_core #(
   logic                            y_unsigned, stream, table_on, last_nest;
   logic [TAIL_BITS-1:0]            tail;
   logic signed [31:0]              lo, hi;
+  logic                            front_strips;
+  logic [ELEMENT_BITS-1:0]         row_start, row_step_oy, row_step_ky, row_limit;
+  logic [ELEMENT_BITS:0]           span;
+  logic signed [bramcast_pkg::NEST_STRIP_START_BITS-1:0] strip_start, strip_step_oy, strip_step_ky;
+  logic [bramcast_pkg::NEST_STRIP_LIMIT_BITS-1:0] strip_limit;
+  logic [TILES-1:0]                banks;           // that the results go to
   logic [BIAS_BITS-1:0]            next_bias_base, bias_step;
   logic [TABLE_BITS-1:0]           table_number;
 
@@ -178,6 +195,7 @@ module bramcast_core #(
   logic [DATA_BITS-1:0]            element;
   logic [UNIT-1:0]                 element_take;
   logic [UNIT_BITS-1:0]            element_address;
+  logic [TILE_BITS-1:0]            input_bank;
   logic                            unit_we;
   logic [UNIT_BITS-1:0]            unit_address;
   logic [UNIT*DATA_BITS-1:0]       unit_word;
@@ -194,8 +212,9 @@ module bramcast_core #(
   // u_lane_control
   logic                            s3_step;
   logic [2:0]                      s3_level;
-  logic                            s4_hit;
-  logic                            s5_factor, s5_max_load, s5_max_try;
+  logic [TILES-1:0]                s4_hit;
+  logic                            s5_factor;
+  logic [TILES-1:0]                s5_max_load, s5_max_try;
   logic                            s6_factor, s6_sum, s6_first;
   logic                            s6_pixel, s6_tail_group, s6_end;
   logic [1:0]                      s6_level;
@@ -204,25 +223,30 @@ module bramcast_core #(
   logic [ELEMENT_BITS-1:0]         act_address;
   logic [STEP_BITS-1:0]            weight_step;     // a word holds 2**narrow steps
   logic [SUB_BITS-1:0]             result_address;  // of the group's first sub-word
-  logic                            s4_y_inside, s4_x_inside;
+  logic [TILES-1:0]                s4_y_inside;
+  logic                            s4_x_inside;
+  logic [TILES*TILE_BITS-1:0]      tap_bank;        // that each tile reads
+  logic [LANE_BITS-1:0]            act_lane;
 
   // u_scratch, u_narrow, u_weights
   logic [SCRATCH_BITS-1:0]         scratch_raddr;
-  logic [ELEMENTS*DATA_BITS-1:0]   act_word;        // S3, in lane-wise nests S5
+  logic [TILES*ELEMENTS*DATA_BITS-1:0] bank_words;  // of all banks
+  logic [TILES*ELEMENTS*DATA_BITS-1:0] act_words;   // that each tile reads: S3, in lane-wise nests S5
+  logic [ELEMENTS*DATA_BITS-1:0]   peek_word;
   logic [WEIGHT_ADDRESS_BITS-1:0]  weight_address;
   logic [ELEMENTS*WEIGHT_BITS-1:0] weight_read;     // S5
   logic [ELEMENTS*WEIGHT_BITS-1:0] weight_word;     // S5
   logic [31:0]                     host_weights, host_scratch;
 
   // u_lanes, u_results, u_output
-  logic [TAPS*RQ*32-1:0]           terms_s9;
+  logic [TILES*TAPS*RQ*32-1:0]     terms_s9;
   logic [INDEX_BITS-1:0]           index_s7, chunk_index;
   logic                            result_valid, result_stream, result_end;
   logic [RQ_BITS-1:0]              result_lanes;
   logic                            chunk_valid, chunk_last;
   logic [1:0]                      chunk_level;
-  logic [RQ*32-1:0]                beats;           // a chunk for the stream
-  logic [RQ*DATA_BITS-1:0]         chunk;           // a chunk for the scratchpad
+  logic [TILES*RQ*32-1:0]          beats;           // a chunk for the stream
+  logic [TILES*RQ*DATA_BITS-1:0]   chunk;           // a chunk for the scratchpad
   logic [31:0]                     host_results;
   logic                            pop, output_busy;
 
@@ -232,10 +256,10 @@ module bramcast_core #(
   logic [31:0]                     host_ledger;
 
   // u_store
-  logic                            scratch_we, scratch_unit, scratch_result, element_written;
-  logic [UNIT_BITS-1:0]            scratch_unit_address;
+  // All tiles write at the same time, to the same address.
+  logic                            scratch_result, element_written;
   logic [SUB_BITS-1:0]             scratch_address;
-  logic [UNIT*DATA_BITS-1:0]       scratch_word;
+  logic [TILES*UNIT*DATA_BITS-1:0] scratch_words;
   logic                            result_step;
   logic [2:0]                      result_level;
 
@@ -245,7 +269,7 @@ module bramcast_core #(
   assign stopped_o   = held;
 
   logic unused;  // of neighbours only the first one's address counts; cycle is for the log
-  assign unused = &{1'b0, act_address, cycle, prime, scratch_result};
+  assign unused = &{1'b0, act_address, cycle, prime, scratch_result, scratch_address, scratch_words};
 
   // ------------------------------------------------------------------ the end before its time
 
@@ -267,6 +291,7 @@ module bramcast_core #(
   bramcast_fetch #(
       .PROGRAM_DEPTH(PROGRAM_DEPTH),
       .GATES(GATES),
+      .TILES(TILES),
       .IMAGE(PROGRAM_IMAGE),
       .PLUSARG("program=%s"),
       .BANKED(BANKED)
@@ -294,7 +319,9 @@ module bramcast_core #(
   bramcast_settings #(
       .TAIL_BITS(TAIL_BITS),
       .BIAS_BITS(BIAS_BITS),
-      .TABLE_BITS(TABLE_BITS)
+      .TABLE_BITS(TABLE_BITS),
+      .TILES(TILES),
+      .ROW_BITS(ELEMENT_BITS)
   ) u_settings (
       .clk(clk),
       .we_i(field_we),
@@ -317,6 +344,17 @@ module bramcast_core #(
       .x_limit_o(x_limit),
       .x_step_ox_o(x_step_ox),
       .x_step_kx_o(x_step_kx),
+      .front_strips_o(front_strips),
+      .row_start_o(row_start),
+      .row_step_oy_o(row_step_oy),
+      .row_step_ky_o(row_step_ky),
+      .span_o(span),
+      .row_limit_o(row_limit),
+      .strip_start_o(strip_start),
+      .strip_step_oy_o(strip_step_oy),
+      .strip_step_ky_o(strip_step_ky),
+      .strip_limit_o(strip_limit),
+      .banks_o(banks),
       .lanewise_o(lanewise),
       .max_o(is_max),
       .product_o(product),
@@ -360,7 +398,8 @@ module bramcast_core #(
       .DATA_BITS(DATA_BITS),
       .SCRATCH_BITS(SCRATCH_BITS),
       .FRAME_DEPTH(FRAME_DEPTH),
-      .TLAST_ENDS(TLAST_ENDS)
+      .TLAST_ENDS(TLAST_ENDS),
+      .TILES(TILES)
   ) u_intake (
       .clk(clk),
       .rst(rst),
@@ -398,6 +437,7 @@ module bramcast_core #(
       .element_first_o(element_first),
       .element_end_o(element_end),
       .element_address_o(element_address),
+      .bank_o(input_bank),
       .element_written_i(element_written),
       .unit_we_o(unit_we),
       .unit_address_o(unit_address),
@@ -411,7 +451,8 @@ module bramcast_core #(
       .TAPS(TAPS),
       .RQ(RQ),
       .FIFO_CHUNKS(FIFO_CHUNKS),
-      .TABLE_STAGES(TABLE_STAGES)
+      .TABLE_STAGES(TABLE_STAGES),
+      .TILED(TILED)
   ) u_sequence (
       .clk(clk),
       .rst(rst),
@@ -456,7 +497,8 @@ module bramcast_core #(
   bramcast_address_streams #(
       .ELEMENT_BITS(ELEMENT_BITS),
       .STEP_BITS(STEP_BITS),
-      .SUB_BITS(SUB_BITS)
+      .SUB_BITS(SUB_BITS),
+      .TILES(TILES)
   ) u_streams (
       .clk(clk),
       .rst(clear),
@@ -473,6 +515,17 @@ module bramcast_core #(
       .x_limit_i(x_limit),
       .x_step_ox_i(x_step_ox),
       .x_step_kx_i(x_step_kx),
+      .lanewise_i(LANES == 1 || front_lanewise),
+      .strips_i(front_strips),
+      .row_start_i(row_start),
+      .row_step_oy_i(row_step_oy),
+      .row_step_ky_i(row_step_ky),
+      .span_i(span),
+      .row_limit_i(row_limit),
+      .strip_start_i(strip_start),
+      .strip_step_oy_i(strip_step_oy),
+      .strip_step_ky_i(strip_step_ky),
+      .strip_limit_i(strip_limit),
       .act_step_i(act_step),
       .act_level_i(act_level),
       .s3_step_i(s3_step),
@@ -480,25 +533,57 @@ module bramcast_core #(
       .result_step_i(result_step),
       .result_level_i(result_level),
       .act_address_o(act_address),
+      .bank_o(tap_bank),
       .s4_y_inside_o(s4_y_inside),
       .s4_x_inside_o(s4_x_inside),
       .weight_step_o(weight_step),
       .result_address_o(result_address)
   );
 
+  // With TILES > 1 all that follows comes so much later.
+  logic       tap, tap_step, tap_first, tap_last, tap_tail_group, tap_end;
+  logic [2:0] tap_level;
+  bramcast_delay #(
+      .BITS(8),
+      .STAGES(TILED)
+  ) u_tap (
+      .clk(clk),
+      .clear_i(clear),
+      .token_i({s1_end, s1_tail_group, s1_last, s1_first, s1_level, s1_tap}),
+      .token_o({tap_end, tap_tail_group, tap_last, tap_first, tap_level, tap})
+  );
+  bramcast_delay #(
+      .BITS(1),
+      .STAGES(TILED)
+  ) u_tap_step (
+      .clk(clk),
+      .clear_i(clear),
+      .token_i(s1_step),
+      .token_o(tap_step)
+  );
+
+  generate
+    if (TILES > 1) begin : g_lane_later
+      always_ff @(posedge clk) act_lane <= act_address[TAPS_LOG +: LANE_BITS];
+    end else begin : g_lane_now
+      assign act_lane = act_address[TAPS_LOG +: LANE_BITS];
+    end
+  endgenerate
+
   bramcast_lane_control #(
-      .GATES(GATES)
+      .GATES(GATES),
+      .TILES(TILES)
   ) u_lane_control (
       .clk(clk),
       .rst(clear),
       .product_i(product),
-      .s1_tap_i(s1_tap),
-      .s1_step_i(s1_step),
-      .s1_level_i(s1_level),
-      .s1_first_i(s1_first),
-      .s1_last_i(s1_last),
-      .s1_tail_group_i(s1_tail_group),
-      .s1_end_i(s1_end),
+      .s1_tap_i(tap),
+      .s1_step_i(tap_step),
+      .s1_level_i(tap_level),
+      .s1_first_i(tap_first),
+      .s1_last_i(tap_last),
+      .s1_tail_group_i(tap_tail_group),
+      .s1_end_i(tap_end),
       .s3_step_o(s3_step),
       .s3_level_o(s3_level),
       .s4_y_inside_i(s4_y_inside),
@@ -518,22 +603,6 @@ module bramcast_core #(
 
   // ------------------------------------------------------------------ S2..S9: data
 
-  bramcast_scratch #(
-      .LANES(LANES),
-      .TAPS(TAPS),
-      .DATA_BITS(DATA_BITS),
-      .DEPTH(SCRATCH_DEPTH)
-  ) u_scratch (
-      .clk(clk),
-      .we_i(scratch_we),
-      .unit_i(scratch_unit),
-      .unit_address_i(scratch_unit_address),
-      .address_i(scratch_address),
-      .data_i(scratch_word),
-      .raddr_i(scratch_raddr),
-      .word_o(act_word)
-  );
-
   bramcast_peek #(
       .WORD_BITS(ELEMENTS * DATA_BITS),
       .ADDRESS_BITS(SCRATCH_BITS),
@@ -542,7 +611,7 @@ module bramcast_core #(
       .clk(clk),
       .raddr_i(act_address[ELEMENT_BITS-1:ELEMENTS_LOG]),
       .raddr_o(scratch_raddr),
-      .word_i(act_word),
+      .word_i(peek_word),
       .host_read_i(host_read_i[5]),
       .host_word_i(host_word_i),
       .host_beat_i(host_beat_i),
@@ -582,34 +651,131 @@ module bramcast_core #(
       .host_data_o(host_weights)
   );
 
-  bramcast_lane_array #(
-      .LANES(LANES),
-      .TAPS(TAPS),
-      .DATA_BITS(DATA_BITS),
-      .WEIGHT_BITS(WEIGHT_BITS),
-      .RQ(RQ),
-      .GATES(GATES)
-  ) u_lanes (
-      .clk(clk),
-      .lanewise_i(lanewise),
-      .max_i(is_max),
-      .product_i(product),
-      .x_unsigned_i(x_unsigned),
-      .factor_unsigned_i(factor_unsigned),
-      .lane_i(act_address[TAPS_LOG +: LANE_BITS]),
-      .act_word_i(act_word),
-      .weight_word_i(weight_word),
-      .s4_hit_i(s4_hit),
-      .s5_factor_i(s5_factor),
-      .s5_max_load_i(s5_max_load),
-      .s5_max_try_i(s5_max_try),
-      .s6_factor_i(s6_factor),
-      .s6_sum_i(s6_sum),
-      .s6_first_i(s6_first),
-      .s6_last_i(s6_pixel),
-      .index_s7_i(index_s7),
-      .terms_o(terms_s9)
-  );
+  genvar t;
+  generate
+    if (TILES > 1) begin : g_peek_bank
+      assign peek_word = bank_words[ELEMENTS*DATA_BITS*host_word_i[SCRATCH_BITS +: TILE_BITS] +: ELEMENTS*DATA_BITS];
+    end else begin : g_peek
+      assign peek_word = bank_words;
+    end
+
+    for (t = 0; t < TILES; t = t + 1) begin : g_tile
+      logic                          store_we, store_unit, store_result, store_written;
+      logic [UNIT_BITS-1:0]          store_unit_address;
+      logic [SUB_BITS-1:0]           store_address;
+      logic [UNIT*DATA_BITS-1:0]     store_word;
+      logic                          store_step;
+      logic [2:0]                    store_level;
+      logic [ELEMENTS*DATA_BITS-1:0] act_word;
+      assign scratch_words[UNIT*DATA_BITS*t +: UNIT*DATA_BITS] = store_word;
+      if (t == 0) begin : g_first
+        assign scratch_result  = store_result;
+        assign scratch_address = store_address;
+        assign element_written = store_written;
+        assign result_step     = store_step;
+        assign result_level    = store_level;
+      end else begin : g_later
+        logic unused_store;
+        assign unused_store = &{1'b0, store_result, store_written, store_step, store_level};
+      end
+
+      bramcast_scratch #(
+          .LANES(LANES),
+          .TAPS(TAPS),
+          .DATA_BITS(DATA_BITS),
+          .DEPTH(SCRATCH_DEPTH)
+      ) u_scratch (
+          .clk(clk),
+          .we_i(store_we && (store_unit ? input_bank == TILE_BITS'(t) : banks[t])),
+          .unit_i(store_unit),
+          .unit_address_i(store_unit_address),
+          .address_i(store_address),
+          .data_i(store_word),
+          .raddr_i(scratch_raddr),
+          .word_o(bank_words[ELEMENTS*DATA_BITS*t +: ELEMENTS*DATA_BITS])
+      );
+
+      if (TILES > 1) begin : g_rotated
+        logic [TILE_BITS-1:0] bank;
+        assign bank = tap_bank[TILE_BITS*t +: TILE_BITS];
+        always_ff @(posedge clk) act_word <= bank_words[ELEMENTS*DATA_BITS*bank +: ELEMENTS*DATA_BITS];
+      end else begin : g_straight
+        assign act_word = bank_words;
+        logic unused_bank;
+        assign unused_bank = &{1'b0, tap_bank};
+      end
+
+      assign act_words[ELEMENTS*DATA_BITS*t +: ELEMENTS*DATA_BITS] = act_word;
+
+      bramcast_store #(
+          .LANES(LANES),
+          .TAPS(TAPS),
+          .DATA_BITS(DATA_BITS),
+          .RQ(RQ),
+          .SCRATCH_BITS(SCRATCH_BITS)
+      ) u_store (
+          .clk(clk),
+          .rst(clear),
+          .chunk_valid_i(chunk_valid),
+          .chunk_i(chunk[RQ*DATA_BITS*t +: RQ*DATA_BITS]),
+          .chunk_index_i(chunk_index),
+          .chunk_last_i(chunk_last),
+          .chunk_level_i(chunk_level),
+          .result_first_i(prime[4]),
+          .result_step_o(store_step),
+          .result_level_o(store_level),
+          .result_address_i(result_address),
+          .element_valid_i(element_valid),
+          .element_i(element),
+          .element_take_i(element_take),
+          .element_first_i(element_first),
+          .element_end_i(element_end),
+          .element_address_i(element_address),
+          .element_written_o(store_written),
+          .unit_we_i(unit_we),
+          .unit_address_i(unit_address),
+          .unit_word_i(unit_word),
+          .we_o(store_we),
+          .unit_o(store_unit),
+          .result_o(store_result),
+          .unit_address_o(store_unit_address),
+          .address_o(store_address),
+          .word_o(store_word)
+      );
+    end
+
+    for (t = 0; t < TILES; t = t + TOGETHER) begin : g_lanes
+      bramcast_lane_array #(
+          .LANES(LANES),
+          .TAPS(TAPS),
+          .DATA_BITS(DATA_BITS),
+          .WEIGHT_BITS(WEIGHT_BITS),
+          .RQ(RQ),
+          .GATES(GATES),
+          .TILES(TOGETHER)
+      ) u_lanes (
+          .clk(clk),
+          .lanewise_i(lanewise),
+          .max_i(is_max),
+          .product_i(product),
+          .x_unsigned_i(x_unsigned),
+          .factor_unsigned_i(factor_unsigned),
+          .lane_i(act_lane),
+          .act_word_i(act_words[ELEMENTS*DATA_BITS*t +: TOGETHER*ELEMENTS*DATA_BITS]),
+          .weight_word_i(weight_word),
+          .s4_hit_i(s4_hit[t +: TOGETHER]),
+          .s5_factor_i(s5_factor),
+          .s5_max_load_i(s5_max_load[t +: TOGETHER]),
+          .s5_max_try_i(s5_max_try[t +: TOGETHER]),
+          .s6_factor_i(s6_factor),
+          .s6_sum_i(s6_sum),
+          .s6_first_i(s6_first),
+          .s6_last_i(s6_pixel),
+          .index_s7_i(index_s7),
+          .terms_o(terms_s9[TAPS*RQ*32*t +: TOGETHER*TAPS*RQ*32])
+      );
+    end
+  endgenerate
 
   // ------------------------------------------------------------------ S7..S13 and later: results
 
@@ -623,7 +789,8 @@ module bramcast_core #(
       .TABLE_STAGES(TABLE_STAGES),
       .BIAS_IMAGE(BIAS_IMAGE),
       .TABLE_IMAGE(TABLE_IMAGE),
-      .BANKED(BANKED)
+      .BANKED(BANKED),
+      .TILES(TILES)
   ) u_results (
       .clk(clk),
       .rst(clear),
@@ -663,42 +830,6 @@ module bramcast_core #(
       .host_data_o(host_results)
   );
 
-  bramcast_store #(
-      .LANES(LANES),
-      .TAPS(TAPS),
-      .DATA_BITS(DATA_BITS),
-      .RQ(RQ),
-      .SCRATCH_BITS(SCRATCH_BITS)
-  ) u_store (
-      .clk(clk),
-      .rst(clear),
-      .chunk_valid_i(chunk_valid),
-      .chunk_i(chunk),
-      .chunk_index_i(chunk_index),
-      .chunk_last_i(chunk_last),
-      .chunk_level_i(chunk_level),
-      .result_first_i(prime[4]),
-      .result_step_o(result_step),
-      .result_level_o(result_level),
-      .result_address_i(result_address),
-      .element_valid_i(element_valid),
-      .element_i(element),
-      .element_take_i(element_take),
-      .element_first_i(element_first),
-      .element_end_i(element_end),
-      .element_address_i(element_address),
-      .element_written_o(element_written),
-      .unit_we_i(unit_we),
-      .unit_address_i(unit_address),
-      .unit_word_i(unit_word),
-      .we_o(scratch_we),
-      .unit_o(scratch_unit),
-      .result_o(scratch_result),
-      .unit_address_o(scratch_unit_address),
-      .address_o(scratch_address),
-      .word_o(scratch_word)
-  );
-
   bramcast_output #(
       .RQ(RQ),
       .FIFO_CHUNKS(FIFO_CHUNKS)
@@ -708,7 +839,7 @@ module bramcast_core #(
       .flush_i(flush),
       .busy_o(output_busy),
       .chunk_valid_i(result_stream),
-      .chunk_i(beats),
+      .chunk_i(beats[RQ*32-1:0]),
       .chunk_lanes_i(result_lanes),
       .chunk_end_i(result_end),
       .pop_o(pop),
@@ -725,7 +856,8 @@ module bramcast_core #(
       .DATA_BITS(DATA_BITS),
       .NEST_BITS(NEST_BITS),
       .LEDGER_DEPTH(LEDGER_DEPTH),
-      .PEEK(PEEK)
+      .PEEK(PEEK),
+      .TILES(TILES)
   ) u_ledger (
       .clk(clk),
       .rst(rst),
@@ -737,6 +869,7 @@ module bramcast_core #(
       .chunk_valid_i(result_valid),
       .chunk_stream_i(result_stream),
       .chunk_lanes_i(result_lanes),
+      .chunk_banks_i(banks),
       .beats_i(beats),
       .m_axis_tvalid(m_axis_tvalid),
       .m_axis_tready(m_axis_tready),
@@ -752,9 +885,12 @@ module bramcast_core #(
 `ifndef SYNTHESIS
   bramcast_log #(
       .WORD_BITS(LANES * DATA_BITS),
+      .PITCH_BITS(UNIT * DATA_BITS),
       .ADDRESS_BITS(SUB_BITS),
       .RQ(RQ),
-      .LANE_BITS(RQ_BITS)
+      .LANE_BITS(RQ_BITS),
+      .TILES(TILES),
+      .BANK(SCRATCH_DEPTH * TAPS)
   ) u_log (
       .clk(clk),
       .rst(clear),
@@ -764,9 +900,10 @@ module bramcast_core #(
       .cycle_i(cycle),
       .word_valid_i(scratch_result),
       .word_address_i(scratch_address),
-      .word_i(scratch_word[LANES*DATA_BITS-1:0]),
+      .word_i(scratch_words),
+      .banks_i(banks),
       .chunk_valid_i(result_stream),
-      .chunk_i(beats),
+      .chunk_i(beats[RQ*32-1:0]),
       .chunk_lanes_i(result_lanes),
       .done_i(done_o),
       .cycles_i(cycles_o)

@@ -6,7 +6,8 @@
 //
 // input_ready_o and nest_ready_o say that the INPUT descriptor, or the next nest's, is complete.
 // take_input_i and take_nest_i (one cycle each) give it up. After take_nest_i in cycle c the next
-// descriptor's word w stands on word_o in cycle c + 4 + w, and its ready flag is high from c + 35.
+// descriptor's word w stands on word_o in cycle c + 4 + w, and its ready flag is high from c + 35, with
+// TILES > 1 from c + 36.
 //
 // restart_i, allowed while no run is on its way, begins again at the INPUT descriptor; so does every
 // access of the host to the memory, as it may bring another program. A descriptor that has another
@@ -23,6 +24,7 @@
 module bramcast_fetch #(
     parameter int PROGRAM_DEPTH = 64,  // 64.., a multiple of 32
     parameter int GATES         = 0,   // 1: with LOOP
+    parameter int TILES         = 1,   // 1, 2, 4, 8
     parameter     IMAGE         = "",
     parameter     PLUSARG       = "",
     parameter int BANKED        = 0    // as in bramcast_image
@@ -49,7 +51,9 @@ module bramcast_fetch #(
 );
 
   localparam int ADDRESS_BITS = $clog2(PROGRAM_DEPTH);
-  localparam logic [4:0] FINAL_WORD = 5'(bramcast_pkg::NEST_TABLE_BASE_WORD);  // 31 holds nothing
+  // With one tile word 31 holds nothing.
+  localparam logic [4:0] FINAL_WORD =
+      (TILES > 1) ? 5'(bramcast_pkg::NEST_ROW_STEP_KY_WORD) : 5'(bramcast_pkg::NEST_TABLE_BASE_WORD);
 
   generate
     if (PROGRAM_DEPTH < 64 || PROGRAM_DEPTH % 32 != 0) begin : g_check
@@ -152,7 +156,7 @@ module bramcast_fetch #(
       assign result_base = index_q3 == 5'(bramcast_pkg::NEST_RESULT_BASE_WORD) && result_moves_q;
       assign word_o      = word + (act_base ? act_offset_q : result_base ? result_offset_q : 32'd0);
 
-      // The descriptor behind the LOOP: when its word 30 is here, word 31 has been addressed.
+      // The descriptor behind the LOOP: when its last word is here, word 31 has been addressed.
       logic [ADDRESS_BITS-6:0] index_base;
       assign index_base = address_q[ADDRESS_BITS-1:5];
 

@@ -25,6 +25,8 @@ module bramcast_frames #(
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
     parameter int FRAME_DEPTH  = 32,  // 16.., a power of two: units in the FIFO
     parameter int TLAST_ENDS   = 1,   // as in bramcast_input
+    parameter int TILES        = 1,   // as in bramcast_input
+    parameter int BANK_BITS    = (TILES > 1) ? $clog2(TILES) : 1, // follows
     parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS)  // follows: of a unit
 ) (
     input  logic                       clk,
@@ -56,11 +58,12 @@ module bramcast_frames #(
     // to the scratchpad
     output logic                       we_o,
     output logic [UNIT_BITS-1:0]       address_o,
+    output logic [BANK_BITS-1:0]       bank_o,
     output logic [LANES*DATA_BITS-1:0] word_o
 );
 
   localparam int DATA         = LANES * DATA_BITS;  // bits of a unit
-  localparam int ENTRY_BITS   = DATA + 2;           // a unit, LAST, RUN_END
+  localparam int ENTRY_BITS   = DATA + ((TILES > 1) ? 3 : 2);  // a unit, LAST, RUN_END, STRIP_END
   localparam int LAST         = DATA;               // of a frame
   localparam int RUN_END      = DATA + 1;           // of a run; LAST without it: the frame is dropped
   localparam int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1;
@@ -84,6 +87,8 @@ module bramcast_frames #(
   logic [DATA-1:0]       full_word;
   logic                  waiting, withdrawn, from_input, held;
   logic [UNIT_BITS-1:0]  unused_address;
+  logic [BANK_BITS-1:0]  unused_bank;
+  logic                  strip_end, strip_end_q;
 
   assign start    = start_i && ready_i && !open;
   assign coming_o = open && !waiting;
@@ -95,7 +100,8 @@ module bramcast_frames #(
       .TAPS(TAPS),
       .DATA_BITS(DATA_BITS),
       .ADDRESS_BITS(ADDRESS_BITS),
-      .TLAST_ENDS(TLAST_ENDS)
+      .TLAST_ENDS(TLAST_ENDS),
+      .TILES(TILES)
   ) u_input (
       .clk(clk),
       .rst(rst),
@@ -126,9 +132,11 @@ module bramcast_frames #(
       .first_o(element_first),
       .word_end_o(element_end),
       .run_end_o(run_end),
+      .strip_end_o(strip_end),
       .wrong_o(wrong),
       .written_i(1'b0),
-      .address_o(unused_address)
+      .address_o(unused_address),
+      .bank_o(unused_bank)
   );
 
   bramcast_assemble #(
@@ -154,7 +162,7 @@ module bramcast_frames #(
   );
 
   logic unused;
-  assign unused = &{1'b0, withdrawn, from_input, held, unused_address};
+  assign unused = &{1'b0, withdrawn, from_input, held, unused_address, unused_bank};
 
   // ------------------------------------------------------------------ the FIFO
 
@@ -179,7 +187,7 @@ module bramcast_frames #(
       .clk(clk),
       .we_i(full_we),
       .waddr_i(write_q[POINTER_BITS-1:0]),
-      .wdata_i({run_end_q, last_q, full_word}),
+      .wdata_i(ENTRY_BITS'({strip_end_q, run_end_q, last_q, full_word})),
       .raddr_i(read_q[POINTER_BITS-1:0]),
       .word_o(entry)
   );
@@ -201,6 +209,25 @@ module bramcast_frames #(
     end
   endgenerate
 
+  logic strip_ended;  // the unit before this one ended a strip
+  generate
+    if (TILES > 1) begin : g_strips
+      logic strip_ended_q;
+      assign strip_ended = we_o ? entry[DATA+2] : strip_ended_q;
+      always_ff @(posedge clk) begin
+        strip_end_q   <= strip_end;
+        strip_ended_q <= strip_ended;
+        if (read_q1) bank_o <= first_q ? '0 : bank_o + BANK_BITS'(strip_ended);
+      end
+    end else begin : g_picture
+      assign strip_ended = 1'b0;
+      assign strip_end_q = 1'b0;
+      assign bank_o      = 1'b0;
+      logic unused_strip;
+      assign unused_strip = &{1'b0, strip_end};
+    end
+  endgenerate
+
   always_ff @(posedge clk) begin
     last_q    <= frame_end || wrong;
     run_end_q <= run_end && !wrong;
@@ -216,7 +243,7 @@ module bramcast_frames #(
     if (we_i && index_i == 5'(bramcast_pkg::INPUT_RESULT_BASE_WORD)) begin
       base_q <= word_i[ADDRESS_BITS-1:0];
     end
-    if (read_q1) address_o <= first_q ? first_unit : next_unit;
+    if (read_q1) address_o <= (first_q || strip_ended) ? first_unit : next_unit;
     if (done) first_q <= 1'b1;
     else if (read_q1) first_q <= 1'b0;
 

@@ -3,7 +3,8 @@
 //
 // Golden twin: docs/format.md, INPUT: `runs` runs of `run` elements; a run starts in element `lead` of a
 // new word, words are filled one after another from result_base. A word has UNITS units; with UNITS > 1
-// a run may leave the last ones of its last word out.
+// a run may leave the last ones of its last word out. With TILES > 1 so many runs are a strip, and go to a bank,
+// each strip to the next one; the frame's last run may be shorter than the others.
 //
 // The INPUT descriptor comes word by word from the fetcher, while no frame is being taken. start_i
 // then opens the stream; it closes with the last element of a whole frame. An element accepted in cycle A
@@ -45,6 +46,8 @@ module bramcast_input #(
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
     parameter int TLAST_ENDS   = 1,   // 0, 1
+    parameter int TILES        = 1,   // 1, 2, 4, 8: banks, each of which gets a strip of the frame
+    parameter int BANK_BITS    = (TILES > 1) ? $clog2(TILES) : 1, // follows
     parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS),    // follows: of a unit
     parameter int LANE_BITS    = (LANES > 1) ? $clog2(LANES) : 1  // follows
 ) (
@@ -81,13 +84,15 @@ module bramcast_input #(
     output logic                    first_o,        // the element is its unit's first
     output logic                    word_end_o,     // the element completes a unit
     output logic                    run_end_o,      // ... and its run
+    output logic                    strip_end_o,    // ... and its strip
     output logic                    wrong_o,        // ... and its frame is to be dropped
     input  logic                    written_i,      // a unit is being written to address_o
-    output logic [UNIT_BITS-1:0]    address_o
+    output logic [UNIT_BITS-1:0]    address_o,
+    output logic [BANK_BITS-1:0]    bank_o
 );
 
   // A frame fits the scratchpad: so many bits count its elements.
-  localparam int COUNT_BITS = UNIT_BITS + $clog2(LANES);
+  localparam int COUNT_BITS = UNIT_BITS + $clog2(LANES) + $clog2(TILES);
 
   logic [COUNT_BITS-1:0]   run_q, all_runs_q;   // of the descriptor, minus one
   logic [ADDRESS_BITS-1:0] base_q;
@@ -95,6 +100,8 @@ module bramcast_input #(
   logic                  last_element_q, last_run_q;
   logic [LANE_BITS-1:0]  lane_q;
   logic                  none_q;                // no element of this frame yet
+
+  logic [COUNT_BITS-1:0] next_run;              // elements of the run that begins next, minus one
 
   logic accept;
   logic frame_end;   // all elements have been counted
@@ -105,7 +112,7 @@ module bramcast_input #(
   assign frame_end  = last_element_q && last_run_q;
   assign fits       = tlast == frame_end && !none_i;
   assign tlast      = (TLAST_ENDS != 0) ? s_axis_tlast : frame_end;
-  assign run_is_one = run_q == '0;
+  assign run_is_one = next_run == '0;
 
   logic discard_q;   // what is left of a long frame
   logic wrong, drop, start, closing;
@@ -150,6 +157,32 @@ module bramcast_input #(
     end
   endgenerate
 
+  logic                  strip_end_q;  // the unit that is written ends a strip
+  generate
+    if (TILES > 1) begin : g_strips
+      logic [COUNT_BITS-1:0] strip_runs_q, final_q;  // of the descriptor, minus one
+      logic [COUNT_BITS-1:0] left_q;                    // runs of this strip behind this one
+      logic                  last_of_strip;
+      assign last_of_strip = left_q == '0;
+      assign next_run      = (start ? all_runs_q == '0 : runs_q == COUNT_BITS'(1)) ? final_q : run_q;
+      always_ff @(posedge clk) begin
+        if (we_i && index_i == 5'(bramcast_pkg::INPUT_STRIP_RUNS_WORD)) strip_runs_q <= word_i[COUNT_BITS-1:0];
+        if (we_i && index_i == 5'(bramcast_pkg::INPUT_LAST_RUN_WORD)) final_q <= word_i[COUNT_BITS-1:0];
+        if (start) left_q <= strip_runs_q;
+        else if (accept && last_element_q) left_q <= last_of_strip ? strip_runs_q : left_q - 1'b1;
+        strip_end_o <= last_element_q && last_of_strip;
+        strip_end_q <= strip_end_o;
+        if (start) bank_o <= '0;
+        else if (written_i && strip_end_q) bank_o <= bank_o + 1'b1;
+      end
+    end else begin : g_picture
+      assign next_run    = run_q;
+      assign strip_end_o = 1'b0;
+      assign strip_end_q = 1'b0;
+      assign bank_o      = 1'b0;
+    end
+  endgenerate
+
   logic [UNIT_BITS-1:0] first_unit, next_unit;
   generate
     if (UNITS > 1) begin : g_units
@@ -173,10 +206,10 @@ module bramcast_input #(
     end
 
     if (start) begin
-      elements_q     <= run_q;
+      elements_q     <= next_run;
       last_element_q <= run_is_one;
     end else if (accept) begin
-      elements_q     <= last_element_q ? run_q : elements_q - 1'b1;
+      elements_q     <= last_element_q ? next_run : elements_q - 1'b1;
       last_element_q <= last_element_q ? run_is_one : elements_q == COUNT_BITS'(1);
     end
 
@@ -192,7 +225,7 @@ module bramcast_input #(
     else if (accept) lane_q <= lane_q + LANE_BITS'(LANES > 1);
 
     if (start) address_o <= first_unit;
-    else if (written_i) address_o <= next_unit;
+    else if (written_i) address_o <= strip_end_q ? first_unit : next_unit;
 
     element_o  <= s_axis_tdata;
     for (int l = 0; l < LANES; l = l + 1) begin

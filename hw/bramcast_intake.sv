@@ -18,6 +18,8 @@ module bramcast_intake #(
     parameter int SCRATCH_BITS = 10,  // of a scratchpad word's address
     parameter int FRAME_DEPTH  = 0,   // 0, or a power of two from 16 on: units in the frame FIFO
     parameter int TLAST_ENDS   = 1,   // 1: TLAST ends a frame; 0: frames are counted
+    parameter int TILES        = 1,   // 1, 2, 4, 8: banks of the scratchpad
+    parameter int BANK_BITS    = (TILES > 1) ? $clog2(TILES) : 1,                       // follows
     parameter int UNIT         = (LANES > TAPS) ? LANES : TAPS,                         // follows: elements of a unit
     parameter int UNIT_BITS    = SCRATCH_BITS + $clog2((LANES > TAPS) ? TAPS : LANES)   // of its address
 ) (
@@ -61,6 +63,7 @@ module bramcast_intake #(
     output logic                      element_first_o,
     output logic                      element_end_o,
     output logic [UNIT_BITS-1:0]      element_address_o,
+    output logic [BANK_BITS-1:0]      bank_o,          // of an element that is written, or a unit
     input  logic                      element_written_i,
     // ... or units
     output logic                      unit_we_o,
@@ -73,11 +76,11 @@ module bramcast_intake #(
   generate
     if (FRAME_DEPTH == 0) begin : g_direct
       logic waiting;  // for a frame's first element
-      logic run_end;
+      logic run_end, strip_end;
       logic valid, word_end, wrong;
       logic unused;
 
-      assign unused          = &{1'b0, run_end, area_free_i, last_beat_i, host_read_i, host_we_i};
+      assign unused          = &{1'b0, run_end, strip_end, area_free_i, last_beat_i, host_read_i, host_we_i};
       assign take_input_o    = idle_i && start_i && input_ready_i && nest_ready_i;
       assign leave_idle_o    = take_input_o;
       assign busy_o          = !idle_i && !waiting;
@@ -93,7 +96,8 @@ module bramcast_intake #(
           .TAPS(TAPS),
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS),
-          .TLAST_ENDS(TLAST_ENDS)
+          .TLAST_ENDS(TLAST_ENDS),
+          .TILES(TILES)
       ) u_input (
           .clk(clk),
           .rst(rst),
@@ -124,9 +128,11 @@ module bramcast_intake #(
           .first_o(element_first_o),
           .word_end_o(word_end),
           .run_end_o(run_end),
+          .strip_end_o(strip_end),
           .wrong_o(wrong),
           .written_i(element_written_i),
-          .address_o(element_address_o)
+          .address_o(element_address_o),
+          .bank_o(bank_o)
       );
     end else begin : g_frames
       localparam int FRAMES_BITS = $clog2(FRAME_DEPTH) + 2;
@@ -165,7 +171,8 @@ module bramcast_intake #(
           .DATA_BITS(DATA_BITS),
           .ADDRESS_BITS(SCRATCH_BITS),
           .FRAME_DEPTH(FRAME_DEPTH),
-          .TLAST_ENDS(TLAST_ENDS)
+          .TLAST_ENDS(TLAST_ENDS),
+          .TILES(TILES)
       ) u_frames (
           .clk(clk),
           .rst(rst),
@@ -192,6 +199,7 @@ module bramcast_intake #(
           .none_i(none_i),
           .we_o(unit_we_o),
           .address_o(unit_address_o),
+          .bank_o(bank_o),
           .word_o(unit_word_o)
       );
     end

@@ -6,6 +6,7 @@
 // it is held, nothing is added.
 //
 // What the lanes take a stage later leaves without a register: bramcast_lane_array has one for each group of lanes.
+// Whether a tap is a hit is each tile's own matter.
 //
 //   clk           _/~\_/~\_/~\_/~\_/~\_/~\_/~\_    a pixel of taps 0 and 1; s4_*_inside_i belongs to the tap in S4
 //   s1_tap_i      __| 0 | 1 |__________________    s4_hit_o clears or feeds the operand two edges later
@@ -14,7 +15,8 @@
 //
 `default_nettype none
 module bramcast_lane_control #(
-    parameter int GATES = 0  // 1: products of two tensors
+    parameter int GATES = 0,  // 1: products of two tensors
+    parameter int TILES = 1   // 1, 2, 4, 8
 ) (
     input  logic       clk,
     input  logic       rst,
@@ -31,13 +33,13 @@ module bramcast_lane_control #(
     output logic       s3_step_o,
     output logic [2:0] s3_level_o,
     // S4
-    input  logic       s4_y_inside_i,
+    input  logic [TILES-1:0] s4_y_inside_i,
     input  logic       s4_x_inside_i,
-    output logic       s4_hit_o,         // a tap inside the limits
+    output logic [TILES-1:0] s4_hit_o,         // a tap inside the limits
     // S5
     output logic       s5_factor_o,      // the tap is a factor
-    output logic       s5_max_load_o,
-    output logic       s5_max_try_o,
+    output logic [TILES-1:0] s5_max_load_o,
+    output logic [TILES-1:0] s5_max_try_o,
     // S6
     output logic       s6_factor_o,
     output logic       s6_sum_o,
@@ -83,7 +85,7 @@ module bramcast_lane_control #(
   logic       s4_tap, s4_first, s4_last, s4_tail_group, s4_end;
   logic       s5_tap, s5_first, s5_last, s5_tail_group, s5_end;
   logic [1:0] s4_level, s5_level;
-  assign s4_hit_o = s4_tap && s4_y_inside_i && s4_x_inside_i;
+  assign s4_hit_o = {TILES{s4_tap && s4_x_inside_i}} & s4_y_inside_i;
 
   always_ff @(posedge clk) begin
     s4_tap        <= s3_tap;
@@ -103,13 +105,13 @@ module bramcast_lane_control #(
     if (rst) begin
       s4_tap       <= 1'b0;
       s5_tap       <= 1'b0;
-      s5_max_try_o <= 1'b0;
+      s5_max_try_o <= '0;
     end
   end
 
   logic s6_tap, s6_first, s6_last;
-  logic seen_q;  // the pixel has had a tap inside
-  assign s5_max_load_o = s5_tap && (s5_first || (s5_max_try_o && !seen_q));
+  logic [TILES-1:0] seen_q;  // the pixel has had a tap inside
+  assign s5_max_load_o = {TILES{s5_tap}} & ({TILES{s5_first}} | (s5_max_try_o & ~seen_q));
   assign s6_pixel_o    = s6_tap && s6_last;
 
   always_ff @(posedge clk) begin
@@ -119,7 +121,7 @@ module bramcast_lane_control #(
     s6_last         <= s5_last;
     s6_tail_group_o <= s5_tail_group;
     s6_end_o        <= s5_end;
-    if (s5_tap) seen_q <= s5_max_try_o || (seen_q && !s5_first);
+    if (s5_tap) seen_q <= s5_max_try_o | (seen_q & ~{TILES{s5_first}});
     if (rst) s6_tap <= 1'b0;
   end
 

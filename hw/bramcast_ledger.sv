@@ -8,7 +8,8 @@
 // A nest is open from its first tap (nest_start_i) to the next one's, the last one to the run's last beat (done_i
 // comes behind it). While it is open the cycles count in which no beat waits. Its CRC is that of its
 // chunks: RQ numbers of 32 bits, lane 0 first, least significant byte first; a result for the scratchpad has
-// zeros above its DATA_BITS, an unused lane is zero.
+// zeros above its DATA_BITS, an unused lane is zero. With TILES > 1 each tile that writes has a sum of its own, and
+// the CRC is the xor of them all, tile t's rotated to the left by t.
 //
 //   clk           _/~\_/~\_/~\_/~\_/~\_/~\_     nest n ends: cycles and CRC are written, the CRC when
 //   nest_start_i  __/~~\___________________     the last chunk, in that cycle at the latest, is in it;
@@ -29,6 +30,7 @@ module bramcast_ledger #(
     parameter int NEST_BITS    = 21,  // 1..21: bits of a number of executed nests
     parameter int LEDGER_DEPTH = 0,   // 0, or a power of two from 2 on: entries
     parameter int PEEK         = 0,   // 1: the core can hold behind a nest
+    parameter int TILES        = 1,   // 1, 2, 4, 8
     parameter int LANE_BITS    = (RQ > 1) ? $clog2(RQ) : 1  // follows
 ) (
     input  logic                    clk,
@@ -43,7 +45,8 @@ module bramcast_ledger #(
     input  logic                    chunk_valid_i,
     input  logic                    chunk_stream_i,  // ... for the stream
     input  logic [LANE_BITS-1:0]    chunk_lanes_i,   // valid lanes, minus one
-    input  logic [RQ*32-1:0]        beats_i,
+    input  logic [TILES-1:0]        chunk_banks_i,   // ... else for these banks, of these tiles
+    input  logic [TILES*RQ*32-1:0]  beats_i,         // of all tiles; for the stream tile 0's
     // the stream
     input  logic                    m_axis_tvalid,
     input  logic                    m_axis_tready,
@@ -154,7 +157,7 @@ module bramcast_ledger #(
     end
   endfunction
 
-  genvar r, p, i;
+  genvar t, r, p, i;
   generate
     if (LEDGER_DEPTH > 0) begin : g_ledger
       localparam int DEPTH_BITS = $clog2(LEDGER_DEPTH);
@@ -163,50 +166,66 @@ module bramcast_ledger #(
       //
       // Stage 1 holds a chunk, stage 2 its first word and what the others add to the sum behind it.
       localparam logic [32*CHUNK_BITS-1:0] COLUMNS = columns(0);
-      logic                  valid_q, valid_q2;
-      logic [CHUNK_BITS-1:0] chunk, chunk_q;
-      logic [31:0]           first_q2, rest, rest_q2;
-      logic [31:0]           mixed, sum, sum_q;
-      assign mixed = sum_q ^ first_q2;
-
-      for (r = 0; r < RQ; r = r + 1) begin : g_lane
-        logic used;
-        if (r == 0) begin : g_first
-          assign used = 1'b1;
-        end else begin : g_later
-          assign used = LANE_BITS'(r) <= chunk_lanes_i;
+      logic [TILES*32-1:0] sums;   // of each tile, inverted and rotated
+      logic [31:0]         crc;
+      for (t = 0; t < TILES; t = t + 1) begin : g_tile
+        logic                  valid, valid_q, valid_q2;
+        logic [CHUNK_BITS-1:0] beats, chunk, chunk_q;
+        logic [31:0]           first_q2, rest, rest_q2;
+        logic [31:0]           mixed, sum, sum_q;
+        assign beats = beats_i[CHUNK_BITS*t +: CHUNK_BITS];
+        assign valid = chunk_valid_i && (chunk_stream_i ? t == 0 : chunk_banks_i[t]);
+        assign mixed = sum_q ^ first_q2;
+        if (t == 0) begin : g_straight
+          assign sums[31:0] = ~sum_q;
+        end else begin : g_rotated
+          assign sums[32*t +: 32] = ~{sum_q[31-t:0], sum_q[31:32-t]};
         end
-        assign chunk[32*r +: DATA_BITS] = used ? beats_i[32*r +: DATA_BITS] : '0;
-        assign chunk[32*r + DATA_BITS +: 32 - DATA_BITS] =
-            used && chunk_stream_i ? beats_i[32*r + DATA_BITS +: 32 - DATA_BITS] : '0;
+
+        for (r = 0; r < RQ; r = r + 1) begin : g_lane
+          logic used;
+          if (r == 0) begin : g_first
+            assign used = 1'b1;
+          end else begin : g_later
+            assign used = LANE_BITS'(r) <= chunk_lanes_i;
+          end
+          assign chunk[32*r +: DATA_BITS] = used ? beats[32*r +: DATA_BITS] : '0;
+          assign chunk[32*r + DATA_BITS +: 32 - DATA_BITS] =
+              used && chunk_stream_i ? beats[32*r + DATA_BITS +: 32 - DATA_BITS] : '0;
+        end
+
+        for (i = 0; i < 32; i = i + 1) begin : g_sum
+          logic [CHUNK_BITS-1:0] row;  // the bits that count in bit i of the sum
+          for (p = 0; p < CHUNK_BITS; p = p + 1) begin : g_bit
+            assign row[p] = COLUMNS[32*p+i];
+          end
+          assign sum[i] = ^(mixed & row[31:0]) ^ rest_q2[i];
+          if (RQ > 1) begin : g_rest
+            assign rest[i] = ^(chunk_q[CHUNK_BITS-1:32] & row[CHUNK_BITS-1:32]);
+          end else begin : g_no_rest
+            assign rest[i] = 1'b0;
+          end
+        end
+
+        always_ff @(posedge clk) begin
+          chunk_q  <= chunk;
+          first_q2 <= chunk_q[31:0];
+          rest_q2  <= rest;
+          valid_q  <= valid;
+          valid_q2 <= valid_q;
+          if (valid_q2) sum_q <= sum;
+          else if (count_q) sum_q <= 32'hFFFFFFFF;
+          if (clear) begin
+            valid_q  <= 1'b0;
+            valid_q2 <= 1'b0;
+            sum_q    <= 32'hFFFFFFFF;
+          end
+        end
       end
 
-      for (i = 0; i < 32; i = i + 1) begin : g_sum
-        logic [CHUNK_BITS-1:0] row;  // the bits that count in bit i of the sum
-        for (p = 0; p < CHUNK_BITS; p = p + 1) begin : g_bit
-          assign row[p] = COLUMNS[32*p+i];
-        end
-        assign sum[i] = ^(mixed & row[31:0]) ^ rest_q2[i];
-        if (RQ > 1) begin : g_rest
-          assign rest[i] = ^(chunk_q[CHUNK_BITS-1:32] & row[CHUNK_BITS-1:32]);
-        end else begin : g_no_rest
-          assign rest[i] = 1'b0;
-        end
-      end
-
-      always_ff @(posedge clk) begin
-        chunk_q  <= chunk;
-        first_q2 <= chunk_q[31:0];
-        rest_q2  <= rest;
-        valid_q  <= chunk_valid_i;
-        valid_q2 <= valid_q;
-        if (valid_q2) sum_q <= sum;
-        else if (count_q) sum_q <= 32'hFFFFFFFF;
-        if (clear) begin
-          valid_q  <= 1'b0;
-          valid_q2 <= 1'b0;
-          sum_q    <= 32'hFFFFFFFF;
-        end
+      always_comb begin
+        crc = 32'd0;
+        for (int n = 0; n < TILES; n = n + 1) crc = crc ^ sums[32*n +: 32];
       end
 
       // -------------------------------------------------------------- cycles
@@ -246,7 +265,7 @@ module bramcast_ledger #(
           .clk(clk),
           .we_i((ends || count_q) && room),
           .waddr_i({entry, !count_q}),
-          .wdata_i(count_q ? ~sum_q : {stalled_q, cycles_q}),
+          .wdata_i(count_q ? crc : {stalled_q, cycles_q}),
           .raddr_i(read_address),
           .word_o(word)
       );
@@ -254,11 +273,11 @@ module bramcast_ledger #(
       always_ff @(posedge clk) host_data_o <= host_read_i ? word : 32'd0;
 
       logic unused;
-      assign unused = &{1'b0, host_word_i, host_beat_i, chunk_lanes_i};
+      assign unused = &{1'b0, host_word_i, host_beat_i, chunk_lanes_i, chunk_banks_i};
     end else begin : g_no_ledger
       assign host_data_o = 32'd0;
       logic unused;
-      assign unused = &{1'b0, chunk_valid_i, chunk_stream_i, chunk_lanes_i, beats_i, m_axis_tvalid,
+      assign unused = &{1'b0, chunk_valid_i, chunk_stream_i, chunk_lanes_i, chunk_banks_i, beats_i, m_axis_tvalid,
                         m_axis_tready, host_read_i, host_word_i, host_beat_i, ends, count_q};
     end
   endgenerate

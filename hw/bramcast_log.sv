@@ -5,7 +5,8 @@
 // "K NNNN AAAAAA DATA" with a fixed number of hex digits:
 //
 //   K  NNNN           AAAAAA            DATA
-//   0  descriptor     sub-word          the sub-word, as written
+//   0  descriptor     sub-word          the sub-word, as written; with TILES > 1 a line for each bank, whose
+//                                       sub-words are counted behind those of the banks before it
 //   1  descriptor     beat of the run   the beat, as it enters the output FIFO
 //   2  descriptor     0                 cycle of the nest's first tap
 //   3  descriptor     0                 cycles of the run; the file is complete up to here
@@ -16,7 +17,10 @@ module bramcast_log #(
     parameter int WORD_BITS    = 128,
     parameter int ADDRESS_BITS = 10,
     parameter int RQ           = 2,
-    parameter int LANE_BITS    = 1
+    parameter int LANE_BITS    = 1,
+    parameter int TILES        = 1,
+    parameter int PITCH_BITS   = WORD_BITS,  // from a tile's sub-word to the next one's
+    parameter int BANK         = 1024        // sub-words of a bank
 ) (
     input logic                    clk,
     input logic                    rst,
@@ -26,7 +30,8 @@ module bramcast_log #(
     input logic [31:0]             cycle_i,
     input logic                    word_valid_i,
     input logic [ADDRESS_BITS-1:0] word_address_i,
-    input logic [WORD_BITS-1:0]    word_i,
+    input logic [TILES*PITCH_BITS-1:0] word_i,     // of all tiles
+    input logic [TILES-1:0]        banks_i,       // that it is written to
     input logic                    chunk_valid_i,
     input logic [RQ*32-1:0]        chunk_i,
     input logic [LANE_BITS-1:0]    chunk_lanes_i,
@@ -52,14 +57,19 @@ module bramcast_log #(
 
   logic [15:0] front_nest, back_nest;
   logic [23:0] beat;
-  integer      r;
+  integer      r, t;
 
   // Blocking assignments on purpose: the lines of one cycle are written in order.
   /* verilator lint_off BLKSEQ */
   always @(posedge clk) begin
     if (file != 0 && !rst) begin
       if (word_valid_i) begin
-        $fwrite(file, "0 %h %h %h\n", back_nest, 24'(word_address_i), (4*DIGITS)'(word_i));
+        for (t = 0; t < TILES; t = t + 1) begin
+          if (banks_i[t]) begin
+            $fwrite(file, "0 %h %h %h\n", back_nest, 24'(word_address_i) + 24'(t * BANK),
+                    (4*DIGITS)'(word_i[PITCH_BITS*t +: WORD_BITS]));
+          end
+        end
       end
       if (chunk_valid_i) begin
         for (r = 0; r <= 32'(chunk_lanes_i); r = r + 1) begin

@@ -23,6 +23,8 @@ module bramcast_registers #(
     parameter int RQ               = 2,
     parameter int NARROW           = 0,
     parameter int GATES            = 0,
+    parameter int TILES            = 1,
+    parameter int PAIRS            = 0,
     parameter int PROGRAM_DEPTH    = 128,
     parameter int WEIGHTS_DEPTH    = 1024,
     parameter int BIAS_DEPTH       = 64,
@@ -111,7 +113,7 @@ module bramcast_registers #(
   localparam int BIAS_SPAN     = BIAS_SHIFT + $clog2(BIAS_DEPTH);
   localparam int TABLE_SPAN    = (TABLE_DEPTH > 0) ? NARROW_SHIFT + $clog2(TABLE_DEPTH) : 0;
   localparam int LEDGER_SPAN   = (LEDGER_DEPTH > 0) ? LEDGER_SHIFT + $clog2(LEDGER_DEPTH) : 0;
-  localparam int PEEK_SPAN     = (PEEK != 0) ? PEEK_SHIFT + $clog2(SCRATCH_DEPTH) : 0;
+  localparam int PEEK_SPAN     = (PEEK != 0) ? PEEK_SHIFT + $clog2(SCRATCH_DEPTH) + $clog2(TILES) : 0;
   localparam int SPAN_1 = (PROGRAM_SPAN > WEIGHTS_SPAN) ? PROGRAM_SPAN : WEIGHTS_SPAN;
   localparam int SPAN_2 = (BIAS_SPAN > TABLE_SPAN) ? BIAS_SPAN : TABLE_SPAN;
   localparam int SPAN_3 = (SPAN_1 > SPAN_2) ? SPAN_1 : SPAN_2;
@@ -157,7 +159,8 @@ module bramcast_registers #(
   assign in_range[2] = 24'(place >> BIAS_SHIFT) <= 24'(BIAS_DEPTH - 1);
   assign in_range[3] = 24'(place >> NARROW_SHIFT) <= 24'(TABLE_LAST) && TABLE_DEPTH > 0;
   assign in_range[4] = 24'(place >> LEDGER_SHIFT) <= 24'(LEDGER_LAST) && !write_i;
-  assign in_range[5] = 24'(place >> PEEK_SHIFT) <= 24'(SCRATCH_DEPTH - 1) && !write_i
+  assign in_range[5] = (24'(place >> PEEK_SHIFT) & 24'((1 << $clog2(SCRATCH_DEPTH)) - 1)) <= 24'(SCRATCH_DEPTH - 1)
+                       && !write_i
                        && 8'(beat) < 8'(PEEK_BEATS);
   assign exists = |(image & in_range)
                && (write_i || READBACK != 0 || image[4] || image[5])
@@ -226,7 +229,7 @@ module bramcast_registers #(
       | (NARROW << bramcast_pkg::SHAPE_NARROW_LSB)
       | (GATES << bramcast_pkg::SHAPE_GATES_LSB)
       | (TLAST_ENDS << bramcast_pkg::SHAPE_TLAST_ENDS_LSB)
-      | (1 << bramcast_pkg::SHAPE_TILES_LSB);
+      | (TILES << bramcast_pkg::SHAPE_TILES_LSB);
   localparam logic [31:0] WIDTHS =
       (DATA_BITS << bramcast_pkg::WIDTHS_DATA_BITS_LSB)
       | (WEIGHT_BITS << bramcast_pkg::WIDTHS_WEIGHT_BITS_LSB)
@@ -235,7 +238,8 @@ module bramcast_registers #(
   localparam logic [31:0] OPTIONS =
       (READBACK << bramcast_pkg::OPTIONS_READBACK_LSB)
       | (PEEK << bramcast_pkg::OPTIONS_PEEK_LSB)
-      | (COUNTERS << bramcast_pkg::OPTIONS_COUNTERS_LSB);
+      | (COUNTERS << bramcast_pkg::OPTIONS_COUNTERS_LSB)
+      | (PAIRS << bramcast_pkg::OPTIONS_PAIRS_LSB);
 
   logic [31:0] control, status, errors, check, images;
   assign control   = (32'(run_q) << bramcast_pkg::CONTROL_RUN_LSB)

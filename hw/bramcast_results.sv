@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bramcast_results: from the lanes' capture registers to finished results, in chunks of RQ: sums, biases,
-// requantizers and activation tables. It holds the bias and the table memory.
+// requantizers and activation tables. It holds the bias and the table memory. Tiles have requantizers and tables of
+// their own, the biases are the same for all: what is an array below has tile 0 lowest.
 //
 // Golden twin: docs/format.md, NEST: y = clamp((sum of terms + bias + half) >> shift, lo, hi), then the table.
 // A token goes beside each chunk and says what the chunk is; its fields are named below.
@@ -26,6 +27,7 @@ module bramcast_results #(
     parameter     BIAS_IMAGE   = "",
     parameter     TABLE_IMAGE  = "",
     parameter int BANKED       = 0,   // 0, 1, as in bramcast_image
+    parameter int TILES        = 1,   // 1, 2, 4, 8
     parameter int TAIL_BITS    = 6 + $clog2(TAPS),                                     // follows
     parameter int INDEX_BITS   = (LANES * TAPS > RQ) ? $clog2(LANES * TAPS / RQ) : 1,  // follows
     parameter int RQ_BITS      = (RQ > 1) ? $clog2(RQ) : 1,                            // follows
@@ -54,19 +56,19 @@ module bramcast_results #(
     input  logic                    pixel_end_i,       // last pixel of the nest
     // S7, S9: lanes
     output logic [INDEX_BITS-1:0]   index_s7_o,
-    input  logic [TAPS*RQ*32-1:0]   terms_i,
+    input  logic [TILES*TAPS*RQ*32-1:0] terms_i,
     // results
     output logic                    valid_o,
     output logic                    stream_valid_o,    // ... and it is for the stream
     output logic [RQ_BITS-1:0]      lanes_o,           // valid lanes, minus one
     output logic                    end_o,             // last chunk of the program
-    output logic [RQ*32-1:0]        beats_o,           // for the stream
+    output logic [TILES*RQ*32-1:0]  beats_o,           // for the stream: tile 0's
     // ... for the scratchpad
     output logic                    chunk_valid_o,
     output logic                    chunk_last_o,      // last chunk of its pixel
     output logic [1:0]              chunk_level_o,     // pixel_level_i
     output logic [INDEX_BITS-1:0]   chunk_index_o,     // of the chunk in its group
-    output logic [RQ*DATA_BITS-1:0] chunk_o,           // unused lanes zero
+    output logic [TILES*RQ*DATA_BITS-1:0] chunk_o,     // unused lanes zero
     // host: bit 0 the bias memory, bit 1 the table
     input  logic [1:0]              host_read_i,
     input  logic [1:0]              host_we_i,
@@ -76,6 +78,7 @@ module bramcast_results #(
     output logic [31:0]             host_data_o
 );
 
+  localparam int ALL        = TILES * RQ;           // results side by side
   localparam int TAPS_LOG   = $clog2(TAPS);
   localparam int CHUNKS_LOG = $clog2(LANES / RQ);  // chunks of a sub-word
 
@@ -152,7 +155,7 @@ module bramcast_results #(
   logic [BIAS_BITS-1:0]  bias_address;  // S7, waits as long as a sum takes
   logic [RQ*36-1:0]      bias_word;     // two cycles later
   logic [31:0]           host_bias;
-  logic [RQ*32-1:0]      value_s13;     // clamped
+  logic [ALL*32-1:0]     value_s13;     // clamped
   logic [TOKEN_BITS-1:0] token_s13;
 
   bramcast_delay #(
@@ -184,7 +187,7 @@ module bramcast_results #(
   );
 
   generate
-    for (r = 0; r < RQ; r = r + 1) begin : g_requantize
+    for (r = 0; r < ALL; r = r + 1) begin : g_requantize
       logic [31:0] sum;
       bramcast_sum #(
           .TAPS(TAPS)
@@ -197,7 +200,7 @@ module bramcast_results #(
       bramcast_requantize u_requantize (
           .clk(clk),
           .acc_i(sum),
-          .entry_i(bias_word[36*r +: 36]),
+          .entry_i(bias_word[36*(r%RQ) +: 36]),
           .lo_i(lo_i),
           .hi_i(hi_i),
           .value_o(value_s13[32*r +: 32])
@@ -223,7 +226,7 @@ module bramcast_results #(
   generate
     if (TABLE_DEPTH > 0) begin : g_table
       logic [TOKEN_BITS-1:0]   token_table;
-      logic [RQ*DATA_BITS-1:0] index, looked_up;
+      logic [ALL*DATA_BITS-1:0] index, looked_up;
       assign token = table_i ? token_table : token_s13;
       bramcast_delay #(
           .BITS(TOKEN_BITS),
@@ -234,7 +237,7 @@ module bramcast_results #(
           .token_i(token_s13),
           .token_o(token_table)
       );
-      for (r = 0; r < RQ; r = r + 1) begin : g_lane
+      for (r = 0; r < ALL; r = r + 1) begin : g_lane
         logic [DATA_BITS-1:0] result;
         assign result = looked_up[DATA_BITS*r +: DATA_BITS];
         assign index[DATA_BITS*r +: DATA_BITS] = value_s13[32*r +: DATA_BITS];
@@ -243,7 +246,7 @@ module bramcast_results #(
             : value_s13[32*r +: 32];
       end
       bramcast_table #(
-          .RQ(RQ),
+          .RQ(ALL),
           .DATA_BITS(DATA_BITS),
           .TABLE_DEPTH(TABLE_DEPTH),
           .TABLE_BITS(TABLE_BITS),
@@ -288,12 +291,12 @@ module bramcast_results #(
   end
 
   generate
-    for (r = 0; r < RQ; r = r + 1) begin : g_chunk
+    for (r = 0; r < ALL; r = r + 1) begin : g_chunk
       logic used;
-      if (r == 0) begin : g_first
+      if (r % RQ == 0) begin : g_first
         assign used = 1'b1;
       end else begin : g_later
-        assign used = RQ_BITS'(r) <= lanes_o;
+        assign used = RQ_BITS'(r % RQ) <= lanes_o;
       end
       always_ff @(posedge clk) begin
         chunk_o[DATA_BITS*r +: DATA_BITS] <= used ? beats_o[32*r +: DATA_BITS] : '0;

@@ -21,6 +21,7 @@ module bramcast_sequence #(
     parameter int RQ           = 2,   // 1..LANES, a power of two
     parameter int FIFO_CHUNKS  = 16,  // 2 * LANES * TAPS / RQ or more, a power of two
     parameter int TABLE_STAGES = 2,   // 2, 4: cycles of bramcast_table
+    parameter int TILED        = 0,   // cycles by which all behind the addresses is later, TILES > 1
     parameter int TAIL_BITS    = 6 + $clog2(TAPS)  // follows
 ) (
     input  logic                 clk,
@@ -136,7 +137,7 @@ module bramcast_sequence #(
   always_ff @(posedge clk) begin
     prime_o <= {prime_o[3:1], take_nest_o};
 
-    gap_q2 <= GAP_BITS'(10 + $clog2(TAPS)) + GAP_BITS'(tail_chunks) + GAP_BITS'(short_end)
+    gap_q2 <= GAP_BITS'(10 + $clog2(TAPS) + TILED) + GAP_BITS'(tail_chunks) + GAP_BITS'(short_end)
               + (front_table_i ? GAP_BITS'(TABLE_STAGES) : GAP_BITS'(0));
     if (nest_end) begin
       gap_q      <= !front_last_i;
@@ -158,7 +159,8 @@ module bramcast_sequence #(
   // ------------------------------------------------------------------ from run to run
 
   logic       run_start_q;
-  logic [1:0] end_q;  // the run's last tap was taken one, two cycles ago: its reads are late
+  localparam int LATE = 1 + TILED / 2;  // the sum of an address and its row
+  logic [LATE:0] end_q;  // the run's last tap was taken one, two cycles ago: its reads are late
   assign last_beat_o = m_axis_tvalid && m_axis_tready && m_axis_tlast && !m_axis_mark;
 
   always_ff @(posedge clk) begin
@@ -170,15 +172,15 @@ module bramcast_sequence #(
     if (leave_idle_i) idle_o <= 1'b0;
     else if (last_beat_o || withdrawn_i) idle_o <= 1'b1;
     if (run_start_i) area_free_o <= 1'b0;
-    else if (end_q[1]) area_free_o <= 1'b1;
-    end_q <= {end_q[0], nest_end && front_last_i};
+    else if (end_q[LATE]) area_free_o <= 1'b1;
+    end_q <= {end_q[LATE-1:0], nest_end && front_last_i};
 
     if (run_start_i) running_o <= 1'b1;
     else if (last_beat_o) running_o <= 1'b0;
 
     if (clear) begin
       run_start_q <= 1'b0;
-      end_q       <= 2'd0;
+      end_q       <= '0;
       idle_o      <= 1'b1;
       area_free_o <= 1'b1;
       running_o   <= 1'b0;

@@ -14,7 +14,11 @@
 module bramcast_settings #(
     parameter int TAIL_BITS   = 6,  // 6..9
     parameter int BIAS_BITS   = 8,  // bits of a bias address
-    parameter int TABLE_BITS  = 1   // bits of a table's number
+    parameter int TABLE_BITS  = 1,  // bits of a table's number
+    parameter int TILES       = 1,  // 1, 2, 4, 8
+    parameter int ROW_BITS    = 8,  // bits of an element's address
+    parameter int STRIP_BITS  = bramcast_pkg::NEST_STRIP_START_BITS,  // follows
+    parameter int LIMIT_BITS  = bramcast_pkg::NEST_STRIP_LIMIT_BITS   // follows
 ) (
     input  logic                  clk,
     input  logic                  we_i,
@@ -38,7 +42,19 @@ module bramcast_settings #(
     output logic [15:0]           x_limit_o,
     output logic signed [15:0]    x_step_ox_o,
     output logic signed [15:0]    x_step_kx_o,
+    // front, TILES > 1; y_* are theirs then
+    output logic                  front_strips_o,
+    output logic [ROW_BITS-1:0]   row_start_o,
+    output logic [ROW_BITS-1:0]   row_step_oy_o,
+    output logic [ROW_BITS-1:0]   row_step_ky_o,
+    output logic [ROW_BITS:0]     span_o,
+    output logic [ROW_BITS-1:0]   row_limit_o,
+    output logic signed [STRIP_BITS-1:0] strip_start_o,
+    output logic signed [STRIP_BITS-1:0] strip_step_oy_o,
+    output logic signed [STRIP_BITS-1:0] strip_step_ky_o,
+    output logic [LIMIT_BITS-1:0] strip_limit_o,
     // back
+    output logic [TILES-1:0]      banks_o,           // that the results go to
     output logic                  lanewise_o,
     output logic                  max_o,
     output logic                  product_o,
@@ -56,13 +72,17 @@ module bramcast_settings #(
     output logic [TABLE_BITS-1:0] table_number_o
 );
 
+  // With several tiles other fields stand above these, and rows in the place of y.
+  localparam int BASE  = (TILES > 1) ? bramcast_pkg::TILED_NEST_BIAS_BASE_BITS : 32;
+  localparam int STEP  = (TILES > 1) ? bramcast_pkg::TILED_NEST_BIAS_STEP_BITS : 32;
+  localparam int TABLE = (TILES > 1) ? bramcast_pkg::TILED_NEST_TABLE_BASE_BITS : 32;
+
   // The words of the next nest, as they come.
   logic [31:0]           flags_q;
   logic [31:0]           y_range_q, y_step_q, x_range_q, x_step_q;
   logic [95:0]           counts_q;
   logic [31:0]           lo_q, hi_q;
-  logic [BIAS_BITS-1:0]  bias_base_q, bias_step_q;
-  logic [TABLE_BITS-1:0] table_number_q;
+  logic [31:0]           bias_base_q, bias_step_q, table_q, row_q;
 
   always_ff @(posedge clk) begin
     if (we_i) begin
@@ -76,11 +96,10 @@ module bramcast_settings #(
       if (index_i == 5'(bramcast_pkg::NEST_X_STEP_OX_WORD)) x_step_q <= word_i;
       if (index_i == 5'(bramcast_pkg::NEST_LO_WORD)) lo_q <= word_i;
       if (index_i == 5'(bramcast_pkg::NEST_HI_WORD)) hi_q <= word_i;
-      if (index_i == 5'(bramcast_pkg::NEST_BIAS_BASE_WORD)) bias_base_q <= word_i[BIAS_BITS-1:0];
-      if (index_i == 5'(bramcast_pkg::NEST_BIAS_STEP_WORD)) bias_step_q <= word_i[BIAS_BITS-1:0];
-      if (index_i == 5'(bramcast_pkg::NEST_TABLE_BASE_WORD)) begin
-        table_number_q <= word_i[TABLE_BITS-1:0];
-      end
+      if (index_i == 5'(bramcast_pkg::NEST_BIAS_BASE_WORD)) bias_base_q <= word_i;
+      if (index_i == 5'(bramcast_pkg::NEST_BIAS_STEP_WORD)) bias_step_q <= word_i;
+      if (index_i == 5'(bramcast_pkg::NEST_TABLE_BASE_WORD)) table_q <= word_i;
+      if (index_i == 5'(bramcast_pkg::NEST_ROW_STEP_KY_WORD)) row_q <= word_i;
     end
 
     if (take_front_i) begin
@@ -114,15 +133,58 @@ module bramcast_settings #(
       tail_o         <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: TAIL_BITS];
       lo_o           <= lo_q;
       hi_o           <= hi_q;
-      bias_step_o    <= bias_step_q;
-      table_number_o <= table_number_q;
+      bias_step_o    <= BIAS_BITS'(bias_step_q[STEP-1:0]);
+      table_number_o <= TABLE_BITS'(table_q[TABLE-1:0]);
     end
   end
 
-  assign next_bias_base_o = bias_base_q;
+  assign next_bias_base_o = BIAS_BITS'(bias_base_q[BASE-1:0]);
 
-  logic unused;
-  assign unused = &{1'b0, flags_q};
+  generate
+    if (TILES > 1) begin : g_rows
+      localparam int OFFSET = bramcast_pkg::NEST_ROW_START_BITS;
+      logic [bramcast_pkg::NEST_BANK_BITS-1:0] bank;
+      logic                                    strips;
+      assign strips = flags_q[bramcast_pkg::NEST_STRIPS_LSB];
+      assign bank   = bias_base_q[bramcast_pkg::NEST_BANK_LSB +: bramcast_pkg::NEST_BANK_BITS];
+
+      always_ff @(posedge clk) begin
+        if (take_front_i) begin
+          front_strips_o  <= strips;
+          row_start_o     <= ROW_BITS'(y_range_q[OFFSET-1:0]);
+          strip_start_o   <= y_range_q[OFFSET +: STRIP_BITS];
+          row_step_oy_o   <= ROW_BITS'(y_step_q[OFFSET-1:0]);
+          strip_step_oy_o <= y_step_q[OFFSET +: STRIP_BITS];
+          row_step_ky_o   <= ROW_BITS'(row_q[OFFSET-1:0]);
+          strip_step_ky_o <= row_q[OFFSET +: STRIP_BITS];
+          span_o          <= (ROW_BITS + 1)'(bias_step_q[bramcast_pkg::NEST_SPAN_LSB +: OFFSET]);
+          row_limit_o     <= ROW_BITS'(table_q[bramcast_pkg::NEST_ROW_LIMIT_LSB +: OFFSET]);
+          strip_limit_o   <= bias_base_q[bramcast_pkg::NEST_STRIP_LIMIT_LSB +: LIMIT_BITS];
+        end
+        for (int t = 0; t < TILES; t = t + 1) begin
+          if (take_back_i) begin
+            banks_o[t] <= strips || bank[bramcast_pkg::NEST_BANK_BITS-1] || bank[2:0] == 3'(t);
+          end
+        end
+      end
+      logic unused;
+      assign unused = &{1'b0, flags_q, row_q, table_q, bias_step_q, bias_base_q};
+    end else begin : g_picture
+      assign front_strips_o  = 1'b0;
+      assign row_start_o     = '0;
+      assign row_step_oy_o   = '0;
+      assign row_step_ky_o   = '0;
+      assign span_o          = '0;
+      assign row_limit_o     = '0;
+      assign strip_start_o   = '0;
+      assign strip_step_oy_o = '0;
+      assign strip_step_ky_o = '0;
+      assign strip_limit_o   = '0;
+      assign banks_o         = 1'b1;
+      logic unused;
+      assign unused = &{1'b0, flags_q, row_q, table_q, bias_step_q, bias_base_q};
+    end
+  endgenerate
 
 endmodule
 `default_nettype wire

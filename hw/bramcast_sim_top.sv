@@ -25,6 +25,8 @@ module bramcast_sim_top #(
     parameter int SCRATCH_DEPTH = 1024,
     parameter int NARROW        = 0,
     parameter int GATES         = 0,
+    parameter int TILES         = 1,
+    parameter int PAIRS         = 0,
     parameter int FRAME_DEPTH   = 0,
     parameter int TLAST_ENDS    = 1,
     parameter int BEAT          = 1
@@ -93,6 +95,8 @@ module bramcast_sim_top #(
       .SCRATCH_DEPTH(SCRATCH_DEPTH),
       .NARROW(NARROW),
       .GATES(GATES),
+      .TILES(TILES),
+      .PAIRS(PAIRS),
       .FRAME_DEPTH(FRAME_DEPTH),
       .TLAST_ENDS(TLAST_ENDS),
       .BEAT(BEAT)
