@@ -13,6 +13,7 @@ from bramcast.pack.graph.edit import without_pairs
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import Op, Product
 from bramcast.pack.lower.layout import LaidOut, make_layout
+from bramcast.pack.lower.upright import is_turned, upright, upright_network
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import quantize_copy
 from bramcast.pack.quantize.network import Network
@@ -30,7 +31,7 @@ class Plan:
     laid_out: LaidOut
 
 
-def plan_layout(graph: Graph, lanes: int, taps: int) -> Plan:
+def plan_layout(graph: Graph, lanes: int, taps: int, tiles: int = 1) -> Plan:
     """Lay a graph out, joined products taken apart where the layout needs that.
 
     The parts of a product are rounded by themselves, so they need formats: a network is quantized
@@ -40,7 +41,7 @@ def plan_layout(graph: Graph, lanes: int, taps: int) -> Plan:
         UnsupportedLayer: as ``make_layout``.
     """
     while True:
-        laid_out = make_layout(graph, lanes, taps)
+        laid_out = make_layout(graph, lanes, taps, tiles)
         kept = {op.name for op in laid_out.graph.ops if _joined(op)}
         apart = [op for op in graph.ops if isinstance(op, Product) and _joined(op)]
         apart = [op for op in apart if op.name not in kept]
@@ -59,6 +60,8 @@ def _joined(op: Op) -> bool:
 def with_copies(laid: Graph, graph: Graph) -> Graph:
     """A laid out graph with the parameters of another one, ``graph``, that was quantized instead
     of the one that was laid out."""
+    if is_turned(laid, graph):
+        graph = upright(graph)
     known = {op.name: op for op in graph.ops}
 
     def now(op: Op) -> Op:
@@ -70,6 +73,8 @@ def with_copies(laid: Graph, graph: Graph) -> Graph:
 
 def in_layout(network: Network, laid: Graph) -> Network:
     """The network as it is laid out."""
+    if is_turned(laid, network.graph):
+        network = upright_network(network)
     graph = with_copies(laid, network.graph)
     ops = dict(network.ops)
     formats = _with_copies(network.formats, graph, [op for op in graph.ops if op.name not in ops])

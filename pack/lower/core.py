@@ -61,6 +61,8 @@ def core_of(
         scratch_depth=depth("scratch", scratch, section.scratch_depth, "scratchpad words"),
         narrow=needs_narrow(recipe),
         gates=needs_gates(recipe, descriptors),
+        tiles=section.tiles,
+        pairs=section.pairs,
     )
     free: dict[str, Any] = {f"{name}_depth": free_depth(core, name) for name in auto}
     return replace(core, **free)

@@ -64,7 +64,8 @@ def _cycles(made: Made) -> list[int]:
     nests = dry_nests(graph, layout)
     numbers = [1 << i for i in range(layout.lanes.bit_length())]
     cores = [
-        Core(layout.lanes, layout.taps, 8, 8, rq, 1, 1, 1, 256, 1, gates=True) for rq in numbers
+        Core(layout.lanes, layout.taps, 8, 8, rq, 1, 1, 1, 256, 1, gates=True, tiles=layout.tiles)
+        for rq in numbers
     ]
     return [predict(nests, core).total for core in cores]
 

@@ -39,6 +39,8 @@ from bramcast.pack.lower.beside import (
 )
 from bramcast.pack.lower.dense import dense_cycles, dense_walks
 from bramcast.pack.lower.fastest import fastest
+from bramcast.pack.lower.strips import with_strips
+from bramcast.pack.lower.upright import upright
 from bramcast.pack.lower.walks import (
     Lanewise,
     Layout,
@@ -76,17 +78,18 @@ class _NeedsCopy(Exception):
         self.op, self.operand, self.dense, self.reason = op, operand, dense, reason
 
 
-def make_layout(graph: Graph, lanes: int, taps: int = 1) -> LaidOut:
+def make_layout(graph: Graph, lanes: int, taps: int = 1, tiles: int = 1) -> LaidOut:
     """Place all tensors, inserting copies where an operand needs one.
 
     Raises:
         UnsupportedLayer: an operand can't be brought into any readable order.
     """
-    graph = _with_padding(graph)
-    first = _settled(graph, lanes, taps, {})
+    graph = _with_padding(upright(graph) if tiles > 1 else graph)
+    shape = lanes, taps, tiles
+    first = _settled(graph, shape, {})
 
     def settle(beside: Mapping[int, int]) -> tuple[Graph, Layout]:
-        made = _settled(graph, lanes, taps, beside)
+        made = _settled(graph, shape, beside)
         return made.graph, made.layout
 
     rows = {
@@ -97,7 +100,7 @@ def make_layout(graph: Graph, lanes: int, taps: int = 1) -> LaidOut:
     return LaidOut(*fastest(graph, rows, (first.graph, first.layout), settle))
 
 
-def _settled(graph: Graph, lanes: int, taps: int, beside: Mapping[int, int]) -> LaidOut:
+def _settled(graph: Graph, shape: tuple[int, int, int], beside: Mapping[int, int]) -> LaidOut:
     """A layout in which those tensors have so many pixels in a sub-word.
 
     Raises:
@@ -106,7 +109,8 @@ def _settled(graph: Graph, lanes: int, taps: int, beside: Mapping[int, int]) -> 
     """
     for _ in range(4 * len(graph.ops) + 8):
         try:
-            return LaidOut(graph, _Attempt(graph, lanes, taps, beside).layout())
+            layout = _Attempt(graph, shape, beside).layout()
+            return LaidOut(graph, with_strips(graph, layout))
         except _Again as again:
             graph = again.graph
         except _NeedsCopy as need:
@@ -181,11 +185,12 @@ class _Attempt:
     """One try to lay a graph out."""
 
     def __init__(
-        self, graph: Graph, lanes: int, taps: int, beside: Mapping[int, int] | None = None
+        self, graph: Graph, shape: tuple[int, int, int], beside: Mapping[int, int] | None = None
     ) -> None:
+        lanes, taps, tiles = shape
         self.graph = graph
         self.groups = _find_groups(graph)
-        self.result = Layout(lanes, taps, beside or {})
+        self.result = Layout(lanes, taps, tiles, beside or {})
         for group in self.groups.values():
             if group.interleaved is not None:
                 self.result.across.update(dict.fromkeys(group.tensors, group.interleaved.across))

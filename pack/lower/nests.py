@@ -40,7 +40,9 @@ from bramcast.pack.lower.beside import (
     widened_place,
 )
 from bramcast.pack.lower.dense import dense_walks
+from bramcast.pack.lower.lowered_nest import LoweredNest
 from bramcast.pack.lower.scratchpad import Lifetime, place
+from bramcast.pack.lower.tiles import tiled
 from bramcast.pack.lower.walks import (
     LARGEST_COORDINATE,
     LARGEST_COUNT,
@@ -174,36 +176,6 @@ def store_steps(weights: RowTable, rows: IntArray, bits: int, owner: str) -> int
     return weights.add(raw - ((raw >> 7) << 8), owner) * per_word
 
 
-@dataclass(frozen=True, slots=True)
-class LoweredNest:
-    """A nest whose addresses are still relative to buffers.
-
-    ``second`` is the buffer and base of the second operand of an add or product. Of ``beside``
-    pixels that are computed side by side, lane i has number ``columns[i]``.
-    """
-
-    op: Op
-    walk: Walk
-    nest: Nest
-    result_buffer: int
-    channels: IntArray
-    second: tuple[int, int] | None = None
-    beside: int = 1
-    columns: tuple[int, ...] = ()
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """The layer's pixel that the nest's first one is."""
-        y, x = self.walk.origin
-        return y, x * self.beside
-
-    @property
-    def stride(self) -> tuple[int, int]:
-        """Rows and columns of the layer from a pixel of the nest to the next."""
-        y, x = self.walk.stride
-        return y, x * self.beside
-
-
 @dataclass(slots=True)
 class Program:
     """All nests with the contents of the weight and bias images.
@@ -274,16 +246,22 @@ def lower(
         unsigned, factors = not signed[1 if product else 0], product and not signed[0]
         _lower(_Task(graph, layout, program, op, quantized[op.name], unsigned, factors))
     share_parts(program)
+    program.nests = tiled(graph, layout, program.nests)
     return program
 
 
 def dry_nests(graph: Graph, layout: Layout) -> list[Nest]:
     """The nests that ``lower`` gives whatever the integers are: for their counts alone."""
+    return [lowered.nest for lowered in tiled(graph, layout, dry_run(graph, layout))]
+
+
+def dry_run(graph: Graph, layout: Layout) -> list[LoweredNest]:
+    """The nests of one tile, with integers that are all zero."""
     nobody = Owner("", "", "")
     program = Program(layout.word, 1, {op.name: nobody for op in graph.ops})
     for op in graph.ops:
         _lower(_Task(graph, layout, program, op, _zeros(op), False))
-    return [lowered.nest for lowered in program.nests]
+    return program.nests
 
 
 def _zeros(op: Op) -> QuantizedOp:
@@ -841,6 +819,20 @@ def _in_place(
     return found
 
 
+def _input_of_strips(graph: Graph, layout: Layout, whole: Input) -> Input:
+    """The frame for several tiles: in strips, or all of it in the first bank."""
+    h, height = layout.strips.get(graph.input.index), graph.input.height
+    if h is None:
+        return replace(whole, strip_runs=whole.runs, last_run=whole.run)
+    if whole.runs > 1:
+        return replace(whole, strip_runs=h * whole.runs // height, last_run=whole.run)
+    row = whole.run // height
+    strips = -(-height // h)
+    return replace(
+        whole, run=h * row, runs=strips, strip_runs=1, last_run=(height - (strips - 1) * h) * row
+    )
+
+
 def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:
     """Place the buffers and make every address absolute: (descriptors, scratchpad words)."""
     alive, successors = lifetimes(graph, layout)
@@ -851,6 +843,8 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
     frame = layout.placements[graph.input.index]
     run = graph.input.elements // frame.runs
     first = Input(run, frame.runs, bases[frame.buffer], frame.lead)
+    if layout.tiles > 1:
+        first = _input_of_strips(graph, layout, first)
     descriptors: list[Descriptor] = [first]
     for index, lowered in enumerate(program.nests):
         nest = lowered.nest

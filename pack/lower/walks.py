@@ -74,16 +74,20 @@ class Layout:
 
     ``born`` is the number of the operation that writes a tensor, -1 for the input frame; ``beside``
     how many pixels of a row lie in a sub-word, where these are several, and ``across`` how many a
-    tensor has in each of its own, where it is a row of phases (beside.py).
+    tensor has in each of its own, where it is a row of phases (beside.py). ``strips`` is how many
+    rows of a tensor each tile has, where they are shared out (strips.py): bases, pitches and buffers
+    are then as if all rows lay in one bank, as they do with one tile.
     """
 
     lanes: int
     taps: int = 1
+    tiles: int = 1
     beside: Mapping[int, int] = field(default_factory=dict)
     across: dict[int, int] = field(default_factory=dict)
     placements: dict[int, Placement] = field(default_factory=dict)
     buffer_elements: list[int] = field(default_factory=list)
     born: dict[int, int] = field(default_factory=dict)
+    strips: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def word(self) -> int:
@@ -100,11 +104,17 @@ class Layout:
         return self.word if lanewise else self.lanes
 
     def buffer_words(self, index: int) -> int:
-        return -(-self.buffer_elements[index] // self.word)
+        """Words of a buffer, of each bank if it is one of strips."""
+        spans = [
+            h * self.placements[i].row_pitch
+            for i, h in self.strips.items()
+            if self.placements[i].buffer == index
+        ]
+        return -(-max(spans, default=self.buffer_elements[index]) // self.word)
 
     def written(self, graph: Graph, buffer: int, before: int) -> NDArray[np.bool_]:
         """Which elements of a buffer have been written before operation ``before``."""
-        result = np.zeros(self.buffer_words(buffer) * self.word, bool)
+        result = np.zeros(round_up(self.buffer_elements[buffer], self.word), bool)
         for index, place in self.placements.items():
             if place.buffer == buffer and self.born[index] < before:
                 tensor = graph.tensors[index]
@@ -228,7 +238,8 @@ def element_offsets(graph: Graph, layout: Layout, view: IntArray) -> tuple[int, 
 class Walk:
     """The loops of a nest over its operand: counts, steps in elements, coordinates.
 
-    The nest's pixel (oy, ox) is the layer's origin + (oy, ox) * stride.
+    The nest's pixel (oy, ox) is the layer's origin + (oy, ox) * stride. A step of coordinate y is
+    one of ``unit`` elements, if y has anything to do with rows (else 0).
     """
 
     buffer: int
@@ -238,6 +249,7 @@ class Walk:
     coordinates: dict[str, int] = field(default_factory=dict)
     origin: tuple[int, int] = (0, 0)
     stride: tuple[int, int] = (1, 1)
+    unit: int = 0
 
     @property
     def taps(self) -> int:
@@ -336,6 +348,7 @@ class Loops:
     limit: int
     coordinate_out: int
     coordinate_tap: int
+    unit: int = 0
 
 
 def window_axes(op: Op, reading: Reading) -> tuple[Axis, Axis]:
@@ -373,6 +386,7 @@ def pixel_loops(axis: Axis, phase: int, phases: int) -> Loops:
         limit=axis.size,
         coordinate_out=phases * axis.stride,
         coordinate_tap=axis.dilation,
+        unit=axis.step,
     )
 
 
@@ -391,6 +405,7 @@ def walk_of(buffer: int, base: int, y: Loops, x: Loops, count: int, step: int) -
         coordinates,
         (y.origin, x.origin),
         (y.stride, x.stride),
+        y.unit,
     )
 
 
@@ -427,11 +442,42 @@ def flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None
     if not found:
         return None
     best = min(found, key=lambda n: (max(n.counts) > LARGEST_COUNT, int(np.prod(n.counts))))
+    slots = (best.tap * taps + element)[:, None, None]
+    rows = _by_rows(graph, layout, op, best, found)
+    if rows is not None:
+        best, pitch = rows
+        slots = (best.tap * taps + element)[:, None, None]
+        first, low = divmod(best.low * taps, pitch)
+        none = 3 - len(best.counts)
+        counts = (1, 1, 1, best.counts[0], *(1,) * none, *best.counts[1:])
+        steps = (0, 0, 0, pitch, *(0,) * none, *(s * taps for s in best.steps[1:]))
+        seen = {"y_start": first, "y_limit": first + best.counts[0], "y_step_ky": 1}
+        coordinates = {**seen, "y_step_oy": 0, "x_start": 0, "x_limit": 1, "x_step_ox": 0, "x_step_kx": 0}
+        walk = Walk(buffer, first * pitch + low, counts, steps, coordinates, unit=pitch)
+        return [DenseWalk(walk, used, slots)]
     none = 3 - len(best.counts)
     counts = (1,) * (3 + none) + best.counts
     steps = (0,) * (3 + none) + tuple(s * taps for s in best.steps)
     walk = Walk(buffer, best.low * taps, counts, steps)
-    return [DenseWalk(walk, used, (best.tap * taps + element)[:, None, None])]
+    return [DenseWalk(walk, used, slots)]
+
+
+def _by_rows(
+    graph: Graph, layout: Layout, op: Dense, best: "_Nested", found: "list[_Nested]"
+) -> "tuple[_Nested, int] | None":
+    """With several tiles: loops with rows outermost, if they are about as short as the shortest.
+
+    The rows of the picture that they run over may be strips then.
+    """
+    owners = graph.owners(op.view)
+    pitch = layout.placements[owners[0].index].row_pitch
+    if layout.tiles == 1 or len(owners) > 1 or owners[0].height == 1 or pitch % layout.taps:
+        return None
+    rows = [n for n in found if n.counts[0] > 1 and n.steps[0] * layout.taps == pitch]
+    least = min(rows, key=lambda n: int(np.prod(n.counts)), default=None)
+    if least is None or int(np.prod(least.counts)) > 1.1 * int(np.prod(best.counts)):
+        return None
+    return least, pitch
 
 
 def _strides(graph: Graph, layout: Layout, op: Dense) -> tuple[int, list[tuple[int, ...]]]:
@@ -439,6 +485,8 @@ def _strides(graph: Graph, layout: Layout, op: Dense) -> tuple[int, list[tuple[i
     taps = layout.taps
     places = [layout.placements[t.index] for t in graph.owners(op.view)]
     pitch, row_pitch = places[0].pitch, places[0].row_pitch
+    if taps == 1 and len(places) == 1 and layout.tiles > 1:
+        return places[0].base, [(), (pitch,), (row_pitch,), (row_pitch, pitch)]
     if taps == 1:
         return (places[0].base, [(), (pitch,)]) if len(places) == 1 else (0, [()])
     if len({(p.pitch, p.row_pitch) for p in places}) > 1:
@@ -607,6 +655,7 @@ def _row_nests(row: _Row, phase: int, taps: int, split: bool) -> list[_RowNest]:
             limit=row.limit,
             coordinate_out=advance,
             coordinate_tap=step,
+            unit=taps,
         )
         nests.append(_RowNest(loops, np.where(mine, (at[first] - low) // step, -1), element))
     return nests

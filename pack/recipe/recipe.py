@@ -234,6 +234,8 @@ class CoreSection:
     rq: Literal[1, 2, 4, 8, 16, 32, 64] | None = None
     narrow: bool | None = None
     gates: bool | None = None
+    tiles: Literal[1, 2, 4, 8] = 1
+    pairs: bool = False
     program_depth: Annotated[int, Field(ge=64, le=1 << 24, multiple_of=32)] | Auto = None
     weights_depth: Annotated[int, Field(ge=1, le=1 << 24)] | Auto = None
     bias_depth: Annotated[int, Field(ge=1, le=1 << 24)] | Auto = None
