@@ -586,6 +586,26 @@ class SmoothActivations(nn.Module):
         return self.fc(self.prelu(self.blocks(y)).mean((2, 3)))
 
 
+class AnyFunctions(nn.Module):
+    """Functions without a name, with branches; a slope for each channel, a maximum of two tensors
+    and a sum over pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(9, 10, 3, stride=2)
+        self.c, self.d = nn.Conv2d(9, 10, 3, stride=2), nn.Linear(10, 12)
+        self.prelu, self.fc = nn.PReLU(10), nn.Linear(12, 5)
+        with torch.no_grad():
+            self.prelu.weight.copy_(torch.linspace(-0.5, 0.9, 10))
+
+    def forward(self, x):
+        y = self.a(x)
+        y = torch.where(y > 0, y * torch.exp(-y), torch.sin(y) / (1 + y.abs()))
+        y = torch.maximum(self.prelu(self.b(y)), self.c(y)).sum((2, 3))
+        y = self.d(y)
+        return self.fc(torch.sign(y) * torch.sqrt(y.abs() + 0.01) - 0.1 * torch.sign(y))
+
+
 class SiluBlock(nn.Module):
     """Conv-BatchNorm-SiLU as YOLO nests them, with a residual, concat and a written-out Swish."""
 
@@ -998,6 +1018,7 @@ SHAPES |= {
 # Networks with tables, products of two tensors (GATES) and time steps.
 SMOOTH: dict[str, tuple[int, ...]] = {
     "SmoothActivations": (3, 14, 13),
+    "AnyFunctions": (3, 9, 8),
     "SiluBlock": (3, 12, 10),
     "SqueezeExcite": (3, 9, 7),
     "TensorProducts": (3, 5, 6),

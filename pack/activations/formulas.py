@@ -44,8 +44,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "elu": _elu,
     "softplus": _softplus,
     "mish": lambda x, m: x * m.tanh(_softplus(x, m)),
-    # What folding makes of what stands around an activation.
+    # What folding and capture make of what stands around an activation.
     "clamp": lambda x, m, lo, hi: m.clip(x, lo, hi),
     "scale": lambda x, m, factor, offset: x * factor + offset,
     "round": lambda x, m, steps: m.floor(x * steps + 0.5) / steps,
+    "reciprocal": lambda x, m: 1.0 / x,
+    "round_even": lambda x, m: m.round(x),
 }

@@ -99,7 +99,7 @@ SMOOTH = (
     Entry("LogSigmoid", lambda: (("scale", (-1.0, 0.0)), ("softplus", ()), ("scale", (-1.0, 0.0))),
           {"log_sigmoid": ()}, "LogSigmoid"),
     Entry("Mish", _formula("mish"), {"mish": ()}, "Mish", onnx=(Onnx("Mish", "mish"),)),
-    Entry("PReLU with one slope", None, {"prelu": ()}, "PReLU", onnx=(Onnx("PRelu"),)),
+    Entry("PReLU", None, {"prelu": ()}, "PReLU", onnx=(Onnx("PRelu"),)),
 )  # fmt: skip
 TABLE = (*CLAMPS, *SMOOTH)
 

@@ -22,12 +22,17 @@ import torch
 from torch import nn
 
 from bramcast.pack.bundle.errors import InputError, UnsupportedLayer
+from bramcast.pack.capture.aten import map_leaves
+from bramcast.pack.capture.einsum import EINSUM
 from bramcast.pack.capture.elementwise import ELEMENTWISE
+from bramcast.pack.capture.functions import as_function, refuse_random, to_kind
 from bramcast.pack.capture.linear import LINEAR
-from bramcast.pack.capture.moves import MOVES, PASS, UPSAMPLED, WHOLE, move, pad, passed
+from bramcast.pack.capture.moves import CASTS, MOVES, PASS, UPSAMPLED, WHOLE, move, pad, passed
+from bramcast.pack.capture.nearest import nearest
+from bramcast.pack.capture.pairs import PAIRS
 from bramcast.pack.capture.pools import POOLS
 from bramcast.pack.capture.recurrent import RECURRENT
-from bramcast.pack.capture.state import MIXES, Capture, Handler, Site, Turned
+from bramcast.pack.capture.state import MIXES, Call, Capture, Handler, Site, Turned
 from bramcast.pack.capture.traced import Leaf, mark, mark_results
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph, LeftOut
@@ -35,20 +40,6 @@ from bramcast.pack.graph.tensor import ZERO, IntArray
 from bramcast.pack.read.model_file import silent_graphs, users_code
 
 SOFTMAX = ("softmax", "log_softmax", "_softmax", "_log_softmax")
-HINTS = (
-    {
-        name: " (only at the end of forward(), where it is left out: the logits keep their order)"
-        for name in SOFTMAX
-    }
-    | {
-        name: " (leave it out of forward(): the core gives the index of the largest result, too)"
-        for name in ("argmax", "topk")
-    }
-    | {
-        name: " (the core rounds as torch.floor(x + 0.5) does: write that)"
-        for name in ("ceil", "trunc", "fix", "frac")
-    }
-)
 
 
 def capture(
@@ -256,12 +247,17 @@ def _evaluate(state: Capture, node: Any) -> Any:
     keywords = torch.fx.node.map_arg(node.kwargs, lambda n: state.values[n.name])
     if kind == "getitem":
         return arguments[0][arguments[1]]
+    if kind == "_assert_tensor_metadata":
+        return None
     flat: list[Any] = []
     torch.utils._pytree.tree_map(flat.append, (arguments, keywords))
     site = _site(state, node, kind.rstrip("_"))
     used = dict.fromkeys(state.origins.get(n.name, "") for n in node.all_input_nodes)
     origin = ", ".join(name for name in used if name)
+    bare = kind.rstrip("_") if kind != "_" and not kind.endswith("__") else kind
+    call = Call(target, bare, tuple(arguments), keywords, _dtypes(state, node))
     if not any(isinstance(a, (np.ndarray, Turned)) for a in flat):
+        refuse_random(site, call)
         state.origins[node.name] = origin
         try:
             result = target(*arguments, **keywords)  # constants fold
@@ -272,10 +268,11 @@ def _evaluate(state: Capture, node: Any) -> Any:
         mark_results(target, arguments, keywords, result)
         return result
     state.enter(origin)
-    if kind == "_assert_tensor_metadata":
-        return None
+    state.call = call
+    if kind in CASTS and not node.meta["val"].is_floating_point():
+        return to_kind(state, site, arguments[0], node.meta["val"].dtype)
     if kind in PASS:
-        return passed(node, kind, arguments, site)
+        return passed(kind, arguments, site)
     if kind in MOVES:
         return move(target, arguments, keywords, site)
     if kind in SOFTMAX and _is_last(node) and not any(isinstance(a, Turned) for a in flat):
@@ -287,11 +284,13 @@ def _evaluate(state: Capture, node: Any) -> Any:
         return np.full(shape, ZERO, np.int64)
     if kind in ("new_ones", "ones_like"):
         return torch.ones((1, *node.meta["val"].shape[1:]))
-    handler = HANDLERS.get(kind.rstrip("_") if kind != "_" else kind)
+    handler = HANDLERS.get(bare)
     recurrent = RECURRENT.get(kind)
     if handler is None and recurrent is None:
-        hint = HINTS.get(kind, "")
-        raise site.refuse(f"{kind} has no lowering{hint}", listed=not hint)
+        made = None if any(isinstance(a, Turned) for a in flat) else as_function(state, site)
+        if made is not None:
+            return made
+        raise site.refuse(f"{kind} has no lowering: {nearest(kind)}")
     schema = [a.name for a in target._schema.arguments]
     named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
     defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
@@ -306,4 +305,19 @@ def _evaluate(state: Capture, node: Any) -> Any:
     return handler(state, site, defaults | named, tuple(value.shape)[1:])
 
 
-HANDLERS: dict[str, Handler] = {**UPSAMPLED, **LINEAR, **ELEMENTWISE, **POOLS}
+def _dtypes(state: Capture, node: Any) -> tuple[torch.dtype, ...]:
+    """What kinds of numbers a node's data are, in the order of ``Call``."""
+    found: list[torch.dtype] = []
+
+    def of_leaf(value: Any) -> None:
+        if isinstance(value, torch.fx.Node) and isinstance(state.values[value.name], np.ndarray):
+            found.append(value.meta["val"].dtype)
+
+    map_leaves(node.args, of_leaf)
+    map_leaves([v for _, v in sorted(node.kwargs.items())], of_leaf)
+    return tuple(found)
+
+
+HANDLERS: dict[str, Handler] = {
+    **UPSAMPLED, **LINEAR, **EINSUM, **ELEMENTWISE, **PAIRS, **POOLS,
+}  # fmt: skip

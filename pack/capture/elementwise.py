@@ -2,11 +2,9 @@
 """Scales, sums, products, clamps and functions of elements as operations. Imports torch."""
 
 from dataclasses import replace
-from math import inf
 from typing import Any
 
 import numpy as np
-import torch
 
 from bramcast.pack.activations.table import TABLE, Entry
 from bramcast.pack.capture.state import (
@@ -24,7 +22,7 @@ from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, as_pixels
 from bramcast.pack.graph.window import Clamp
 
 
-def _elementwise(state: Capture, site: Site, view: IntArray, kind: type[Op]) -> Common:
+def elementwise(state: Capture, site: Site, view: IntArray, kind: type[Op]) -> Common:
     """What an operation on each element by itself has: any shape, taken as [C, H, W]."""
     if view.ndim > 3:
         raise site.refuse(f"an array with {view.ndim} axes (at most 3 without the batch)")
@@ -47,7 +45,7 @@ def add_scale(state: Capture, site: Site, view: IntArray, weight: Any, bias: Any
     factor, offset = full(weight), full(bias)
     if (view == ZERO).all() or not factor.any():
         return known_values(offset.reshape(view.shape))
-    made = Scale(**_elementwise(state, site, view, Scale), weight=factor, bias=offset)
+    made = Scale(**elementwise(state, site, view, Scale), weight=factor, bias=offset)
     return state.add(made).reshape(view.shape)
 
 
@@ -62,16 +60,8 @@ def add_clip(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
     """max(lo, min(hi, x))."""
     if (view == ZERO).all():
         return known_values(limits.apply(np.zeros(view.shape)))
-    made = replace(Clip(**_elementwise(state, site, view, Clip)), clamp=limits)
+    made = replace(Clip(**elementwise(state, site, view, Clip)), clamp=limits)
     return state.add(made).reshape(view.shape)
-
-
-def _clamp(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    lo, hi = a.get("min"), a.get("max")
-    if isinstance(lo, (np.ndarray, torch.Tensor)) or isinstance(hi, (np.ndarray, torch.Tensor)):
-        raise site.refuse("a clamp whose limits are tensors")
-    limits = Clamp(-inf if lo is None else float(lo), inf if hi is None else float(hi))
-    return add_clip(state, site, a["self"], limits)
 
 
 def _known(known: Entry, arguments: tuple[str, ...]) -> Handler:
@@ -93,7 +83,7 @@ def add_functions(state: Capture, site: Site, view: IntArray, *functions: Functi
     activation = Activation(functions)
     if (view == ZERO).all():
         return known_values(activation.apply(np.zeros(view.shape)))
-    made = replace(Apply(**_elementwise(state, site, view, Apply)), activation=activation)
+    made = replace(Apply(**elementwise(state, site, view, Apply)), activation=activation)
     return state.add(made).reshape(view.shape)
 
 
@@ -107,10 +97,21 @@ def _glu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) 
 
 
 def _prelu(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    slopes = np.unique(constant_of(site, a["weight"], "slope"))
-    if slopes.size != 1:
-        raise site.refuse("PReLU with a slope for each channel (one slope for all is)")
-    return add_functions(state, site, a["self"], Function("leaky_relu", (float(slopes[0]),)))
+    """One slope is a table; p for each channel is x + relu((p - 1) x), or a form for p > 1."""
+    slopes, view = constant_of(site, a["weight"], "slope"), a["self"]
+    if np.unique(slopes).size == 1:
+        slope = float(np.asarray(slopes).flat[0])
+        return add_functions(state, site, view, Function("leaky_relu", (slope,)))
+    if (view == ZERO).all():
+        return view
+    each, plain, sign = slopes.reshape(-1, *[1] * (view.ndim - 1)), np.asarray(slopes), 1.0
+    if plain.min() < 1 < plain.max():
+        bent = add_clip(state, site, add_scale(state, site, view, -1.0, 0.0), Clamp(lo=0.0))
+        return add_sum(state, site, view, add_scale(state, site, bent, 1.0 - each, 0.0), 1.0)
+    if plain.max() > 1:  # x - relu((1 - p) x)
+        each, sign = 2.0 - each, -1.0
+    bent = add_clip(state, site, add_scale(state, site, view, each - 1.0, 0.0), Clamp(lo=0.0))
+    return add_sum(state, site, view, bent, sign)
 
 
 def _binary(sign: float) -> Handler:
@@ -162,23 +163,19 @@ def _rsub(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...])
 
 
 def _mul(divide: bool) -> Handler:
+    """A product, or the quotient of data and a constant."""
+
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
         left, right = a["self"], a["other"]
         if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-            if divide:
-                raise site.refuse("a division by a computed tensor")
             return add_product(state, site, *np.broadcast_arrays(left, right))
         if not isinstance(left, np.ndarray):
-            if divide:
-                raise site.refuse("a division by a computed tensor")
             left, right = right, left
         factor = np.asanyarray(as_numpy(right), np.float64)
         if divide and not factor.all():
             raise site.refuse("a division by zero")
         if divide and a.get("rounding_mode") == "floor":
             return _rounded(state, site, left, 1.0 / factor)
-        if divide and a.get("rounding_mode") is not None:
-            raise site.refuse("a division that rounds towards zero (rounding_mode='floor' is done)")
         return add_scale(state, site, left, 1.0 / factor if divide else factor, 0.0)
 
     return handler
@@ -198,6 +195,14 @@ def add_product(state: Capture, site: Site, left: IntArray, right: IntArray) -> 
 def _floor(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
     """floor(x): the rounding of x - 0.5, ties towards +inf, which is what the core does."""
     return _rounded(state, site, a["self"], 1.0)
+
+
+def _ceil(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """-floor(-x)"""
+    floor = _rounded(state, site, a["self"], -1.0)
+    if (floor == ZERO).all():
+        return floor
+    return add_scale(state, site, floor, -1.0, 0.0)
 
 
 def _rounded(state: Capture, site: Site, view: IntArray, factor: FloatArray | float) -> Any:
@@ -223,7 +228,7 @@ def _round(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]
     if (a["self"] == ZERO).all():
         return a["self"]
     view: IntArray = a["self"]
-    made = RoundEven(**_elementwise(state, site, view, RoundEven))
+    made = RoundEven(**elementwise(state, site, view, RoundEven))
     return state.add(made).reshape(view.shape)
 
 
@@ -240,10 +245,6 @@ ELEMENTWISE: dict[str, Handler] = {
     },
     "glu": _glu,
     "prelu": _prelu,
-    "clamp": _clamp,
-    "clip": _clamp,
-    "clamp_min": _clamp,
-    "clamp_max": _clamp,
     "add": _binary(1.0),
     "sub": _binary(-1.0),
     "subtract": _binary(-1.0),
@@ -252,6 +253,7 @@ ELEMENTWISE: dict[str, Handler] = {
     "div": _mul(True),
     "floor_divide": _floor_divide,
     "floor": _floor,
+    "ceil": _ceil,
     "round": _round,
     "neg": _neg,
 }

@@ -28,14 +28,15 @@ PASS = {
 }  # fmt: skip
 
 
-def passed(node: Any, kind: str, arguments: Any, site: Site) -> Any:
-    """What leaves the numbers as they are in inference; a cast to integers does not."""
+CASTS = {"to", "_to_copy", "type_as"}  # to integers or booleans they are functions
+
+
+def passed(kind: str, arguments: Any, site: Site) -> Any:
+    """What leaves the numbers as they are in inference."""
     if "dropout" in kind and len(arguments) > 2 and arguments[2]:
         raise site.refuse(
             f"{kind} is active in inference; write F.dropout(x, p, training=self.training)"
         )
-    if not node.meta["val"].is_floating_point():
-        raise site.refuse(f"{kind} makes integers ({node.meta['val'].dtype}) of data")
     return arguments[0]
 
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pooling and reductions as operations. Imports torch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bramcast.pack.capture.elementwise import add_scale
+from bramcast.pack.capture.pairs import PAIRS
 from bramcast.pack.capture.state import Capture, Handler, Site, operand_of, two_axes
-from bramcast.pack.graph.ops import AvgPool, MaxPool
+from bramcast.pack.graph.ops import AvgPool, Dense, MaxPool
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, as_pixels
 from bramcast.pack.graph.window import Window
 
@@ -113,27 +116,105 @@ def _global_pool(average: bool) -> Handler:
     return handler
 
 
-def _mean(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-    return _reduce(True, a.get("dim"), state, site, a["self"], shape)
+Reduce = Callable[[Capture, Site, IntArray, Window, tuple[int, int, int]], IntArray]
+
+
+def _averaged(
+    state: Capture, site: Site, view: IntArray, window: Window, out: tuple[int, int, int]
+) -> IntArray:
+    weight = np.full((1, 1, out[2]), 1.0 / (window.kernel[0] * window.kernel[1]))
+    return _average(state, site, view, window, weight, out)
+
+
+def _summed(
+    state: Capture, site: Site, view: IntArray, window: Window, out: tuple[int, int, int]
+) -> IntArray:
+    return _average(state, site, view, window, np.ones((1, 1, out[2])), out)
+
+
+def _sum(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    return _summed_over(state, site, a, shape, 1.0)
+
+
+def _mean(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    view: IntArray = a["self"]
+    axes = _axes(a.get("dim"), view)
+    if axes == set(range(view.ndim)):
+        return _summed_over(state, site, a, shape, 1.0 / view.size)
+    return _reduce(_averaged, a.get("dim"), state, site, view, shape)
+
+
+def _summed_over(
+    state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...], each: float
+) -> Any:
+    """A sum over axes, each element times a factor: over channels a convolution with the same
+    weight everywhere, else a pooling."""
+    view: IntArray = a["self"]
+    axes = _axes(a.get("dim"), view)
+    if (view == ZERO).all():
+        return np.full(shape, ZERO, np.int64)
+    over_all = axes == set(range(view.ndim))
+    if view.ndim > 3 or not (over_all or (0 in axes and _is_channels(state, view))):
+        return _reduce(_summed, a.get("dim"), state, site, view, shape)
+    pixels = view.reshape(as_pixels(view.shape))
+    places = {0: 0, 1: 1, 2: 2} if view.ndim == 3 else {0: 0, 1: 2}
+    summed = {places[axis] for axis in axes}
+    kernel = tuple(pixels.shape[n] if n in summed else 1 for n in (1, 2))
+    out = (1, *(1 if n in summed else pixels.shape[n] for n in (1, 2)))
+    window = Window((kernel[0], kernel[1]))
+    common = state.begin(site, Dense, (pixels,), (1, out[1], out[2]))
+    weight = np.full((1, len(pixels), *kernel), each)
+    made = Dense(**common, window=window, weight=weight, bias=np.zeros(1))
+    return state.add(made).reshape(shape)
+
+
+def _axes(dims: Any, view: IntArray) -> set[int]:
+    """Axes that are reduced, without the batch's; {-1} and the like for the batch itself."""
+    listed = dims if isinstance(dims, (list, tuple)) else [] if dims is None else [dims]
+    return {(d if d >= 0 else d + view.ndim + 1) - 1 for d in listed}
+
+
+def _is_channels(state: Capture, view: IntArray) -> bool:
+    """Whether the first axis of a view goes over the channels of one stored tensor."""
+    owners = state.draft.owners(view)
+    if len(owners) != 1 or len(view) < 2 or (view == ZERO).any():
+        return False
+    return bool((np.diff(view, axis=0) == owners[0].height * owners[0].width).all())
 
 
 def _amax(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
-    return _reduce(False, a.get("dim"), state, site, a["self"], shape)
+    return _reduce(_largest, a.get("dim"), state, site, a["self"], shape)
 
 
-def _max_over(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
+def _max_over(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    if "other" in a:
+        return PAIRS["maximum"](state, site, a, shape)
     if a.get("dim") is None:
-        raise site.refuse("a maximum over all axes, or of two tensors")
-    return _reduce(False, [a["dim"]], state, site, a["self"], shape)
+        raise site.refuse("a maximum over all axes and the batch: give dim")
+    return _reduce(_largest, [a["dim"]], state, site, a["self"], shape)
+
+
+def _least(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """-max(-x)"""
+    if "other" in a:
+        return PAIRS["minimum"](state, site, a, shape)
+    if a.get("dim") is None:
+        raise site.refuse("a minimum over all axes and the batch: give dim")
+    dims = a["dim"] if isinstance(a["dim"], (list, tuple)) else [a["dim"]]
+    view: IntArray = a["self"]
+    if (view == ZERO).all():
+        return np.full(shape, ZERO, np.int64)
+    turned = add_scale(state, site, view, -1.0, 0.0)
+    return add_scale(state, site, _reduce(_largest, dims, state, site, turned, shape), -1.0, 0.0)
 
 
 def _reduce(
-    average: bool, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
+    reduce: Reduce, dims: Any, state: Capture, site: Site, view: IntArray, shape: tuple[int, ...]
 ) -> IntArray:
-    """Mean or maximum over axes: a pooling whose window is the whole of them."""
+    """Mean, sum or maximum over axes: a pooling whose window is the whole of them."""
     if dims is None or dims == []:
-        raise site.refuse("a reduction over all axes")
-    axes = {(d if d >= 0 else d + view.ndim + 1) - 1 for d in dims}
+        raise site.refuse("a reduction over all axes and the batch: give dim")
+    axes = _axes(dims, view)
     kept = [axis for axis in range(view.ndim) if axis not in axes]
     if -1 in axes or view.ndim > 3 or not kept:
         raise site.refuse(f"a reduction over axes {sorted(a + 1 for a in axes)}")
@@ -146,10 +227,7 @@ def _reduce(
         pixels = moved
     out = (pixels.shape[0], 1, pixels.shape[2] // lengths[1])
     pixels, window = np.ascontiguousarray(pixels), Window((lengths[0], lengths[1]), (1, 1))
-    if not average:
-        return _largest(state, site, pixels, window, out).reshape(shape)
-    weight = np.full((1, 1, out[2]), 1.0 / (lengths[0] * lengths[1]))
-    return _average(state, site, pixels, window, weight, out).reshape(shape)
+    return reduce(state, site, pixels, window, out).reshape(shape)
 
 
 POOLS: dict[str, Handler] = {
@@ -164,6 +242,9 @@ POOLS: dict[str, Handler] = {
     "max_pool1d_with_indices": _max_pool(True),
     "max_pool2d_with_indices": _max_pool(False),
     "mean": _mean,
+    "sum": _sum,
     "amax": _amax,
     "max": _max_over,
+    "amin": _least,
+    "min": _least,
 }

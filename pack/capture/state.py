@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
-from bramcast.pack.capture.supported import SUPPORTED
 from bramcast.pack.capture.traced import array_of
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.ops import Common, Op
@@ -17,6 +16,22 @@ from bramcast.pack.graph.tensor import IntArray
 from bramcast.pack.graph.window import NO_CLAMP
 
 MIXES = "it moves elements between samples of a batch (axis 0 must stay the batch)"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A node of torch.export that is being translated.
+
+    Attributes:
+        kind: the operator's name, without the underscore of one that works in place.
+        dtypes: what kinds of numbers its data are: arguments in their order, then keywords by name.
+    """
+
+    target: Any
+    kind: str
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    dtypes: tuple[torch.dtype, ...]
 
 
 @dataclass(slots=True)
@@ -35,6 +50,7 @@ class Capture:
     count: int = 0  # operations of this node so far
     layers: dict[str, str] = field(default_factory=dict)  # first operation of each twin
     softmax: tuple[str, str, IntArray] | None = None  # the last one: kind, layer, its groups
+    call: Call | None = None  # the node at hand
 
     def unique(self, name: str) -> str:
         candidate, number = name, 2
@@ -93,13 +109,8 @@ class Site:
     label: str
     source: str
 
-    def refuse(self, what: str, listed: bool = False) -> UnsupportedLayer:
-        """
-        Args:
-            listed: say what is supported, as nothing else helps.
-        """
-        rest = f"; {SUPPORTED}" if listed else ""
-        return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}{rest}")
+    def refuse(self, what: str) -> UnsupportedLayer:
+        return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}")
 
 
 Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of ATen has a lowering, by the names that people know: the refusal and the docs follow.
+"""What of ATen has a lowering of its own, by the names that people know: the docs follow.
 
 A new operator is a handler in its file here, and its name in one of these records;
 tests/unit/pack/capture/test_supported.py names what is then missing.
@@ -16,7 +16,7 @@ class Supported:
 
     Attributes:
         row: of README's table of what is supported.
-        title: what the refusal, README and docs/recipe.md call it.
+        title: what README and docs/recipe.md call it.
         operators: ATen's names, without the underscore of those that work in place.
     """
 
@@ -27,6 +27,7 @@ class Supported:
 
 TABLE = (
     Supported("layers", "Linear", ("linear", "matmul", "mm", "addmm")),
+    Supported("layers", "einsum with a constant", ("einsum",)),
     Supported("layers", "Conv1d, Conv2d (any stride, dilation, zero padding, groups)",
               ("conv1d", "conv2d")),
     Supported("layers", "ConvTranspose1d, ConvTranspose2d",
@@ -34,6 +35,11 @@ TABLE = (
     Supported("normalisation", "BatchNorm", ("batch_norm",)),
     *(Supported("activations", known.title, tuple(known.aten)) for known in ACTIVATIONS),
     Supported("activations", "GLU", ("glu",)),
+    Supported("activations", "where", ("where", "masked_fill")),
+    Supported("activations", "comparisons", (
+        "gt", "ge", "lt", "le", "eq", "ne", "logical_and", "bitwise_and", "__and__", "logical_or",
+        "bitwise_or", "__or__",
+    )),
     Supported("pooling", "MaxPool", (
         "max_pool1d", "max_pool2d", "max_pool1d_with_indices", "max_pool2d_with_indices",
     )),
@@ -42,12 +48,20 @@ TABLE = (
         "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     )),
     Supported("pooling", "mean over axes", ("mean",)),
+    Supported("pooling", "sum over axes", ("sum",)),
     Supported("pooling", "maximum over axes", ("amax", "max")),
+    Supported("pooling", "minimum over axes", ("amin", "min")),
     Supported("structure", "add", ("add",)),
     Supported("structure", "sub", ("sub", "subtract", "rsub")),
     Supported("structure", "mul", ("mul",)),
-    Supported("normalisation", "constant scale and offset", ("div", "neg")),
-    Supported("normalisation", "floor(x + 0.5)", ("floor", "floor_divide", "round")),
+    Supported("structure", "div", ("div", "divide", "true_divide")),
+    Supported("structure", "maximum and minimum of two tensors", (
+        "maximum", "minimum", "fmax", "fmin",
+    )),
+    Supported("structure", "lerp", ("lerp",)),
+    Supported("structure", "addcmul", ("addcmul", "addcdiv")),
+    Supported("normalisation", "constant scale and offset", ("neg",)),
+    Supported("normalisation", "floor(x + 0.5)", ("floor", "ceil", "floor_divide", "round")),
     Supported("recurrent", "GRU", ("gru", "gru_cell")),
     Supported("recurrent", "LSTM", ("lstm", "lstm_cell")),
     Supported("recurrent", "RNN", ("rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell")),
@@ -79,4 +93,3 @@ TABLE = (
         "softmax", "log_softmax", "_softmax", "_log_softmax",
     )),
 )  # fmt: skip
-SUPPORTED = f"supported are {', '.join(s.title for s in TABLE)}"

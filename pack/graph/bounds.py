@@ -23,7 +23,9 @@ def known_bounds(graph: Questions) -> dict[int, tuple[float, float]]:
         low, high = min(b[0] for b in known), max(b[1] for b in known)
         if op.rounds is not None:
             continue
-        if isinstance(op, MaxPool | AvgPool) or is_exact(op):
+        if isinstance(op, AvgPool) and _total(op) > 1.0 + 1e-9:  # a sum
+            found = (min(low, 0.0) * _total(op), max(high, 0.0) * _total(op))
+        elif isinstance(op, MaxPool | AvgPool) or is_exact(op):
             found = (low, high)
         elif isinstance(op, Depthwise) and op.window == Window() and op.weight[0].size == 1:
             ends = op.weight.ravel()[:, None] * np.array([low, high]) + op.bias[:, None]
@@ -35,6 +37,11 @@ def known_bounds(graph: Questions) -> dict[int, tuple[float, float]]:
         lo, hi = (float(v) for v in op.clamp.apply(np.array(found)))
         bounds[op.out.index] = (lo, hi)
     return bounds
+
+
+def _total(op: AvgPool) -> float:
+    """What a pool makes of ones at most."""
+    return float(op.weight.max()) * op.window.kernel[0] * op.window.kernel[1]
 
 
 def _product_bounds(operands: list[tuple[float, float]]) -> tuple[float, float]:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rounding of what is rounded already goes; torch.round of anything else is refused.
+"""Rounding of what is rounded already goes; torch.round of anything else is a table.
 
 round(x)  ->  x      where x is a multiple of 2**-g whatever the input is
+round(x)  ->  f(x)   else: ties go to even numbers, the core's go towards +inf
 """
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 
-from bramcast.pack.bundle.errors import UnsupportedLayer
+from bramcast.pack.graph.activations import Activation, Function
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import FINEST, grid_of, on_grid
@@ -26,11 +28,7 @@ from bramcast.pack.graph.window import NO_CLAMP
 
 
 def settle_rounding(graph: Graph) -> Graph:
-    """Drop rounding that has nothing to round.
-
-    Raises:
-        UnsupportedLayer: ties of torch.round go to even numbers, the core's towards +inf.
-    """
+    """Drop rounding that has nothing to round, and make a table of torch.round elsewhere."""
     grids = _known_grids(graph)
     draft, number = Draft(graph), 0
     while number < len(draft.ops):
@@ -42,10 +40,9 @@ def settle_rounding(graph: Graph) -> Graph:
             draft.remove(op)
             draft.substitute(op.out, op.view.ravel())
         elif isinstance(op, RoundEven):
-            raise UnsupportedLayer(
-                f"{op.source}: layer {op.name!r}: round() rounds ties to even numbers, the core "
-                "rounds them towards +inf: write torch.floor(x + 0.5), which the core does exactly"
-            )
+            even = Activation((Function("round_even"),))
+            draft.put(op, Apply(**replace(op, activation=even).common))
+            number += 1
         else:
             number += 1
     return draft.done()

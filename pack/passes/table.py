@@ -15,6 +15,7 @@ from bramcast.pack.passes.drop_dead import drop_dead
 from bramcast.pack.passes.fold_back import fold_back
 from bramcast.pack.passes.fold_forward import fold_forward
 from bramcast.pack.passes.fold_self_products import fold_self_products
+from bramcast.pack.passes.join_functions import join_functions
 from bramcast.pack.passes.join_products import join_products
 from bramcast.pack.passes.make_depthwise import make_depthwise
 from bramcast.pack.passes.merge_repeats import merge_repeats
@@ -87,6 +88,7 @@ FOLDING = (
     Pass("whole_tensors", whole_tensors),  # f(x[part]) -> f(x)[part]
     Pass("settle_rounding", settle_rounding),  # round(x) -> x where x is a multiple already
     Pass("fold_self_products", fold_self_products),  # x * f(x) -> g(x)
+    Pass("join_functions", join_functions),  # f(x) + g(x) -> h(x)
     Pass("fold_back or split_by_use", until_settled(fold_back, split_by_use)),  # f(W x) -> fW x
     Pass("settle_rounding", settle_rounding),  # what a sum's rounding has left to round
     Pass("fold_forward", fold_forward),  # W (g x + o) -> (W g) x + W o

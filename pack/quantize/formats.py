@@ -44,6 +44,8 @@ class Statistics:
 
     def observe(self, values: NDArray[np.floating]) -> None:
         flat = np.asarray(values, np.float64).ravel()
+        if not np.isfinite(flat).all():
+            flat = flat[np.isfinite(flat)] if np.isfinite(flat).any() else np.zeros(1)
         self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
         if flat.size > SAMPLES // 8:
             flat = self.rng.choice(flat, SAMPLES // 8)
@@ -402,7 +404,10 @@ def _seen_error(tables: list[tuple[Activation, QFormat, FloatArray]], fmt: QForm
     total = 0.0
     for activation, out, values in tables:
         got = look_up(activation_table(activation, fmt, out), fmt.quantize(values))
-        total += float(((out.real(got) - activation.apply(values)) ** 2).sum())
+        want = np.asarray(activation.apply(values))
+        if not np.isfinite(want).all():
+            want = np.clip(activation.numbers(values), out.min * out.lsb, out.max * out.lsb)
+        total += float(((out.real(got) - want) ** 2).sum())
     return total
 
 
@@ -420,7 +425,7 @@ def activation_table(activation: Activation, seen: QFormat, out: QFormat) -> Int
         return line_table(activation, seen, out)
     index = np.arange(256, dtype=np.int64)
     values = index - ((index >> 7) << 8) if seen.signed else index
-    return out.quantize(np.asarray(activation.apply(seen.real(values))))
+    return out.quantize(activation.numbers(seen.real(values)))
 
 
 def best_fraction(values: list[FloatArray], bits: int, signed: bool) -> int:

@@ -46,7 +46,7 @@ def line_table(activation: Activation, seen: QFormat, out: QFormat) -> IntArray:
     index = np.arange(LINES, dtype=np.int64)
     first = (index - ((index >> 7) << 8) if seen.signed else index) << REST_BITS
     points = first[:, None] + np.array([0, 1 << (REST_BITS - 1), 1 << REST_BITS])
-    values = np.asarray(activation.apply(seen.real(points)), np.float64)
+    values = activation.numbers(seen.real(points))
     ends = values[:, ::2]
     shifted = ends + 0.5 * (values[:, 1:2] - ends.mean(axis=1, keepdims=True))
     start, end = out.quantize(np.clip(shifted, *activation.bounds)).T

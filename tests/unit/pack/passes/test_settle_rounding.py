@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """round(x) -> x where x is a multiple already."""
 
+import numpy as np
 import pytest
 from graphs import Made, kinds, named, rewritten, same
 
-from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.graph.ops import Clip, MaxPool, RoundEven
 from bramcast.pack.graph.window import Clamp
 from bramcast.pack.passes.settle_rounding import settle_rounding
@@ -32,13 +32,15 @@ def test_integers_times_integers_are_integers(weight, bias, high):
 
 
 @pytest.mark.parametrize("weight, bias, high", [(0.5, 0.0, 5.0), (1.0, 0.5, 5.0), (1.0, 0.0, 0.5)])
-def test_torch_round_of_anything_else_is_refused_by_name(weight, bias, high):
+def test_torch_round_of_anything_else_is_a_table(weight, bias, high):
     made = Made(1)
     y = made.scale("floor", made.x, 1.0, rounds=0)
     y = made.dense("fc", y, [[weight]], [bias], clamp=Clamp(0.0, high))
     y = made.add(RoundEven, "round", y)
-    with pytest.raises(UnsupportedLayer, match="model.py:1: layer 'round': round.. rounds ties to"):
-        settle_rounding(made.graph(y))
+    graph = rewritten(settle_rounding, made.graph(y))
+    assert kinds(graph) == ["floor Scale", "fc Dense", "round Apply"]
+    ties = np.array([-1.5, -0.5, 0.5, 1.5, 2.5])
+    same(named(graph, "round").activation.apply(ties), [-2, 0, 0, 2, 2])
 
 
 def test_a_maximum_of_integers_is_one_and_of_two_grids_the_finer():
