@@ -8,6 +8,7 @@ import numpy as np
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.judge.exact import exactness_notes
+from bramcast.pack.judge.functions import function_notes
 from bramcast.pack.passes.input_scales import scalable
 from bramcast.pack.passes.two_planes import can_split
 from bramcast.pack.prepare import Prepared
@@ -21,8 +22,15 @@ FEW_SAMPLES = 16  # of calibration
 
 
 def notes_of(prepared: Prepared, network: Network) -> Iterator[str]:
-    """Everything that a person should know of before the network is judged."""
+    """Everything that a person should know of before the network is judged.
+
+    Raises:
+        UnsupportedLayer: a function that jumps, with 16-bit data.
+    """
     yield from _integer_notes(prepared.graph, network, prepared.inputs)
+    yield from function_notes(
+        network.graph, network.formats, network.ops, network.planes, prepared.inputs.calibration
+    )
     yield from _input_note(prepared)
     if prepared.advice.far:
         yield prepared.advice.far

@@ -271,24 +271,30 @@ def packed_forward(folder, forward, values, **layers):
 WHOLE = np.random.default_rng(5).integers(-128, 128, (32, 16))
 
 
-@pytest.mark.parametrize(
-    "forward",
-    [
-        "return self.fc(torch.round(x))",
-        "return self.fc(torch.clamp(torch.round(self.fc(x).repeat(1, 6)[:, :16] / 128), 0, 9))",
-    ],
-)
-def test_ties_to_even_are_refused_where_there_may_be_ties(forward, tmp_path):
-    with pytest.raises(UnsupportedLayer, match=r"model.py:15: layer 'round.*ties to even.*floor\("):
-        packed_forward(tmp_path, forward, WHOLE)
+ROUNDINGS = {
+    "torch.round(x)": torch.round,
+    "torch.ceil(x)": torch.ceil,
+    "torch.trunc(x)": torch.trunc,
+    "torch.div(x, 3, rounding_mode='trunc')": lambda x: torch.trunc(x / 3),
+}
 
 
-@pytest.mark.parametrize(
-    "call", ["torch.ceil(x)", "torch.trunc(x)", "torch.div(x, 3, rounding_mode='trunc')"]
-)
-def test_other_roundings_are_refused(call, tmp_path):
-    with pytest.raises(UnsupportedLayer, match="floor"):
-        packed_forward(tmp_path, f"return self.fc({call})", WHOLE)
+@pytest.mark.parametrize("call", ROUNDINGS)
+def test_other_roundings_of_numbers_that_8_bits_hold_are_exact(call, tmp_path):
+    x = WHOLE.clip(min=-127)
+    packed_forward(tmp_path, f"return self.fc({call})", x)
+    weight = np.random.default_rng(4).integers(-128, 128, (3, 16))
+    want = ROUNDINGS[call](torch.from_numpy(x.astype(np.float64))).numpy() @ weight.T
+    assert (golden(tmp_path / "b", x)[1] == want).all()
+
+
+def test_ties_to_even_of_other_numbers_are_a_table_and_noted(tmp_path):
+    call = "torch.clamp(torch.round(self.fc(x).repeat(1, 6)[:, :16] / 128), 0, 9)"
+    p = {"fc.weight": np.random.default_rng(4).integers(-128, 128, (3, 16))}
+    packed = pack(read_recipe(write(tmp_path, model_of(f"return self.fc({call})"), WHOLE, p)),
+                  tmp_path / "b")  # fmt: skip
+    (note,) = [note for note in packed.notes if "near a tie" in note]
+    assert "layer 'round': round() is a table" in note and "torch.floor(x + 0.5) is exact" in note
 
 
 def test_rounding_of_integers_is_nothing(tmp_path):
