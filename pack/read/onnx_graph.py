@@ -450,6 +450,44 @@ def _check_size(step: ReadyNode, feeds: list[Array]) -> None:
         )
 
 
+# For operators without a lowering: the nearest way to export the same with some that have one.
+NEAREST = {
+    name: text
+    for names, text in (
+        ("ArgMax ArgMin TopK",
+         "leave it out of the export: the core gives the index of the largest result, too"),
+        ("QuantizeLinear DequantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger "
+         "DynamicQuantizeLinear", "export the float network: bramcast quantizes it itself"),
+        ("LayerNormalization GroupNormalization InstanceNormalization LpNormalization LRN "
+         "MeanVarianceNormalization SimplifiedLayerNormalization",
+         "it divides by each sample's own spread; BatchNormalization, whose statistics are "
+         "constants, is folded, or export it as ReduceMean, Sub, Mul, Sqrt and Div"),
+        ("Attention MultiHeadAttention", "attention has no nest: export a network without it"),
+        ("If Loop Scan", "the core has no branches: export the unrolled network, with Where"),
+        ("CumSum", "export a MatMul with a triangular matrix of ones"),
+        ("ReduceProd", "export the product of slices as Mul"),
+        ("ReduceLogSumExp", "export Exp, ReduceSum and Log"),
+        ("ReduceLogSum", "export ReduceSum and Log"),
+        ("Hardmax", "leave it out of the export: the largest result stays the largest"),
+        ("NonMaxSuppression NonZero Unique Compress",
+         "how many results there are depends on data: leave it out of the export"),
+        ("GatherElements GatherND ScatterElements ScatterND Scatter OneHot GridSample RoiAlign "
+         "MaxRoiPool MaxUnpool", "which elements it moves depends on data: leave it out"),
+        ("DFT STFT MelWeightMatrix", "export a MatMul with cosines and sines as its matrix"),
+        ("Bernoulli RandomNormalLike RandomUniformLike Multinomial",
+         "it is random: export the model in eval mode"),
+        ("Trilu", "export Mul with a constant mask of ones and zeros"),
+        ("LpPool GlobalLpPool", "export Pow, AveragePool and Sqrt"),
+        ("BitShift BitwiseAnd BitwiseOr BitwiseXor", "export the float computation"),
+    )
+    for name in names.split()
+}  # fmt: skip
+OTHERS = (
+    "export it as convolutions and products with constant matrices, sums, means and maxima over "
+    "axes, operators on single elements and what only moves elements"
+)
+
+
 def _is_standard(node: onnx.NodeProto) -> bool:
     return node.domain in ("", "ai.onnx")
 
@@ -463,14 +501,8 @@ def _operator(node: onnx.NodeProto, where: str) -> Callable[[Call], Any]:
 
 def _unknown(node: onnx.NodeProto, where: str) -> UnsupportedLayer:
     kind = node.op_type if _is_standard(node) else f"{node.domain}.{node.op_type}"
-    hint = ""
-    if node.op_type in ("ArgMax", "TopK"):
-        hint = " (leave it out of the export: the core gives the index of the largest result, too)"
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"):
-        hint = " (export the float network: bramcast quantizes it itself)"
     return UnsupportedLayer(
-        f"{where}: operator {kind} has no lowering{hint}; supported are "
-        f"{', '.join(sorted(OPERATORS))}"
+        f"{where}: operator {kind} has no lowering: {NEAREST.get(node.op_type, OTHERS)}"
     )
 
 

@@ -44,10 +44,7 @@ class Call:
 
     def refuse(self, what: str) -> UnsupportedLayer:
         """An error that names the node."""
-        return UnsupportedLayer(
-            f"{self.where} ({self.node.op_type}): {what}; supported operators are "
-            f"{', '.join(sorted(OPERATORS))}"
-        )
+        return UnsupportedLayer(f"{self.where} ({self.node.op_type}): {what}")
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute."""
@@ -417,6 +414,69 @@ def _sum(call: Call) -> torch.Tensor:
     return result
 
 
+def _extreme(largest: bool) -> Any:
+    """The larger or smaller one of any number of operands."""
+
+    def handler(call: Call) -> torch.Tensor:
+        first = next(i for i in range(len(call.inputs)) if _is_data(call, i))
+        result = call.data(first)
+        for index in (i for i in range(len(call.inputs)) if i != first):
+            value = call.operand(index)
+            if isinstance(value, torch.Tensor):
+                result = (torch.maximum if largest else torch.minimum)(result, value)
+            else:
+                result = result.clamp(min=value) if largest else result.clamp(max=value)
+        return result
+
+    return handler
+
+
+def _compared(function: Callable[[Any, Any], Any], mirrored: Callable[[Any, Any], Any]) -> Any:
+    """A comparison, with the data first: c > x is x < c."""
+
+    def handler(call: Call) -> Any:
+        if _is_data(call, 0):
+            return function(call.operand(0), call.operand(1))
+        return mirrored(call.operand(1), call.operand(0))
+
+    return handler
+
+
+def _where(call: Call) -> torch.Tensor:
+    mask = call.inputs[0]
+    if not isinstance(mask, torch.Tensor):
+        mask = torch.from_numpy(np.asarray(mask, np.bool_))
+    result: torch.Tensor = torch.where(mask, call.operand(1), call.operand(2))
+    return result
+
+
+def _pow(call: Call) -> torch.Tensor:
+    base: Any = call.operand(0)
+    exponent: Any = call.operand(1)
+    return torch.pow(base, exponent)
+
+
+def _mod(call: Call) -> torch.Tensor:
+    function = torch.fmod if call.get("fmod", 0) else torch.remainder
+    return function(call.x, call.operand(1))
+
+
+def _thresholded(call: Call) -> torch.Tensor:
+    return F.threshold(call.x, float(call.get("alpha", 1.0)), 0.0)
+
+
+def _shrink(call: Call) -> torch.Tensor:
+    x, bias, limit = call.x, float(call.get("bias", 0.0)), float(call.get("lambd", 0.5))
+    zeros = torch.zeros(())
+    return torch.where(x < -limit, x + bias, torch.where(x > limit, x - bias, zeros))
+
+
+def _einsum(call: Call) -> torch.Tensor:
+    equation = call.get("equation", "")
+    text = equation.decode() if isinstance(equation, bytes) else str(equation)
+    return torch.einsum(text, *(call.data(i) for i in range(len(call.inputs))))
+
+
 def _shifted(
     call: Call, kernel: list[int], window: tuple[list[int], ...]
 ) -> tuple[list[int], list[int]]:
@@ -669,12 +729,16 @@ def _tile(call: Call) -> torch.Tensor:
 
 def _cast(call: Call) -> torch.Tensor:
     kind = int(call.get("to", onnx.TensorProto.FLOAT))
+    if kind == onnx.TensorProto.BOOL:
+        return call.x != 0
+    if kind in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
+        return call.x.to(torch.int64)
     if kind not in (
         onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
         onnx.TensorProto.BFLOAT16,
     ):  # fmt: skip
         raise call.refuse(f"makes {onnx.TensorProto.DataType.Name(kind)} of data")
-    return call.x
+    return call.x if call.x.is_floating_point() else call.x.to(torch.float32)
 
 
 def _dropout(call: Call) -> torch.Tensor:
@@ -816,8 +880,37 @@ def _known(onnx_operator: Onnx) -> Callable[[Call], torch.Tensor]:
     return handler
 
 
+# Functions of single elements that PyTorch calls the same, in lower case.
+UNARY = (
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp",
+    "Log", "Reciprocal", "Sign", "Sin", "Sinh", "Sqrt", "Tan",
+)  # fmt: skip
 OPERATORS: dict[str, Callable[[Call], Any]] = {
     **{o.operator: _known(o) for known in TABLE for o in known.onnx if o.function},
+    **{name: _unary(getattr(torch, name.lower())) for name in UNARY},
+    "And": _binary(torch.logical_and),
+    "Einsum": _einsum,
+    "Equal": _compared(operator.eq, operator.eq),
+    "Greater": _compared(operator.gt, operator.lt),
+    "GreaterOrEqual": _compared(operator.ge, operator.le),
+    "Less": _compared(operator.lt, operator.gt),
+    "LessOrEqual": _compared(operator.le, operator.ge),
+    "Max": _extreme(True),
+    "Mean": lambda call: _sum(call) / len(call.inputs),
+    "Min": _extreme(False),
+    "Mod": _mod,
+    "Not": _unary(torch.logical_not),
+    "Or": _binary(torch.logical_or),
+    "Pow": _pow,
+    "ReduceL1": _reduce(lambda x, **how: x.abs().sum(**how)),
+    "ReduceL2": _reduce(lambda x, **how: (x * x).sum(**how).sqrt()),
+    "ReduceMin": _reduce(torch.amin),
+    "ReduceSum": _reduce(torch.sum),
+    "ReduceSumSquare": _reduce(lambda x, **how: (x * x).sum(**how)),
+    "Shrink": _shrink,
+    "ThresholdedRelu": _thresholded,
+    "Where": _where,
+    "Xor": _binary(torch.logical_xor),
     "Add": _binary(operator.add),
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,

@@ -96,8 +96,8 @@ def test_batch_norm_folded_by_the_exporter(name, tmp_path):
 # What these cases ask for has no loop nest, or needs an axis 0 that is no batch.
 REFUSED = re.compile(
     r"_3d_|2d_dilations$|2d_pads$|training|dropout_random_old|default_mask|with_argmax|constant_pad"
-    r"|test_(add|sub|mul|div|squeeze|tile)$|matrix_bias|expand_dim_changed|flatten_(axis0|negative"
-    r"_axis4)|gather_(0|2d)|transposeA|all_attributes|matmul_(3d|4d|4d_1d|bcast)$|prelu"
+    r"|test_(add|sub|mul|div|pow|less|greater|squeeze|tile)$|(less|greater)_equal$|matrix_bias"
+    r"|expand_dim_changed|flatten_(axis0|negative_axis4)|einsum_batch_matmul|gather_(0|2d)|transposeA|all_attributes|matmul_(3d|4d|4d_1d|bcast)$|prelu"
     r"|default_axes|empty_set|allowzero|tile_precomputed"
     r"|gru|peepholes|batchwise|(lstm|rnn)_reverse"  # linear_before_reset 0, layout 1
     r"|resize_(down|tf)|resize_up.*(cubic|linear|axes|sizes)"  # pixels that are not repeated evenly
@@ -275,6 +275,49 @@ def test_activations_that_are_spelled_out_become_one(name, tmp_path):
     assert len(module.steps) == 1
 
 
+FUNCTIONS = {
+    "shrink": (
+        [("Shrink", ["y"], "out", {"bias": 0.1, "lambd": 0.4})],
+        lambda x: torch.where(x < -0.4, x + 0.1, torch.where(x > 0.4, x - 0.1, 0 * x)),
+    ),
+    "where": (
+        [("Less", ["half", "y"], "m", {}), ("Where", ["m", "y", "one"], "out", {})],
+        lambda x: torch.where(x > 0.5, x, torch.ones(())),
+    ),
+    "casts": (
+        [("Cast", ["y"], "i", {"to": TensorProto.INT32}), ("Cast", ["i"], "b", {"to": 9}),
+         ("Not", ["b"], "n", {}), ("Cast", ["n"], "out", {"to": 1})],
+        lambda x: (x.abs() < 1).float(),
+    ),
+    "extremes": (
+        [("Max", ["half", "y"], "m", {}), ("Min", ["m", "one"], "out", {})],
+        lambda x: x.clamp(0.5, 1.0),
+    ),
+    "branches": (
+        [("Abs", ["y"], "a", {}), ("Pow", ["a", "half"], "r", {}), ("Sign", ["y"], "s", {}),
+         ("Mul", ["r", "s"], "out", {})],
+        lambda x: x.abs().sqrt() * x.sign(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_one_tensor_are_one_table(name, tmp_path):
+    rows, function = FUNCTIONS[name]
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.normal(size=(7, 7)).astype(np.float32), "one": np.float32(1),
+                 "half": np.float32(0.5)}  # fmt: skip
+    nodes = [node("MatMul", ["x", "w"], "y"), *(node(k, i, o, **a) for k, i, o, a in rows)]
+    path = made(tmp_path / "n.onnx", nodes, constants, [None, 7])
+    module = load_onnx(path, (7,))
+    x = torch.linspace(-4, 4, 14).reshape(2, 7)
+    with torch.no_grad():
+        want = function(x @ torch.from_numpy(constants["w"]))
+        assert torch.allclose(module(x), want, atol=1e-5)
+    graph = fold(capture(module, (7,), "net"))
+    assert len(graph.ops) == 1
+
+
 POOLS = [
     (kind, k, s, pads, size, extra)
     for kind, extra in (("MaxPool", {}), ("AveragePool", {}),
@@ -339,15 +382,15 @@ def refused(path, *fragments, shape=(4,), error=UserError):
 
 
 @pytest.mark.parametrize(
-    "kind, said", [("ArgMax", "largest result"), ("Erf", "Erf"), ("DequantizeLinear", "float")]
-)
-def test_operators_without_a_nest_are_refused_with_the_node_and_what_is_supported(
-    kind, said, tmp_path
-):
-    inputs = ["x", "s"] if kind == "DequantizeLinear" else ["x"]
+    "kind, said", [("ArgMax", "largest result"), ("CumSum", "triangular"),
+                   ("DequantizeLinear", "float"), ("Hardmax", "leave it out"),
+                   ("EyeLike", "constant matrices")],
+)  # fmt: skip
+def test_operators_without_a_nest_are_refused_with_the_node_and_the_nearest(kind, said, tmp_path):
+    inputs = ["x", "s"] if kind in ("DequantizeLinear", "CumSum") else ["x"]
     path = made(tmp_path / "n.onnx", [node("Relu", ["x"], "r"), node(kind, ["r", *inputs[1:]])],
                 {"s": np.float32(1)}, [None, 4])  # fmt: skip
-    refused(path, "'the_out'", kind, said, "Conv", error=UserError)
+    refused(path, "'the_out'", kind, said, error=UserError)
 
 
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
