@@ -12,6 +12,7 @@ from bramcast.pack.judge.functions import function_notes
 from bramcast.pack.passes.input_scales import scalable
 from bramcast.pack.passes.two_planes import can_split
 from bramcast.pack.prepare import Prepared
+from bramcast.pack.quantize.formats import only_tables
 from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.run.calibrate import ONE_PLANE_DB, needs_planes
@@ -108,6 +109,8 @@ def _input_note(prepared: Prepared) -> Iterator[str]:
         )
     fixed = section.input is not None or section.input_planes != "auto"
     if fixed or section.activation_bits > 8 or prepared.planes is not None or can_split(graph):
+        return
+    if only_tables(graph, graph.input):  # its format is not the one that is tried here
         return
     if needs_planes(graph, prepared.inputs, section.activation_bits):
         yield (

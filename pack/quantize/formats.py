@@ -20,10 +20,10 @@ from bramcast.pack.graph.bounds import known_bounds, never_negative
 from bramcast.pack.graph.classes import Classes
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.grid import rounds_to
-from bramcast.pack.graph.ops import Dense, MaxPool, Op, Product, is_exact
+from bramcast.pack.graph.ops import Dense, Depthwise, MaxPool, Op, Product, is_exact, weights_of
 from bramcast.pack.graph.tensor import FloatArray, IntArray, Tensor
 from bramcast.pack.graph.twins import has_gates, twins_of
-from bramcast.pack.graph.window import Clamp
+from bramcast.pack.graph.window import NO_CLAMP, Clamp, Window
 from bramcast.pack.quantize.line_tables import line_table, look_up
 from bramcast.pack.quantize.reads import Reads
 from bramcast.pack.quantize.rules import Rules
@@ -236,8 +236,53 @@ def choose_formats(
             formats.rounded.add(root)
         else:
             formats.frac[root] = _calibrated([s.values for s in seen], bits, signed, rules)
+    _for_tables_alone(graph, formats, statistics)
     _choose_seen(graph, formats, statistics)
     return formats
+
+
+def _for_tables_alone(graph: Graph, formats: Formats, statistics: Mapping[int, Statistics]) -> None:
+    """A tensor that only tables of unnamed functions read (the sign of the input) has the format
+    with the least error of their results: what saturates may be as good as what does not."""
+    for tensor in [graph.input, *(op.out for op in graph.ops)]:
+        tables, root = only_tables(graph, tensor), formats.same.find(tensor.index)
+        if not tables or root in {*formats.fixed, *formats.rounded}:
+            continue
+        if sum(formats.same.find(t.index) == root for t in graph.tensors) > 1:
+            continue
+        values = statistics[tensor.index].values
+        some = min(SEEN_SAMPLES, values.size)
+        values = np.random.default_rng(0).choice(values, some, replace=False)
+        first = formats.of(tensor)
+        errors = [_error(tables, replace(first, frac=first.frac + i), values) for i in range(8)]
+        formats.frac[root] += int(np.argmin(errors))
+
+
+def only_tables(graph: Graph, tensor: Tensor) -> list[Activation]:
+    """The unnamed functions of a tensor's elements if nothing else reads it, else none."""
+    found = [_plain_table(op, tensor) for op in graph.consumers(tensor)]
+    known = [activation for activation in found if activation is not None]
+    return known if len(known) == len(found) else []
+
+
+def _error(tables: list[Activation], fmt: QFormat, values: FloatArray) -> float:
+    """Squared error of functions that see values in a format; results end where those of the real
+    values do, as their own format does."""
+    rounded, error = fmt.rounded(values), 0.0
+    for table in tables:
+        want = table.numbers(values)
+        got = np.clip(table.numbers(rounded), want.min(), want.max())
+        error += float(((got - want) ** 2).sum())
+    return error
+
+
+def _plain_table(op: Op, tensor: Tensor) -> Activation | None:
+    """The unnamed function that an operation is of each element of a tensor, and nothing else."""
+    plain = isinstance(op, Depthwise) and op.window == Window() and not op.bias.any()
+    if not plain or op.activation is None or not op.activation.operators:
+        return None
+    one = bool((weights_of(op) == 1).all()) and op.clamp == NO_CLAMP and op.rounds is None
+    return op.activation if one and bool(tensor.mine(op.view).all()) else None
 
 
 def _join_factors(graph: Graph, same: Classes, products: list[Product]) -> None:

@@ -83,3 +83,10 @@ def test_steep_is_no_jump():
     assert jump(lambda v: np.sqrt(np.abs(v)), points, 1e-3) is None
     assert jump(lambda v: np.where(v > 0.3, 0.01, 0.0), points, 1e-3) == pytest.approx(0.3)
     assert jump(lambda v: np.where(v > 0.3, 0.01, 0.0), points, 0.02) is None
+
+
+def test_an_input_of_which_only_the_sign_counts_may_saturate(tmp_path):
+    signs, sizes = (packed(tmp_path / f, f"torch.{f}(x)") for f in ("sign", "abs"))
+    assert signs.formats.of(signs.graph.input).frac > sizes.formats.of(sizes.graph.input).frac
+    codes = signs.formats.of(signs.graph.input).quantize(X)
+    assert (codes != 0).all() and not any("8 bits alone" in note for note in signs.notes)
