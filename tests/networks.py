@@ -918,6 +918,18 @@ class PixelShuffles(nn.Module):
         return F.pixel_shuffle(self.second(F.relu(x)), 2)
 
 
+class PixelsBecomeChannels(nn.Module):
+    """Neighbouring pixels side by side, then channel by channel: a copy reads several pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+
+    def forward(self, x):
+        return self.second(F.pixel_unshuffle(F.relu(self.first(x)), 2))
+
+
 class Upsampled(nn.Module):
     """Uneven factors; BatchNorm behind the upsampling; the frame itself enlarged."""
 
@@ -1010,6 +1022,7 @@ SHAPES |= {
     "UNet": (3, 6, 8),
     "PyramidOfFeatures": (3, 6, 8),
     "PixelShuffles": (3, 4, 5),
+    "PixelsBecomeChannels": (3, 6, 6),
     "Upsampled": (3, 5, 4),
     "Probabilities": (3, 6, 5),
     "NarrowPictures": (2, 7, 16),

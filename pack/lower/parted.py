@@ -46,8 +46,10 @@ def parted_walks(
         part, place = np.divmod(block - block.min(), step)
         parts, of_pixel = int(part.max()) + 1, pitch // step
         whole = parts == of_pixel or x.kernel == 1
+        beyond = parts > of_pixel  # a channel lies in another pixel: no coordinate tells its own
         reach = max(x.size, (x.out - 1) * x.stride + (x.kernel - 1) * x.dilation + 1)
-        if parts == 1 or not whole or reach * of_pixel > LARGEST_COORDINATE:
+        reach = reach * of_pixel + (parts if beyond else 0)
+        if parts == 1 or not whole or (beyond and not x.inside()) or reach > LARGEST_COORDINATE:
             continue
         low, inner, count = progression(place)
         inside = np.arange(parts)[:, None] * step + low + inner * np.arange(count)
@@ -63,7 +65,7 @@ def parted_walks(
             tap_step=step * taps,
             first=-x.before * x.step,
             start=-x.before * of_pixel,
-            limit=x.size * of_pixel,
+            limit=reach if beyond else x.size * of_pixel,
             coordinate_out=x.stride * of_pixel,
             coordinate_tap=1,
         )
