@@ -6,11 +6,11 @@ from importlib.metadata import version
 
 import numpy as np
 
-from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.manifest import FORMAT, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray
+from bramcast.pack.graph.views import strides_of
 from bramcast.pack.judge.against_float import Judged
 from bramcast.pack.lower.lowered import Lowered
 from bramcast.pack.passes.two_planes import Planes
@@ -23,19 +23,9 @@ def _format(fmt: QFormat) -> Format:
 
 
 def _strides(order: IntArray, dims: tuple[int, int, int], what: str) -> list[int]:
-    """Strides of an affine order: order[y, x, c] = y * s0 + x * s1 + c * s2."""
-    array = order.reshape(dims)
-    strides = []
-    for axis in range(3):
-        index = [0, 0, 0]
-        index[axis] = 1
-        strides.append(int(array[tuple(index)]) if dims[axis] > 1 else 0)
-    grid = np.indices(dims)
-    if (array != sum(s * g for s, g in zip(strides, grid, strict=True))).any() or min(strides) < 0:
-        raise UnsupportedLayer(
-            f"the {what} is rearranged in a way that strides over y, x, c can't describe; "
-            "rearrange it outside the network"
-        )
+    """Strides of the order of a frame's elements, which the passes have made affine."""
+    strides = strides_of(order.reshape(dims))
+    assert strides is not None, f"the {what} is stored in an order that strides describe"
     return strides
 
 

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sentences about numbers that a person should know of."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
+from bramcast.pack.bundle.cycles import predict
+from bramcast.pack.bundle.program import unrolled
 from bramcast.pack.graph.graph import Graph
-from bramcast.pack.graph.ops import weights_of
+from bramcast.pack.graph.ops import Rearranged, weights_of
 from bramcast.pack.judge.exact import exactness_notes
 from bramcast.pack.judge.functions import function_notes
+from bramcast.pack.lower.lowered import Lowered
 from bramcast.pack.passes.input_scales import scalable
 from bramcast.pack.passes.two_planes import can_split
 from bramcast.pack.prepare import Prepared
@@ -20,6 +25,7 @@ from bramcast.pack.samples.inputs import Inputs
 
 NOISE_SAMPLES = 64  # on which the layers' signal to noise is measured
 FEW_SAMPLES = 16  # of calibration
+SHOWN = 4  # layers that a sentence names
 
 
 def notes_of(prepared: Prepared, network: Network) -> Iterator[str]:
@@ -36,6 +42,25 @@ def notes_of(prepared: Prepared, network: Network) -> Iterator[str]:
     if prepared.advice.far:
         yield prepared.advice.far
     yield from _calibration_note(prepared)
+
+
+def movement_notes(made: Lowered) -> Iterator[str]:
+    """What copies cost whose elements are read in an order that no single nest takes."""
+    cycles = predict([d for _, d in unrolled(made.descriptors)], made.core)
+    ends = [n.start for n in cycles.nests[1:]] + [cycles.total]
+    spent, count = Counter[str](), 0
+    for lowered, nest, end in zip(made.program.nests, cycles.nests, ends, strict=True):
+        if isinstance(lowered.op, Rearranged):
+            spent[re.sub(r"(\.copy\d+)?\.moved\d+$", "", lowered.op.name)] += end - nest.start
+            count += 1
+    if not spent:
+        return
+    named = [repr(name) for name, _ in spent.most_common(SHOWN)] + [".."] * (len(spent) > SHOWN)
+    yield (
+        f"layer{'s' * (len(spent) > 1)} {', '.join(named)}: what is read lies in an order that no "
+        f"steps over y, x and channels reach; copies in {count:,} nests bring it into one, in "
+        f"{sum(spent.values()):,} of the {cycles.total:,} cycles a frame"
+    )
 
 
 def _integer_notes(asked: Graph, network: Network, inputs: Inputs) -> Iterator[str]:

@@ -32,7 +32,7 @@ from bramcast.pack.lower.core import images_of
 from bramcast.pack.lower.lowered import Lowered, lowered
 from bramcast.pack.lower.nests import Program
 from bramcast.pack.lower.walks import Layout
-from bramcast.pack.notes import NOISE_SAMPLES, notes_of
+from bramcast.pack.notes import NOISE_SAMPLES, movement_notes, notes_of
 from bramcast.pack.passes.shrink import Removed
 from bramcast.pack.passes.table import Watch, unwatched
 from bramcast.pack.passes.two_planes import Planes
@@ -170,6 +170,7 @@ def _packed(
         inputs=prepared.inputs,
         notes=(
             *notes_of(prepared, network),
+            *movement_notes(made),
             *(broken_text(broken) for broken in measures.judged.judgement.broken),
             *advice(situation, helps),
         ),

@@ -930,6 +930,26 @@ class PixelsBecomeChannels(nn.Module):
         return self.second(F.pixel_unshuffle(F.relu(self.first(x)), 2))
 
 
+class AnyOrder(nn.Module):
+    """Pictures beside and below each other, rolled, shuffled over more axes than three; zeros that
+    are stored; what leaves is repeated, padded and rolled."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.third = nn.Conv2d(16, 7, 3)
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        wide = torch.cat([torch.cat([x, 2 * x], 3), torch.cat([x.roll(2, 3), x], 3)], 1)
+        y = F.relu(self.second(wide))
+        y = y.reshape(-1, 4, 2, 2, 6, 12).transpose(2, 4).reshape(-1, 16, 6, 12)
+        y = F.max_pool2d(torch.cat([y[:, :8], F.pad(y[:, 8:, 1:], (0, 0, 0, 1))], 1), 2)
+        y = self.third(y.roll((1, 2), (2, 3)))
+        return F.pad(torch.cat([y, y.flip(1)], 1).roll(1, 3), (1, 0))
+
+
 class Upsampled(nn.Module):
     """Uneven factors; BatchNorm behind the upsampling; the frame itself enlarged."""
 
@@ -1023,6 +1043,7 @@ SHAPES |= {
     "PyramidOfFeatures": (3, 6, 8),
     "PixelShuffles": (3, 4, 5),
     "PixelsBecomeChannels": (3, 6, 6),
+    "AnyOrder": (3, 6, 6),
     "Upsampled": (3, 5, 4),
     "Probabilities": (3, 6, 5),
     "NarrowPictures": (2, 7, 16),

@@ -182,10 +182,16 @@ def _output(state: Capture, node: Any) -> IntArray:
             "with one output tensor; wrap the model so that forward() returns one"
         )
     view: IntArray = results[0]
-    if (view == ZERO).any() or np.unique(view).size != view.size:
+    if (view == ZERO).all():
         raise UnsupportedLayer(
-            f"model {state.model_name!r}: its output repeats elements or pads them with zeros; "
-            "do that outside the network"
+            f"model {state.model_name!r}: its output is zero whatever the input: there is nothing "
+            "to pack"
+        )
+    whole = (view != ZERO).all() and np.unique(view).size == view.size
+    if state.softmax is not None and not whole:
+        raise UnsupportedLayer(
+            f"model {state.model_name!r}: its softmax at the end repeats elements or pads them "
+            "with zeros; do that outside the network"
         )
     return view
 

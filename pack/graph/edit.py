@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from bramcast.pack.graph.draft import Draft
-from bramcast.pack.graph.ops import Add, Dense, Depthwise, Product
-from bramcast.pack.graph.tensor import FloatArray, IntArray
+from bramcast.pack.graph.ops import Add, Dense, Depthwise, Op, Product, Rearranged
+from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray
 
 
 def without_pairs(draft: Draft, op: Product) -> None:
@@ -53,6 +53,56 @@ def gather_op(draft: Draft, view: IntArray, name: str, source: str) -> Dense:
             exact=True,
         )  # fmt: skip
     )
+
+
+def shown_by(gather: Dense) -> IntArray:
+    """The view [C, H, W] that a dense copy makes a tensor of, constant zeros among it."""
+    weight = gather.weight[:, :, 0, 0]
+    view: IntArray = gather.view[weight.argmax(axis=1)].copy()
+    view[~weight.any(axis=1)] = ZERO
+    return view
+
+
+def rearrange(draft: Draft, op: Dense | Rearranged, view: IntArray, by_channel: bool) -> None:
+    """Put copies in any order in the place of one, ``op``, of a view [C, H, W].
+
+    Each pixel of a copy is of one tensor: channels that show the same tensors are one copy, or
+    each by itself where these mix in a pixel or ``by_channel`` says so.
+    """
+    kinds = [frozenset(t.index for t in draft.owners(row)) for row in view]
+    sets = [[c for c, kind in enumerate(kinds) if kind == k] for k in dict.fromkeys(kinds)]
+    parts, numbers = list[Op](), np.empty(view.shape, np.int64)
+    for chosen in sets:
+        split = by_channel or _mixed(draft, view[chosen])
+        for part in [[c] for c in chosen] if split else [chosen]:
+            name = draft.unique_name(f"{op.name}.moved{len(parts) + 1}")
+            out = draft.new_tensor(name, len(part), *view.shape[1:])
+            numbers[part] = out.ids
+            parts.append(
+                Rearranged(
+                    name=name,
+                    label="rearrange",
+                    source=op.source,
+                    views=(view[part],),
+                    out=out,
+                    weight=np.ones((len(part), 1, 1, 1)),
+                    bias=np.zeros(len(part)),
+                    exact=True,
+                )  # fmt: skip
+            )
+    if op is draft.last:  # what leaves has its order from one nest
+        last = copy_op(draft, numbers, f"{op.name}.ordered", op.source)
+        draft.put(op, *parts, replace(last, out=op.out))
+        return
+    draft.put(op, *parts)
+    draft.substitute(op.out, numbers)
+
+
+def _mixed(draft: Draft, view: IntArray) -> bool:
+    """Whether some pixel shows elements of several tensors."""
+    owner = np.searchsorted(draft.firsts, view, side="right") - 1
+    highest = np.where(view == ZERO, -1, owner).max(axis=0)
+    return bool((np.where(view == ZERO, highest, owner) != highest).any())
 
 
 def without_repeats(op: Dense) -> Dense:

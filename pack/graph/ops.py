@@ -180,6 +180,14 @@ class Depthwise(Weighted):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Rearranged(Depthwise):
+    """A copy of elements in any order, zeros among them, which takes as many nests as it needs.
+
+    Each pixel of its view shows elements of one tensor, beside zeros. Only layouts put it in.
+    """
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AvgPool(Windowed):
     """Sums of a window times ``weight``, the reciprocal divisors, float64 [1, OY, OX].
 

@@ -64,6 +64,20 @@ def grid_steps(values: IntArray) -> tuple[int, int] | None:
     return None if (values != grid).any() else (sy, sx)
 
 
+def strides_of(order: IntArray) -> list[int] | None:
+    """Strides of an affine order, none of them negative: order[y, x, c] = y * s0 + x * s1 + c * s2.
+
+    >>> strides_of(np.arange(6).reshape(1, 2, 3)), strides_of(np.array([[[1, 0]]]))
+    ([0, 3, 1], None)
+    """
+    strides = [
+        int(np.moveaxis(order, axis, 0)[1, 0, 0]) if size > 1 else 0
+        for axis, size in enumerate(order.shape)
+    ]
+    grid = sum(s * g for s, g in zip(strides, np.indices(order.shape), strict=True))
+    return strides if np.array_equal(order, grid) and min(strides) >= 0 else None
+
+
 def is_point(view: IntArray) -> bool:
     """Whether a view is one pixel (beside constant zeros): its elements may lie anywhere."""
     return strip_zeros(view)[0].shape[1:] == (1, 1)

@@ -36,9 +36,6 @@ def plan_layout(graph: Graph, lanes: int, taps: int, tiles: int = 1) -> Plan:
 
     The parts of a product are rounded by themselves, so they need formats: a network is quantized
     with them.
-
-    Raises:
-        UnsupportedLayer: as ``make_layout``.
     """
     while True:
         laid_out = make_layout(graph, lanes, taps, tiles)

@@ -5,6 +5,8 @@ Addresses here are relative to *buffers*; the planner places those in the scratc
 operand does not lie as its nest needs it, a copy is inserted and the layout is made anew.
 
     op(view)     ->     copy = view,  op(copy)        where ``view`` can't be read where it lies
+
+Where the copy can't read it in one walk either, it becomes one in any order (pieces.py).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +16,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.graph.draft import Draft
-from bramcast.pack.graph.edit import copy_op, gather_op, without_pairs
+from bramcast.pack.graph.edit import copy_op, gather_op, rearrange, shown_by, without_pairs
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.ops import (
     Add,
@@ -25,6 +26,7 @@ from bramcast.pack.graph.ops import (
     MaxPool,
     Op,
     Product,
+    Rearranged,
     Weighted,
     is_exact,
 )
@@ -39,6 +41,7 @@ from bramcast.pack.lower.beside import (
 )
 from bramcast.pack.lower.dense import dense_cycles, dense_walks
 from bramcast.pack.lower.fastest import fastest
+from bramcast.pack.lower.pieces import pieces_of
 from bramcast.pack.lower.strips import with_strips
 from bramcast.pack.lower.upright import upright
 from bramcast.pack.lower.walks import (
@@ -47,6 +50,7 @@ from bramcast.pack.lower.walks import (
     Placement,
     Reading,
     groups_per_nest,
+    is_lanewise,
     nest_inputs,
     read_view,
     round_up,
@@ -79,11 +83,7 @@ class _NeedsCopy(Exception):
 
 
 def make_layout(graph: Graph, lanes: int, taps: int = 1, tiles: int = 1) -> LaidOut:
-    """Place all tensors, inserting copies where an operand needs one.
-
-    Raises:
-        UnsupportedLayer: an operand can't be brought into any readable order.
-    """
+    """Place all tensors, inserting copies where an operand needs one."""
     graph = _with_padding(upright(graph) if tiles > 1 else graph)
     shape = lanes, taps, tiles
     first = _settled(graph, shape, {})
@@ -105,7 +105,6 @@ def _settled(graph: Graph, shape: tuple[int, int, int], beside: Mapping[int, int
 
     Raises:
         Unfit: some can't be read like that.
-        UnsupportedLayer: an operand can't be brought into any readable order.
     """
     for _ in range(4 * len(graph.ops) + 8):
         try:
@@ -141,11 +140,9 @@ def _insert_copy(draft: Draft, need: _NeedsCopy) -> Op:
     """Put a copy in before the operation that needs it; the operation that reads the copy."""
     op, view = need.op, need.op.views[need.operand]
     if op.label == "gather" and is_exact(op):
-        raise UnsupportedLayer(
-            f"{op.source}: layer {op.name.split('.copy')[0]!r} reads its operand in an order that "
-            f"no steps over y, x and channels reach ({need.reason}); store it in another order "
-            "before, or leave the rearrangement out"
-        )
+        assert isinstance(op, Dense), "a gather is dense"
+        rearrange(draft, op, shown_by(op), by_channel=False)
+        return op
     make = gather_op if need.dense else copy_op
     name = f"{op.name}.copy{sum(o.name.startswith(op.name + '.copy') for o in draft.ops) + 1}"
     copy = make(draft, view, name, op.source)
@@ -203,7 +200,7 @@ class _Attempt:
         for op in graph.ops:
             if len(op.views) == 4:
                 self.paired |= {t.index for view in op.views for t in graph.owners(view)}
-            for view in op.views if isinstance(op, Lanewise) and not self._wide(op) else ():
+            for view in op.views if is_lanewise(op) and not self._wide(op) else ():
                 owners = {t.index for t in graph.owners(view)}
                 self.lanewise |= owners
                 self.stepped |= set() if is_point(view) else owners
@@ -268,6 +265,9 @@ class _Attempt:
                 raise Unfit
             pixel = np.arange(across, dtype=np.int64)[:, None] * pitch
             return _Inner((pixel + np.arange(each)).ravel(), across * pitch)
+        if isinstance(op, Rearranged):
+            channels = op.out.channels
+            return _Inner(np.arange(channels, dtype=np.int64), round_up(channels, unit))
         if isinstance(op, Dense):
             per_nest = op.weight.shape[0] // op.groups * groups_per_nest(op, lanes)
             words = -(-per_nest // lanes)
@@ -431,7 +431,7 @@ class _Attempt:
         word, unit = self.result.word, self.result.unit
         runs, span = 1, round_up(frame.elements, unit)
         pitch, row = frame.channels, frame.width * frame.channels
-        readers = self.graph.consumers(frame)
+        readers = [op for op in self.graph.consumers(frame) if not isinstance(op, Rearranged)]
         if 0 in self.lanewise:
             runs, span = frame.height * frame.width, inner.span
             pitch = round_up(span, word)
@@ -475,6 +475,8 @@ _PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
 def _find_groups(graph: Graph) -> dict[int, _Group]:
     groups = _interleaved_groups(graph)
     for op in graph.ops:
+        if isinstance(op, Rearranged):  # each of its nests reads one tensor
+            continue
         for operand, view in enumerate(op.views if len(graph.operands(op)) > 1 else ()):
             owners = graph.owners(view)
             if len(owners) < 2:
@@ -641,6 +643,12 @@ def _copy_part(graph: Graph, op: Op, operand: int, index: int, stacked: bool = F
 
 
 def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
+    if isinstance(op, Rearranged):
+        if pieces_of(graph, layout, op) is None:
+            draft = Draft(graph)
+            rearrange(draft, op, op.view, by_channel=True)
+            raise _Again(draft)
+        return
     if is_flat(op):
         if layout.taps > 1 and dense_walks(graph, layout, op, slice(None)) is None:
             _part_pairs(graph, op)
@@ -659,7 +667,7 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
                 _straighten(graph, view, layout)
             raise _NeedsCopy(op, operand, True, "its operand has no regular order")
         readings.append(reading)
-        if isinstance(op, Lanewise) and not dense:
+        if is_lanewise(op) and not dense:
             _check_words(graph, op, operand, layout, reading)
     if isinstance(wide, Dense) and layout.taps > 1:
         for part in dense_parts(wide, layout):

@@ -25,6 +25,7 @@ from bramcast.pack.graph.ops import (
     MaxPool,
     Op,
     Product,
+    Rearranged,
     Weighted,
     biases_of,
     is_exact,
@@ -41,6 +42,7 @@ from bramcast.pack.lower.beside import (
 )
 from bramcast.pack.lower.dense import dense_walks
 from bramcast.pack.lower.lowered_nest import LoweredNest
+from bramcast.pack.lower.pieces import pieces_of
 from bramcast.pack.lower.scratchpad import Lifetime, place
 from bramcast.pack.lower.tiles import tiled
 from bramcast.pack.lower.walks import (
@@ -280,6 +282,9 @@ def _zeros(op: Op) -> QuantizedOp:
 
 def _lower(task: _Task) -> None:
     """One operation's nests."""
+    if isinstance(task.op, Rearranged):
+        _rearranged(task, task.op)
+        return
     count = pixels_beside(task.op, task.layout)
     op = widened(task.op, count)
     task = replace(task, op=op, q=widened_integers(task.op, task.q, count), beside=count)
@@ -438,6 +443,33 @@ def _meet(table: IntArray, dense: DenseWalk, weight: IntArray) -> None:
     inside = slots >= 0
     # Groups side by side may read one channel each for itself: their outputs differ.
     np.add.at(table, slots[inside], weight[:, dense.used].transpose(1, 2, 3, 0)[inside])
+
+
+# --- copies in any order -----------------------------------------------------------------------
+
+
+def _rearranged(task: _Task, op: Rearranged) -> None:
+    """Dense nests, each of a part of the pixels whose elements lie alike; every weight is the
+    copy's one."""
+    layout, q = task.layout, task.q
+    lanes, taps = layout.lanes, layout.taps
+    pieces = pieces_of(task.graph, layout, op)
+    assert pieces is not None, "the layout has checked it"
+    for piece in pieces:
+        count = len(piece.channels)
+        groups = round_up(count, layout.unit) // lanes
+        table = np.zeros((piece.walk.taps * taps, groups * lanes), np.int64)
+        at = np.flatnonzero(piece.slots >= 0)
+        table[piece.slots[at], at] = q.weight.ravel()[piece.channels[at]]
+        words = table.reshape(-1, taps, groups, lanes).transpose(2, 0, 1, 3)
+        base = store_steps(
+            task.program.weights, words.reshape(-1, taps * lanes), q.weight_bits,
+            task.owner.part(task.owner.weights, piece.channels),
+        )  # fmt: skip
+        _, _, _, ky, kx, ci = piece.walk.counts
+        stored = _Stored(base, (piece.walk.taps, 0, 0, kx * ci, ci, 1))
+        placed = _placed(groups * lanes, np.arange(count), piece.channels)
+        _finish(task, _Results(piece.walk, groups, placed, stored, _whole(op, q), lanewise=False))
 
 
 # --- lane-wise ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ with weights of its own.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,19 @@ from bramcast.pack.graph.ops import (
     MaxPool,
     Op,
     Product,
+    Rearranged,
     window_of,
 )
 from bramcast.pack.graph.tensor import ZERO, IntArray, strip_zeros
 from bramcast.pack.graph.views import PixelView, grid_steps, is_point, pixel_view
 
 Lanewise = Depthwise | AvgPool | MaxPool | Add | Product  # each lane computes with its own
+
+
+def is_lanewise(op: Op) -> TypeGuard[Lanewise]:
+    """Whether its nests read words; a copy in any order reads element by element."""
+    return isinstance(op, Lanewise) and not isinstance(op, Rearranged)
+
 
 LARGEST_COUNT = 1 << 16
 LARGEST_COORDINATE = (1 << 15) - 1
@@ -435,7 +443,7 @@ def flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None
     used = np.flatnonzero(offsets >= 0)
     block, element = np.divmod(offsets[used], taps)
     start, choices = _strides(graph, layout, op)
-    found = [_nested(block, strides, start) for strides in choices]
+    found = [nested(block, strides, start) for strides in choices]
     if taps > 1:
         written = written_blocks(graph, layout, op, buffer)
         found = [loops for loops in found if written[loops.visited].all()]
@@ -463,8 +471,8 @@ def flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None
 
 
 def _by_rows(
-    graph: Graph, layout: Layout, op: Dense, best: "_Nested", found: "list[_Nested]"
-) -> "tuple[_Nested, int] | None":
+    graph: Graph, layout: Layout, op: Dense, best: "Nested", found: "list[Nested]"
+) -> "tuple[Nested, int] | None":
     """With several tiles: loops with rows outermost, if they are about as short as the shortest.
 
     The rows of the picture that they run over may be strips then.
@@ -497,7 +505,7 @@ def _strides(graph: Graph, layout: Layout, op: Dense) -> tuple[int, list[tuple[i
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Nested:
+class Nested:
     """Numbers as nested loops, outermost first; tap[i] is the turn in which number i comes."""
 
     low: int
@@ -514,7 +522,7 @@ class _Nested:
         return numbers
 
 
-def _nested(numbers: IntArray, strides: Sequence[int], start: int) -> _Nested:
+def nested(numbers: IntArray, strides: Sequence[int], start: int) -> Nested:
     """Loops over ``numbers``: one for each stride, then the rest."""
     low, rest, tap = start, numbers - start, np.zeros_like(numbers)
     counts: tuple[int, ...] = ()
@@ -526,7 +534,7 @@ def _nested(numbers: IntArray, strides: Sequence[int], start: int) -> _Nested:
         tap = tap * counts[-1] + outer - first
     first, step, count = progression(rest)
     tap = tap * count + (rest - first) // step
-    return _Nested(low + first, (*counts, count), (*strides, step), tap)
+    return Nested(low + first, (*counts, count), (*strides, step), tap)
 
 
 def written_blocks(graph: Graph, layout: Layout, op: Dense, buffer: int) -> NDArray[np.bool_]:

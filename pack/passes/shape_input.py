@@ -9,6 +9,7 @@ import numpy as np
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray, Tensor, is_whole, strip_zeros
+from bramcast.pack.graph.views import strides_of
 
 
 def shape_input(graph: Graph) -> Graph:
@@ -32,7 +33,8 @@ def _shaped(graph: Graph) -> IntArray | None:
     readers = graph.consumers(graph.input)
     for op in readers:
         view = strip_zeros(op.view)[0]
-        if view.shape[1] * view.shape[2] > 1 and is_whole(view, graph.input):
+        picture = view.shape[1] * view.shape[2] > 1 and is_whole(view, graph.input)
+        if picture and strides_of(view.transpose(1, 2, 0)) is not None:
             return view
     pictures = [v for op in readers for v in op.views if v.shape[1] * v.shape[2] > 1]
     if len(graph.input_shape) != 3 or not pictures:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed networks compute what PyTorch computes, and golden what the quantized graph computes."""
 
+import re
+
 import networks
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from support import MODELS, in_all, model_recipe, text_recipe, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
+from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.graph.ops import Weighted
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
@@ -60,6 +63,22 @@ def test_every_core_computes_the_quantized_graph(lanes, taps, tmp_path):
         packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), tmp_path / "bundle")
         agreement = compare_with_graph(packed, tmp_path / "bundle", silent)
         assert agreement.mismatches == 0, f"{name}: {agreement.text}"
+
+
+def test_what_copies_in_any_order_cost_is_said(tmp_path):
+    packed = pack(read_recipe(write_recipe(tmp_path, "AnyOrder")), tmp_path / "bundle")
+    (note,) = [note for note in packed.notes if "no steps over y, x and channels" in note]
+    layers = packed.manifest.layers
+    copies = [i for i, layer in enumerate(layers) if layer.op == "rearrange"]
+    nests = sum(nest.layer in copies for nest in packed.manifest.nests)
+    assert nests > 2 and f"copies in {nests} nests" in note and "'third'" in note
+    spent, all_cycles = (
+        int(n.replace(",", "")) for n in re.findall(r"([\d,]+)(?: of| cycles)", note)
+    )
+    taps = sum(cycles for name, cycles in tap_cycles(packed).items() if ".moved" in name)
+    assert taps < spent < taps + 50 * nests
+    machine = load(tmp_path / "bundle")
+    assert spent < all_cycles == predict(machine.program, machine.core).total
 
 
 def tap_cycles(packed):

@@ -2,10 +2,8 @@
 """The output is one tensor of its own."""
 
 import numpy as np
-import pytest
 from graphs import Made, kinds, named, rewritten, same
 
-from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.graph.ops import is_exact
 from bramcast.pack.graph.tensor import ZERO
 from bramcast.pack.passes.own_output import own_output
@@ -19,14 +17,14 @@ def begun():
 def test_a_result_that_is_read_again_is_copied():
     made, y = begun()
     made.dense("next", y, [[1.0, 1.0, 1.0]])
-    graph = rewritten(own_output, made.graph(y[::-1]))
+    graph = rewritten(own_output, made.graph(y))
     assert kinds(graph) == ["fc Dense", "next Dense", "output Depthwise"]
     copy = named(graph, "output")
     assert is_exact(copy)
     same(copy.view, y)
     same(copy.weight.ravel(), [1.0, 1.0, 1.0])
     same(copy.bias, [0.0, 0.0, 0.0])
-    same(graph.output, copy.out.ids[::-1])
+    same(graph.output, copy.out.ids)
 
 
 def test_the_input_is_copied():
@@ -56,14 +54,25 @@ def test_what_is_shown_twice_is_read_once():
     same(gather.weight[:, :, 0, 0], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
 
 
-def test_four_axes_can_not_be_gathered():
+def test_more_axes_than_three_are_gathered_as_three():
     made, y = begun()
     zeros = np.full((3, 1, 1), ZERO)
-    with pytest.raises(UnsupportedLayer, match="'net': its output has 4 axes"):
-        own_output(made.graph(np.stack([y, zeros])))
+    graph = rewritten(own_output, made.graph(np.stack([y, zeros])))
+    gather = named(graph, "output")
+    same(gather.view, np.stack([y[:, 0], zeros[:, 0]]))
+    same(graph.output, gather.out.ids.reshape(2, 3, 1, 1))
 
 
-def test_a_tensor_that_nobody_reads_stays_in_any_order():
-    made, y = begun()
-    graph = made.graph(y[::-1])
+def test_an_order_that_strides_describe_stays():
+    made = Made(1)
+    y = made.dense("fc", made.x, np.arange(6.0)[:, None])
+    graph = made.graph(y.reshape(2, 3, 1))
     assert own_output(graph) is graph
+
+
+def test_any_other_order_is_gathered():
+    made, y = begun()
+    graph = rewritten(own_output, made.graph(y[::-1]))
+    assert kinds(graph) == ["fc Dense", "output Dense"]
+    same(named(graph, "output").view, y[::-1])
+    same(graph.output, named(graph, "output").out.ids)

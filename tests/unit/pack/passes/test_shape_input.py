@@ -53,3 +53,13 @@ def test_features_stay_as_they_are():
     made, x = flat(3, 1, 1)
     graph = made.graph(made.dense("fc", x, [[1.0, 2.0, 3.0]]))
     assert shape_input(graph) is graph
+
+
+def test_an_order_that_no_strides_describe_is_the_authors():
+    made, x = flat(1, 2, 2)
+    made.draft.graph = replace(made.draft.graph, input_shape=(1, 2, 2))
+    seen = np.stack([x[0, :, [0]], x[0, :, [1]]]).reshape(2, 2, 1)[[1, 0]]  # columns, last first
+    graph = rewritten(shape_input, made.graph(made.dense("conv", seen, np.ones((1, 2, 1, 1)))))
+    assert (graph.input.channels, graph.input.height, graph.input.width) == (1, 2, 2)
+    same(graph.input_order, [0, 1, 2, 3])
+    same(named(graph, "conv").view, seen)
