@@ -117,7 +117,9 @@ formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized ne
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/cosim/test_formal.py tests/cosim/test_netlist.py
 
 build/ns/bramcast: pyproject.toml
-	mkdir -p $@ && for d in board cli golden hw pack sim; do ln -sfn ../../../$$d $@/$$d; done && touch $@
+	rm -rf $@ && mkdir -p $@
+	for d in board cli golden hw pack sim; do ln -s ../../../$$d $@/$$d; done
+	for f in __init__.py __main__.py py.typed; do ln -s ../../../root/$$f $@/$$f; done
 
 clean: ## remove build/ (bundles), keep .venv and the cache of compiled simulators
 	rm -rf build

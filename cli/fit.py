@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bramcast.cli.options import Json, torch_needed
+from bramcast.cli.options import Device, Json, torch_needed
 from bramcast.cli.output import complain, give_stdout, progress, say, say_json, table
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import replace_bytes
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 def command(
     recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).")],
-    device: Annotated[
-        str, typer.Option("--device", help="Part, e.g. xc7a35t, or a family, e.g. 7series.")
-    ],
+    device: Device,
     rate: Annotated[
         float | None,
         typer.Option("--rate", help="So many inferences per second are enough: the smallest."),

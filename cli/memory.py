@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bramcast.cli.options import Json, torch_needed
+from bramcast.cli.options import Device, Json, torch_needed
 from bramcast.cli.output import complain, progress, say, say_json, table
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError
@@ -23,9 +23,7 @@ def command(
     bundle: Annotated[
         Path | None, typer.Argument(help="Bundle folder, written by 'bramcast pack'.")
     ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="Part, e.g. xc7a35t, or a family, e.g. 7series.")
-    ] = "7series",
+    device: Device = "7series",
     behind: Annotated[
         int | None,
         typer.Option("--behind", min=1, help="At most so many block RAMs one behind the other."),

@@ -10,6 +10,37 @@ import typer
 
 from bramcast.pack.bundle.errors import ToolError
 
+
+def _parts() -> list[str]:
+    """What --device takes."""
+    from bramcast.pack.device.devices import FAMILIES, PARTS
+
+    return [*FAMILIES, *PARTS]
+
+
+def _simulators() -> list[str]:
+    """What --simulator takes."""
+    from bramcast.sim.run.runner import SIMULATORS
+
+    return list(SIMULATORS)
+
+
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", help="Part, e.g. xc7a35t, or a family, e.g. 7series.", autocompletion=_parts
+    ),
+]
+Simulator = Annotated[
+    str,
+    typer.Option("--simulator", help="icarus or verilator.", autocompletion=_simulators),
+]
+ItsSimulator = Annotated[
+    str,
+    typer.Option(
+        "--simulator", help="With --sim: icarus or verilator.", autocompletion=_simulators
+    ),
+]
 Bundle = Annotated[Path, typer.Argument(help="Bundle folder, written by 'bramcast pack'.")]
 InputsFile = Annotated[
     Path,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bramcast.cli.options import AllowModified, InputsFile, Json
+from bramcast.cli.options import AllowModified, InputsFile, ItsSimulator, Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table, telling
 from bramcast.cli.samples import read_samples
 from bramcast.pack.bundle.errors import InputError
@@ -47,9 +47,7 @@ def command(
     sim: Annotated[
         bool, typer.Option("--sim", help="Run the new network on the HDL against golden, too.")
     ] = False,
-    simulator: Annotated[
-        str, typer.Option("--simulator", help="With --sim: icarus or verilator.")
-    ] = "verilator",
+    simulator: ItsSimulator = "verilator",
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Candidates side by side; 1 if not given.")
     ] = None,
@@ -62,7 +60,7 @@ def command(
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
-    """Compare a retrained network with the one in use: accuracy, formats, layout, changed words."""
+    """Compare a retrained network with that in use: accuracy, formats, layout, changed words."""
     give_stdout([junit, markdown], json)
     with telling(partial(_no_verdict, junit, markdown)):
         if simulator not in SIMULATORS:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bramcast.cli.options import AllowModified, Bundle, Json
+from bramcast.cli.options import AllowModified, Bundle, ItsSimulator, Json
 from bramcast.cli.output import give_stdout, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.pack.bundle.errors import InputError
@@ -30,16 +30,14 @@ def command(
     sim: Annotated[
         bool, typer.Option("--sim", help="Run two samples on the HDL and say whether it agrees.")
     ] = False,
-    simulator: Annotated[
-        str, typer.Option("--simulator", help="With --sim: icarus or verilator.")
-    ] = "verilator",
+    simulator: ItsSimulator = "verilator",
     against: Annotated[
         Path | None, typer.Option("--against", help="An older bundle: adds the regression.")
     ] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
-    """Network with formats, distributions, memory maps, timeline, errors and verdicts as a page."""
+    """Network with formats, distributions, memory maps, timeline, errors, verdicts as a page."""
     give_stdout([output], json)
     if simulator not in SIMULATORS:
         raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")

@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from bramcast.cli.judged import beside_line
-from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
+from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json, Simulator
 from bramcast.cli.output import percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import BesideFloat, beside_float
@@ -39,9 +39,7 @@ def command(
         int | None,
         typer.Option("--samples", min=1, help="How many samples of x: 4, with --fast all."),
     ] = None,
-    simulator: Annotated[
-        str, typer.Option("--simulator", help="icarus or verilator.")
-    ] = "verilator",
+    simulator: Simulator = "verilator",
     fast: Annotated[
         bool,
         typer.Option(

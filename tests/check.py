@@ -49,8 +49,12 @@ def module_of(path: str) -> str:
 
     >>> module_of("pack/words.py"), module_of("sim/__init__.py"), module_of("tests/support.py")
     ('bramcast.pack.words', 'bramcast.sim', 'support')
+    >>> module_of("root/__init__.py")
+    'bramcast'
     """
     parts = list(Path(path).with_suffix("").parts)
+    if parts[0] == "root":
+        del parts[0]
     if parts[0] in ("tests", "bench"):
         return parts[-1]
     if parts[-1] == "__init__":

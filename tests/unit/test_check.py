@@ -148,4 +148,4 @@ def test_a_failing_test_or_look_fails_the_check(monkeypatch, capsys):
 
 
 def test_the_examples_of_its_docstrings_run():
-    assert doctest.testmod(check) == (0, 2)
+    assert doctest.testmod(check) == (0, 3)

@@ -15,6 +15,7 @@ FOLDERS = {
     "sim": {"sim", "pack", "golden", "hw", "board"},
     "board": {"board", "pack.axi", "pack.bundle"},
     "cli": {"board", "cli", "pack", "golden", "hw", "sim"},
+    "root": {"cli"},  # what ``import bramcast`` gives, and python -m bramcast
 }
 # In the order in which the data meets them: each imports itself and what stands before it.
 PACK = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel holds every source file of the six folders; the licence stands in every source."""
+"""The wheel holds every source file of the folders; the licence stands in every source."""
 
 import ast
 import hashlib
@@ -21,7 +21,7 @@ from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("board", "cli", "golden", "hw", "pack", "sim")
+FOLDERS = ("board", "cli", "golden", "hw", "pack", "root", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html", ".in"}
 SOURCES = SHIPPED | {".v", ".vhd", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
@@ -34,7 +34,7 @@ def sources():
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in SHIPPED or path.name == "py.typed":
-                yield f"bramcast/{path.relative_to(ROOT).as_posix()}"
+                yield "bramcast/" + path.relative_to(ROOT).as_posix().removeprefix("root/")
 
 
 def test_every_folder_is_a_typed_package():
