@@ -23,6 +23,8 @@ from bramcast.pack.bundle.errors import ToolError, UserError
 # import no verb, and with it neither numpy nor anything else that takes long.
 # fmt: off
 MODULES = {
+    "bramcast.cli.init":
+        "Write a recipe for a network; on a terminal it asks for what is not given.",
     "bramcast.cli.pack":
         "Read the checkpoint, fold, quantize, lay out and write the images.",
     "bramcast.cli.golden":

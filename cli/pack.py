@@ -11,32 +11,50 @@ import typer
 
 from bramcast.cli.advised import print_trials, tried
 from bramcast.cli.judged import judgement_lines
-from bramcast.cli.options import Json
+from bramcast.cli.options import (
+    Json,
+    Lanes,
+    Network,
+    Samples,
+    Settings,
+    Weights,
+    torch_needed,
+    wanted,
+)
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
 from bramcast.cli.stages import Stopwatch
-from bramcast.pack.bundle.errors import InputError, ToolError
+from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.program import Nest, unrolled
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.bundle.time_steps import same_descriptors, title
 from bramcast.pack.passes.table import VERIFY
-from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from bramcast.pack.quantize.op import QuantizedOp
 
+BUNDLES = Path("build") / "bundles"
+
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (TOML).")],
+    network: Network,
+    weights: Weights = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Bundle folder to write.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Bundle folder to write; build/bundles/NAME if not given."
+        ),
     ] = None,
+    inputs: Samples = None,
+    lanes: Lanes = None,
+    settings: Settings = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Compare golden with the quantized graph on every input."),
     ] = False,
     advise: Annotated[
         bool,
-        typer.Option("--advise", help="Try what may lose less, a table; -o is not needed then."),
+        typer.Option("--advise", help="Try what may lose less, a table; without -o nothing else."),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Print the stages with their times.")
@@ -47,22 +65,20 @@ def command(
     json: Json = False,
 ) -> int:
     """Read the checkpoint, fold, quantize, lay out and write the images."""
-    if output is None:
-        if not advise:
-            raise InputError("-o is missing: give the bundle folder to write, or --advise")
-        with TemporaryDirectory() as folder:
-            return command(recipe, Path(folder) / "bundle", check, True, verbose, verify, json)
-    read = read_recipe(recipe)
-    try:
-        from bramcast.pack.pipeline import Packed, pack
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ToolError(
-            "packing needs PyTorch: pip install '.[torch]' in bramcast's checkout"
-        ) from None
+    read = wanted(network, weights, inputs, lanes, settings)
     if verify:
         os.environ[VERIFY] = "1"
+    if output is None and advise:
+        with TemporaryDirectory() as folder:
+            return _pack(read, Path(folder) / "bundle", check, True, verbose, json)
+    return _pack(read, output or _default_folder(read), check, advise, verbose, json)
+
+
+def _pack(
+    recipe: Recipe, output: Path, check: bool, advise: bool, verbose: bool, json: bool
+) -> int:
+    with torch_needed("packing"):
+        from bramcast.pack.pipeline import Packed, pack
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
     from bramcast.golden.machine import Machine
@@ -78,7 +94,7 @@ def command(
 
     clock = Stopwatch()
     with progress(json) as report:
-        packed: Packed = pack(read, output, report, validate, clock)
+        packed: Packed = pack(recipe, output, report, validate, clock)
         agreement = None
         if check:
             from bramcast.sim.regress.agree import compare_with_graph
@@ -157,6 +173,17 @@ def command(
         complain("golden and the quantized graph differ: this is a defect of bramcast")
         return 1
     return 1 if any(broken.given for broken in manifest.judgement.broken) else 0
+
+
+def _default_folder(recipe: Recipe) -> Path:
+    """Where a bundle goes without -o.
+
+    Raises:
+        InputError: the network's name is no name of a folder.
+    """
+    if recipe.name in (".", "..") or Path(recipe.name).name != recipe.name:
+        raise InputError(f"{recipe.name!r} is no name of a folder: give one with -o")
+    return BUNDLES / recipe.name
 
 
 _CORE_KEYS = (

@@ -6,7 +6,7 @@ is then missing.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from math import isfinite
@@ -28,6 +28,7 @@ from bramcast.pack.bundle.errors import InputError, RecipeError
 from bramcast.pack.bundle.formats.table import RECIPE_NAMES
 from bramcast.pack.bundle.formats.text import MAX_BITS, MAX_DEPTH
 from bramcast.pack.bundle.qformat import QFormat, parse_format
+from bramcast.pack.recipe.setting import Setting
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -374,6 +375,8 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
     >>> _unknown_key(("model", "checkpont"))[:39]
     "unknown key; did you mean 'checkpoint'?"
     >>> _unknown_key(("lanes",))
+    "unknown key; did you mean 'core.lanes'?"
+    >>> _unknown_key(("zzz",))
     'unknown key; known are model, quantize, core, images, regress, pack'
     """
     known = list(SECTIONS)
@@ -382,16 +385,32 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
     elif len(place) > 2:
         known = [f.name for f in fields(LayerSection)]
     near = get_close_matches(str(place[-1]), known, 1)
+    if len(place) == 1 and not near:
+        homes = [n for n, kind in SECTIONS.items() if place[0] in {f.name for f in fields(kind)}]
+        near = [f"{homes[0]}.{place[0]}"] if homes else near
     if near:
         return f"unknown key; did you mean {near[0]!r}?"
     return f"unknown key; known are {', '.join(known)}"
 
 
+def _first_key(place: tuple[int | str, ...]) -> str:
+    """A key of a section that has a value in its place.
+
+    >>> _first_key(("core",)), _first_key(("quantize", "layers", "fc"))
+    ('core.lanes', 'quantize.layers.fc.weight_bits')
+    """
+    kind = SECTIONS[str(place[0])] if len(place) == 1 else LayerSection
+    return ".".join(map(str, (*place, fields(kind)[0].name)))
+
+
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, settings: Sequence[Setting] = ()) -> Recipe:
     """Read and check a recipe; a pipe's, too.
+
+    Args:
+        settings: take the place of what it says.
 
     Raises:
         InputError: the file is missing, larger than MOST_BYTES as devices are, or no TOML.
@@ -414,22 +433,49 @@ def read_recipe(path: Path) -> Recipe:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML: {error}; texts and paths stand in quotes") from None
+    return recipe_of(data, path, settings)
+
+
+def recipe_of(
+    data: Mapping[str, Any], path: Path, settings: Sequence[Setting] = (), source: bool = True
+) -> Recipe:
+    """A recipe of what its TOML holds.
+
+    Args:
+        path: of the recipe, or in its folder what stands in messages.
+        settings: take the place of what ``data`` says.
+        source: [model] names a network.
+
+    Raises:
+        RecipeError: an unknown key or a value out of range; names the key, or the setting.
+    """
+    for setting in settings:
+        data = setting.applied(data)
     if "path" in data:
         raise RecipeError(f"{path}: path: unknown key")
+
+    def named(place: tuple[int | str, ...]) -> str:
+        keys = tuple(str(part) for part in place if part != "constrained-int")
+        length = len(keys)
+        given = [s.label for s in settings if s.keys[:length] == keys[: len(s.keys)]]
+        return given[-1] if given else f"{path}: {'.'.join(keys)}"
+
     try:
         recipe = _ADAPTER.validate_python({**data, "path": path})
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "constrained-int")
         message = first["msg"]
         if first["type"] == "missing":
             message += f"; a recipe needs [model] with inputs and {SOURCES}"
+        elif first["type"] == "dataclass_type":
+            message = f"is a section with keys: give one, as {_first_key(first['loc'])}"
         elif first["type"] == "unexpected_keyword_argument":
             message = _unknown_key(first["loc"])
-        raise RecipeError(f"{path}: {place}: {message}") from None
+        raise RecipeError(f"{named(first['loc'])}: {message}") from None
     for place in _misplaced_flags(data):
-        raise RecipeError(f"{path}: {place}: true or false in place of a number; write the number")
-    complaint = recipe.model.complaint()
+        where = named(tuple(place.split(".")))
+        raise RecipeError(f"{where}: true or false in place of a number; write the number")
+    complaint = recipe.model.complaint() if source else None
     if complaint:
         raise RecipeError(f"{path}: model: {complaint}")
     complaint = recipe.quantize.complaint()

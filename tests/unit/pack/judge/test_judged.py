@@ -319,8 +319,3 @@ def test_advise_tries_every_remedy_and_prints_a_table(tmp_path):
         assert trial["judgement"] == alone["judgement"] and trial["cycles"] == alone["cycles"]
         used = {image["name"]: image["used"] for image in alone["images"]}
         assert trial["words"] == used | {"scratch": alone["scratch_words"]}
-
-
-def test_pack_without_a_place_for_the_bundle_is_refused(tmp_path):
-    done = bramcast("pack", uneven(tmp_path))
-    assert done.returncode == 2 and "-o is missing" in done.stderr
