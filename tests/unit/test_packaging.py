@@ -2,7 +2,9 @@
 """The wheel holds every source file of the folders; the licence stands in every source."""
 
 import ast
+import doctest
 import hashlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bramcast.pack.bundle.formats.c_header import header_text
 from bramcast.pack.bundle.formats.table import image_format
@@ -49,7 +52,7 @@ def test_the_wheel_holds_every_source_file(tmp_path):
     # From a copy: setuptools puts files of earlier builds into the wheel if it finds a build/lib.
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, copy)
     if not (copy / "README.md").exists():
@@ -68,6 +71,55 @@ def test_the_wheel_holds_every_source_file(tmp_path):
     assert "License-Expression: Apache-2.0\n" in text and "License-File: LICENSE\n" in text
     assert "Author: bramcast contributors\n" in text
     assert metadata.replace("METADATA", "licenses/LICENSE") in names
+    # What an index shows: the README, without what leads nowhere from there.
+    assert "Description-Content-Type: text/markdown\n" in text
+    shown = text.split("\n\n", 1)[1]
+    assert shown.startswith("# bramcast\n") and "*Picture: A word of weights.mem" in shown
+    assert not RELATIVE.search(shown)
+
+
+# ---------------------------------------------------------------- description, extras, citation
+
+RELATIVE = re.compile(r"\]\((?!\w+:|#)")
+USERS = ("torch", "onnx", "board", "sim", "plot", "dask", "report", "notebook")  # verbs and calls
+
+
+def setup_script():
+    spec = importlib.util.spec_from_file_location("bramcast_setup", ROOT / "setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pictures_and_links_of_the_readme_lead_somewhere_wherever_it_is_read():
+    module, readme = setup_script(), (ROOT / "README.md").read_text()
+    assert doctest.testmod(module) == (0, 2)
+    assert len(RELATIVE.findall(readme)) > 20
+    known = module.described(readme, "ftp://somewhere/v1")
+    assert not RELATIVE.search(known)
+    for target in re.findall(r"ftp://somewhere/v1/([^)#\s]+)", known):
+        assert (ROOT / target).exists(), target
+    unknown = module.described(readme)
+    assert not RELATIVE.search(unknown) and "![" not in unknown
+    assert unknown.count("*Picture: ") == readme.count("![")
+
+
+def test_all_is_what_the_extras_for_users_have_together():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = extras["optional-dependencies"]
+    assert set(extras["all"]) == {need for name in USERS for need in extras[name]}
+    assert set(USERS) == set(extras) - {"all", "train", "bench", "synth", "tools", "dev"}
+
+
+def test_the_citation_is_that_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(cited) >= {"cff-version", "message", "title", "authors"}  # what the format asks for
+    assert cited["version"] == project["version"] and cited["title"] == project["name"]
+    assert cited["license"] == project["license"] and cited["authors"] == project["authors"]
+    assert cited["abstract"] == project["description"] + "."
+    assert set(cited["keywords"]) <= set(project["keywords"])
 
 
 # ---------------------------------------------------------------- licence
@@ -89,7 +141,7 @@ def lacking(folder: Path, among=None) -> list[str]:
 
 def ours():
     """Every file of the checkout that is ours and no old bundle, without what tools left there."""
-    yield from (ROOT / "Makefile", ROOT / ".ci" / "run")
+    yield from (ROOT / "Makefile", ROOT / "setup.py", ROOT / ".ci" / "run")
     for folder in (*FOLDERS, "bench", "examples", "tests"):
         for path in (ROOT / folder).rglob("*"):
             if "__pycache__" not in path.parts and not path.is_relative_to(ROOT / "tests/data"):
