@@ -118,7 +118,7 @@ formal: setup $(VENV)/.synth ## small proofs, and unit benches on synthesized ne
 
 build/ns/bramcast: pyproject.toml
 	rm -rf $@ && mkdir -p $@
-	for d in board cli golden hw pack sim; do ln -s ../../../$$d $@/$$d; done
+	for d in api board cli golden hw pack sim; do ln -s ../../../$$d $@/$$d; done
 	for f in __init__.py __main__.py py.typed; do ln -s ../../../root/$$f $@/$$f; done
 
 clean: ## remove build/ (bundles), keep .venv and the cache of compiled simulators

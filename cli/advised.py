@@ -4,7 +4,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bramcast.cli.output import Report, percent, say, table
+from bramcast.api.bars import Report
+from bramcast.cli.output import percent, say, table
 from bramcast.golden.frames import output_order
 from bramcast.golden.load import load
 from bramcast.pack.bundle.cycles import predict

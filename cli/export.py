@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from bramcast.cli.options import Json, ModelName, RecipeFile, StateName, torch_needed
+from bramcast.cli.options import Json, ModelName, RecipeFile, StateName
 from bramcast.cli.output import give_stdout, say, say_json
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import named
 from bramcast.pack.bundle.formats.table import NAMES
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.recipe.recipe import read_recipe
 
 

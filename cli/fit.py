@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bramcast.cli.options import Device, Json, torch_needed
+from bramcast.cli.options import Device, Json
 from bramcast.cli.output import complain, give_stdout, progress, say, say_json, table
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import replace_bytes
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.device.devices import Part, find_part
 from bramcast.pack.recipe.recipe import Recipe, read_recipe
 
@@ -66,36 +67,33 @@ def command(
     read = read_recipe(recipe)
     target = recipe if write else output
     with torch_needed("fit, which quantizes the network,"):
-        from bramcast.pack.fit.lowering import Lowering
-    from bramcast.pack.fit.candidates import Place, try_shapes
-    from bramcast.pack.fit.choose import Choice, Wish, choose
-    from bramcast.pack.fit.front import pareto
-    from bramcast.pack.fit.picture import check_target, draw_shapes
-    from bramcast.pack.fit.shapes import legal_shapes
-    from bramcast.pack.fit.write_recipe import with_shape
+        from bramcast.pack.fit.choose import Wish
+    from bramcast.api.shapes import fit_shapes
 
     if picture is not None:
+        from bramcast.pack.fit.picture import check_target
+
         check_target(picture)
-    wish = Wish(clock, rate, within)
     with progress(json) as report:
-        lowering = Lowering.of(read, report)
-        tried = try_shapes(lowering, legal_shapes(multipliers), Place.of(part), report)
-    fitting = [c for c in tried.candidates if not c.lacking]
-    front = pareto(fitting or tried.candidates)
-    choice = choose(tried.candidates, wish) if _counted(part) or steered else Choice(None)
+        found = fit_shapes(read, part, Wish(clock, rate, within), multipliers, report)
+    tried, front, chosen, wish = found.tried, found.front, found.chosen, found.wish
     written = None
     if picture is not None:
-        draw_shapes(tried.candidates, front, choice.chosen, wish, picture)
-    if target is not None and choice.chosen is not None:
-        written = with_shape(read, choice.chosen.shape, target)
+        from bramcast.pack.fit.picture import draw_shapes
+
+        draw_shapes(tried.candidates, front, chosen, wish, picture)
+    if target is not None and chosen is not None:
+        from bramcast.pack.fit.write_recipe import with_shape
+
+        written = with_shape(read, chosen.shape, target)
         replace_bytes(target, written.text.encode())
     if json:
-        say_json(_document(read, part, tried, front, choice.chosen, wish, target))
+        say_json(_document(read, part, tried, front, chosen, wish, target))
     else:
-        _print(read, tried, front, choice.chosen, wish)
-        _print_ends(choice.chosen, target, written, picture)
-    if choice.complaint is not None:
-        complain(choice.complaint)
+        _print(read, tried, front, chosen, wish)
+        _print_ends(chosen, target, written, picture)
+    if found.complaint is not None:
+        complain(found.complaint)
         return 1
     return 0
 

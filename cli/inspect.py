@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bramcast.cli.judged import judgement_lines
-from bramcast.cli.options import Filter, Json, ModelName, RecipeFile, StateName, torch_needed
+from bramcast.cli.options import Filter, Json, ModelName, RecipeFile, StateName
 from bramcast.cli.output import complain, say, say_json, table
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.judgement import broken_text
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, read_manifest
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.recipe.recipe import read_recipe
 
 if TYPE_CHECKING:  # it needs torch

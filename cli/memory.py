@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bramcast.cli.options import Device, Json, torch_needed
+from bramcast.cli.options import Device, Json
 from bramcast.cli.output import complain, progress, say, say_json, table
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.device.devices import FAMILIES, PARTS, Part, find_part, plain_family
 from bramcast.pack.device.memory import DeviceFit, Placed, place_bundle
 from bramcast.pack.recipe.recipe import read_recipe

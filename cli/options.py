@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that several verbs share."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from bramcast.pack.bundle.errors import ToolError
 
 if TYPE_CHECKING:
     from bramcast.pack.recipe.recipe import Recipe
@@ -119,16 +115,3 @@ def wanted(
     return recipe_for(
         network, weights, inputs, [*given, *(parse_setting(text) for text in settings or ())]
     )
-
-
-@contextmanager
-def torch_needed(what: str) -> Iterator[None]:
-    """Say how to install PyTorch where it is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ToolError(
-            f"{what} needs PyTorch: pip install '.[torch]' in bramcast's checkout"
-        ) from None

@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bramcast.api.bars import Report, rich_bars, silent
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import is_stdout
 
@@ -19,8 +19,6 @@ stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 WIDEST = 1000  # characters of a table's line
-
-Report = Callable[[str, int, int], None]
 
 _given_away = ContextVar("given_away", default=False)
 
@@ -136,22 +134,9 @@ def telling(write: Callable[[str], None]) -> Iterator[None]:
 def progress(quiet: bool) -> Iterator[Report]:
     """A progress bar on standard error, one line for each thing that takes long."""
     if quiet or not stderr.is_terminal:
-        yield lambda what, done, of: None
+        yield silent
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=stderr, transient=True) as bar:
-        tasks: dict[str, object] = {}
-
-        def report(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of)
-            bar.update(tasks[what], completed=done, total=of)  # type: ignore[arg-type]
-
+    with rich_bars(stderr) as report:
         yield report
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bramcast.api.casting import make
 from bramcast.cli.advised import print_trials, tried
 from bramcast.cli.judged import judgement_lines
 from bramcast.cli.options import (
@@ -18,7 +19,6 @@ from bramcast.cli.options import (
     Samples,
     Settings,
     Weights,
-    torch_needed,
     wanted,
 )
 from bramcast.cli.output import complain, percent, progress, say, say_json, table
@@ -77,33 +77,16 @@ def command(
 def _pack(
     recipe: Recipe, output: Path, check: bool, advise: bool, verbose: bool, json: bool
 ) -> int:
-    with torch_needed("packing"):
-        from bramcast.pack.pipeline import Packed, pack
-    from bramcast.golden.frames import output_order
-    from bramcast.golden.load import load
-    from bramcast.golden.machine import Machine
-    from bramcast.pack.bundle.cycles import predict
-    from bramcast.pack.fit.hint import faster_shape
-
-    machines: list[Machine] = []
-
-    def validate(folder: Path) -> object:
-        """The validator's word on what was written, before it takes the old bundle's place."""
-        machines.append(load(folder))
-        return output_order(machines[-1])
-
     clock = Stopwatch()
     with progress(json) as report:
-        packed: Packed = pack(recipe, output, report, validate, clock)
+        made = make(recipe, output, report, clock)
+        packed, cycles, notes = made.packed, made.cycles, list(made.notes)
         agreement = None
         if check:
             from bramcast.sim.regress.agree import compare_with_graph
 
             agreement = compare_with_graph(packed, output, report)
         trials = tried(packed, output, report) if advise else None
-    cycles = predict(machines[-1].program, machines[-1].core).total
-    faster = faster_shape(packed, cycles)
-    notes = [*packed.notes, *([faster] if faster is not None else [])]
     manifest = packed.manifest
     assert manifest.judgement is not None
     nests = [d for _, d in unrolled(packed.descriptors) if isinstance(d, Nest)]

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from bramcast.cli.options import Filter, Json, RecipeFile, StateName, torch_needed
+from bramcast.cli.options import Filter, Json, RecipeFile, StateName
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
 from bramcast.pack.bundle.folder import is_stdout, named
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.recipe.recipe import read_recipe
 
 

@@ -8,8 +8,9 @@ import typer
 
 from bramcast.cli.options import Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table
-from bramcast.pack.bundle.errors import InputError, ToolError
+from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import is_stdout, named, replace_bytes
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.recipe.recipe import read_recipe
 
 
@@ -39,16 +40,10 @@ def command(
     target = output if output is not None else recipe.with_name(f"{recipe.stem}_tuned.toml")
     if target.resolve() == recipe.resolve():
         raise InputError(f"{target}: is the recipe itself; give another file for the tuned one")
-    try:
+    with torch_needed("tuning"):
         from bramcast.pack.pipeline import pack
         from bramcast.pack.prepare import prepare
         from bramcast.pack.train.tune import Limit, tune
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ToolError(
-            "tuning needs PyTorch: pip install '.[torch]' in bramcast's checkout"
-        ) from None
     from bramcast.golden.frames import output_order
     from bramcast.golden.load import load
     from bramcast.pack.recipe.edit import with_widths

@@ -40,6 +40,7 @@ from bramcast.pack.prepare import Prepared, in_integers, prepare, settle
 from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.op import QuantizedOp
+from bramcast.pack.read.network import LoadedNetwork
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import (
     FloatRun,
@@ -92,17 +93,20 @@ def pack(
     progress: Progress = silent,
     verify: Callable[[Path], object] = lambda folder: None,
     watch: Watch = unwatched,
+    source: LoadedNetwork | None = None,
+    inputs: Inputs | None = None,
 ) -> Packed:
     """Pack a recipe into a bundle folder.
 
     Args:
+        source, inputs: as ``prepare`` takes them.
         verify: called with the complete new folder; what it raises keeps the old bundle in place.
         watch: called behind each stage.
 
     Raises:
         UserError: whatever is wrong with recipe, model, checkpoint, inputs or numbers.
     """
-    prepared = prepare(recipe, progress, watch=watch)
+    prepared = prepare(recipe, progress, source, inputs, watch=watch)
     floats = prepared.floats
     assert floats is not None, "nothing is traced"
     check_limits(recipe, prepared.graph, prepared.inputs, floats)

@@ -22,13 +22,19 @@ def needed(what: str, package: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if (error.name or "").partition(".")[0] != package:
             raise
+        said = "PyTorch" if package == "torch" else "a package"
         raise ToolError(
-            f"{what} needs a package: pip install '.[{extra}]' in bramcast's checkout"
+            f"{what} needs {said}: pip install '.[{extra}]' in bramcast's checkout"
         ) from None
 
 
 def onnx_needed() -> AbstractContextManager[None]:
     """Around the import of what reads ONNX; raises as ``needed`` does."""
     return needed("reading ONNX", "onnx", "onnx")
+
+
+def torch_needed(what: str) -> AbstractContextManager[None]:
+    """Around the import of what needs PyTorch; raises as ``needed`` does."""
+    return needed(what, "torch", "torch")

@@ -11,9 +11,11 @@ from bramcast.pack.lower.lowered import Lowered, drained, lowered
 from bramcast.pack.prepare import Prepared, in_integers, prepare, settle
 from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.rules import rules_of
+from bramcast.pack.read.network import LoadedNetwork
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import Progress, silent
 from bramcast.pack.run.execute import one_thread
+from bramcast.pack.samples.inputs import Inputs
 
 
 class Lowering:
@@ -44,13 +46,22 @@ class Lowering:
 
     @classmethod
     @one_thread()
-    def of(cls, recipe: Recipe, progress: Progress = silent) -> "Lowering":
+    def of(
+        cls,
+        recipe: Recipe,
+        progress: Progress = silent,
+        source: LoadedNetwork | None = None,
+        inputs: Inputs | None = None,
+    ) -> "Lowering":
         """A recipe's network, not judged.
+
+        Args:
+            source, inputs: as ``prepare`` takes them.
 
         Raises:
             UserError: the recipe can't be packed.
         """
-        prepared = prepare(recipe, progress, judged=False)
+        prepared = prepare(recipe, progress, source, inputs, judged=False)
         refined = settle(prepared, prepared.rules.weight_bits, progress)
         return cls(prepared, in_integers(prepared, refined), progress)
 

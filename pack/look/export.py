@@ -28,7 +28,7 @@ from bramcast.pack.look.export_words import (
     integers_needed,
     rows_of,
 )
-from bramcast.pack.read.tensors import RECURRENT, StoredTensor, chosen, read_tensors
+from bramcast.pack.read.tensors import RECURRENT, StoredTensor, Tensors, chosen, read_tensors
 from bramcast.pack.recipe.recipe import Recipe
 
 FORMATS = ("text", "csv", "npy", "npz", "h", "wts")
@@ -134,7 +134,7 @@ class NetworkOf:
 
 
 def export(
-    path: Path,
+    path: Path | Tensors,
     output: Path,
     names: Sequence[str] = (),
     *,
@@ -148,6 +148,7 @@ def export(
     """Write tensors into one file, or several ``.npy`` into a folder; all or nothing.
 
     Args:
+        path: of the network's file; or what has been read already.
         names: names, globs or /regular expressions/; all tensors without any.
         cut: a slice like ``0:4,:,1``, for each tensor.
         gates: split weights and biases of GRU and LSTM into their gates.
@@ -177,7 +178,9 @@ def export(
             f"{named(output)}: --precision, --scientific and --columns are for numbers to read; a "
             "word of a memory image is as wide as --word-bits says"
         )
-    read = read_tensors(path, network.state, network.recipe, network.model)
+    read = path
+    if not isinstance(read, Tensors):
+        read = read_tensors(read, network.state, network.recipe, network.model)
     wanted = set(chosen([t.name for t in read.tensors], names, read.path))
     notes = list(read.notes)
     blocks = [

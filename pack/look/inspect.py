@@ -18,7 +18,7 @@ from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.tensor import FloatArray
 from bramcast.pack.quantize.formats import best_fraction
 from bramcast.pack.quantize.integers import weight_fraction
-from bramcast.pack.read.tensors import StoredTensor, chosen, read_tensors
+from bramcast.pack.read.tensors import StoredTensor, Tensors, chosen, read_tensors
 from bramcast.pack.recipe.recipe import Recipe
 
 BINS = 64  # of a histogram, at most
@@ -144,7 +144,7 @@ class Inspection:
 
 
 def inspect(
-    path: Path,
+    path: Path | Tensors,
     filters: Sequence[str] = (),
     bits: int = 8,
     state: str | None = None,
@@ -154,7 +154,7 @@ def inspect(
     """Read a file and describe its tensors, damaged ones too.
 
     Args:
-        path: checkpoint, .safetensors, .onnx, .pt2 or a recipe.
+        path: checkpoint, .safetensors, .onnx, .pt2 or a recipe; or what has been read already.
         filters: names, globs or /regular expressions/; a tensor is shown that fits any.
         bits: width of the proposed formats.
         state, recipe, model: see ``read_tensors``.
@@ -164,7 +164,7 @@ def inspect(
     """
     if bits not in WIDTHS:
         raise InputError(f"--bits {bits}: formats have {', '.join(map(str, WIDTHS))} bits")
-    read = read_tensors(path, state, recipe, model)
+    read = path if isinstance(path, Tensors) else read_tensors(path, state, recipe, model)
     names = set(chosen([t.name for t in read.tensors], filters, read.path))
     tensors = [t for t in read.tensors if t.name in names]
     once = list({t.storage if t.storage >= 0 else t.name: t for t in tensors}.values())

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network that a recipe names, wherever it comes from. Imports torch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
+from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.packages import onnx_needed
 from bramcast.pack.read.checkpoint import load_checkpoint
 from bramcast.pack.read.model_file import load_module
@@ -43,3 +48,57 @@ def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> LoadedNetwork:
         return LoadedNetwork(module, model.checkpoint)
     module = load_module(model.python, recipe.path.parent)
     return LoadedNetwork(load_checkpoint(module, checkpoint, model.state), model.python)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """The module and its parts in eval mode for a while."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def unwrapped(module: object) -> nn.Module:
+    """A program's own module without what torch.compile and DataParallel put around it.
+
+    Raises:
+        InputError: it is no module.
+    """
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        module = module.module
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"{type(module).__name__} is no network: give an nn.Module, or the path of a recipe, "
+            "of a .onnx or .pt2, or MODEL.py:NAME with weights"
+        )
+    return module
+
+
+def in_memory(module: object) -> LoadedNetwork:
+    """A program's own module: itself, or a copy where its numbers are elsewhere or of another type.
+
+    Nothing of it is changed, but it must be put into eval mode; see ``evaluating``.
+
+    Raises:
+        InputError: it is no module, or can't be copied.
+    """
+    own = unwrapped(module)
+    name = type(own).__name__
+    plain = all(
+        t.device.type == "cpu" and (not t.is_floating_point() or t.dtype == torch.float32)
+        for t in (*own.parameters(), *own.buffers())
+    )
+    if not plain:
+        try:
+            own = deepcopy(own).cpu().float()
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            raise InputError(
+                f"{name}: its numbers are not float32 on the CPU, and it can't be copied there "
+                f"({str(error).splitlines()[0]}); call .cpu().float() first"
+            ) from None
+    return LoadedNetwork(own, name)

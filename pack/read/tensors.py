@@ -65,7 +65,7 @@ class StoredTensor:
 class Tensors:
     """All tensors of a file, in its order, and what a reader should know about them."""
 
-    path: Path
+    path: Path  # or the name of a program's own module
     tensors: tuple[StoredTensor, ...]
     notes: tuple[str, ...] = ()
 
@@ -103,7 +103,7 @@ def read_tensors(
     if path.suffix == ".onnx":
         return _of_onnx(path)
     if path.suffix == ".pt2":
-        return _of_module(path, load_exported(path))
+        return module_tensors(path, load_exported(path), named=False)
     module = None
     if model is not None:
         module = load_module(model, Path())
@@ -293,9 +293,18 @@ def _type(owner: str, parts: Mapping[str, tuple[int, ...]]) -> str:
 # --- other files -------------------------------------------------------------------------------
 
 
-def _of_module(path: Path, module: nn.Module) -> Tensors:
+def module_tensors(path: Path, module: nn.Module, named: bool = True) -> Tensors:
+    """The tensors of a module's state dict.
+
+    Args:
+        path: its file, or what it is called in messages.
+        named: its parts have the types of the author's layers; else they are guessed.
+
+    Raises:
+        CheckpointError: there are none.
+    """
     state: State = module.state_dict()
-    types = guess_types({n: tuple(v.shape) for n, v in state.items()})
+    types = _types(module if named else None, {n: tuple(v.shape) for n, v in state.items()})
     made = [_stored(n, _Found(v, v), types[n], _kind(n, v, module)) for n, v in state.items()]
     if not made:
         raise CheckpointError(f"{path}: holds no tensors")

@@ -68,6 +68,23 @@ def parse_setting(text: str) -> Setting:
     raise RecipeError(f"{label}: {key.strip()!r} is no key of TOML, as core.lanes is one")
 
 
+def setting_of(key: str, value: Any) -> Setting:
+    """A key as the table of docs/recipe.md has it, with a value of Python's.
+
+    >>> setting_of("core.taps", 2)
+    Setting(keys=('core', 'taps'), value=2, label="settings['core.taps']=2")
+
+    Raises:
+        RecipeError: it is no key.
+    """
+    label = f"settings[{key!r}]={value!r}"
+    try:
+        keys, _ = _only(tomllib.loads(f"{key}=0"))
+    except tomllib.TOMLDecodeError:
+        raise RecipeError(f"{label}: is no key of a recipe, as core.lanes is one") from None
+    return Setting(keys, value, label)
+
+
 def _only(data: dict[str, Any]) -> tuple[tuple[str, ...], Any]:
     """The keys that lead to the only value of a line of TOML; an inline table is one."""
     keys: list[str] = []

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the samples of an .npz file: x, and where present y (labels), x_cal (calibration samples)
-and y_cal (their labels).
+"""Samples of an .npz file, or of arrays: x, and where present y (labels), x_cal (calibration
+samples) and y_cal (their labels).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ class Inputs:
     """Samples of one file.
 
     Attributes:
+        path: of the file, or what arrays of a program are called in messages.
         x: [N, *sample shape], real numbers.
         y: int64 [N] class labels, or None.
         calibration: [M, *sample shape]; x where the file has no x_cal.
@@ -60,6 +63,19 @@ def read_inputs(path: Path) -> Inputs:
             raise InputError(f"{path}: {name} is damaged, not a plain array")
     if "x" not in arrays:
         raise InputError(f"{path}: has no array x (it has {', '.join(names) or 'nothing'})")
+    return inputs_of(arrays, path)
+
+
+def inputs_of(arrays: Mapping[str, NDArray[Any]], path: Path) -> Inputs:
+    """Check arrays x, y, x_cal and y_cal, of which only x must be there.
+
+    >>> read = inputs_of({"x": np.zeros((2, 3), np.uint8), "y": np.array([1, 0])}, Path("arrays"))
+    >>> read.x.dtype, read.y, read.calibration is read.x
+    (dtype('float32'), array([1, 0]), True)
+
+    Raises:
+        InputError: no numbers, NaN, shapes or lengths that differ; names ``path`` and the array.
+    """
     x = _samples(path, "x", arrays["x"])
     calibration = _samples(path, "x_cal", arrays["x_cal"]) if "x_cal" in arrays else x
     if calibration.shape[1:] != x.shape[1:]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as safetensors_bytes
+from torch import nn
 
 from bramcast.pack.bundle.errors import CheckpointError, InputError, RecipeError
 from bramcast.pack.bundle.folder import is_stdout, replace_bytes, replace_file
@@ -177,6 +178,36 @@ def prune(
     return Pruning(path, output, tensors, tuple(notes), before, after, written)
 
 
+def prune_module(module: nn.Module, name: str, goal: Goal, filters: Sequence[str] = ()) -> Pruning:
+    """Set the least weights of a module in memory to zero, in place.
+
+    Args:
+        name: what the module is called in messages, and as the result's path.
+        goal, filters: as in ``prune``.
+
+    Raises:
+        CheckpointError: nothing to prune, or weights that a parametrization computes; nothing is
+            changed then.
+    """
+    path, notes = Path(name), list[str]()
+    old: State = module.state_dict()
+    masked = next((n for n in old if n.endswith("_mask") and f"{n[:-5]}_orig" in old), None)
+    if masked is not None:
+        raise CheckpointError(
+            f"{name}: {masked} is a mask of torch.nn.utils.prune: carry it out with prune.remove()"
+        )
+    names = _candidates(path, old, filters, goal, notes)
+    zeroed = _decide(old, names, goal)
+    if goal.channels:
+        _companions(old, zeroed, notes)
+    new = _with_zeros(old, zeroed)
+    tensors = tuple(_described(name, old[name], new[name]) for name in names)
+    with torch.no_grad():
+        for changed in zeroed:
+            old[changed].copy_(new[changed])
+    return Pruning(path, path, tensors, tuple(notes))
+
+
 def _same_file(one: Path, other: Path) -> bool:
     """Whether two names lead to one file, by links as well."""
     return one.exists() and other.exists() and one.samefile(other)
@@ -273,7 +304,7 @@ def _normalised(name: str, state: State) -> bool:
 
 
 def _magnitude(value: torch.Tensor) -> FloatArray:
-    return np.asarray(np.abs(value.detach().double().numpy()))
+    return np.asarray(np.abs(value.detach().cpu().double().numpy()))
 
 
 def _decide(state: State, names: Sequence[str], goal: Goal) -> dict[str, BoolArray]:
@@ -368,7 +399,7 @@ def _with_zeros(state: State, zeroed: Mapping[str, BoolArray]) -> State:
             continue
         key = _place(value)
         if key not in made:
-            mask = torch.from_numpy(np.array(zeroed[name]))
+            mask = torch.from_numpy(np.array(zeroed[name])).to(value.device)
             made[key] = value.detach().masked_fill(mask, 0)
         result[name] = made[key]
     return result

@@ -7,7 +7,6 @@ bundle that gives the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +27,8 @@ from bramcast.pack.quantize.formats import Formats
 from bramcast.pack.quantize.integers import multiplied_weight, pooling_gains, quantize
 from bramcast.pack.quantize.op import QuantizedOp
 from bramcast.pack.quantize.rules import rules_of
-from bramcast.pack.read.network import LoadedNetwork, read_model
-from bramcast.pack.recipe.recipe import LayerSection, Recipe, read_recipe
+from bramcast.pack.read.network import LoadedNetwork, evaluating, read_model
+from bramcast.pack.recipe.recipe import LayerSection, QuantizeSection, Recipe, read_recipe
 from bramcast.pack.recipe.text import moved, recipe_text
 from bramcast.pack.run import execute
 from bramcast.pack.run.calibrate import Progress, silent
@@ -86,7 +85,7 @@ def _wrap(
     weight_bits: Literal[2, 4, 8] | None,
     progress: Progress,
 ) -> "Wrapped":
-    with _evaluating(source.module):
+    with evaluating(source.module):
         prepared = prepare(recipe, progress, source, inputs, trace=True)
     if weight_bits is not None:
         recipe = _with_weight_bits(recipe, prepared, weight_bits)
@@ -95,18 +94,6 @@ def _wrap(
     # Of refining only the formats: the training moves the weights.
     formats = settle(prepared, prepared.rules.weight_bits, progress, formats_only=True).formats
     return Wrapped(source.module, recipe, prepared, formats)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """The module and its parts in eval mode for a while."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _equal(a: QuantizedOp, b: QuantizedOp) -> bool:
@@ -211,17 +198,37 @@ class Wrapped(nn.Module):
         replace_bytes(recipe.path, text)
         return recipe
 
+    def settled(self) -> Recipe:
+        """The recipe by which ``module``, as it is now, packs to what this module computes with.
+
+        As with ``save``, but without a file: what weights meet is measured anew, and the integers
+        are compared.
+
+        Raises:
+            UnsupportedLayer: the trained weights would fold otherwise than those at the start.
+        """
+        recipe = replace(self.recipe, quantize=self._by_hand())
+        self._check_saved(recipe)
+        return recipe
+
     def _saved_recipe(self, path: Path) -> Recipe:
-        old, graph, planes = self.recipe, self._prepared.graph, self._prepared.planes
+        old = self.recipe
         if old.model.checkpoint is None:
+            place = old.model.onnx or old.model.exported or "memory"
             raise InputError(
-                f"{old.path}: the network comes from {old.model.onnx or old.model.exported}, which "
-                'can\'t take new weights; give its code: [model] python = "FILE:NAME"'
+                f"{old.path}: the network comes from {place}, which can't take new weights; give "
+                'its code: [model] python = "FILE:NAME"'
             )
         checkpoint = path.with_suffix(".pth")
         for ours, theirs in ((path, old.path), (checkpoint, old.file(old.model.checkpoint))):
             if ours.resolve() == theirs.resolve():
                 raise InputError(f"{ours}: would be overwritten; save under another name")
+        new = moved(replace(old, quantize=self._by_hand()), path)
+        return replace(new, model=replace(new.model, checkpoint=checkpoint.name, state=None))
+
+    def _by_hand(self) -> QuantizeSection:
+        """[quantize] with the formats as they are now."""
+        old, graph, planes = self.recipe, self._prepared.graph, self._prepared.planes
         state = self._quantized()
         given = old.quantize.layers
         layers = {}
@@ -233,7 +240,7 @@ class Wrapped(nn.Module):
                 section = replace(section, table_input=str(state.seen[op.name]))
             if section != LayerSection():
                 layers[op.name] = section
-        quantize_section = replace(
+        return replace(
             old.quantize,
             refine=False,
             input_planes=1 if planes is None else 2,
@@ -241,12 +248,10 @@ class Wrapped(nn.Module):
             plane_shift=None if planes is None else planes.shift,
             layers=layers,
         )
-        new = moved(replace(old, quantize=quantize_section), path)
-        return replace(new, model=replace(new.model, checkpoint=checkpoint.name, state=None))
 
     def _check_saved(self, recipe: Recipe) -> None:
         """What pack would make of the trained network must be what this module computes with."""
-        with _evaluating(self.module):
+        with evaluating(self.module):
             source = LoadedNetwork(self.module, self.recipe.model.python or "model")
             prepared = prepare(recipe, silent, source, self._prepared.inputs, trace=True)
         formats = settle(prepared, prepared.rules.weight_bits, formats_only=True).formats

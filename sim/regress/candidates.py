@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from bramcast.pack.bundle.errors import (
     CheckpointError,
@@ -23,10 +24,14 @@ from bramcast.pack.bundle.errors import (
 )
 from bramcast.pack.bundle.folder import replace_folder
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
+from bramcast.pack.bundle.packages import torch_needed
 from bramcast.pack.recipe.recipe import LayerSection, Recipe, RegressSection, read_recipe
-from bramcast.pack.samples.inputs import read_inputs
+from bramcast.pack.samples.inputs import Inputs, read_inputs
 from bramcast.sim.regress.regress import DEPTHS, VERDICTS, Regression, regress
 from bramcast.sim.run.cosim import simulate
+
+if TYPE_CHECKING:  # it needs torch
+    from bramcast.pack.read.network import LoadedNetwork
 
 Report = Callable[[str, int, int], None]
 # What is wrong with a retrained network itself, and no mistake in how it is called.
@@ -40,21 +45,27 @@ class Task:
     """One comparison, complete in itself so that another process can do it.
 
     Attributes:
-        new: a bundle folder, or a checkpoint that is packed by ``recipe``.
-        inputs: samples, or a recipe that names them.
+        new: a bundle folder, or a checkpoint that is packed by ``recipe``; what ``source`` is
+            called, where that is given.
+        inputs: samples, or a recipe or file that names them.
+        recipe: or its path.
         keep: folder for the bundles that are packed; None: they are removed afterwards.
         sim: samples to run on the HDL with ``simulator``; 0 for none.
+        source: a program's own network instead of a checkpoint.
+        calibration: samples to pack with, instead of those that the recipe names.
     """
 
     old: Path
     new: Path
-    inputs: Path
+    inputs: Path | Inputs
     limits: RegressSection
-    recipe: Path | None = None
+    recipe: Path | Recipe | None = None
     keep: Path | None = None
     sim: int = 0
     simulator: str = "verilator"
     allow_modified: bool = False
+    source: "LoadedNetwork | None" = None
+    calibration: Inputs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +144,9 @@ def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
 
 
 def _judged(task: Task, report: Report, clock: _Clock) -> Outcome:
-    if not task.new.exists():
+    if task.source is None and not task.new.exists():
         raise InputError(f"{task.new}: no such bundle or checkpoint")
-    inputs = read_inputs(task.inputs)
+    inputs = task.inputs if isinstance(task.inputs, Inputs) else read_inputs(task.inputs)
 
     def on_hdl(bundle: Path) -> str:
         with clock.spent("hdl"):
@@ -154,7 +165,7 @@ def _judged(task: Task, report: Report, clock: _Clock) -> Outcome:
         with clock.spent("compare"):
             return regress(task.old, new, inputs, task.limits, task.allow_modified, hdl, report)
 
-    if task.new.is_dir():
+    if task.source is None and task.new.is_dir():
         if not (task.new / MANIFEST_NAME).is_file():
             raise InputError(f"{task.new}: holds no {MANIFEST_NAME}; give a bundle or a checkpoint")
         return Outcome(task.new, compared(task.new), bundle=task.new)
@@ -162,11 +173,13 @@ def _judged(task: Task, report: Report, clock: _Clock) -> Outcome:
         raise InputError(
             f"{task.new}: is no bundle; to pack a checkpoint give the recipe with --recipe"
         )
-    recipe = with_checkpoint(read_recipe(task.recipe), task.new)
+    recipe = read_recipe(task.recipe) if isinstance(task.recipe, Path) else task.recipe
+    if task.source is None:
+        recipe = with_checkpoint(recipe, task.new)
 
     def packed(recipe: Recipe, target: Path) -> Path | str:
         with clock.spent("pack"):
-            made = _packed(recipe, target, report)
+            made = _packed(recipe, target, report, task.source, task.calibration)
         # Of the folder, which is removed, nobody needs to know.
         return made.replace(f"{target}/", f"{task.new}: ") if isinstance(made, str) else made
 
@@ -242,18 +255,18 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(file, target / file.name)
 
 
-def _packed(recipe: Recipe, target: Path, report: Report) -> Path | str:
+def _packed(
+    recipe: Recipe,
+    target: Path,
+    report: Report,
+    source: "LoadedNetwork | None",
+    inputs: Inputs | None,
+) -> Path | str:
     """The bundle, or why the network can't be packed."""
-    try:
+    with torch_needed("packing"):
         from bramcast.pack.pipeline import pack
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ToolError(
-            "packing needs PyTorch: pip install '.[torch]' in bramcast's checkout"
-        ) from None
     try:
-        pack(recipe, target, report)
+        pack(recipe, target, report, source=source, inputs=inputs)
     except REFUSED as error:
         return str(error)
     return target

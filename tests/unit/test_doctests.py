@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(
     "bramcast." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for folder in ("board", "cli", "golden", "hw", "pack", "sim")
+    for folder in ("api", "board", "cli", "golden", "hw", "pack", "sim")
     for path in (ROOT / folder).rglob("*.py")
     if ">>>" in path.read_text()
 )

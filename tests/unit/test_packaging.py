@@ -24,7 +24,7 @@ from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("board", "cli", "golden", "hw", "pack", "root", "sim")
+FOLDERS = ("api", "board", "cli", "golden", "hw", "pack", "root", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html", ".in"}
 SOURCES = SHIPPED | {".v", ".vhd", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
