@@ -50,10 +50,12 @@ def make(
     watch: "Watch | None" = None,
     source: "LoadedNetwork | None" = None,
     inputs: Inputs | None = None,
+    command: str | None = None,
 ) -> Made:
     """Pack a recipe into a folder, and have golden's validator look before it takes its place.
 
     Args:
+        command: as it was typed.
         watch: called behind each stage.
         source, inputs: a network and samples in memory, in place of those that the recipe names.
 
@@ -72,7 +74,7 @@ def make(
         return output_order(machines[-1])
 
     with at_rest(source):
-        packed = pack(recipe, folder, report, validate, watch or unwatched, source, inputs)
+        packed = pack(recipe, folder, report, validate, watch or unwatched, source, inputs, command)
     cycles = predict(machines[-1].program, machines[-1].core).total
     faster = faster_shape(packed, cycles)
     notes = (*packed.notes, *([faster] if faster is not None else []))

@@ -2,6 +2,8 @@
 """bramcast pack: checkpoint and recipe -> bundle."""
 
 import os
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,7 +81,8 @@ def _pack(
 ) -> int:
     clock = Stopwatch()
     with progress(json) as report:
-        made = make(recipe, output, report, clock)
+        typed = shlex.join(["bramcast", *sys.argv[1:]])
+        made = make(recipe, output, report, clock, command=typed)
         packed, cycles, notes = made.packed, made.cycles, list(made.notes)
         agreement = None
         if check:

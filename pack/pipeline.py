@@ -21,6 +21,7 @@ from bramcast.pack.bundle.manifest import (
     sha256,
 )
 from bramcast.pack.bundle.program import Descriptor
+from bramcast.pack.bundle.provenance import PROVENANCE_NAME, provenance_bytes
 from bramcast.pack.contents import Measures, manifest_of
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray
@@ -33,6 +34,7 @@ from bramcast.pack.lower.lowered import Lowered, lowered
 from bramcast.pack.lower.nests import Program
 from bramcast.pack.lower.walks import Layout
 from bramcast.pack.notes import NOISE_SAMPLES, movement_notes, notes_of
+from bramcast.pack.origin import origin
 from bramcast.pack.passes.shrink import Removed
 from bramcast.pack.passes.table import Watch, unwatched
 from bramcast.pack.passes.two_planes import Planes
@@ -95,10 +97,12 @@ def pack(
     watch: Watch = unwatched,
     source: LoadedNetwork | None = None,
     inputs: Inputs | None = None,
+    command: str | None = None,
 ) -> Packed:
     """Pack a recipe into a bundle folder.
 
     Args:
+        command: as it was typed, for the bundle's provenance.
         source, inputs: as ``prepare`` takes them.
         verify: called with the complete new folder; what it raises keeps the old bundle in place.
         watch: called behind each stage.
@@ -122,6 +126,8 @@ def pack(
 
     def fill(folder: Path) -> None:
         packed.manifest = _write(folder, packed, made.core, floats)
+        told = origin(recipe, command, source is not None or inputs is not None)
+        (folder / PROVENANCE_NAME).write_bytes(provenance_bytes(told))
         try:
             verify(folder)
         except UserError as error:  # of a folder that nobody will find

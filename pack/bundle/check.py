@@ -16,6 +16,7 @@ from bramcast.pack.bundle.formats.table import check_written, format_of_file
 from bramcast.pack.bundle.formats.text import ImageSource, read_source
 from bramcast.pack.bundle.images import DRIVER_NAMES, checked_infos
 from bramcast.pack.bundle.manifest import MANIFEST_NAME, ImageInfo, Manifest, as_written, sha256
+from bramcast.pack.bundle.provenance import PROVENANCE_NAME
 from bramcast.pack.bundle.swap import HIDDEN
 from bramcast.pack.bundle.words import Words, from_axi, split_banks
 
@@ -55,7 +56,7 @@ def check_bundle(bundle: Path, manifest: Manifest) -> list[FileState]:
         InputError: the manifest does not describe its core's images.
     """
     states: list[FileState] = []
-    listed = {MANIFEST_NAME}
+    listed = {MANIFEST_NAME, PROVENANCE_NAME}
     shapes = {section.name: section for section in sections(manifest.core)}
     for info in checked_infos(bundle, manifest).values():
         listed |= set(info.files)

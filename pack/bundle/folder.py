@@ -20,7 +20,7 @@ from bramcast.pack.bundle.swap import HIDDEN, finish, fresh_folder, put, sync
 _SUFFIXES = "|".join(re.escape(f.suffix) for f in TABLE if f.in_bundle)
 BUNDLE_FILE = re.compile(
     rf"(program|weights|bias|table)(_bank\d+)?({_SUFFIXES})"
-    r"|images\.bin|bramcast_\w+\.[ch]|manifest\.json|float_results\.npz"
+    r"|images\.bin|bramcast_\w+\.[ch]|manifest\.json|float_results\.npz|provenance\.json"
 )
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _OPEN_FILE = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")

@@ -21,7 +21,8 @@ FOLDERS = {
 # In the order in which the data meets them: each imports itself and what stands before it.
 PACK = (
     "bundle", "activations", "recipe", "samples", "read", "graph", "capture", "passes",
-    "quantize", "run", "lower", "judge", "prepare", "notes", "contents", "pipeline", "fit", "train",
+    "quantize", "run", "lower", "judge", "prepare", "notes", "contents", "origin",
+    "pipeline", "fit", "train",
 )  # fmt: skip
 SIM = ("run", "folder", "board", "benches", "regress", "report")
 # Beside the road: what they import of it, and who may import them.

@@ -38,7 +38,7 @@ def alter(path, at=None, bit=1):
 
 def test_one_bit_of_any_file_is_noticed(bundle, copy):
     load(copy)
-    for file in sorted(p.name for p in bundle.iterdir()):
+    for file in sorted({p.name for p in bundle.iterdir()} - {"provenance.json"}):
         for at in (0, None, -2, -1):
             alter(copy / file, at)
             with pytest.raises(UserError, match=re.escape(file)):
