@@ -19,6 +19,12 @@ IntArray = NDArray[np.int64]
 
 EQUAL_DB = 150.0  # nothing is nearer than that
 CONSTANT = 1e-12  # of the mean square: what varies less does not vary
+# What networks usually keep, where the recipe gives no limit. What is below is told, and no error.
+USUAL_DB = 15.0
+USUAL_AGREEMENT = 90.0  # percent, of networks with labels: logits of others may be anything
+USUAL_LOSS = 1.0  # points of accuracy, and more than chance
+USUAL_GROWTH = 5.0  # percent of an autoencoder's error, whose output may have any noise below
+CHANCE = 2.0  # standard deviations
 
 
 class Moments:

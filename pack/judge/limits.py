@@ -5,20 +5,21 @@ from dataclasses import replace
 from math import sqrt
 
 from bramcast.pack.bundle.errors import RecipeError
-from bramcast.pack.bundle.judgement import has_classes, varying
+from bramcast.pack.bundle.judgement import (
+    CHANCE,
+    USUAL_AGREEMENT,
+    USUAL_DB,
+    USUAL_GROWTH,
+    USUAL_LOSS,
+    has_classes,
+    varying,
+)
 from bramcast.pack.bundle.manifest import BrokenLimit, Judgement
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.judge.against_float import Judged
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import FloatRun
 from bramcast.pack.samples.inputs import Inputs
-
-# Where the recipe gives no limit. What is below is told, and no error.
-USUAL_DB = 15.0
-USUAL_AGREEMENT = 90.0  # percent, of networks with labels: logits of others may be anything
-USUAL_LOSS = 1.0  # points of accuracy, and more than chance
-USUAL_GROWTH = 5.0  # percent of an autoencoder's error, whose output may have any noise below
-CHANCE = 2.0  # standard deviations
 
 
 def check_limits(recipe: Recipe, graph: Graph, inputs: Inputs, floats: FloatRun) -> None:

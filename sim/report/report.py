@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +12,22 @@ from numpy.typing import NDArray
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.layers import layer_results
 from bramcast.pack.bundle.errors import ToolError
+from bramcast.pack.bundle.float_results import read_float_results
+from bramcast.pack.bundle.provenance import read_provenance
 from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.origin import now
 from bramcast.pack.samples.inputs import Inputs
-from bramcast.sim.regress.evaluate import Outputs, Range, outputs
+from bramcast.sim.regress.evaluate import Range, outputs
 from bramcast.sim.regress.regress import Regression, Report
 from bramcast.sim.report.anatomy import Anatomy, ReportLayer, dissect
+from bramcast.sim.report.classes import Classes, classes_table
+from bramcast.sim.report.parts import family_rows
 from bramcast.sim.report.report_graph import graph_svg
+from bramcast.sim.report.verdicts import Judged, verdicts
 from bramcast.sim.run.cosim import SimResult
 
 SAMPLES = 32  # whose results are drawn
 DRAWN = 1 << 16  # values of a layer that its picture shows
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One line at the head of the page. ``good``: None where nothing was run."""
-
-    what: str
-    good: bool | None
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,7 @@ class Row:
     results: str
     result_note: str
     snr: str
+    share: str
     colour: str
 
 
@@ -71,47 +70,92 @@ def report_html(
         ToolError: matplotlib or Jinja2 is missing.
         UserError: a bundle or samples that don't fit.
     """
-    try:
-        from jinja2 import Environment
+    plots = pictures()
+    anatomy = dissect(bundle, allow_modified)
+    manifest = anatomy.manifest
+    judged = None
+    if inputs is not None:
+        count = len(inputs.x)
+        found = outputs(anatomy.machine, inputs, lambda n: progress("golden", n, count))
+        judged = Judged.of(inputs, found, read_float_results(bundle, manifest))
+    values = {} if inputs is None else layer_values(anatomy, inputs)
+    rows = []
+    for number, part in enumerate(anatomy.parts):
+        rows.append(row_of(anatomy, number, part, values.get(number)))
+        progress("drawing", number + 1, len(anatomy.parts))
+    total = anatomy.prediction.total
+    return rendered(
+        "report.html",
+        manifest=manifest,
+        core=manifest.core,
+        total=total,
+        utilisation=manifest.macs / (total * manifest.core.multipliers),
+        verdicts=list(verdicts(bundle, manifest, judged, simulated, regression)),
+        graph=graph_svg(anatomy),
+        rows=rows,
+        drawn=0 if inputs is None else min(SAMPLES, len(inputs.x)),
+        classes=classes_of_labels(judged),
+        scatter=scatter_of(judged),
+        known=0 if judged is None else len(judged.known),
+        families=list(family_rows(anatomy.machine, manifest)),
+        timeline=plots.timeline(anatomy),
+        losses=plots.losses(anatomy),
+        memory=plots.memory_map(anatomy),
+        scratchpad=plots.scratchpad(anatomy),
+        regression=regression,
+        provenance=read_provenance(bundle),
+        written=now(),
+    )
 
-        from bramcast.sim.report import report_plots as plots
+
+def pictures() -> Any:
+    """The module that draws, which needs matplotlib.
+
+    Raises:
+        ToolError: matplotlib or Jinja2 is missing.
+    """
+    try:
+        import jinja2  # noqa: F401
+
+        from bramcast.sim.report import report_plots
     except ModuleNotFoundError as error:
         if error.name not in ("jinja2", "matplotlib"):
             raise
         raise ToolError(
             "a report needs Jinja2 and matplotlib: pip install '.[report]' in bramcast's checkout"
         ) from None
-    anatomy = dissect(bundle, allow_modified)
-    judged = None
-    if inputs is not None:
-        count = len(inputs.x)
-        judged = outputs(anatomy.machine, inputs, lambda n: progress("golden", n, count))
-    values = {} if inputs is None else _results(anatomy, inputs)
-    rows = []
-    for number, part in enumerate(anatomy.parts):
-        rows.append(_row(anatomy, number, part, values.get(number)))
-        progress("drawing", number + 1, len(anatomy.parts))
-    template = files("bramcast.sim.report").joinpath("report.html").read_text(encoding="utf-8")
-    total = anatomy.prediction.total
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
-        manifest=anatomy.manifest,
-        core=anatomy.manifest.core,
-        total=total,
-        utilisation=anatomy.manifest.macs / (total * anatomy.manifest.core.multipliers),
-        verdicts=_verdicts(anatomy, judged, inputs, simulated, regression),
-        graph=graph_svg(anatomy),
-        rows=rows,
-        drawn=0 if inputs is None else min(SAMPLES, len(inputs.x)),
-        timeline=plots.timeline(anatomy),
-        noise=plots.noise(anatomy),
-        memory=plots.memory_map(anatomy),
-        scratchpad=plots.scratchpad(anatomy),
-        regression=regression,
+    return report_plots
+
+
+def rendered(page: str, **context: object) -> str:
+    """A page from its template in this folder; what it is given is escaped."""
+    from jinja2 import Environment, FunctionLoader
+
+    folder = files("bramcast.sim.report")
+    environment = Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
     )
+    return environment.get_template(page).render(**context)
 
 
-def _results(anatomy: Anatomy, inputs: Inputs) -> dict[int, NDArray[np.int64]]:
+def classes_of_labels(judged: Judged | None) -> Classes | None:
+    """The confusion matrix; None without labels that are classes."""
+    if judged is None or judged.inputs.y is None or judged.outputs.accuracy is None:
+        return None
+    return classes_table(judged.inputs.y, judged.outputs.classes)
+
+
+def scatter_of(judged: Judged | None) -> str | None:
+    """The picture of integers over float results; None where these are not known."""
+    if judged is None or not len(judged.known):
+        return None
+    return str(pictures().scatter(judged.exact, judged.got))
+
+
+def layer_values(anatomy: Anatomy, inputs: Inputs) -> dict[int, NDArray[np.int64]]:
     """Golden's results on the first samples, by part: int64 [n]."""
     part_of = {index: n for n, part in enumerate(anatomy.parts) for index in part.indices}
     frames = frames_from_arrays(inputs.x[:SAMPLES], anatomy.manifest.input)
@@ -122,18 +166,27 @@ def _results(anatomy: Anatomy, inputs: Inputs) -> dict[int, NDArray[np.int64]]:
     return {number: np.concatenate(flat) for number, flat in found.items()}
 
 
-def _row(anatomy: Anatomy, number: int, part: ReportLayer, values: NDArray[np.int64] | None) -> Row:
-    from bramcast.sim.report import report_plots as plots
+def row_of(
+    anatomy: Anatomy,
+    number: int,
+    part: ReportLayer,
+    values: NDArray[np.int64] | None,
+    prefix: str = "",
+) -> Row:
+    """A part's row; ``prefix`` makes its pictures' names unique in the page."""
+    plots = pictures()
 
     layer, fmt = part.layers[0], part.layers[0].format.q
     weights = weight_note = results = result_note = ""
     if part.weights.size and part.macs:
         bits = _width(anatomy, part)
-        weights = plots.distribution(f"weights{number}", _thinned(part.weights), QFormat(bits, 0))
+        weights = plots.distribution(
+            f"{prefix}weights{number}", _thinned(part.weights), QFormat(bits, 0)
+        )
         zeros = float((part.weights == 0).mean())
         weight_note = f"{part.weights.size:,} of {bits} bits, {100 * zeros:.1f} % zero"
     if values is not None:
-        results = plots.distribution(f"results{number}", _thinned(values), fmt)
+        results = plots.distribution(f"{prefix}results{number}", _thinned(values), fmt)
         seen = Range(fmt)
         seen.observe(values)
         result_note = f"{100 * seen.saturated:.2f} % saturated, {seen.headroom:.1f} bits unused"
@@ -153,6 +206,7 @@ def _row(anatomy: Anatomy, number: int, part: ReportLayer, values: NDArray[np.in
         results=results,
         result_note=result_note,
         snr=f"{min(snr):.1f} dB" if snr else "",
+        share=f"{100 * sum(one.share for one in part.layers):.1f} % of the error" if snr else "",
         colour=plots.hue(number),
     )
 
@@ -168,40 +222,3 @@ def _width(anatomy: Anatomy, part: ReportLayer) -> int:
     )
     nest = anatomy.machine.program[descriptor + 1]
     return anatomy.manifest.core.weight_bits >> getattr(nest, "narrow", 0)
-
-
-def _verdicts(
-    anatomy: Anatomy,
-    judged: Outputs | None,
-    inputs: Inputs | None,
-    simulated: SimResult | None,
-    regression: Regression | None,
-) -> list[Verdict]:
-    manifest = anatomy.manifest
-    found = [Verdict("Images", True, "checksums are the manifest's, the program is legal")]
-    if judged is None or inputs is None:
-        found.append(Verdict("Golden", None, "not run: give --inputs"))
-    elif judged.accuracy is not None:
-        against = manifest.float_accuracy
-        more = "" if against is None else f", float {100 * against:.2f} % when packed"
-        text = f"accuracy {100 * judged.accuracy:.2f} % on {len(inputs.x):,} samples{more}"
-        found.append(Verdict("Golden", True, text))
-    else:
-        error = "" if judged.error is None else f", mean squared error {judged.error:.6g}"
-        found.append(Verdict("Golden", True, f"{len(inputs.x):,} samples{error}"))
-    if simulated is None:
-        found.append(
-            Verdict("HDL", None, f"not run: give {'' if inputs else '--inputs and '}--sim")
-        )
-    else:
-        compared = simulated.comparison
-        text = (
-            f"{simulated.simulator}, {simulated.samples} samples: {compared.elements:,} elements "
-            f"of {len(compared.layers)} layers, {compared.mismatches:,} mismatches; "
-            f"{compared.cycles:,} cycles, predicted {simulated.predicted:,}"
-        )
-        found.append(Verdict("HDL", simulated.equal, text))
-    if regression is not None:
-        text = f"{regression.verdict}: {'; '.join(regression.reasons)}"
-        found.append(Verdict("Against the old bundle", regression.passed, text))
-    return found

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network as a picture: layers in boxes, Q formats on the edges. Gives SVG text.
 
-Layers stand below what they read; an edge that passes others by runs beside them, one that leads
+A long chain is cut into columns, where only one result leads from one to the next. Layers stand
+below what they read; an edge that passes others by runs beside them, one that leads
 to the next time step runs up on the left, dashed.
 """
 
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from bramcast.sim.report.anatomy import Anatomy
 
 BOX, HIGH, ROW, GAP, LANE = 236, 40, 74, 26, 15  # pixels
+SHORT, LONG = 7, 12  # rows that need no second column; rows of a column
 LEAST = 0.62  # of that; a narrower window scrolls instead of making letters smaller
 
 CHARACTER, LINE = 7.4, 14  # pixels that a label's character and line take at most
@@ -49,26 +52,104 @@ class _Edge:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """Parts by number, -1 is the input, and what leads from one to another.
+
+    Attributes:
+        rank: row of each, below all that it reads.
+        back: edges to the next time step.
+    """
+
+    rank: dict[int, int]
+    down: list[_Edge]
+    back: list[_Edge]
+
+    @classmethod
+    def of(cls, anatomy: Anatomy) -> "_Network":
+        edges = [
+            _Edge(read, number, _format(anatomy, read))
+            for number, part in enumerate(anatomy.parts)
+            for read in part.reads
+        ]
+        down = [e for e in edges if e.source < e.target]
+        rank = {-1: 0}
+        for number in range(len(anatomy.parts)):
+            rank[number] = 1 + max((rank[e.source] for e in down if e.target == number), default=0)
+        return cls(rank, down, [e for e in edges if e.source >= e.target])
+
+    def gates(self) -> dict[int, int]:
+        """Rows before which the network can be cut: all that crosses comes from this one part."""
+        found = {}
+        for row in range(1, max(self.rank.values()) + 1):
+            over = [e for e in (*self.down, *self.back) if self._crosses(e, row)]
+            sources = {e.source for e in over}
+            straight = not any(e in self.back for e in over)
+            if straight and len(sources) == 1 and self.rank[min(sources)] == row - 1:
+                found[row] = sources.pop()
+        return found
+
+    def _crosses(self, edge: _Edge, row: int) -> bool:
+        return (self.rank[edge.source] < row) != (self.rank[edge.target] < row)
+
+    def piece(self, first: int, end: int, entry: int) -> "_Network":
+        """The rows from ``first`` up to ``end``, with the part before them that they read."""
+        rank = {node: row - first + 1 for node, row in self.rank.items() if first <= row < end}
+        rank = {entry: 0} | rank
+
+        def inside(e: _Edge) -> bool:
+            return e.source in rank and e.target in rank and e.target != entry
+
+        down = [e for e in self.down if inside(e)]
+        return _Network(rank, down, [e for e in self.back if inside(e)])
+
+
 def graph_svg(anatomy: Anatomy) -> str:
-    """SVG of the network's parts."""
-    parts = anatomy.parts
-    edges = [
-        _Edge(read, number, _format(anatomy, read))
-        for number, part in enumerate(parts)
-        for read in part.reads
-    ]
-    down = [e for e in edges if e.source < e.target]
-    back = [e for e in edges if e.source >= e.target]
-    rank = {-1: 0}
-    for number in range(len(parts)):
-        rank[number] = 1 + max((rank[e.source] for e in down if e.target == number), default=0)
+    """SVG of the network's parts: a column, or several where it is long, each a picture."""
+    whole = _Network.of(anatomy)
+    gates = whole.gates()
+    rows = max(whole.rank.values()) + 1
+    cuts = _cuts(rows, sorted(gates))
+    pieces = []
+    for first, end in pairwise([0, *cuts, rows]):
+        entry = gates[first] if first else -1
+        piece = whole.piece(first, end, entry) if first else whole.piece(1, end, -1)
+        pieces.append(_column(anatomy, piece, entry, gates.get(end), not first))
+    return "".join(pieces)
+
+
+def _cuts(rows: int, gates: list[int]) -> list[int]:
+    """Rows at which columns begin: as many as are read at a glance, about as long as each other.
+
+    >>> _cuts(5, [1, 2, 3, 4]), _cuts(10, [*range(1, 10)]), _cuts(10, [2, 9]), _cuts(30, [])
+    ([], [3, 7], [2], [])
+    """
+    if rows <= SHORT:
+        return []
+    columns = max(3, -(-rows // LONG))
+    wanted = [rows * number / columns for number in range(1, columns)]
+    usable = [gate for gate in gates if 2 <= gate <= rows - 2]
+    return sorted({min(usable, key=lambda gate: abs(gate - w)) for w in wanted if usable})
+
+
+def _column(
+    anatomy: Anatomy, network: _Network, entry: int, leaves: int | None, first: bool
+) -> str:
+    """A picture of consecutive rows.
+
+    Args:
+        entry: the part that they read, in row 0.
+        leaves: the part that the next column reads; None in the last one.
+        first: ``entry`` is the input itself, else a reference to another column.
+    """
+    parts, rank, down, back = anatomy.parts, network.rank, network.down, network.back
     place = _places(rank, down)
     passing = [e for e in down if rank[e.target] - rank[e.source] > 1]
     right, left = _lanes(passing, rank), _lanes(back, rank)
     margin = 20 + LANE * (max(left.values(), default=-1) + 1) + (70 if left else 0)
     columns = 1 + max(column for column, _ in place.values())
-    width = margin + columns * (BOX + GAP) + LANE * (max(right.values(), default=-1) + 1) + 84
-    height = ROW * (max(rank.values()) + 1) + 60
+    width = margin + columns * (BOX + GAP) + LANE * (max(right.values(), default=-1) + 1) + 70
+    height = ROW * max(rank.values()) + HIGH + 50
 
     def corner(node: int) -> tuple[float, float]:
         column, row = place[node]
@@ -105,24 +186,33 @@ def graph_svg(anatomy: Anatomy) -> str:
         )
         if e is next(other for other in back if other.source == e.source):
             formats.append(labels.place(lane - 5, (y0 + y1) / 2 + 20, e.label, "end"))
-    frame = anatomy.manifest.input
-    planes = f", {frame.planes} planes" if frame.planes > 1 else ""
-    shape = " x ".join(str(n) for n in frame.dims)
-    body.append(_box(*corner(-1), "input", f"{shape}{planes}", "io"))
-    for number, part in enumerate(parts):
-        layer = part.layers[0]
+    if first:
+        frame = anatomy.manifest.input
+        planes = f", {frame.planes} planes" if frame.planes > 1 else ""
+        shape = " x ".join(str(n) for n in frame.dims)
+        body.append(_box(*corner(entry), "input", f"{shape}{planes}", "io"))
+    else:
+        body.append(_box(*corner(entry), parts[entry].name, "from the column before", "io"))
+    for number in rank:
+        if number == entry:
+            continue
+        layer = parts[number].layers[0]
         shape = " x ".join(str(n) for n in layer.shape)
-        kind = "macs" if part.macs else "plain"
-        body.append(_box(*corner(number), part.name, f"{layer.op}  {shape}", kind))
-    x, y = corner(len(parts) - 1)
+        kind = "macs" if parts[number].macs else "plain"
+        body.append(_box(*corner(number), parts[number].name, f"{layer.op}  {shape}", kind))
+    end = len(parts) - 1 if leaves is None else leaves
+    x, y = corner(end)
     body.append(_path(f"M{x + BOX / 2},{y + HIGH} L{x + BOX / 2},{y + HIGH + 26}"))
-    formats.append(labels.place(x + BOX / 2 + 7, y + HIGH + 20, _format(anatomy, len(parts) - 1)))
+    formats.append(labels.place(x + BOX / 2 + 7, y + HIGH + 20, _format(anatomy, end)))
+    tip = (
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="6" '
+        'refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z"/>'
+        "</marker></defs>"
+    )
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'style="min-width:{LEAST * width:.0f}px" role="img" aria-label="the network"><defs>'
-        '<marker id="tip" viewBox="0 0 8 8" refX="6" '
-        'refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z"/>'
-        f"</marker></defs>{''.join(body + formats)}</svg>"
+        f'style="min-width:{LEAST * width:.0f}px" role="img" aria-label="the network">'
+        f"{tip if first else ''}{''.join(body + formats)}</svg>"
     )
 
 

@@ -9,19 +9,30 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.sim.report.anatomy import Anatomy, ReportLayer, Span
 
-BLUE, GREY, RED, PALE = "#2b6ca3", "#9aa1a9", "#c0392b", "#eaf1f7"
+BLUE, GREY, RED, PALE = "#2b6ca2", "#9aa1a9", "#c0392b", "#eaf1f7"
+FREE, SOFT, EDGE = "#f2f2f2", "#444444", "#fefefe"
+# What the page's style sheet has of its own, for light and dark.
+_THEME = {
+    "#000000": "var(--ink)", PALE: "var(--pale)", FREE: "var(--free)", SOFT: "var(--soft)",
+    EDGE: "var(--page)", BLUE: "var(--blue)",
+}  # fmt: skip
 # Neighbouring layers must differ; ten hues that print, used again from the start.
 HUES = (
     "#2b6ca3", "#e08a2e", "#3f9b57", "#b0496b", "#7b62a8",
     "#4fb0b5", "#b5a12d", "#8d5a3b", "#5d7fd1", "#92a05a",
 )  # fmt: skip
 BARS = 64
+DOTS = 3000  # of a scatter
+CELLS = 160  # of a strip of changed words
+SPIKE = 8  # times as high as the next bar: the scale becomes logarithmic
 _STYLE: Any = {
     "font.size": 8,
     "font.family": "sans-serif",
@@ -29,6 +40,7 @@ _STYLE: Any = {
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "path.simplify": False,
 }
 
 
@@ -41,9 +53,11 @@ def _svg(figure: Figure, name: str) -> str:
     """The figure as an element of a page; ``name`` makes the identifiers in it unique."""
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.S)
+    for colour, mine in _THEME.items():
+        text = text.replace(colour, mine)
     return re.sub(r'<g id="[^"]*"', "<g", text)  # every figure has a figure_1
 
 
@@ -67,7 +81,14 @@ def distribution(name: str, values: NDArray[np.int64], fmt: QFormat) -> str:
         ends = [low, high] if low >= 0 else [low, 0, high]
         axis.set_xticks(ends, [f"{end * fmt.lsb:.4g}" for end in ends])
         axis.set_xlim(low - 0.5, high + 0.5)
-        axis.set_ylim(0, max(1, int(np.sort(counts)[-2] * 1.6), int(counts.max() * 0.3)))
+        if spike(counts):
+            axis.set_yscale("log")
+            axis.set_ylim(0.5, counts.max() * 1.6)
+            axis.minorticks_off()
+            axis.text(0.995, 0.97, "log", transform=axis.transAxes, ha="right", va="top",
+                      fontsize=6.5, color=SOFT)  # fmt: skip
+        else:
+            axis.set_ylim(0, max(1, int(np.sort(counts)[-2] * 1.6), int(counts.max() * 0.3)))
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.tick_params(length=2, pad=1.5, labelsize=7)
@@ -75,6 +96,16 @@ def distribution(name: str, values: NDArray[np.int64], fmt: QFormat) -> str:
             if fmt.bits <= 16 and mark.any() and end:
                 axis.axvline(end, color=RED, linewidth=1.2)
         return _svg(figure, name)
+
+
+def spike(counts: NDArray[np.integer]) -> bool:
+    """Whether one bar leaves so little to the others that a linear scale would show nothing else.
+
+    >>> spike(np.array([900, 10, 20, 15])), spike(np.array([90, 60, 20])), spike(np.array([5, 0]))
+    (True, False, False)
+    """
+    largest, others = int(counts.max()), np.sort(counts)[:-1]
+    return bool(others.any()) and largest > SPIKE * int(others.max())
 
 
 def timeline(anatomy: Anatomy) -> str:
@@ -112,7 +143,7 @@ def _beside(axis: Any, x: float, y: float, text: str) -> None:
     """Text behind the end of a bar."""
     axis.annotate(
         text, (x, y), xytext=(4, 0), textcoords="offset points", va="center", ha="left",
-        fontsize=7, color="#444",
+        fontsize=7, color=SOFT,
     )  # fmt: skip
 
 
@@ -139,7 +170,7 @@ def memory_map(anatomy: Anatomy) -> str:
         figure = Figure(figsize=(10, 0.3 + 0.78 * len(images)), layout="constrained")
         axes = figure.subplots(len(images), 1, squeeze=False).ravel()
         for axis, image in zip(axes, images, strict=True):
-            axis.barh(0, image.words, color="#f2f2f2", height=1, hatch="////", edgecolor="#cccccc",
+            axis.barh(0, image.words, color=FREE, height=1, hatch="////", edgecolor="#cccccc",
                       linewidth=0)  # fmt: skip
             axis.barh(0, image.used, align="center", color="#c9ced3", height=1, linewidth=0)
             for number, part in enumerate(anatomy.parts):
@@ -202,7 +233,7 @@ def scratchpad(anatomy: Anatomy) -> str:
             axis.broken_barh(
                 [(time.first, time.end - time.first)],
                 (place.first, place.end - place.first),
-                facecolor=hue(resident.part), edgecolor="white", linewidth=0.5, alpha=0.85,
+                facecolor=hue(resident.part), edgecolor=EDGE, linewidth=0.5, alpha=0.85,
             )  # fmt: skip
             name = (
                 "input" if resident.part < 0 else anatomy.parts[resident.part].name.split(" x ")[0]
@@ -232,25 +263,89 @@ def scratchpad(anatomy: Anatomy) -> str:
         return _svg(figure, "scratchpad")
 
 
-def noise(anatomy: Anatomy) -> str | None:
-    """Signal to noise behind each layer; None where pack has not measured it."""
+def losses(anatomy: Anatomy) -> str | None:
+    """Signal to noise behind each layer, and how much of the output's error is its own rounding.
+
+    None where pack has not measured it.
+    """
+    parts = anatomy.parts
     points = [
         (number, layer.snr)
-        for number, part in enumerate(anatomy.parts)
+        for number, part in enumerate(parts)
         for layer in part.layers[-1:]
         if layer.snr is not None
     ]
     if not points:
         return None
-    parts = anatomy.parts
+    judged = anatomy.manifest.judgement
+    shares = [100 * sum(layer.share for layer in part.layers) for part in parts]
+    of_input = 0.0 if judged is None else 100 * judged.input_share
     with rc_context(_STYLE):
-        figure = Figure(figsize=(10, 0.5 + 0.2 * len(parts)), layout="constrained")
-        axis = figure.subplots()
+        figure = Figure(figsize=(10, 0.7 + 0.2 * (len(parts) + 1)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
         for number, value in points:
-            axis.barh(number, max(value, 0.0), color=hue(number), height=0.7)
-            _beside(axis, max(value, 0.0), number, f"{value:.1f}")
-        axis.set_yticks(range(len(parts)), [_short(p.name) for p in parts])
-        axis.set_ylim(len(parts) - 0.4, -0.6)
-        axis.set_xlabel("signal to noise of the quantized against the real results, dB")
+            left.barh(number, max(value, 0.0), color=hue(number), height=0.7)
+            _beside(left, max(value, 0.0), number, f"{value:.1f}")
+        for number, share in [(-1, of_input), *enumerate(shares)]:
+            right.barh(number, share, color=hue(number), height=0.7)
+            _beside(right, share, number, f"{share:.1f}")
+        left.set_yticks(range(-1, len(parts)), ["input", *(_short(p.name) for p in parts)])
+        left.set_ylim(len(parts) - 0.4, -1.6)
+        left.set_xlim(0, 1.12 * max(1.0, *(value for _, value in points)))
+        right.set_xlim(0, 1.15 * max(1.0, of_input, *shares))
+        left.set_xlabel("signal to noise behind the layer, dB")
+        right.set_xlabel("share of the output's error that is its own rounding, %")
+        for axis in (left, right):
+            axis.tick_params(length=2)
+        return _svg(figure, "losses")
+
+
+def scatter(exact: NDArray[np.float64], got: NDArray[np.float64]) -> str:
+    """Results of the integers over the float network's, of both shapes alike; a dot for each."""
+    step = -(-exact.size // DOTS)
+    x, y = exact.reshape(-1)[::step], got.reshape(-1)[::step]
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    edge = 0.03 * (high - low) or 1.0
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.0, 3.8), layout="constrained")
+        axis = figure.subplots()
+        ends = (low - edge, high + edge)
+        axis.plot(ends, ends, color=GREY, linewidth=0.8)
+        # A line of no length with round ends is a dot; all of them together are one shape.
+        corners = np.repeat(np.stack([x, y], axis=1), 2, axis=0)
+        dots = Path(corners, [Path.MOVETO, Path.LINETO] * len(x))
+        axis.add_patch(
+            PathPatch(dots, fill=False, edgecolor=BLUE, linewidth=2.2, capstyle="round", alpha=0.7)
+        )
+        axis.set_xlim(ends)
+        axis.set_ylim(ends)
+        axis.set_aspect("equal")
+        axis.set_xlabel("float network")
+        axis.set_ylabel("integers")
         axis.tick_params(length=2)
-        return _svg(figure, "noise")
+        return _svg(figure, "scatter")
+
+
+def changes(name: str, changed: NDArray[np.bool_]) -> str:
+    """Which words of an image differ: bool [words], drawn as runs of neighbours.
+
+    Args:
+        name: unique in the page.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(5.2, 0.42), layout="constrained")
+        axis = figure.subplots()
+        axis.axvspan(0, len(changed), color=FREE, linewidth=0)
+        cells = np.array_split(changed, min(CELLS, len(changed)))
+        starts = np.cumsum([0, *(len(cell) for cell in cells)])
+        for start, cell in zip(starts, cells, strict=False):
+            if cell.any():
+                axis.axvspan(start, start + len(cell), color=BLUE, linewidth=0,
+                             alpha=0.25 + 0.75 * float(cell.mean()))  # fmt: skip
+        axis.set_xlim(0, len(changed))
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        _whole_numbers(axis.xaxis)
+        axis.set_xticks([0, len(changed)])
+        axis.tick_params(length=2, labelsize=7)
+        return _svg(figure, name)

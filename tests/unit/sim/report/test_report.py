@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTML report: what belongs to which layer, what the page says, how a browser shows it."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 from support import DIGITS, bramcast, in_all, text_recipe, write_recipe
 
+import bramcast as api
+from bramcast.pack.bundle.qformat import QFormat
+from bramcast.pack.device.devices import PARTS
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.report.anatomy import Span, dissect
 from bramcast.sim.report.report import report_html
 from bramcast.sim.report.report_graph import graph_svg
-from bramcast.sim.report.report_plots import scratchpad
+from bramcast.sim.report.report_plots import distribution, scratchpad
 
 VOID = {"meta", "br", "link", "img", "input"}
 
@@ -131,6 +135,59 @@ def test_the_page_is_whole_and_self_contained(page, bundles):
     cycles = re.search(r"([\d,]+) cycles", done.stdout).group(1)
     assert f"accuracy {accuracy}" in told and cycles in told
     assert len(re.findall(r'id="([^"]+)"', text)) == len(set(re.findall(r'id="([^"]+)"', text)))
+
+
+def test_the_page_says_where_it_comes_from_and_what_fits(page, bundles):
+    told = page.read_text()
+    recipe = read_recipe(DIGITS / "dscnn.toml")
+    digest = hashlib.sha256(recipe.file(recipe.model.checkpoint).read_bytes()).hexdigest()
+    assert digest in told and "dscnn.toml" in told and "checkpoint = " in told
+    assert "<dt>packed</dt>" in told
+    assert all(f"<td>{name}</td>" in told for name in PARTS)
+    (bundles["dscnn"] / "provenance.json").rename(bundles["dscnn"] / "hidden")
+    try:
+        assert "The bundle does not say" in report_html(bundles["dscnn"])
+    finally:
+        (bundles["dscnn"] / "hidden").rename(bundles["dscnn"] / "provenance.json")
+
+
+def test_the_confusion_matrix_counts_golden_s_answers(page, bundles):
+    inputs = read_inputs(DIGITS / "dscnn.toml")
+    answers = api.Bundle.open(bundles["dscnn"]).predict(inputs.x).argmax(axis=1)
+    (table,) = re.findall(r'<table class="matrix">(.*?)</table>', page.read_text(), re.DOTALL)
+    rows = re.findall(r"<tr><th>\d+</th>(.*?)</tr>", table)
+    cells = [re.findall(r"<td[^>]*>(\d*)</td>", row) for row in rows]
+    for label, row in enumerate(cells):
+        wanted = [int(((inputs.y == label) & (answers == a)).sum()) for a in range(10)]
+        assert [int(cell or 0) for cell in row] == wanted
+
+
+def test_one_spike_makes_the_scale_logarithmic(bundles):
+    spiked = np.array([0] * 5000 + [3] * 40 + [9] * 11)
+    flat = np.arange(-100, 100)
+    assert ">log</text>" in distribution("a", spiked, QFormat(8, 0))
+    assert ">log</text>" not in distribution("b", flat, QFormat(8, 0))
+
+
+@pytest.mark.parametrize("name", ["chain", "dscnn", "gru", "decoder"])
+def test_a_long_chain_is_drawn_in_columns(name, bundles, folder):
+    if name in ("chain", "decoder"):
+        text, shape = (DECODER, (2, 8, 8)) if name == "decoder" else (DEEP, (4, 4, 4))
+        bundle, _ = written(folder / f"{name}_columns", text, shape)
+    else:
+        bundle = bundles[name]
+    anatomy = dissect(bundle)
+    columns = re.findall(r"<svg.*?</svg>", graph_svg(anatomy))
+    boxes = [re.findall(r'<g class="(\w+)"><title>([^<]*)</title>', one) for one in columns]
+    # Each part has one box, in order; a column begins with what it reads.
+    real = [title for column in boxes for kind, title in column if kind != "io"]
+    assert sorted(real) == sorted(part.name for part in anatomy.parts)
+    if name in ("gru", "decoder"):
+        assert len(columns) == {"gru": 1, "decoder": len(columns)}[name]
+        return
+    assert len(columns) == {"chain": 6, "dscnn": 3}[name]
+    for before, column in pairwise(boxes):
+        assert next(title for kind, title in column if kind == "io") == before[-1][1]
 
 
 def test_names_are_escaped(bundles, tmp_path):
@@ -314,3 +371,52 @@ def test_a_browser_shows_it(browser, bundles, folder, name):
     )
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert errors == []
+
+
+CONTRAST = """
+const light = c => {
+  const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(v => {
+    v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const page = light(getComputedStyle(document.body).backgroundColor);
+const worst = {};
+for (const e of document.querySelectorAll('p, td, th, b, span, small, h2, dt, dd, a, svg text')) {
+  if (!e.textContent.trim() || e.closest('table.matrix')) continue;
+  const style = getComputedStyle(e);
+  const ink = e instanceof SVGElement ? style.fill : style.color;
+  if (ink === 'rgb(255, 255, 255)') continue;  // a name in a bar of its own colour
+  const [a, b] = [light(ink), page].sort((x, y) => y - x);
+  worst[ink] = Math.min(worst[ink] ?? 99, (a + 0.05) / (b + 0.05));
+}
+return [page, worst];
+"""
+
+
+@pytest.mark.parametrize(
+    "media, theme", [("screen", "light"), ("screen", "dark"), ("print", "dark")]
+)
+def test_letters_can_be_read_by_day_and_night_and_on_paper(browser, page, media, theme):
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [feature]})
+    try:
+        browser.set_window_size(1400, 900)
+        browser.get(page.as_uri())
+        ground, worst = browser.execute_script(CONTRAST)
+        assert (ground < 0.1) == (theme == "dark" and media == "screen")
+        assert len(worst) > 3 and min(worst.values()) >= 4.5, worst  # as WCAG asks of small text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_paper_takes_the_whole_width(browser, page):
+    """A4 at 96 dots an inch, without margins of 13 mm."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    screen = {"width": 695, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        browser.get(page.as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 695
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
