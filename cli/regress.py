@@ -2,10 +2,12 @@
 """bramcast regress: is a retrained network a drop-in?"""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -13,12 +15,14 @@ import typer
 from bramcast.cli.options import AllowModified, InputsFile, ItsSimulator, Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json, table, telling
 from bramcast.cli.samples import read_samples
-from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.errors import InputError, ToolError
+from bramcast.pack.bundle.folder import replace_bytes
 from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.pack.bundle.time_steps import title
 from bramcast.pack.recipe.recipe import RegressSection, read_recipe
+from bramcast.pack.samples.inputs import Inputs, read_inputs
 from bramcast.sim.regress.candidates import Outcome, Task, executor, judge, judge_all
-from bramcast.sim.regress.regress import LayerRow, Regression
+from bramcast.sim.regress.regress import LayerRow, Regression, Report
 from bramcast.sim.run.runner import SIMULATORS
 
 SIM_SAMPLES = 2
@@ -57,12 +61,19 @@ def command(
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page: both bundles side by side, with pictures."),
+    ] = None,
     allow_modified: AllowModified = False,
     json: Json = False,
 ) -> int:
     """Compare a retrained network with that in use: accuracy, formats, layout, changed words."""
-    give_stdout([junit, markdown], json)
-    with telling(partial(_no_verdict, junit, markdown)):
+    give_stdout([junit, markdown, html], json)
+    with (
+        telling(partial(_no_verdict, junit, markdown, html)),
+        _places(html, keep, new) as places,
+    ):
         if simulator not in SIMULATORS:
             raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
         _names_apart(new, keep)
@@ -75,10 +86,10 @@ def command(
         _same_frame(old, new)
         tasks = [
             Task(
-                old, one, inputs, limits, recipe, keep, SIM_SAMPLES if sim else 0, simulator,
+                old, one, inputs, limits, recipe, place, SIM_SAMPLES if sim else 0, simulator,
                 allow_modified,
             )
-            for one in new
+            for one, place in zip(new, places, strict=True)
         ]  # fmt: skip
         with progress(json) as report:
             if len(tasks) == 1 and dask is None:
@@ -86,6 +97,10 @@ def command(
             else:
                 with executor(jobs or 1, dask) as pool:
                     outcomes = judge_all(tasks, pool, report)
+            if html is not None:
+                _write_html(html, old, outcomes, read_inputs(inputs), allow_modified, report)
+        if keep is None:
+            outcomes = [o if o.new.is_dir() else replace(o, bundle=None) for o in outcomes]
     if junit is not None or markdown is not None:
         from bramcast.sim.regress.ci_reports import write_junit, write_markdown
 
@@ -104,7 +119,39 @@ def command(
     return 0 if any(outcome.passed for outcome in outcomes) else 1
 
 
-def _no_verdict(junit: Path | None, markdown: Path | None, message: str) -> None:
+@contextmanager
+def _places(html: Path | None, keep: Path | None, new: list[Path]) -> Iterator[list[Path | None]]:
+    """Folders for each candidate's bundle: for a page it is kept at least until that is drawn."""
+    if html is None or keep is not None:
+        yield [keep] * len(new)
+        return
+    from bramcast.sim.report.report import pictures
+
+    pictures()  # what is missing is said at once
+    with TemporaryDirectory(prefix="bramcast-") as folder:
+        yield [Path(folder, str(number)) for number in range(len(new))]
+
+
+def _write_html(
+    html: Path,
+    old: Path,
+    outcomes: list[Outcome],
+    inputs: Inputs,
+    allow_modified: bool,
+    report: Report,
+) -> None:
+    from bramcast.sim.report.side_by_side import regression_html
+
+    page = regression_html(old, outcomes, inputs, allow_modified, report)
+    replace_bytes(html, page.encode())
+
+
+def _no_verdict(junit: Path | None, markdown: Path | None, html: Path | None, message: str) -> None:
+    if html is not None:
+        from bramcast.sim.report.side_by_side import no_verdict_html
+
+        with suppress(ToolError):  # it is what went wrong
+            replace_bytes(html, no_verdict_html(message).encode())
     if junit is not None or markdown is not None:
         from bramcast.sim.regress.ci_reports import write_error
 
