@@ -17,6 +17,8 @@ FORMAT = Path(__file__).resolve().parents[1] / "docs" / "format.md"
 LOOPS = ("g", "oy", "ox", "ky", "kx", "ci")
 NUMBERS = {"INPUT": 1, "NEST": 2, "LOOP": 3}
 MINUS_ONE = {"tail", "run", "runs", "count", "length", *(f"count_{n}" for n in LOOPS)}
+MINUS_ONE |= {"strip_runs", "last_run"}
+EVERY_BANK = 8
 
 
 def signed(value, bits):
@@ -24,14 +26,21 @@ def signed(value, bits):
     return (value & ((1 << bits) - 1)) - ((value >> (bits - 1) & 1) << bits)
 
 
-def fields_of_the_page():
-    """{opcode: {name: (word, lsb, bits, signed)}} from the table of docs/format.md."""
+def fields_of_the_page(tiled=False):
+    """{opcode: {name: (word, lsb, bits, signed)}} from the tables of docs/format.md.
+
+    Those of a core with TILES > 1, if ``tiled``.
+    """
     layouts = {}
-    for op, word, cell in re.findall(r"^\| (\w+) \| (\d+) \| (`.*) \|$", FORMAT.read_text(), re.M):
+    row = r"^\| (\w+)(\+?) \| (\d+) \| (`.*) \|$"
+    for op, plus, word, cell in re.findall(row, FORMAT.read_text(), re.M):
         for name, high, low, sign in re.findall(r"`(\w+)` (\d+)(?::(\d+))?( signed)?", cell):
             lsb = int(low or high)
             layout = layouts.setdefault(NUMBERS[op], {})
-            layout[name] = (int(word), lsb, int(high) - lsb + 1, bool(sign))
+            if name.startswith("y_") and name != "y_unsigned" and tiled:
+                continue
+            if tiled or not plus:
+                layout[name] = (int(word), lsb, int(high) - lsb + 1, bool(sign))
     return layouts
 
 
@@ -40,6 +49,8 @@ class Independent:
 
     ``run`` gives the beats of one frame, and for each nest that ran its stores: (sub-word, its
     LANES elements as unsigned numbers) in the order of docs/format.md; beats for a stream nest.
+    With TILES > 1 all tiles store before the next pixel does, tile 0 first; sub-words are counted
+    behind those of the banks before.
     """
 
     def __init__(self, bundle):
@@ -47,7 +58,7 @@ class Independent:
         core = json.loads((bundle / "manifest.json").read_text())["core"]
         self.lanes, self.taps, self.rq = core["lanes"], core["taps"], core["rq"]
         self.bits, self.depth = core["data_bits"], core["scratch_depth"]
-        self.word = self.lanes * self.taps
+        self.word, self.tiles = self.lanes * self.taps, core.get("tiles", 1)
 
         def lines(name):
             path = bundle / f"{name}.mem"
@@ -64,7 +75,7 @@ class Independent:
 
     def unrolled(self, words):
         """The descriptors that run, one after another, LOOPs written out."""
-        layouts, descriptors = fields_of_the_page(), []
+        layouts, descriptors = fields_of_the_page(self.tiles > 1), []
         for start in range(0, len(words), 32):
             d = {}
             for name, (word, lsb, bits, sign) in layouts[words[start] & 15].items():
@@ -89,7 +100,8 @@ class Independent:
     def run(self, frame, seed=0):
         # What nobody has written is anything.
         rng = np.random.default_rng(seed)
-        self.scratch = rng.integers(0, 1 << self.bits, self.depth * self.word)
+        self.bank = self.depth * self.word  # elements
+        self.scratch = rng.integers(0, 1 << self.bits, self.tiles * self.bank)
         self.take(self.program[0], np.asarray(frame, np.int64) & ((1 << self.bits) - 1))
         beats, stores = [], []
         for d in self.program[1:]:
@@ -98,13 +110,38 @@ class Independent:
 
     def take(self, d, elements):
         """INPUT."""
-        unit, at = max(self.lanes, self.taps), d["result_base"] * self.word
-        for run in elements.reshape(d["runs"], d["run"]):
-            row = np.concatenate([np.zeros(d["lead"], np.int64), run])
+        unit, left = max(self.lanes, self.taps), elements
+        strip, last = d.get("strip_runs", d["runs"]), d.get("last_run", d["run"])
+        for number in range(d["runs"]):
+            if number % strip == 0:
+                at = number // strip * self.bank + d["result_base"] * self.word
+            size = last if number == d["runs"] - 1 else d["run"]
+            assert len(left) >= size, "the frame is too short"
+            row = np.concatenate([np.zeros(d["lead"], np.int64), left[:size]])
+            left = left[size:]
             row = np.pad(row, (0, -len(row) % unit))
             self.scratch[at : at + len(row)] = row
             at += -(-len(row) // self.word) * self.word
-        assert len(elements) == d["runs"] * d["run"]
+        assert not len(left), "the frame is too long"
+
+    def tile_banks(self, d):
+        """Each tile that makes results of its own, with the banks that it writes."""
+        if d.get("strips"):
+            return [(tile, [tile]) for tile in range(self.tiles)]
+        bank = d.get("bank", 0)
+        return [(0, range(self.tiles) if bank == EVERY_BANK and not d["stream"] else [bank])]
+
+    def rows(self, d, tile, oy, ky):
+        """The bank of each tap, what its row adds to the address there, and whether it counts."""
+        if self.tiles == 1:
+            y = d["y_start"] + oy * d["y_step_oy"] + ky * d["y_step_ky"]
+            return 0 * y, 0 * y, (0 <= y) & (y < d["y_limit"])
+        span = d["span"]
+        start, limit, step_oy, step_ky = (
+            d[f"strip_{n}"] * span + d[f"row_{n}"] for n in ("start", "limit", "step_oy", "step_ky")
+        )
+        u = start + oy * step_oy + ky * step_ky + tile * span * d["strips"]
+        return u // span, u % span, (0 <= u) & (u < limit)
 
     def steps(self, d, stream, counts):
         """Steps from jumps: jump[l] = step[l] - sum of (count[m] - 1) * step[m], m inside l."""
@@ -125,34 +162,39 @@ class Independent:
         stores = []
         for g, oy, ox in itertools.product(*map(range, counts[:3])):
             at = (g, oy, ox)
-            y = d["y_start"] + oy * d["y_step_oy"] + ky * d["y_step_ky"]
             x = d["x_start"] + ox * d["x_step_ox"] + kx * d["x_step_kx"]
-            inside = (0 <= y) & (y < d["y_limit"]) & (0 <= x) & (x < d["x_limit"])
-            a = d["act_base"] + sum(i * s for i, s in zip(at, act[:3], strict=True)) + act_taps
             w = d["weight_base"] + sum(i * s for i, s in zip(at, weight[:3], strict=True))
             valid = d["tail"] if g == counts[0] - 1 else width
-            acc = self.sums(d, a, w + weight_taps, inside, valid)
-            entry = (d["bias_base"] + g * d["bias_step"]) * self.rq + np.arange(valid)
-            shift = self.shift[entry]
-            half = (1 << shift) >> 1
-            v = np.clip((signed(acc, 32) + self.bias[entry] + half) >> shift, d["lo"], d["hi"])
-            if d["table"]:
-                v = self.looked_up(d, v)
-            if d["stream"]:
-                beats += v.tolist()
-                stores += v.tolist()
-                continue
-            v = np.pad(v & ((1 << self.bits) - 1), (0, -valid % self.lanes))
-            r = d["result_base"] + sum(i * s for i, s in zip(at, result, strict=True))
-            for i, part in enumerate(v.reshape(-1, self.lanes)):
-                self.scratch[(r + i) * self.lanes : (r + i + 1) * self.lanes] = part
-                stores.append((r + i, part.tolist()))
+            for tile, banks in self.tile_banks(d):
+                bank, row, inside = self.rows(d, tile, oy, ky)
+                inside = inside & (0 <= x) & (x < d["x_limit"])
+                a = d["act_base"] + sum(i * s for i, s in zip(at, act[:3], strict=True))
+                a = np.where(inside, a + act_taps + row, 0)
+                end = a.max() + (valid if d["lanewise"] else self.taps)
+                assert 0 <= a.min() and end <= self.bank, "an address outside the scratchpad"
+                acc = self.sums(d, a + bank * self.bank, w + weight_taps, inside, valid)
+                entry = (d["bias_base"] + g * d["bias_step"]) * self.rq + np.arange(valid)
+                shift = self.shift[entry]
+                half = (1 << shift) >> 1
+                v = np.clip((signed(acc, 32) + self.bias[entry] + half) >> shift, d["lo"], d["hi"])
+                if d["table"]:
+                    v = self.looked_up(d, v)
+                if d["stream"]:
+                    beats += v.tolist()
+                    stores += v.tolist()
+                    continue
+                v = np.pad(v & ((1 << self.bits) - 1), (0, -valid % self.lanes))
+                r = d["result_base"] + sum(i * s for i, s in zip(at, result, strict=True))
+                parts = enumerate(v.reshape(-1, self.lanes), r)
+                for to, (at_bank, part) in itertools.product(banks, parts):
+                    sub = to * self.depth * self.taps + at_bank
+                    self.scratch[sub * self.lanes : (sub + 1) * self.lanes] = part
+                    stores.append((sub, part.tolist()))
         return stores
 
     def elements(self, a, inside, count, unsigned):
         """``count`` elements from each address on: [taps, count], 0 outside the limits."""
         where = np.where(inside, a, 0)[:, None] + np.arange(count)
-        assert where.min() >= 0, "an address below the scratchpad"
         raw = np.where(inside[:, None], self.scratch[where], 0)
         return raw if unsigned else signed(raw, self.bits)
 
