@@ -87,7 +87,8 @@ def _by_tile(
     """The rows of each tile, in its own order."""
     groups = Groups.of(nest, core)
     whole = groups.pixels * (groups.count - 1) * groups.subs
-    first = words[:whole].reshape(groups.count - 1, tiles, -1, core.lanes)
+    rows = groups.pixels // tiles * groups.subs
+    first = words[:whole].reshape(groups.count - 1, tiles, rows, core.lanes)
     last = words[whole:].reshape(tiles, -1, core.lanes)
     return [np.concatenate([*first[:, t], last[t]]) for t in range(tiles)]
 
