@@ -46,6 +46,7 @@ int bramcast_probe(bramcast_t *core, bramcast_read_t read, bramcast_write_t writ
   core->rq = field(shape, BRAMCAST_SHAPE_RQ_MASK, BRAMCAST_SHAPE_RQ_LSB);
   core->narrow = field(shape, BRAMCAST_SHAPE_NARROW_MASK, BRAMCAST_SHAPE_NARROW_LSB);
   core->gates = field(shape, BRAMCAST_SHAPE_GATES_MASK, BRAMCAST_SHAPE_GATES_LSB);
+  core->tiles = field(shape, BRAMCAST_SHAPE_TILES_MASK, BRAMCAST_SHAPE_TILES_LSB);
   widths = get(core, BRAMCAST_REG_WIDTHS);
   core->data_bits = field(widths, BRAMCAST_WIDTHS_DATA_BITS_MASK, BRAMCAST_WIDTHS_DATA_BITS_LSB);
   core->weight_bits =
@@ -56,6 +57,7 @@ int bramcast_probe(bramcast_t *core, bramcast_read_t read, bramcast_write_t writ
     core->depth[i] = get(core, BRAMCAST_REG_PROGRAM_DEPTH + 4u * i);
   core->scratch_depth = get(core, BRAMCAST_REG_SCRATCH_DEPTH);
   core->options = get(core, BRAMCAST_REG_OPTIONS);
+  core->pairs = field(core->options, BRAMCAST_OPTIONS_PAIRS_MASK, BRAMCAST_OPTIONS_PAIRS_LSB);
   return BRAMCAST_OK;
 }
 
@@ -92,6 +94,7 @@ static int fits(const bramcast_t *core, const bramcast_network_t *network) {
   unsigned i;
   if (core->lanes != network->lanes || core->taps != network->taps || core->rq != network->rq ||
       core->data_bits != network->data_bits || core->weight_bits != network->weight_bits ||
+      core->tiles != network->tiles || core->pairs != network->pairs ||
       core->narrow < network->narrow || core->gates < network->gates)
     return BRAMCAST_OTHER_SHAPE;
   for (i = 0; i < BRAMCAST_IMAGE_COUNT; i++)
@@ -288,6 +291,9 @@ int bramcast_wait_stopped(const bramcast_t *core, uint32_t polls) {
 }
 
 uint32_t bramcast_peek(const bramcast_t *core, uint32_t word, uint32_t beat) {
+  uint32_t pitch = 1u; /* from a bank to the next one, in the window */
+  while (pitch < core->scratch_depth) pitch *= 2u;
+  word = word / core->scratch_depth * pitch + word % core->scratch_depth;
   return get(core, place(core, BRAMCAST_SCRATCH_SLOT - 1, word, beat));
 }
 

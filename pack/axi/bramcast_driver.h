@@ -57,6 +57,8 @@ typedef struct {
   uint32_t lanes, taps, rq, data_bits, weight_bits;
   uint32_t narrow; /* 1: weights of 4 and 2 bits */
   uint32_t gates;  /* 1: products of two tensors, and LOOP */
+  uint32_t tiles;  /* strips of a picture at once; banks of the scratchpad */
+  uint32_t pairs;  /* 1: two tiles share their multipliers */
   uint32_t depth[BRAMCAST_IMAGE_COUNT]; /* memory words */
   uint32_t scratch_depth;
   uint32_t window_bits;
@@ -75,6 +77,8 @@ typedef struct {
   uint32_t lanes, taps, rq, data_bits, weight_bits;
   uint32_t narrow; /* 1: weights of 4 and 2 bits */
   uint32_t gates;  /* 1: products of two tensors, and LOOP */
+  uint32_t tiles;  /* strips of a picture at once; banks of the scratchpad */
+  uint32_t pairs;  /* 1: two tiles share their multipliers */
   uint32_t scratch_depth;
   uint32_t cycles; /* of a frame; 0: not known */
   bramcast_image_t image[BRAMCAST_IMAGE_COUNT];
@@ -153,7 +157,8 @@ int bramcast_compare(const bramcast_t *core, const bramcast_expected_t *expected
 /* Runs hold behind executed nest number nest, 1 is the first; 0: they don't, one that does goes on. */
 void bramcast_stop_after(const bramcast_t *core, uint32_t nest);
 int bramcast_wait_stopped(const bramcast_t *core, uint32_t polls);
-/* A 32-bit beat of a word of the scratchpad, while a run holds or the core is idle. */
+/* A 32-bit beat of a word of the scratchpad, while a run holds or the core is idle. Word n of bank b, with
+ * tiles, is b * scratch_depth + n. */
 uint32_t bramcast_peek(const bramcast_t *core, uint32_t word, uint32_t beat);
 
 const char *bramcast_message(int status);

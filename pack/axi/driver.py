@@ -33,6 +33,7 @@ from bramcast.pack.axi.registers import (
     INTERFACE,
     LEDGER_SLOT,
     SCRATCH_SLOT,
+    bank_bits,
     field_value,
     mask,
     offset,
@@ -132,7 +133,7 @@ class Driver:
                 f"the core has interface {interface} and runs images of format {image_format}, "
                 f"this driver has {INTERFACE} and {FORMAT}"
             )
-        shape, widths = self.read("SHAPE"), self.read("WIDTHS")
+        shape, widths, options = (self.read(name) for name in ("SHAPE", "WIDTHS", "OPTIONS"))
         self._window_bits = field_value("WIDTHS", "WINDOW_BITS", widths)
         self.core = Core(
             lanes=field_value("SHAPE", "LANES", shape),
@@ -142,6 +143,8 @@ class Driver:
             rq=field_value("SHAPE", "RQ", shape),
             narrow=bool(field_value("SHAPE", "NARROW", shape)),
             gates=bool(field_value("SHAPE", "GATES", shape)),
+            tiles=field_value("SHAPE", "TILES", shape),
+            pairs=bool(field_value("OPTIONS", "PAIRS", options)),
             program_depth=self.read("PROGRAM_DEPTH"),
             weights_depth=self.read("WEIGHTS_DEPTH"),
             bias_depth=self.read("BIAS_DEPTH"),
@@ -149,9 +152,9 @@ class Driver:
             scratch_depth=self.read("SCRATCH_DEPTH"),
         )
         self.beat = field_value("WIDTHS", "BEAT", widths)
-        self.readback = self._is_set("OPTIONS", "READBACK")
+        self.readback = bool(options & mask("OPTIONS", "READBACK"))
         self.ledger_depth = self.read("LEDGER_DEPTH")
-        self.peek = self._is_set("OPTIONS", "PEEK")
+        self.peek = bool(options & mask("OPTIONS", "PEEK"))
 
     # ------------------------------------------------------------------ registers
 
@@ -250,8 +253,8 @@ class Driver:
         return written
 
     def _check_fit(self, bundle: Path, wanted: Core) -> None:
-        for name in ("lanes", "taps", "data_bits", "weight_bits", "rq"):
-            has, wants = getattr(self.core, name), getattr(wanted, name)
+        for name in ("lanes", "taps", "tiles", "pairs", "data_bits", "weight_bits", "rq"):
+            has, wants = (int(getattr(core, name)) for core in (self.core, wanted))
             if has != wants:
                 raise DeviceError(f"{bundle} is packed for {name} = {wants}, the core has {has}")
         if wanted.narrow and not self.core.narrow:
@@ -415,11 +418,16 @@ class Driver:
         """Words of the scratchpad while a run holds or the core is idle, with PEEK.
 
         Element 0 in the least significant bits, LANES * TAPS of them.
+
+        Args:
+            places: word ``n`` of bank ``b`` is b * SCRATCH_DEPTH + n; with one tile there is one.
         """
+        depth, above = self.core.scratch_depth, bank_bits(self.core)
+        words = [(place // depth << above) | place % depth for place in places]
         bits = self.core.word * self.core.data_bits
         base = SCRATCH_SLOT << self._window_bits
         count = -(-bits // 32)
-        at = [base + place * stride(bits) + 4 * b for place in places for b in range(count)]
+        at = [base + word * stride(bits) + 4 * b for word in words for b in range(count)]
         values = np.array(self._read_many(at), np.uint64).reshape(-1, count).tolist()
         return [sum(beat << (32 * b) for b, beat in enumerate(beats)) for beats in values]
 

@@ -322,12 +322,15 @@ def window_bits(core: Core, ledger_depth: int = 0, peek: bool = False) -> int:
 
     Args:
         ledger_depth: entries of the ledger (LEDGER_DEPTH).
-        peek: the scratchpad has a window (PEEK).
+        peek: the scratchpad has a window (PEEK); with TILES > 1 bank after bank, each of a power
+            of two of words.
 
     >>> window_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 256))
     14
     >>> window_bits(Core(16, 1, 8, 8, 2, 320, 1000, 152, 0, 2000), 64, peek=True)
     15
+    >>> window_bits(Core(16, 1, 8, 8, 2, 320, 256, 152, 0, 1000, tiles=4), peek=True)
+    16
     """
     used = [
         _log2(core.depth(image) * stride(core.word_bits(image)))
@@ -337,8 +340,18 @@ def window_bits(core: Core, ledger_depth: int = 0, peek: bool = False) -> int:
     if ledger_depth:
         used.append(_log2(ledger_depth * stride(64)))
     if peek:
-        used.append(_log2(core.scratch_depth * stride(core.word * core.data_bits)))
+        words = core.tiles << bank_bits(core)
+        used.append(_log2(words * stride(core.word * core.data_bits)))
     return max(LEAST_WINDOW_BITS, *used)
+
+
+def bank_bits(core: Core) -> int:
+    """Bits of a word's number in a bank of the scratchpad; in its window the bank stands above.
+
+    >>> bank_bits(Core(16, 1, 8, 8, 2, 320, 256, 152, 0, 1000, tiles=4))
+    10
+    """
+    return _log2(core.scratch_depth)
 
 
 def address_bits(core: Core, ledger_depth: int = 0, peek: bool = False) -> int:

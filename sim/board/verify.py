@@ -254,7 +254,7 @@ class FrameCheck:
         addresses, taps = self.results.nests[number - 1].addresses, self.machine.core.taps
         bits = self.machine.core.lanes * self.machine.core.data_bits
         places = np.unique(addresses // taps).tolist()
-        words = dict(zip(places, self.core.scratch(places), strict=True))
+        words = dict(zip(places, self.core.scratch(places), strict=True))  # bank after bank
         return [
             words[address // taps] >> (bits * (address % taps)) & ((1 << bits) - 1)
             for address in addresses.tolist()

@@ -20,7 +20,8 @@ from bramcast.pack.bundle.manifest import FORMAT, IMAGES, Core
 from bramcast.sim.run.cosim import core_parameters
 
 # A core that differs from every other one in each of its fields.
-CORE = Core(4, 2, 16, 8, 1, 96, 500, 70, 256, 200, narrow=True, gates=True)
+CORE = Core(4, 2, 16, 8, 1, 96, 500, 70, 256, 200, narrow=True, gates=True, tiles=2,
+            pairs=True)  # fmt: skip
 NAMES = [field.name.upper() for field in fields(Core)]
 # Of the core alone, no image depends on them: the first moves frames in time, the second tells
 # where they end, the third how many elements come at once.
@@ -152,7 +153,9 @@ class _Registers:
 
 def test_software_can_read_every_parameter_from_a_device() -> None:
     """Python's driver; that of C is compiled and run in tests/cosim/test_driver_c.py."""
-    held = {b.name for name in ("SHAPE", "WIDTHS") for b in BY_NAME[name].fields} | set(BY_NAME)
+    held = {b.name for name in ("SHAPE", "WIDTHS", "OPTIONS") for b in BY_NAME[name].fields} | set(
+        BY_NAME
+    )
     complain("pack/axi/registers.py", [*NAMES, *FIFO], held & {*NAMES, *FIFO})
     found = Driver(_Registers(CORE)).core
     lost = [f.name for f in fields(Core) if getattr(found, f.name) != getattr(CORE, f.name)]

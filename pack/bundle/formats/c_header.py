@@ -30,6 +30,9 @@ from bramcast.pack.bundle.program import (
     OP_INPUT,
     OP_NEST,
     OPCODE,
+    TILED_INPUT_FIELDS,
+    TILED_NEST_FIELDS,
+    Field,
 )
 from bramcast.pack.bundle.words import Words, from_axi, to_axi, to_uint32
 
@@ -52,14 +55,15 @@ def _c_array(name: str, values: NDArray[np.uint32]) -> bytes:
 
 
 @cache
-def _c_fields(prefix: str) -> tuple[str, ...]:
-    layout = {"OPCODE": OPCODE}
-    layout |= {
-        name.upper(): f for name, f in (INPUT_FIELDS if prefix == "INPUT" else NEST_FIELDS).items()
-    }
+def _c_fields(prefix: str, tiled: bool) -> tuple[str, ...]:
+    layout: dict[str, Field] = {"opcode": OPCODE}
+    if prefix == "INPUT":
+        layout |= TILED_INPUT_FIELDS if tiled else INPUT_FIELDS
+    else:
+        layout |= TILED_NEST_FIELDS if tiled else NEST_FIELDS
     lines = []
     for name, field in layout.items():
-        stem = f"BRAMCAST_{prefix}_{name}"
+        stem = f"BRAMCAST_{prefix}_{name.upper()}"
         lines += [
             f"#define {stem}_WORD {field.word}",
             f"#define {stem}_LSB {field.lsb}",
@@ -72,7 +76,8 @@ def _c_fields(prefix: str) -> tuple[str, ...]:
 def _c_network(core: Core, cycles: int) -> list[str]:
     """BRAMCAST_NETWORK, which initializes the driver's bramcast_network_t."""
     shape = [core.lanes, core.taps, core.rq, core.data_bits, core.weight_bits]
-    shape += [int(core.narrow), int(core.gates), core.scratch_depth, cycles]
+    shape += [int(core.narrow), int(core.gates), core.tiles, int(core.pairs)]
+    shape += [core.scratch_depth, cycles]
     present = {s.name for s in sections(core)}
     rows = []
     for name in IMAGES:
@@ -106,7 +111,8 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
         "/* the core that the images are laid out for; depths in words */",
     ]
     for key in (
-        *("lanes", "taps", "data_bits", "weight_bits", "rq"),
+        *("lanes", "taps", *(("tiles",) if core.tiles > 1 else ())),
+        *("data_bits", "weight_bits", "rq"),
         *("program_depth", "weights_depth", "bias_depth", "table_depth", "scratch_depth"),
     ):
         lines.append(f"#define BRAMCAST_{key.upper()} {getattr(core, key)}")
@@ -136,8 +142,8 @@ def header_text(images: Mapping[str, Words], core: Core) -> bytes:
         f"#define BRAMCAST_ADDRESS_BITS {ADDRESS_BITS}",
         f"#define BRAMCAST_OP_INPUT {OP_INPUT}",
         f"#define BRAMCAST_OP_NEST {OP_NEST}",
-        *_c_fields("INPUT"),
-        *_c_fields("NEST"),
+        *_c_fields("INPUT", core.tiles > 1),
+        *_c_fields("NEST", core.tiles > 1),
         "",
     ]
     arrays = [

@@ -211,3 +211,22 @@ def test_a_bundle_that_is_none_leaves_the_device_alone(device: Device, tmp_path:
     with pytest.raises(Exception, match="manifest"):
         driver.load(tmp_path)
     assert not device.memory and not device.written
+
+
+def test_words_of_all_banks_are_read_where_the_core_has_them(device: Device) -> None:
+    """Four banks of five words: each takes the room of eight in its window."""
+    core = replace(device.core, lanes=8, taps=1, tiles=4, scratch_depth=5)
+    device.values["SHAPE"] = 8 | 1 << 8 | core.rq << 16 | 4 << 27
+    device.values["SCRATCH_DEPTH"] = 5
+    slot = 6 << window_bits(device.core)
+    device.memory = {slot + 8 * (8 * 2 + 3): 0x55, slot + 8 * (8 * 2 + 3) + 4: 0x66}
+    driver = Driver(device)
+    assert driver.core.tiles == 4 and not driver.core.pairs
+    assert driver.scratch([2 * 5 + 3, 2 * 5 + 4]) == [0x66_00000055, 0]
+
+
+@pytest.mark.parametrize("tiles, bits", [(1, 14), (2, 15), (8, 17)])
+def test_a_window_holds_all_banks(device: Device, tiles: int, bits: int) -> None:
+    """1000 words of 16 bytes are 2**14 bytes each; the memories of images are smaller."""
+    core = Core(16, 1, 8, 8, 2, 64, 64, 64, 0, 1000, tiles=tiles)
+    assert window_bits(core, peek=True) == bits
