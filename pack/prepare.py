@@ -235,14 +235,16 @@ def _check_cycles(recipe: Recipe, graph: Graph) -> None:
     Raises:
         RecipeError: tells how many multipliers may do.
     """
-    lanes, taps = recipe.core.lanes, recipe.core.taps
+    lanes, taps, tiles = recipe.core.lanes, recipe.core.taps, recipe.core.tiles
     macs = sum(op.macs for op in graph.ops)
-    cycles = macs // (lanes * taps)
+    cycles = macs // (lanes * taps * tiles)
     if cycles > MAX_CYCLES:
+        least = -(-macs // (MAX_CYCLES * tiles))
+        shape = f"{lanes} lanes x {taps} taps" + (f" x {tiles} tiles" if tiles > 1 else "")
         raise RecipeError(
             f"{recipe.path}: core.lanes: {macs:,} multiply-adds take {cycles:,} cycles or more "
-            f"with {lanes} lanes x {taps} taps, a run has at most {MAX_CYCLES:,}: it needs more "
-            f"lanes or taps, lanes x taps of {-(-macs // MAX_CYCLES)} or more"
+            f"with {shape}, a run has at most {MAX_CYCLES:,}: it needs more "
+            f"lanes or taps, lanes x taps of {least} or more"
         )
 
 

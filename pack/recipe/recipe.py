@@ -228,7 +228,8 @@ Auto = Literal["auto"] | None
 @dataclass(frozen=True, config=_STRICT)
 class CoreSection:
     """[core]: what the core is synthesized with. Depths: absent is what is needed; "auto" is that
-    and what the block RAMs give for free."""
+    and what the block RAMs give for free. ``tiles``: strips of a picture computed at once;
+    ``pairs``: two of them share their multipliers."""
 
     lanes: Literal[1, 2, 4, 8, 16, 32, 64] = 16
     taps: Literal[1, 2, 4, 8] = 1
@@ -247,6 +248,17 @@ class CoreSection:
     def drain(self) -> int:
         """Lanes that the requantizer takes per cycle: 2 at 16 lanes, 8 at 64, if not given."""
         return self.rq if self.rq is not None else max(1, self.lanes // 8)
+
+    def complaint(self, activation_bits: int) -> str | None:
+        """What is wrong with keys that don't go together, with the key; None if nothing is."""
+        if self.pairs and self.tiles == 1:
+            return "pairs = true: two tiles share a multiplier, so tiles must be 2, 4 or 8"
+        if self.pairs and activation_bits != 8:
+            return (
+                f"pairs = true: a multiplier holds two products of 8 bits only, and "
+                f"quantize.activation_bits is {activation_bits}; leave pairs out"
+            )
+        return None
 
 
 def _known_format(name: str) -> str:
@@ -483,4 +495,7 @@ def recipe_of(
         raise RecipeError(f"{path}: quantize.{complaint}")
     if recipe.core.drain > recipe.core.lanes:
         raise RecipeError(f"{path}: core.rq: {recipe.core.drain} is more than lanes")
+    complaint = recipe.core.complaint(recipe.quantize.activation_bits)
+    if complaint:
+        raise RecipeError(f"{path}: core.{complaint}")
     return recipe

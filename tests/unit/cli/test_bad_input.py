@@ -392,6 +392,23 @@ def test_true_is_no_number(recipe, tmp_path, section, place):
     refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", place)
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("[core]\npairs = true", ["core.pairs", "tiles must be 2, 4 or 8"]),
+        (
+            "[core]\ntiles = 2\npairs = true\n[quantize]\nactivation_bits = 16",
+            ["core.pairs", "quantize.activation_bits is 16"],
+        ),
+        ("[core]\ntiles = 3", ["core.tiles", "1, 2, 4 or 8"]),
+    ],
+)
+def test_tiles_and_pairs_that_no_core_has(recipe, tmp_path, section, said):
+    recipe.write_text(recipe.read_text() + section + "\n")
+    refused(bramcast("pack", recipe, "-o", tmp_path / "b"), "recipe.toml", *said)
+    assert not (tmp_path / "b").exists()
+
+
 def test_true_where_it_belongs(recipe, tmp_path):
     recipe.write_text(recipe.read_text() + "shrink = true\n[core]\nnarrow = true\n")
     assert bramcast("pack", recipe, "-o", tmp_path / "b").returncode == 0
@@ -433,10 +450,14 @@ def test_run_that_is_too_long_is_told_before_packing(tmp_path, monkeypatch):
     recipe = custom(tmp_path, forward, extra, np.zeros((2, 6), np.float32))
     module = load_module("model.py:build", recipe.parent)
     torch.save(module.state_dict(), recipe.parent / "weights.pth")
-    recipe.write_text(recipe.read_text() + "[core]\nlanes = 1\n")
+    text = recipe.read_text()
+    recipe.write_text(text + "[core]\nlanes = 1\n")
     monkeypatch.setattr("bramcast.pack.prepare.check_against_module", None)  # never reached
     done = bramcast("pack", recipe, "-o", tmp_path / "b")
     refused(done, "core.lanes", "1 lanes x 1 taps", "67,108,864", "lanes x taps of 5 or more")
+    recipe.write_text(text + "[core]\nlanes = 1\ntiles = 2\n")
+    done = bramcast("pack", recipe, "-o", tmp_path / "b")
+    refused(done, "1 lanes x 1 taps x 2 tiles", "lanes x taps of 3 or more")
 
 
 def test_byte_order_mark_is_taken(recipe, tmp_path):

@@ -59,6 +59,8 @@ SAMPLES = {
     "core.rq": "1",
     "core.narrow": "true",
     "core.gates": "false",
+    "core.tiles": "4",
+    "core.pairs": "true\ncore.tiles = 2",
     "core.program_depth": "96",
     "core.weights_depth": '"auto"',
     "core.bias_depth": "77",
