@@ -27,7 +27,11 @@ class _Wordwise:
             bound: of any lane's |accumulator|.
             lane_bytes: of the arrays between, for one lane of one sample.
         """
-        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core, memories.bank_words * memories.core.word)
+        self.memories, self.nest, self.taps = (
+            memories,
+            nest,
+            Taps(nest, memories.core, memories.bank_words * memories.core.word),
+        )
         self.out = Epilogue(memories, index, nest, bound, beat)
         per_pixel = memories.chunk * self.out.lanes * lane_bytes
         pixels_at_once = max(1, sizes.BLOCK_BYTES // per_pixel)

@@ -180,8 +180,6 @@ def layer_pixels(nest: Nest, info: NestInfo, tiles: int = 1) -> tuple[slice, sli
     rows = nest.counts[1] * (tiles if nest.strips else 1)
     y, x = (
         slice(start, start + (count - 1) * step + 1, step)
-        for start, count, step in zip(
-            info.origin, (rows, nest.counts[2]), info.stride, strict=True
-        )
+        for start, count, step in zip(info.origin, (rows, nest.counts[2]), info.stride, strict=True)
     )
     return y, x

@@ -60,7 +60,9 @@ def _by_channel(words: NDArray[np.int32], nest: Nest, groups: Groups) -> NDArray
         moved = np.zeros((samples, count, groups.width, groups.pixels), np.int32)
         moved[:, :, : subs * groups.lanes] = grouped.swapaxes(2, 3)
         parts.append(moved)
-    return np.concatenate(parts, axis=1).reshape(samples, groups.count * groups.width, -1, nest.counts[2])
+    return np.concatenate(parts, axis=1).reshape(
+        samples, groups.count * groups.width, -1, nest.counts[2]
+    )
 
 
 def _numbers(bits: NDArray[np.integer], fmt: Format, nest: Nest) -> NDArray[np.int64]:

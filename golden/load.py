@@ -101,7 +101,8 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
 def _inside(nest: Nest, info: NestInfo, layer: LayerInfo) -> bool:
     """Whether the pixels of a nest are a layer's; those of strips may lie behind its last row."""
     y, x = layer_pixels(nest, info)
-    return y.stop <= layer.shape[0] and x.stop <= layer.shape[1]
+    height, width = layer.shape[:2]
+    return int(y.stop) <= height and int(x.stop) <= width
 
 
 def _covers(layer: LayerInfo, nests: list[tuple[Nest, NestInfo]], tiles: int) -> bool:

@@ -71,7 +71,11 @@ class Multiply:
     """A multiply-add nest. Subclasses say which rows and weights stand behind a block."""
 
     def __init__(self, memories: Memories, index: int, nest: Nest, beat: int) -> None:
-        self.memories, self.nest, self.taps = memories, nest, Taps(nest, memories.core, memories.bank_words * memories.core.word)
+        self.memories, self.nest, self.taps = (
+            memories,
+            nest,
+            Taps(nest, memories.core, memories.bank_words * memories.core.word),
+        )
         self.bound = largest_sum(memories, self.taps)
         self.dtype = product_dtype(self.bound)
         self.out = Epilogue(memories, index, nest, self.bound, beat)

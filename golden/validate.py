@@ -473,10 +473,10 @@ def _axes(d: Nest) -> tuple[_Axis, _Axis]:
 
 
 def _row_offsets(d: Nest, core: Core) -> tuple[NDArray[np.int64], tuple[int, int] | None]:
-    """Elements that a nest's rows add to its addresses, with TILES > 1; all banks' behind each other.
+    """What a nest's rows add to its addresses, TILES > 1; banks lie one behind the other.
 
     Returns:
-        All different ones, sorted; the lowest and the highest within a bank, None if there are none.
+        All different ones, sorted; the lowest and the highest within a bank, None without any.
     """
     rows = tap_rows(d, core)
     valid = rows.valid
@@ -581,11 +581,9 @@ def _check_hazard(
             owner = writer[np.where(mine, word, 0)]
             clash = mine & (owner >= 0) & (owner != pixel)
             if np.any(clash):
-                raise place.error(
-                    "result_base",
-                    f"scratchpad {_sub_word(core, int(word[np.flatnonzero(clash)[0]]))} is written by one pixel, "
-                    "read by another",
-                )
+                here = _sub_word(core, int(word[np.flatnonzero(clash)[0]]))
+                text = f"scratchpad {here} is written by one pixel, read by another"
+                raise place.error("result_base", text)
 
 
 # --------------------------------------------------------------------------- what a bit stands for

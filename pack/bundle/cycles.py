@@ -75,7 +75,9 @@ def predict(program: Sequence[Descriptor], core: Core) -> CyclePrediction:
 def cycles_of(program: Words, core: Core) -> int:
     """The cycles of a frame, from the program's image; 0 if that is none."""
     try:
-        return predict([d for _, d in unrolled(split_program(to_uint32(program), core.tiles > 1))], core).total
+        return predict(
+            [d for _, d in unrolled(split_program(to_uint32(program), core.tiles > 1))], core
+        ).total
     except ProgramError:
         return 0
 

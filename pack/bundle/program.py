@@ -101,7 +101,11 @@ INPUT_FIELDS: dict[str, Field] = {
 
 # In the program of a core with TILES > 1 these stand beside the others, or in their place. Offsets
 # are elements of a strip; what stands before them is a number of strips.
-MOVED_FIELDS = {"bias_base": Field(28, 0, 24), "bias_step": Field(29, 0, 10), "table_base": Field(30, 0, 10)}
+MOVED_FIELDS = {
+    "bias_base": Field(28, 0, 24),
+    "bias_step": Field(29, 0, 10),
+    "table_base": Field(30, 0, 10),
+}
 _Y_FIELDS = ("y_start", "y_limit", "y_step_oy", "y_step_ky")
 STRIP_FIELDS: dict[str, Field] = {
     "strips": Field(0, 26, 1),
@@ -145,7 +149,7 @@ class Input:
     one after another from word ``result_base``. ``lead`` is less than TAPS.
 
     With TILES > 1 ``strip_runs`` runs go to each bank, one bank after the other, and the last run
-    has ``last_run`` elements; 0: all runs go to the first bank, and the last one is like the others.
+    has ``last_run`` elements; 0: all runs go to the first bank, the last one like the others.
     """
 
     run: int
@@ -469,6 +473,7 @@ def decode(words: Sequence[int], tiled: bool = False) -> Descriptor:
     flags: tuple[str, ...] = ("lanewise", "max", "product", "factor_unsigned")
     flags += ("act_moves", "result_moves")
     flags += ("x_unsigned", "y_unsigned", "table", "stream", "last")
+    set_flags: dict[str, Any] = {name: bool(got[name]) for name in flags}
     nest = Nest(
         counts=counts,
         act_base=got["act_base"],
@@ -484,7 +489,7 @@ def decode(words: Sequence[int], tiled: bool = False) -> Descriptor:
         tail=got["tail"] + 1,
         table_base=got["table_base"],
         narrow=got["narrow"],
-        **{name: bool(got[name]) for name in flags},
+        **set_flags,
     )
     names = [n for n in got if n[:2] in ("y_", "x_") and "unsigned" not in n]
     coordinates: dict[str, Any] = {name: got[name] for name in names}

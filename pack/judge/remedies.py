@@ -12,7 +12,7 @@ from math import prod
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.twins import has_gates
 from bramcast.pack.judge.against_float import Judged
-from bramcast.pack.lower.nests import LoweredNest
+from bramcast.pack.lower.lowered_nest import LoweredNest
 from bramcast.pack.passes.two_planes import can_split
 from bramcast.pack.recipe.recipe import QuantizeSection, Recipe
 from bramcast.pack.run.refine import LEAST_SAMPLES

@@ -34,9 +34,9 @@ def with_strips(graph: Graph, layout: Layout) -> Layout:
     if layout.tiles == 1:
         return layout
     search = _Search(graph, layout)
-    best = min(
-        (search.descended(start) for start in search.starts()), key=lambda found: found[0]
-    )[1]
+    best = min((search.descended(start) for start in search.starts()), key=lambda found: found[0])[
+        1
+    ]
     while True:
         made = replace(layout, strips=search.strips(best))
         try:
@@ -85,7 +85,8 @@ class _Search:
             yield found
 
     def _height(self, family: int, factor: int) -> int:
-        return factor * -(-(-(-self.heights[family] // factor)) // self.layout.tiles)
+        smaller = -(-self.heights[family] // factor)
+        return factor * -(-smaller // self.layout.tiles)
 
     def candidates(self, family: int) -> list[int]:
         """Rows that strips of a family's pictures may have, the fewest first."""
@@ -148,7 +149,7 @@ class _Search:
 
 
 def _families(graph: Graph, layout: Layout) -> dict[int, list[int]]:
-    """Tensors whose strips must be equal, by one of them; those that can't be in strips are left out."""
+    """Tensors whose strips must be equal, by one of them; without those that can't have any."""
     tied = Classes(len(graph.tensors))
     by_buffer: dict[int, list[int]] = {}
     for index, place in layout.placements.items():
@@ -158,10 +159,7 @@ def _families(graph: Graph, layout: Layout) -> dict[int, list[int]]:
     for op in graph.ops:
         if isinstance(op, Add | Product):
             tied.join(
-                t.index
-                for view in op.views
-                if not is_point(view)
-                for t in graph.owners(view)
+                t.index for view in op.views if not is_point(view) for t in graph.owners(view)
             )
     families: dict[int, list[int]] = {}
     for index in layout.placements:
@@ -175,9 +173,7 @@ def _families(graph: Graph, layout: Layout) -> dict[int, list[int]]:
     }
 
 
-def _in_rows(
-    graph: Graph, layout: Layout, index: int, by_buffer: Mapping[int, list[int]]
-) -> bool:
+def _in_rows(graph: Graph, layout: Layout, index: int, by_buffer: Mapping[int, list[int]]) -> bool:
     """Whether a tensor's buffer holds rows of one picture, and nothing else."""
     place, height = layout.placements[index], graph.tensors[index].height
     others = [layout.placements[i] for i in by_buffer[place.buffer]]

@@ -4,8 +4,8 @@
 Up to here addresses are as if all rows of a picture lay in one bank. Where a picture lies in strips
 of h rows, its row y is row y % h of bank y // h:
 
-    strips   all tiles make the results of their own strip: row oy of tile t is row t * h + oy of the
-             layer. Legal where the rows that it reads move on by a strip of the operand, too.
+    strips   all tiles make the results of their own strip: row oy of tile t is row t * h + oy of
+             the layer. Legal where the rows that it reads move on by a strip of the operand, too.
     whole    all tiles make the same. A layer in strips is then a nest for each bank.
 
 What is not in strips lies in bank 0, or in all banks if a nest reads it beside strips.
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bramcast.pack.bundle.program import ALL_BANKS, Nest, Rows
 from bramcast.pack.graph.graph import Graph
@@ -205,7 +206,7 @@ def _without_y(nest: Nest, rows: Rows) -> Nest:
     return replace(nest, rows=rows, y_start=0, y_limit=1, y_step_oy=0, y_step_ky=0)
 
 
-def _coordinates(nest: Nest) -> tuple[IntArray, IntArray]:
+def _coordinates(nest: Nest) -> tuple[IntArray, NDArray[np.bool_]]:
     """Coordinate y of every tap [oy, ky], and which count."""
     oy, ky = (np.arange(nest.counts[n], dtype=np.int64) for n in (1, 3))
     y = nest.y_start + oy[:, None] * nest.y_step_oy + ky * nest.y_step_ky
@@ -264,7 +265,7 @@ class _RowWalk:
 
 
 def _operand(layout: Layout, lowered: LoweredNest) -> tuple[_RowWalk | None, frozenset[int]]:
-    """The rows of a nest's operands, None if they lie in one bank; and the buffers of those that do.
+    """The rows of a nest's operands, None if in one bank; and the buffers of those that are.
 
     Raises:
         NoStrips: they are in strips, and not so that a nest reads them.

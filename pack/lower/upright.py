@@ -53,9 +53,7 @@ def _swapped(values: NDArray[Any]) -> NDArray[Any]:
 
 def _turned_window(window: Window) -> Window:
     top, left, bottom, right = window.padding
-    kernel, stride, dilation = (
-        (x, y) for y, x in (window.kernel, window.stride, window.dilation)
-    )
+    kernel, stride, dilation = ((x, y) for y, x in (window.kernel, window.stride, window.dilation))
     return Window(kernel, stride, dilation, (left, top, right, bottom))
 
 

@@ -83,8 +83,8 @@ class Layout:
     ``born`` is the number of the operation that writes a tensor, -1 for the input frame; ``beside``
     how many pixels of a row lie in a sub-word, where these are several, and ``across`` how many a
     tensor has in each of its own, where it is a row of phases (beside.py). ``strips`` is how many
-    rows of a tensor each tile has, where they are shared out (strips.py): bases, pitches and buffers
-    are then as if all rows lay in one bank, as they do with one tile.
+    rows of a tensor each tile has, where they are shared out (strips.py): bases and pitches are
+    then as if all rows lay in one bank, as they do with one tile.
     """
 
     lanes: int
@@ -460,7 +460,14 @@ def flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None
         counts = (1, 1, 1, best.counts[0], *(1,) * none, *best.counts[1:])
         steps = (0, 0, 0, pitch, *(0,) * none, *(s * taps for s in best.steps[1:]))
         seen = {"y_start": first, "y_limit": first + best.counts[0], "y_step_ky": 1}
-        coordinates = {**seen, "y_step_oy": 0, "x_start": 0, "x_limit": 1, "x_step_ox": 0, "x_step_kx": 0}
+        coordinates = {
+            **seen,
+            "y_step_oy": 0,
+            "x_start": 0,
+            "x_limit": 1,
+            "x_step_ox": 0,
+            "x_step_kx": 0,
+        }
         walk = Walk(buffer, first * pitch + low, counts, steps, coordinates, unit=pitch)
         return [DenseWalk(walk, used, slots)]
     none = 3 - len(best.counts)

@@ -1189,6 +1189,7 @@ def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) ->
         if name[:2] in ("y_", "x_") and "unsigned" not in name
     }
     flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "table", "stream")
+    set_flags: dict[str, Any] = {name: bool(rng.getrandbits(1)) for name in flags}
     return Nest(
         counts=tuple(rng.randint(1, 65536) for _ in LOOPS),
         act_base=rng.getrandbits(10),
@@ -1203,7 +1204,7 @@ def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) ->
         bias_step=rng.getrandbits(bias_bits),
         tail=rng.randint(1, 512),
         table_base=rng.getrandbits(table_bits),
-        **{name: bool(rng.getrandbits(1)) for name in flags},
+        **set_flags,
         **half,
     )
 

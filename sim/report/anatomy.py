@@ -227,7 +227,9 @@ def _residents(
         stored = [n for n in stored if not n.stream]
         if not stored:
             continue
-        at = np.concatenate([Groups.of(n, machine.core).addresses(n, machine.core, 0) for n in stored])
+        at = np.concatenate(
+            [Groups.of(n, machine.core).addresses(n, machine.core, 0) for n in stored]
+        )
         place = Span(int(at.min()) // machine.core.taps, int(at.max()) // machine.core.taps + 1)
         residents.append(Resident(part_of[layer], place, Span(times[layer].first, last_use[layer])))
     return residents

@@ -206,9 +206,7 @@ class _NestPart:
             found = self._value(int(got[row, lane]))
         return count, self._describe(*self._of_row(row, lane), sample, found, want)
 
-    def _by_tile(
-        self, found: NDArray[np.int64], expected: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _by_tile(self, found: NDArray[np.int64], expected: NDArray[np.int64]) -> NDArray[np.int64]:
         """The order of golden's rows for lines in which all tiles write a sub-word at a time.
 
         Lines of a bank keep their order; so do the rows of golden that are written to it.

@@ -30,7 +30,7 @@ class HdlLog:
     address: NDArray[np.int64]
     digits: NDArray[np.uint8]
 
-    def select(self, lines: NDArray[np.bool_] | slice) -> "HdlLog":
+    def select(self, lines: NDArray[np.bool_ | np.int64] | slice) -> "HdlLog":
         return HdlLog(self.kind[lines], self.nest[lines], self.address[lines], self.digits[lines])
 
     def runs(self) -> list["HdlLog"]:

@@ -86,7 +86,6 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ),
     ("watch", {}, ""),
     ("pair", {"WEIGHT_BITS": 4}, ""),
-    ("pair", {"GATES": 1, "WEIGHT_BITS": 2}, "LEMMA"),
     ("pair", {"GATES": 1}, "LEMMA"),
     ("pair", {}, "LEMMA"),
 ]
@@ -394,13 +393,6 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("pair", "one tile outside is both", "(clear_i[t] ||", "(clear_i[0] ||"),
     ("pair", "one tile's maximum is both's", "(max_try_i[t] &&", "(max_try_i[0] &&"),
     ("pair", "sum of one tile goes on", "acc_load_i ? 32'sd0 : acc_q1", "acc_q1"),
-    (
-        "pair",
-        "product of two elements in half a word",
-        "product ? 32'(upper) :",
-        "1'b0 ? 32'(upper) :",
-    ),
-    ("pair", "product with both elements", "(t == 0 && product)", "1'b0"),
     ("pair", "product with any element before", "else if (hold_i) factor_q", "else factor_q"),
 ]
 

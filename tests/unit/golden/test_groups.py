@@ -33,7 +33,9 @@ def test_rows_addresses_and_results(lanes, taps, lanewise, groups, tail):
             address = 5 + g * 100 + oy * 40 + ox * 7 + sub // lanes
             rows.append((address, (g, oy * 3 + ox, sub // lanes)))
     assert (found.rows, found.results) == (len(rows), results)
-    assert found.addresses(one, core_of(lanes, taps), 0).tolist() == [address for address, _ in rows]
+    assert found.addresses(one, core_of(lanes, taps), 0).tolist() == [
+        address for address, _ in rows
+    ]
     assert [found.place(i) for i in range(len(rows))] == [place for _, place in rows]
     last = -(-tail // lanes)
     assert (found.subs_of(groups - 1), found.ragged) == (last, last < width // lanes)
