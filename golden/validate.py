@@ -326,6 +326,9 @@ def _check_rows(need: _Need, d: Nest, rows: Rows, core: Core, unit: int, of: str
         text = f"a {'lane-wise' if d.lanewise else 'dense'} nest's {value} is no multiple of {of}"
         trivial = (rows.start, rows.step_oy, rows.step_ky) == (0, 0, 0)
         need(trivial or value % unit == 0, name, text)
+    bank = core.scratch_depth * core.word
+    text = f"{rows.span} elements, more than the {bank} of a bank"
+    need(rows.span <= bank, "span", text)
     whole = rows.span * core.tiles
     need(1 <= rows.limit <= whole, "row_limit", f"must be 1..{whole}, got {rows.limit}")
     need(d.counts[1] * d.counts[3] <= _ROWS, "count_oy", f"more than {_ROWS} rows of taps")

@@ -12,11 +12,15 @@ from bramcast.golden.validate import MAX_NESTS, _Axis, _sums, describe_bit, vali
 from bramcast.pack.bundle.errors import InputError, ProgramError
 from bramcast.pack.bundle.manifest import Core, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.bundle.program import (
+    ALL_BANKS,
     DESCRIPTOR_WORDS,
     NEST_FIELDS,
+    TILED_INPUT_FIELDS,
+    TILED_NEST_FIELDS,
     Input,
     Loop,
     Nest,
+    Rows,
     encode,
     encode_program,
 )
@@ -328,6 +332,201 @@ def test_a_rule_of_sub_words_names_line_nest_and_field(index, fields, name, text
     assert str(caught.value).startswith(f"program line {line(index, name)}, nest {index}, {name}: ")
 
 
+# TILES = 2, LANES = 4, TAPS = 2: a bank has 512 elements, 128 sub-words. An 8 x 4 picture of 4
+# channels in strips of 4 rows (64 elements, sub-words 0..15 of both banks), 3x3 convolution with
+# padding in strips (16..31), per lane in strips (32..47), the maximum of each column pair over all
+# rows into all banks (48, 49), a stream of 2 results.
+TILED_CORE = Core(4, 2, 8, 8, 2, 32 * 5, 30, 16, 0, 64, gates=True, tiles=2)
+TILED_CONV = Nest(
+    counts=(1, 4, 4, 3, 3, 2),
+    act_base=-4,
+    act_steps=(0, 0, 4, 0, 4, 2),
+    weight_base=0,
+    weight_steps=(0, 0, 0, 6, 2, 1),
+    result_base=16,
+    result_steps=(0, 4, 1),
+    lo=0,
+    hi=127,
+    bias_base=0,
+    bias_step=0,
+    tail=4,
+    x_start=-1,
+    x_limit=4,
+    x_step_ox=1,
+    x_step_kx=1,
+    rows=Rows(span=64, start=-16, step_oy=16, step_ky=16, limit=128),
+    strips=True,
+)
+TILED_LANES = Nest(
+    counts=(1, 4, 2, 1, 1, 1),
+    act_base=64,
+    act_steps=(0, 0, 8, 0, 0, 0),
+    weight_base=18,
+    weight_steps=ZEROS,
+    result_base=32,
+    result_steps=(0, 4, 2),
+    lo=-128,
+    hi=127,
+    bias_base=2,
+    bias_step=0,
+    tail=8,
+    lanewise=True,
+    rows=Rows(span=64, step_oy=16, limit=128),
+    strips=True,
+)
+TILED_MAX = Nest(
+    counts=(1, 1, 1, 8, 2, 1),
+    act_base=128,
+    act_steps=(0, 0, 0, 0, 8, 0),
+    weight_base=0,
+    weight_steps=ZEROS,
+    result_base=48,
+    result_steps=(0, 0, 0),
+    lo=-128,
+    hi=127,
+    bias_base=6,
+    bias_step=0,
+    tail=8,
+    lanewise=True,
+    max=True,
+    rows=Rows(span=64, step_ky=16, limit=128),
+    bank=ALL_BANKS,
+)
+TILED_STREAM = replace(
+    WIDE_STREAM,
+    counts=(1, 1, 1, 1, 1, 4),
+    act_base=192,
+    act_steps=(0, 0, 0, 0, 0, 2),
+    bias_base=10,
+    rows=Rows(),
+)
+TILED_INPUT = Input(16, 8, 0, strip_runs=4, last_run=16)
+TILED_PROGRAM = [TILED_INPUT, TILED_CONV, TILED_LANES, TILED_MAX, TILED_STREAM]
+
+
+def rows_of(index, **fields):
+    """Fields of a nest's rows, changed."""
+    return {"rows": replace(TILED_PROGRAM[index].rows, **fields)}
+
+
+TILED_RULES = [
+    # 2 to 4, in a bank
+    (1, {"act_base": -6}, "act_base", "valid taps read elements -2..60, the scratchpad has 512"),
+    (1, {"act_base": 448}, "act_base", "valid taps read elements 452..514, the scratchpad has 512"),
+    (2, {"result_base": 114}, "result_base", "writes sub-words 114..129, the scratchpad has 128"),
+    (2, {"result_steps": (0, 3, 2)}, "result_base", "writes a scratchpad sub-word twice"),
+    (1, {"result_base": 15}, "result_base", "sub-word 15 of bank 0, which it also reads"),
+    (2, {"result_base": 17}, "result_base", "sub-word 18 of bank 0 is written by one pixel, read"),
+    (3, {"act_base": 136}, "act_base", "reads scratchpad sub-word 48 of bank 0 before it is"),
+    (4, {"act_base": 196}, "act_base", "reads scratchpad sub-word 50 of bank 0 before it is"),
+    # 11
+    (1, rows_of(1, span=63), "span", "a dense nest's 63 is no multiple of TAPS"),
+    (1, rows_of(1, start=-15), "row_start", "a dense nest's -15 is no multiple of TAPS"),
+    (1, rows_of(1, step_oy=15), "row_step_oy", "a dense nest's 15 is no multiple of TAPS"),
+    (1, rows_of(1, step_ky=17), "row_step_ky", "a dense nest's 17 is no multiple of TAPS"),
+    (2, rows_of(2, span=60), "span", "a lane-wise nest's 60 is no multiple of LANES * TAPS"),
+    (2, rows_of(2, step_oy=12), "row_step_oy", "nest's 12 is no multiple of LANES * TAPS"),
+    (3, rows_of(3, step_ky=4), "row_step_ky", "nest's 4 is no multiple of LANES * TAPS"),
+    (3, rows_of(3, step_oy=16), "row_step_oy", "the step is 16, but the loop's count is 1"),
+    (2, rows_of(2, step_ky=16), "row_step_ky", "the step is 16, but the loop's count is 1"),
+    (1, rows_of(1, limit=0), "row_limit", "must be 1..128, got 0"),
+    (1, rows_of(1, limit=129), "row_limit", "must be 1..128, got 129"),
+    (4, rows_of(4, limit=3), "row_limit", "must be 1..2, got 3"),
+    (1, rows_of(1, span=514, limit=1), "span", "514 elements, more than the 512 of a bank"),
+    (1, rows_of(1, start=-512 * 64, step_ky=-16), "strip_start", "over strips -513..-512, outside"),
+    (1, rows_of(1, start=511 * 64, step_oy=32), "strip_start", "over strips 511..513, outside"),
+    (1, {"counts": (1, 1025, 1, 1024, 1, 1), "act_steps": ZEROS, "weight_steps": ZEROS,
+         "result_steps": (0, 0, 0), "x_step_ox": 0, "x_step_kx": 0, "x_start": 0}
+     | rows_of(1, step_oy=0, step_ky=0), "count_oy", "more than 1048576 rows of taps"),
+    # 12
+    (3, {"bank": 2}, "bank", "must be 0..1, or 8 for all, got 2"),
+    (3, {"bank": 9}, "bank", "must be 0..1, or 8 for all, got 9"),
+    (1, {"bank": 1}, "bank", "must be 0 in a nest of strips"),
+    (4, {"bank": ALL_BANKS}, "bank", "must be 0 in a stream nest"),
+    (4, {"strips": True}, "strips", "a stream nest is none of strips"),
+    # 13
+    (1, {"weight_steps": (0, 1, 0, 6, 2, 1)}, "weight_jump_oy", "strips share their weights"),
+]  # fmt: skip
+
+
+def tiled_line(index, name):
+    layout = TILED_NEST_FIELDS if index else TILED_INPUT_FIELDS
+    return DESCRIPTOR_WORDS * index + layout[name].word + 1
+
+
+def test_the_example_of_strips_is_legal():
+    assert validate(images_of(TILED_PROGRAM, TILED_CORE), TILED_CORE) == TILED_PROGRAM
+
+
+@pytest.mark.parametrize("index, fields, name, text", TILED_RULES)
+def test_a_rule_of_strips_names_line_nest_and_field(index, fields, name, text):
+    program = changed(index, TILED_PROGRAM, **fields)
+    with pytest.raises(ProgramError, match=re.escape(text)) as caught:
+        validate(images_of(program, TILED_CORE), TILED_CORE)
+    place = f"program line {tiled_line(index, name)}, nest {index}, {name}: "
+    assert str(caught.value).startswith(place)
+
+
+@pytest.mark.parametrize(
+    "frame, index, name, text",
+    [
+        # 14
+        (Input(16, 9, 0, 0, 4, 16), 0, "runs", "9 runs, but 2 banks get 4 each"),
+        (Input(16, 8, 0, 0, 4, 17), 0, "last_run", "17 elements, more than a run's 16"),
+        (Input(16, 8, 57, 0, 4, 16), 0, "result_base", "the frame fills words 57..64, the"),
+        # 4: what no run reaches
+        (Input(16, 7, 0, 0, 4, 16), 1, "act_base", "sub-word 12 of bank 1 before it is written"),
+        (Input(16, 8, 0, 0, 4, 12), 1, "act_base", "sub-word 15 of bank 1 before it is written"),
+        (Input(16, 8, 0, 0, 8, 16), 1, "act_base", "sub-word 0 of bank 1 before it is written"),
+        (Input(16, 6, 0, 0, 3, 16), 1, "act_base", "sub-word 12 of bank 0 before it is written"),
+    ],
+)
+def test_a_rule_of_a_frame_in_strips_names_line_and_field(frame, index, name, text):
+    program = [frame, *TILED_PROGRAM[1:]]
+    with pytest.raises(ProgramError, match=re.escape(text)) as caught:
+        validate(images_of(program, TILED_CORE), TILED_CORE)
+    what = f"nest {index}" if index else "input"
+    assert f"program line {tiled_line(index, name)}, {what}, {name}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "index, fields",
+    [
+        # masked by the limit: what lies behind it need not be written
+        (2, {"act_base": 104, "result_base": 64} | rows_of(2, limit=1)),
+        # no rows at all: any span
+        (4, rows_of(4, span=13, limit=26)),
+        (1, rows_of(1, start=-512 * 64, step_ky=16)),
+        (1, rows_of(1, span=512, limit=64)),
+        # in place, each tile its own
+        (2, {"result_base": 16}),
+    ],
+)
+def test_what_strips_may_do(index, fields):
+    end = replace(TILED_STREAM, act_base=0, act_steps=ZEROS, counts=(1,) * 6, weight_steps=ZEROS)
+    program = changed(index, TILED_PROGRAM, **fields)
+    if index < 4:
+        program[index + 1 :] = [end]
+    validate(images_of(program, TILED_CORE), TILED_CORE)
+
+
+def test_a_strip_of_no_elements_is_refused():
+    images = images_of(TILED_PROGRAM, TILED_CORE)
+    words = to_uint32(images["program"]).copy()
+    words[DESCRIPTOR_WORDS + TILED_NEST_FIELDS["span"].word] &= 0x3FF
+    with pytest.raises(ProgramError, match="program lines 33-64, descriptor 1:.* span is 0"):
+        validate(images | {"program": from_uint32(words)}, TILED_CORE)
+
+
+def test_pairs_take_no_products_of_strips():
+    fields = {"counts": (1, 4, 2, 2, 1, 1), "weight_base": 0, "product": True}
+    program = changed(2, TILED_PROGRAM, **fields)
+    images = images_of(program, TILED_CORE)
+    validate(images, TILED_CORE)
+    with pytest.raises(ProgramError, match="nest 2, product: with PAIRS none of strips"):
+        validate(images, replace(TILED_CORE, pairs=True))
+
+
 @pytest.mark.parametrize(
     "index, fields",
     [
@@ -410,6 +609,10 @@ def replace_core(**fields):
         ({"rq": 3}, "rq must be a power of two up to lanes, got 3"),
         ({"scratch_depth": 2**23}, "scratch_depth must be at most 2**24 / (lanes * taps)"),
         ({"scratch_depth": 2**21 + 1, "taps": 2}, "scratch_depth must be at most"),
+        ({"tiles": 3}, "tiles must be 1, 2, 4 or 8, got 3"),
+        ({"tiles": 16}, "tiles must be 1, 2, 4 or 8, got 16"),
+        ({"pairs": True}, "pairs must be false: pairs need tiles > 1 and 8-bit data"),
+        ({"pairs": True, "tiles": 2, "data_bits": 16}, "pairs must be false: pairs need tiles > 1"),
     ],
 )
 def test_core_parameters_that_can_not_be_built_are_refused(fields, text):
