@@ -33,16 +33,12 @@ def case_with(rng: random.Random, shape: Shape, frames: int = 6) -> Case:
     while True:
         case = random_case(rng, shape)
         run, size = predict(case.program, shape)[2], len(case.frames[0])
-        beats = sum(line[0] == 1 for line in interpret(case, case.frames[0], scratch(shape)))
+        beats = sum(line[0] == 1 for line in interpret(case, case.frames[0], shape.scratch()))
         if len(case.program) >= 4 and 100 <= run <= MOST and 3 <= size <= 300 and beats >= 2:
             break
     low = -(2 ** (shape.DATA_BITS - 1))
     values = {tuple(rng.randint(low, -low - 1) for _ in range(size)) for _ in range(frames)}
     return replace(case, frames=[list(v) for v in sorted(values)])
-
-
-def scratch(shape: Shape) -> np.ndarray:
-    return np.zeros((shape.SCRATCH_DEPTH * shape.TAPS, shape.LANES), np.int64)
 
 
 def random_program(rng: random.Random, case: Case) -> list[int]:
@@ -91,7 +87,7 @@ def simulate(
     case = case_with(rng, shape)
     results = []
     for frame in case.frames:
-        lines = interpret(case, frame, scratch(shape))
+        lines = interpret(case, frame, shape.scratch())
         results.append([v for kind, _, _, v in lines if kind == 1])
     mask = (1 << shape.DATA_BITS) - 1
     legal = [int(w) for w in encode_program(case.program)]

@@ -5,12 +5,15 @@ The interpreter and the cycle model here are written from the documents alone, l
 they share nothing with golden.
 """
 
+import itertools
 import math
 import os
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from bramcast.golden.arith import requantize
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.cycles import predict as golden_cycles
 from bramcast.pack.bundle.manifest import Core
-from bramcast.pack.bundle.program import Input, Loop, Nest, encode_program
+from bramcast.pack.bundle.program import ALL_BANKS, Input, Loop, Nest, Rows, encode_program
 from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
 from bramcast.sim.run.runner import Tests, build, run
 
@@ -28,6 +31,10 @@ pytestmark = pytest.mark.cosim
 
 
 # ---------------------------------------------------------------- a core and its program
+
+
+SubWord = tuple[int, int]  # bank, address there
+Tap = tuple[int, int, int, bool]  # bank, element there, weight step, inside the limits
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,14 @@ class Shape:
     SCRATCH_DEPTH: int = 300
     FRAME_DEPTH: int = 0
     GATES: int = 0
+    TILES: int = 1
 
     @property
     def name(self) -> str:
         frames = f"_frames{self.FRAME_DEPTH}" if self.FRAME_DEPTH else ""
         gates = "_gates" if self.GATES else ""
-        return f"{self.LANES}x{self.TAPS}x{self.DATA_BITS}_rq{self.RQ}{frames}{gates}"
+        tiles = f"_tiles{self.TILES}" if self.TILES > 1 else ""
+        return f"{self.LANES}x{self.TAPS}x{self.DATA_BITS}_rq{self.RQ}{frames}{gates}{tiles}"
 
     @property
     def word(self) -> int:
@@ -74,19 +83,40 @@ class Shape:
         """Sub-words that a group's results fill."""
         return -(-self.valid(nest, g) // self.LANES)
 
-    def frame(self, d: Input) -> list[int]:
-        """The sub-words that the input frame fills."""
-        units = -(-(d.lead + d.run) // self.unit) * self.unit // self.LANES
-        words = -(-(d.lead + d.run) // self.word)
-        starts = [(d.result_base + i * words) * self.TAPS for i in range(d.runs)]
-        return [start + i for start in starts for i in range(units)]
+    @property
+    def subs(self) -> int:
+        """Sub-words of a bank."""
+        return self.SCRATCH_DEPTH * self.TAPS
 
-    def read(self, nest: Nest, g: int, element: int) -> range:
+    def scratch(self) -> np.ndarray:
+        """All sub-words of all banks, zero: int64 [TILES * SCRATCH_DEPTH * TAPS, LANES]."""
+        return np.zeros((self.TILES * self.subs, self.LANES), np.int64)
+
+    def number(self, sub_word: SubWord) -> int:
+        """Of a sub-word, counted behind those of the banks before."""
+        bank, sub = sub_word
+        assert 0 <= bank < self.TILES and 0 <= sub < self.subs
+        return bank * self.subs + sub
+
+    def frame(self, d: Input) -> list[list[SubWord]]:
+        """The sub-words that each run of the input frame fills."""
+        words = -(-(d.lead + d.run) // self.word)
+        runs = []
+        for i in range(d.runs):
+            bank, place = divmod(i, d.strip_runs or d.runs)
+            length = d.lead + (d.last_run if d.last_run and i == d.runs - 1 else d.run)
+            units = -(-length // self.unit) * self.unit // self.LANES
+            start = (d.result_base + place * words) * self.TAPS
+            runs.append([(bank, start + n) for n in range(units)])
+        return runs
+
+    def read(self, nest: Nest, g: int, bank: int, element: int) -> list[SubWord]:
         """The sub-words that a tap reads."""
         first = element // self.LANES
+        end = (element + self.TAPS - 1) // self.LANES + 1
         if nest.lanewise:
-            return range(first, first + self.parts(nest, g))
-        return range(first, (element + self.TAPS - 1) // self.LANES + 1)
+            end = first + self.parts(nest, g)
+        return [(bank, sub) for sub in range(first, end)]
 
     def parameters(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -155,32 +185,54 @@ def executed(program: list[Input | Loop | Nest]) -> list[tuple[Nest, bool]]:
     return result
 
 
-def points(nest: Nest):
-    """Each pixel of a nest with its taps: (g, oy, ox), [(act, weight, inside)], result sub-word."""
+def row(nest: Nest, oy: int, ky: int, tile: int) -> tuple[int, int, bool]:
+    """Where a tap's row lies: bank, elements that it adds to the address; inside the limits?"""
+    rows = nest.rows
+    if rows is None:
+        y = nest.y_start + oy * nest.y_step_oy + ky * nest.y_step_ky
+        return 0, 0, 0 <= y < nest.y_limit
+    u = rows.start + oy * rows.step_oy + ky * rows.step_ky + nest.strips * tile * rows.span
+    return u // rows.span, u % rows.span, 0 <= u < rows.limit
+
+
+def banks(nest: Nest, tile: int, tiles: int) -> list[int]:
+    """The banks that a tile's results go to."""
+    if nest.strips:
+        return [tile]
+    return list(range(tiles)) if nest.bank == ALL_BANKS else [nest.bank]
+
+
+def points(
+    nest: Nest, tiles: int
+) -> Iterator[tuple[tuple[int, int, int], list[tuple[list[Tap], list[int]]], int]]:
+    """Each pixel of a nest: (g, oy, ox), of each tile its taps and banks, result sub-word.
+
+    One tile, where all compute the same.
+    """
     c, sa, sw, sr = nest.counts, nest.act_steps, nest.weight_steps, nest.result_steps
-    for g in range(c[0]):
-        for oy in range(c[1]):
-            for ox in range(c[2]):
-                taps = []
-                for ky in range(c[3]):
-                    for kx in range(c[4]):
-                        for ci in range(c[5]):
-                            at = (g, oy, ox, ky, kx, ci)
-                            a = nest.act_base + sum(i * s for i, s in zip(at, sa, strict=True))
-                            w = nest.weight_base + sum(i * s for i, s in zip(at, sw, strict=True))
-                            y = nest.y_start + oy * nest.y_step_oy + ky * nest.y_step_ky
-                            x = nest.x_start + ox * nest.x_step_ox + kx * nest.x_step_kx
-                            inside = 0 <= y < nest.y_limit and 0 <= x < nest.x_limit
-                            taps.append((a, w, inside))
-                word = nest.result_base + sum(i * s for i, s in zip((g, oy, ox), sr, strict=True))
-                yield (g, oy, ox), taps, word
+    inner = list(itertools.product(*map(range, c[3:])))
+    for pixel in itertools.product(*map(range, c[:3])):
+        g, oy, ox = pixel
+        made = []
+        for tile in range(tiles if nest.strips else 1):
+            taps = []
+            for ky, kx, ci in inner:
+                at = (*pixel, ky, kx, ci)
+                bank, offset, inside = row(nest, oy, ky, tile)
+                a = nest.act_base + offset + sum(i * s for i, s in zip(at, sa, strict=True))
+                w = nest.weight_base + sum(i * s for i, s in zip(at, sw, strict=True))
+                x = nest.x_start + ox * nest.x_step_ox + kx * nest.x_step_kx
+                taps.append((bank, a, w, inside and 0 <= x < nest.x_limit))
+            made.append((taps, banks(nest, tile, tiles)))
+        word = nest.result_base + sum(i * s for i, s in zip(pixel, sr, strict=True))
+        yield pixel, made, word
 
 
 def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[int, int, int, int]]:
     """Run the program on one frame; returns the log's lines of kinds 0 and 1.
 
-    ``scratch`` is int64 [SCRATCH_DEPTH * TAPS, LANES] of raw, unsigned elements, sub-word by
-    sub-word, and is changed in place.
+    ``scratch`` is int64 [TILES * SCRATCH_DEPTH * TAPS, LANES] of raw, unsigned elements, sub-word
+    by sub-word, bank by bank, and is changed in place.
     """
     shape = case.shape
     lanes, taps_each, rq, bits = shape.LANES, shape.TAPS, shape.RQ, shape.DATA_BITS
@@ -189,14 +241,12 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
     beat = 0
     weights = case.weights.tolist()
     head = case.program[0]
-    places = shape.frame(head)
-    per_run = len(places) // head.runs
-    for i in range(head.runs):
+    for i, places in enumerate(shape.frame(head)):
         run = [0] * head.lead
         run += [n & mask for n in frame[i * head.run : (i + 1) * head.run]]
-        run += [0] * (per_run * lanes - len(run))
-        mine = places[i * per_run : (i + 1) * per_run]
-        scratch[mine] = np.array(run).reshape(per_run, lanes)
+        run += [0] * (len(places) * lanes - len(run))
+        scratch[[shape.number(p) for p in places]] = np.array(run).reshape(len(places), lanes)
+    bank_elements = shape.subs * lanes
     for number, (nest, _) in enumerate(executed(case.program), 1):
         raw = scratch.ravel().tolist()
         signed = np.where(scratch >> (bits - 1), scratch - mask - 1, scratch).ravel().tolist()
@@ -204,11 +254,18 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
         factors = raw if nest.factor_unsigned else signed
         done = []
         group = shape.group(nest)
-        for (g, _, _), taps, word in points(nest):
+        tiles = (
+            (g, taps, to, word, i == len(made) - 1)
+            for (g, _, _), made, word in points(nest, shape.TILES)
+            for i, (taps, to) in enumerate(made)
+        )
+        stored: dict[int, list[tuple[int, list[int]]]] = {}  # of a pixel, by its sub-words
+        for g, taps, to, word, complete in tiles:
             acc = [0] * group
             first = True
             factor = [0] * group
-            for i, (a, w, inside) in enumerate(taps):
+            for i, (bank, a, w, inside) in enumerate(taps):
+                a += bank * bank_elements
                 if nest.product and i % 2 == 0:
                     factor = factors[a : a + group] if inside else [0] * group
                     continue
@@ -256,9 +313,15 @@ def interpret(case: Case, frame: list[int], scratch: np.ndarray) -> list[tuple[i
             else:
                 for i in range(shape.parts(nest, g)):
                     part = values[i * lanes : (i + 1) * lanes]
-                    done.append((word + i, part))
-                    text = sum((v & mask) << (bits * i) for i, v in enumerate(part))
-                    lines.append((0, number, word + i, text))
+                    stored.setdefault(i, []).extend((bank, part) for bank in to)
+            if complete:  # all tiles write a sub-word at a time
+                for i, parts in stored.items():
+                    for bank, part in parts:
+                        at = shape.number((bank, word + i))
+                        done.append((at, part))
+                        text = sum((v & mask) << (bits * i) for i, v in enumerate(part))
+                        lines.append((0, number, at, text))
+                stored = {}
         for word, values in done:
             scratch[word] = np.array(values) & mask
     return lines
@@ -286,6 +349,7 @@ def predict(program: list[Input | Loop | Nest], shape: Shape) -> tuple[list[int]
     widest = shape.word // shape.RQ
     adding = shape.TAPS.bit_length() - 1
     fifo = max(16, 2 * widest)
+    tiled = shape.TILES > 1  # a word more to fetch, two stages more
     starts, beat, last = [], 0, 0  # cycle of the last beat so far
     pops: list[int] = []  # cycles in which a credit comes back
     credit = fifo - widest
@@ -293,9 +357,10 @@ def predict(program: list[Input | Loop | Nest], shape: Shape) -> tuple[list[int]
     gap = 0
     for nest, behind_loop in executed(program):
         if starts:
-            start = max(last + gap, starts[-1] + 35 + (34 if behind_loop else 0))
+            fetch, loop = (36, 35) if tiled else (35, 34)
+            start = max(last + gap, starts[-1] + fetch + (loop if behind_loop else 0))
         starts.append(start)
-        late = adding + ((2 if shape.DATA_BITS == 8 else 4) if nest.table else 0)
+        late = adding + 2 * tiled + ((2 if shape.DATA_BITS == 8 else 4) if nest.table else 0)
         whole = shape.group(nest) // shape.RQ
         tail_chunks = -(-nest.tail // shape.RQ)
         last = start - 1
@@ -328,7 +393,8 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
     For a sink that is always ready; the cycles have any common origin.
     """
     starts, last_tap, cycles = predict(case.program, case.shape)
-    loop = 34 if isinstance(case.program[1], Loop) else 0
+    tiled = case.shape.TILES > 1
+    loop = 34 + tiled if isinstance(case.program[1], Loop) else 0
     frame = case.program[0]
     unit = case.shape.unit
     ends: list[int] = []
@@ -337,15 +403,19 @@ def predict_ends(case: Case, accepted: list[list[int]]) -> list[int]:
             first = elements[-1] + 3
         else:
             begin = ends[-1] - cycles if ends else -1  # the cycle before the last frame's cycle 1
-            free = begin + last_tap + 3 if ends else 0
+            free = begin + last_tap + 3 + tiled if ends else 0
             read = 0
             for i, cycle in enumerate(elements):
                 at = i % frame.run
-                if at == frame.run - 1 or (frame.lead + at) % unit == unit - 1:
+                if (
+                    i == len(elements) - 1
+                    or at == frame.run - 1
+                    or (frame.lead + at) % unit == unit - 1
+                ):
                     read = max(read + 1, cycle + 3, free)
             resident = read + 3
             idle = ends[-1] + 1 if ends else 0
-            fetched = begin + starts[-1] + 67 + loop if ends else 0
+            fetched = begin + starts[-1] + 67 + 2 * tiled + loop if ends else 0
             first = max(resident, idle, fetched) + 2
         ends.append(first + cycles - 1)
     return ends
@@ -399,7 +469,27 @@ def _limits(rng: random.Random, shape: Shape, stream: bool, table: bool) -> tupl
     return min(a, b), max(a, b)
 
 
-def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, last: bool) -> Nest:
+def _rows(rng: random.Random, shape: Shape, counts: list[int], unit: int) -> Rows | None:
+    """How a nest of a core with several tiles walks over the rows of strips."""
+    if shape.TILES == 1:
+        return None
+    if rng.random() < 0.1:  # no rows at all
+        return Rows(rng.choice([1, 7]), limit=rng.choice([1, shape.TILES]))
+    span = unit * rng.choice([1, 2, 3, 5, 8])
+
+    def step(count: int) -> int:
+        if count == 1:
+            return 0
+        return rng.choice([unit, -unit, span, -span, unit * rng.randint(-12, 12)])
+
+    limit = rng.choice([shape.TILES * span, rng.randint(1, shape.TILES * span)])
+    start = rng.choice([0, -unit, unit * rng.randint(-4, 4), span * rng.randint(-1, shape.TILES)])
+    return Rows(span, start, step(counts[1]), step(counts[3]), limit)
+
+
+def _nest(
+    rng: random.Random, shape: Shape, written: set[SubWord], stream: bool, last: bool
+) -> Nest:
     lanes = shape.LANES
     kind = rng.choice(["dense", "dense", "lanewise", "max", *["product"] * 2 * shape.GATES])
     small = rng.random() < 0.4
@@ -416,9 +506,12 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
     unit = shape.TAPS if kind == "dense" else shape.word
     reach = rng.choice([1, 2, 4, lanes])
     act_steps = [0 if c == 1 else unit * rng.randint(-reach, reach) for c in counts]
-    coordinates = {}
+    coordinates: dict[str, Any] = {"rows": _rows(rng, shape, counts, unit)}
+    strips = shape.TILES > 1 and not stream and rng.random() < 0.6
+    if shape.TILES > 1 and not stream and not strips:
+        coordinates["bank"] = rng.choice([rng.randrange(shape.TILES), ALL_BANKS])
     for axis, pixel, tap in (("y", 1, 3), ("x", 2, 4)):
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and (axis == "x" or shape.TILES == 1):
             limit = rng.choice([1, 2, 3, 5, 32767])
             coordinates[f"{axis}_limit"] = limit
             coordinates[f"{axis}_start"] = rng.randint(-3, min(limit, 4))
@@ -428,6 +521,7 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
         weight_steps, weight_base = [0] * 6, 0
     else:
         weight_steps = [0 if c == 1 else rng.randint(-3, 3) for c in counts]
+        weight_steps[1] *= not strips
         weight_base = _base(rng, counts, weight_steps, shape.WEIGHTS_DEPTH)
     per_group = group // shape.RQ
     bias_step = rng.choice([0, per_group, 1]) if counts[0] > 1 else 0
@@ -457,16 +551,17 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
         table_base=rng.randrange(shape.TABLE_DEPTH // 256) if table else 0,
         stream=stream,
         last=last,
+        strips=strips,
         **coordinates,
     )
-    offsets = sorted({(a, g) for (g, _, _), taps, _ in points(nest) for a, _, i in taps if i})
+    offsets = sorted(_taps(nest, shape))
     if not offsets and rng.random() < 0.95:
         raise _Again
     places = sorted(written)
     for _ in range(60):
-        base = rng.choice(places) * lanes + (rng.randrange(lanes) if kind == "dense" else 0)
-        base = base // unit * unit - rng.choice(offsets or [(0, 0)])[0]
-        read = {sub for a, g in offsets for sub in shape.read(nest, g, base + a)}
+        base = rng.choice(places)[1] * lanes + (rng.randrange(lanes) if kind == "dense" else 0)
+        base = base // unit * unit - rng.choice(offsets or [(0, 0, 0)])[1]
+        read = {sub for b, a, g in offsets for sub in shape.read(nest, g, b, base + a)}
         if base >= 0 and read <= written:
             break
     else:
@@ -474,10 +569,7 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
     nest = replace(nest, act_base=base)
     if stream:
         return nest
-    depth, parts = (
-        shape.SCRATCH_DEPTH * shape.TAPS,
-        max(shape.parts(nest, g) for g in range(counts[0])),
-    )
+    depth, parts = shape.subs, max(shape.parts(nest, g) for g in range(counts[0]))
     for _ in range(60):
         steps = _spread(rng, counts[:3], depth, parts)
         start = _base(rng, counts[:3], steps, depth, parts - 1)
@@ -487,19 +579,35 @@ def _nest(rng: random.Random, shape: Shape, written: set[int], stream: bool, las
     raise _Again
 
 
-def results(nest: Nest, shape: Shape) -> set[int]:
+def results(nest: Nest, shape: Shape) -> set[SubWord]:
     """The sub-words that a nest writes."""
-    return {sub + i for (g, _, _), _, sub in points(nest) for i in range(shape.parts(nest, g))}
+    return {
+        (bank, sub + i)
+        for (g, _, _), made, sub in points(nest, shape.TILES)
+        for _, to in made
+        for bank in to
+        for i in range(shape.parts(nest, g))
+    }
 
 
-def _reads(nest: Nest, shape: Shape) -> set[int]:
+def _taps(nest: Nest, shape: Shape) -> set[tuple[int, int, int]]:
+    """Bank, element and group of the valid taps."""
+    return {
+        (bank, a, g)
+        for (g, _, _), made, _ in points(nest, shape.TILES)
+        for taps, _ in made
+        for bank, a, _, inside in taps
+        if inside
+    }
+
+
+def _reads(nest: Nest, shape: Shape) -> set[SubWord]:
     """The sub-words that the valid taps read."""
-    pairs = {(a, g) for (g, _, _), taps, _ in points(nest) for a, _, i in taps if i}
-    return {sub for a, g in pairs for sub in shape.read(nest, g, a)}
+    return {sub for bank, a, g in _taps(nest, shape) for sub in shape.read(nest, g, bank, a)}
 
 
 def _loop(
-    rng: random.Random, shape: Shape, body: list[Nest], before: set[int]
+    rng: random.Random, shape: Shape, body: list[Nest], before: set[SubWord]
 ) -> list[Loop | Nest]:
     """A LOOP around nests; ``before`` are the sub-words that are written when it begins."""
     loop = Loop(rng.randint(1, 4), len(body), 0, 0)
@@ -515,7 +623,7 @@ def _loop(
         written = set(before)
         for nest, _ in executed([Input(1, 1, 0), moving, *moved]):
             reads, writes = _reads(nest, shape), set() if nest.stream else results(nest, shape)
-            inside = all(0 <= sub < shape.SCRATCH_DEPTH * shape.TAPS for sub in writes)
+            inside = all(0 <= sub < shape.subs for _, sub in writes)
             if not (reads <= written and inside) or reads & writes:
                 break
             written |= writes
@@ -525,13 +633,22 @@ def _loop(
     return [loop, *body]
 
 
-def _in_place(rng: random.Random, shape: Shape, written: set[int]) -> Nest:
-    """A lane-wise nest that overwrites the words it reads."""
+def _in_place(rng: random.Random, shape: Shape, written: set[SubWord]) -> Nest:
+    """A lane-wise nest that overwrites the words it reads, of a bank or of all."""
     tail = rng.randint(1, shape.word)
     parts = -(-tail // shape.LANES)
+    where: dict[str, Any] = {}
+    read = [0]
+    if shape.TILES > 1 and rng.random() < 0.5:
+        where = {"rows": Rows(limit=shape.TILES), "strips": True}
+        read = list(range(shape.TILES))
+    elif shape.TILES > 1:
+        read = [rng.randrange(shape.TILES)]
+        all_rows = shape.TILES * shape.word
+        where = {"rows": Rows(shape.word, read[0] * shape.word, limit=all_rows), "bank": read[0]}
 
     def whole(word: int) -> bool:
-        return all(word * shape.TAPS + i in written for i in range(parts))
+        return all((bank, word * shape.TAPS + i) in written for bank in read for i in range(parts))
 
     words = [w for w in range(shape.SCRATCH_DEPTH) if whole(w)]
     if not words:
@@ -554,6 +671,7 @@ def _in_place(rng: random.Random, shape: Shape, written: set[int]) -> Nest:
         bias_step=0,
         tail=tail,
         lanewise=True,
+        **where,
     )
 
 
@@ -574,12 +692,17 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
     run, runs = rng.choice([1, 2, rng.randint(1, 3 * shape.word)]), rng.choice([1, 2, 9])
     run += 8 if shape.LANES == 1 else 0
     lead = rng.randrange(shape.TAPS)
-    words = runs * -(-(lead + run) // shape.word)
-    first = Input(run, runs, rng.randrange(shape.SCRATCH_DEPTH - words + 1), lead)
-    written = set(shape.frame(first))
+    strips: dict[str, int] = {}
+    if shape.TILES > 1:
+        strip_runs = rng.choice([-(-runs // shape.TILES), rng.randint(1, runs), runs])
+        runs = min(runs, shape.TILES * strip_runs)
+        strips = {"strip_runs": strip_runs, "last_run": rng.choice([run, rng.randint(1, run)])}
+    words = strips.get("strip_runs", runs) * -(-(lead + run) // shape.word)
+    first = Input(run, runs, rng.randrange(shape.SCRATCH_DEPTH - words + 1), lead, **strips)
+    written = {sub_word for of_run in shape.frame(first) for sub_word in of_run}
     program: list[Input | Loop | Nest] = [first]
     nests = rng.randint(1, min(12, shape.PROGRAM_DEPTH // 32 - 1))
-    looped: tuple[int, set[int]] | None = None  # where a loop began, and what was written then
+    looped: tuple[int, set[SubWord]] | None = None  # where a loop began, and what was written then
     while len(program) <= nests:
         last = len(program) == nests
         if looped and (last or rng.random() < 0.4) and len(program) > looped[0]:
@@ -600,14 +723,14 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
             nest = _nest(rng, shape, written, stream, last)
         except _Again:
             continue
-        if nest.pixels * nest.taps > 1500:
+        if nest.pixels * nest.taps > (1500 if shape.TILES == 1 else 500):
             continue
         program.append(nest)
         if not stream:
             written |= results(nest, shape)
     low = -(2 ** (shape.DATA_BITS - 1))
     frames = [
-        [rng.choice([low, -low - 1, rng.randint(low, -low - 1)]) for _ in range(run * runs)]
+        [rng.choice([low, -low - 1, rng.randint(low, -low - 1)]) for _ in range(first.elements)]
         for _ in range(rng.randint(1, 3))
     ]
     return Case(shape, program, weights, bias, shift, table, frames)
@@ -629,7 +752,7 @@ def read_log(path: Path) -> list[tuple[int, int, int, int]]:
 
 def check_log(case: Case, log: list[tuple[int, int, int, int]], timed: bool) -> list[list[int]]:
     """Compare a log with the interpreter (and the cycle model); returns the beats of each frame."""
-    scratch = np.zeros((case.shape.SCRATCH_DEPTH * case.shape.TAPS, case.shape.LANES), np.int64)
+    scratch = case.shape.scratch()
     results = [line for line in log if line[0] in (0, 1)]
     ends = [line for line in log if line[0] == 3]
     assert len(ends) == len(case.frames)
@@ -670,8 +793,9 @@ def check_intake(case: Case, accepted: list[list[int]], ends: list[int]) -> None
         if number == 0:
             continue
         if case.shape.FRAME_DEPTH == 0:
-            loop = 34 if isinstance(case.program[1], Loop) else 0
-            fetched = ends[number - 1] - cycles + starts[-1] + 68 + loop
+            tiled = case.shape.TILES > 1
+            loop = 34 + tiled if isinstance(case.program[1], Loop) else 0
+            fetched = ends[number - 1] - cycles + starts[-1] + 68 + 2 * tiled + loop
             assert elements[0] == max(ends[number - 1] + 2, fetched)
         elif units * len(accepted) <= case.shape.FRAME_DEPTH - 8:
             assert elements[0] == accepted[number - 1][-1] + 2
@@ -698,13 +822,19 @@ SHAPES = [
     Shape(LANES=4, RQ=4, TAPS=8, TABLE_DEPTH=256, FRAME_DEPTH=64),
     Shape(LANES=8, RQ=2, GATES=1),
     Shape(LANES=4, RQ=2, TAPS=2, DATA_BITS=16, GATES=1, FRAME_DEPTH=32),
+    Shape(LANES=4, RQ=2, TILES=2, FRAME_DEPTH=16),
+    Shape(LANES=2, RQ=1, TAPS=2, DATA_BITS=16, TABLE_DEPTH=256, GATES=1, TILES=4),
+    Shape(LANES=1, RQ=1, TAPS=8, BIAS_DEPTH=200, SCRATCH_DEPTH=128, TABLE_DEPTH=0, TILES=2),
+    Shape(LANES=8, RQ=8, SCRATCH_DEPTH=90, GATES=1, FRAME_DEPTH=32, TILES=8),
+    Shape(LANES=1, RQ=1, TAPS=1, GATES=1, SCRATCH_DEPTH=90, TILES=8),
 ]
 
 
 # Verilator, which compiles each for some seconds, takes these, Icarus the others; in
 # `make test-all` both take all.
 ON_VERILATOR = ("1x1x8_rq1", "4x1x16_rq4", "16x1x8_rq2_frames32", "8x4x8_rq2", "8x1x8_rq2_gates",
-                "4x2x16_rq2_frames32_gates")  # fmt: skip
+                "4x2x16_rq2_frames32_gates", "4x1x8_rq2_frames16_tiles2",
+                "8x1x8_rq8_frames32_gates_tiles8")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -777,14 +907,19 @@ def machine_of(case: Case) -> Machine:
     core = Core(
         shape.LANES, shape.TAPS, shape.DATA_BITS, 8, shape.RQ, shape.PROGRAM_DEPTH,
         shape.WEIGHTS_DEPTH, shape.BIAS_DEPTH, shape.TABLE_DEPTH, shape.SCRATCH_DEPTH,
-        gates=bool(shape.GATES),
+        gates=bool(shape.GATES), tiles=shape.TILES,
     )  # fmt: skip
     return Machine(images, core)
 
 
+def of_bank(shape: Shape) -> Callable[[tuple[int, int, int, int]], tuple[int, int]]:
+    """What sorts a log's lines by nests, and those of each by banks."""
+    return lambda line: (line[1], line[2] // shape.subs)
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize(
-    "shape", [s for s in SHAPES if s.GATES or s.TAPS == 2], ids=lambda s: s.name
+    "shape", [s for s in SHAPES if s.GATES or s.TAPS == 2 or s.TILES > 1], ids=lambda s: s.name
 )
 def test_golden_gives_what_the_format_says(shape: Shape, seed: int) -> None:
     case = random_case(random.Random(seed), shape)
@@ -792,8 +927,7 @@ def test_golden_gives_what_the_format_says(shape: Shape, seed: int) -> None:
     results = machine.run(np.array(case.frames, np.int64), keep_layers=True)
     mask = (1 << shape.DATA_BITS) - 1
     for number, frame in enumerate(case.frames):
-        scratch = np.zeros((shape.SCRATCH_DEPTH * shape.TAPS, shape.LANES), np.int64)
-        lines = interpret(case, frame, scratch)
+        lines = interpret(case, frame, shape.scratch())
         beats = [v for kind, _, _, v in lines if kind == 1]
         assert (results.beats[number] & 0xFFFFFFFF).tolist() == beats
         got = [
@@ -804,7 +938,9 @@ def test_golden_gives_what_the_format_says(shape: Shape, seed: int) -> None:
             )
             if address >= 0
         ]
-        assert got == [line for line in lines if line[0] == 0]
+        # Golden runs one tile after the other.
+        stores = [line for line in lines if line[0] == 0]
+        assert sorted(got, key=of_bank(shape)) == sorted(stores, key=of_bank(shape))
     starts, _, cycles = predict(case.program, shape)
     told = golden_cycles(machine.program, machine.core)
     assert (told.total, [n.start for n in told.nests]) == (cycles, starts)
