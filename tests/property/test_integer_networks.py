@@ -180,6 +180,7 @@ def case(seed):
     core = f"[core]\nlanes = {draft.pick(4, 8)}\ntaps = {draft.pick(1, 2)}\n"
     if not draft.tame and draft.chance(0.2):
         core += "[quantize]\nactivation_bits = 16\n"
+    core = core.replace("[core]\n", f"[core]\ntiles = {draft.pick(1, 2, 4, 8)}\n")
     return text, parameters, x, want, core
 
 

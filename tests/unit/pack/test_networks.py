@@ -7,11 +7,12 @@ import networks
 import numpy as np
 import pytest
 import torch
-from support import MODELS, in_all, model_recipe, text_recipe, write_recipe
+from support import MODELS, golden_arrays, in_all, model_recipe, text_recipe, write_recipe
 
 from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
 from bramcast.golden.load import load
 from bramcast.pack.bundle.cycles import predict
+from bramcast.pack.bundle.program import Nest
 from bramcast.pack.graph.ops import Weighted
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
@@ -19,19 +20,24 @@ from bramcast.pack.run import execute
 from bramcast.pack.run.calibrate import frame_values
 from bramcast.sim.regress.agree import compare_with_graph
 
-CORES = {"16x8": (16, 8, 1), "1x8": (1, 8, 1), "64x8": (64, 8, 1), "4x16": (4, 16, 1),
-         "16x8 4 taps": (16, 8, 4), "2x16 8 taps": (2, 16, 8)}  # fmt: skip
+CORES = {"16x8": (16, 8, 1, 1), "1x8": (1, 8, 1, 1), "64x8": (64, 8, 1, 1),
+         "4x16": (4, 16, 1, 1), "16x8 4 taps": (16, 8, 4, 1), "2x16 8 taps": (2, 16, 8, 1),
+         "8x8 2 tiles": (8, 8, 1, 2), "4x8 2 taps 4 tiles": (4, 8, 2, 4),
+         "2x16 4 taps 8 tiles": (2, 16, 4, 8)}  # fmt: skip
+# These always run; `make test-all` and CI run all.
+FEW = ("4x16", "16x8 4 taps", "4x8 2 taps 4 tiles")
 
 
 def silent(what, done, of):
     pass
 
 
-@pytest.mark.parametrize("core", [in_all(c, when=c not in ("4x16", "16x8 4 taps")) for c in CORES])
+@pytest.mark.parametrize("core", [in_all(c, when=c not in FEW) for c in CORES])
 @pytest.mark.parametrize("name", networks.SHAPES)
 def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name, core, tmp_path):
-    lanes, bits, taps = CORES[core]
-    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n[quantize]\nactivation_bits = {bits}\n"
+    lanes, bits, taps, tiles = CORES[core]
+    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\n"
+    extra += f"[quantize]\nactivation_bits = {bits}\n"
     bundle = tmp_path / "bundle"
     packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
     with torch.no_grad():
@@ -79,6 +85,32 @@ def test_what_copies_in_any_order_cost_is_said(tmp_path):
     assert taps < spent < taps + 50 * nests
     machine = load(tmp_path / "bundle")
     assert spent < all_cycles == predict(machine.program, machine.core).total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes, taps", [(1, 1), (1, 8), (8, 2), (16, 1), (32, 8), (64, 4)])
+@pytest.mark.parametrize("tiles", [2, 4, 8])
+def test_every_number_of_tiles_computes_the_quantized_graph(tiles, lanes, taps, tmp_path):
+    for name in networks.SHAPES:
+        extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\n"
+        packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), tmp_path / "bundle")
+        agreement = compare_with_graph(packed, tmp_path / "bundle", silent)
+        assert agreement.mismatches == 0, f"{name}: {agreement.text}"
+
+
+TILED = ("VggCeil", "Averages", "SignedUnsignedAdd", "UnalignedConcat", "Grouped", "GruNet")
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_a_networks_integers_are_the_same_with_any_number_of_tiles(name, tmp_path):
+    found, strips = [], set()
+    for tiles in (1, 2, 4, 8):
+        extra = f"[core]\nlanes = 8\ntiles = {tiles}\n"
+        packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), tmp_path / "bundle")
+        found.append(golden_arrays(tmp_path / "bundle", packed.inputs.x)[0])
+        strips.add(any(isinstance(d, Nest) and d.strips for d in packed.descriptors))
+        np.testing.assert_array_equal(found[-1], found[0])
+    assert strips == ({False} if name == "GruNet" else {False, True})
 
 
 def tap_cycles(packed):
