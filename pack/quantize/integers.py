@@ -8,6 +8,7 @@ the accumulator can't wrap.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import floor, inf
 from typing import assert_never
 
@@ -170,12 +171,18 @@ def parts_of(graph: Graph) -> list[PartialStep]:
             if columns is None or not np.array_equal(op.bias, whole.bias) or op.tap_bias.size:
                 continue
             used = np.flatnonzero((op.view != ZERO).any(axis=(1, 2)))
-            read = {
-                (graph.owners(op.view[i : i + 1])[0], graph.owners(whole.view[j : j + 1])[0])
-                for i, j in zip(used, range(columns.start, columns.stop), strict=True)
-            }
+            mine, theirs = _owners(graph, op.view[used]), _owners(graph, whole.view[columns])
+            read = {(graph.tensors[a], graph.tensors[b]) for a, b in zip(mine, theirs, strict=True)}
             found[op.name] = PartialStep(op, whole, used, columns, tuple(read))
     return list(found.values())
+
+
+def _owners(graph: Graph, rows: IntArray) -> list[int]:
+    """The tensor of the first element of each row that is no zero, by index."""
+    flat = rows.reshape(len(rows), -1)
+    firsts = flat[np.arange(len(flat)), (flat != ZERO).argmax(axis=1)]
+    found: list[int] = (np.searchsorted(graph.firsts, firsts, side="right") - 1).tolist()
+    return found
 
 
 def _moved(mine: QuantizedOp, of: QuantizedOp, weight: IntArray, finer: int) -> QuantizedOp | None:
@@ -470,18 +477,28 @@ def _channels(
         rows = zip(real, given, strict=True)
         return [_channel_by_hand(op, c, row, f, x, out, w) for c, (row, f) in enumerate(rows)]
     if not one_fraction:
-        usual = [weight_fraction(row, w) for row in real]
+        usual = weight_fractions(real, w)
         if met is None:
-            return [_channel(op, c, row, usual[c], x, out, w) for c, row in enumerate(real)]
-        made = []
-        for c, frac in enumerate(spared_fractions(real, usual, w, met.variance)):
+            return _plain_channels(op, np.arange(len(real)), real, usual, x, out, w)
+        spared = spared_fractions(real, usual, w, met.variance)
+        # With a folded offset the mean of what it meets is far from zero.
+        plain = [c for c, frac in enumerate(spared) if frac is None and not op.tap_bias.size]
+        found = dict(
+            zip(
+                plain,
+                _plain_channels(
+                    op, np.array(plain, np.int64), real[plain], [usual[c] for c in plain], x, out, w
+                ),
+                strict=True,
+            )
+        )
+        for c, frac in enumerate(spared):
             if frac is not None:
-                made.append(_channel(op, c, real[c], frac, x, out, w, met.of(c)))
-            else:  # a folded offset: the mean of what it meets is far from zero
-                mean = met.of(c) if op.tap_bias.size else None
-                channel = _channel(op, c, real[c], usual[c], x, out, w, mean)
-                made.append(replace(channel, spared=0))
-        return made
+                found[c] = _channel(op, c, real[c], frac, x, out, w, met.of(c))
+            elif c not in found:
+                channel = _channel(op, c, real[c], usual[c], x, out, w, met.of(c))
+                found[c] = replace(channel, spared=0)
+        return [found[c] for c in range(len(real))]
     frac = min(weight_fraction(real.ravel(), w), MAX_SHIFT + out.frac - x.frac)
     while True:
         made = [_channel(op, c, row, frac, x, out, w) for c, row in enumerate(real)]
@@ -558,6 +575,23 @@ def weight_fraction(row: FloatArray, fmt: QFormat) -> int:
     )
 
 
+def weight_fractions(rows: FloatArray, fmt: QFormat) -> list[int]:
+    """``weight_fraction`` of each row.
+
+    >>> weight_fractions(np.array([[0.5, -0.25], [0.0, 0.0], [90.0, 1.0]]), QFormat(8, 0))
+    [8, 0, 0]
+    """
+    magnitude = np.abs(rows).max(axis=1)
+    start = np.array([finest_fraction(float(m), fmt.max) if m else 0 for m in magnitude])
+    errors = []
+    for more in (0, 1):
+        scale = 2.0 ** (start + more)[:, None]
+        integers = np.clip(np.floor(rows * scale + 0.5), fmt.min, fmt.max)
+        errors.append(np.mean((integers * (1 / scale) - rows) ** 2, axis=1))
+    found: list[int] = (start + ((errors[1] < errors[0]) & (magnitude > 0))).tolist()
+    return found
+
+
 def _bound(weight: IntArray, bias: IntArray, x: QFormat) -> int:
     total = np.abs(weight.reshape(len(weight), -1)).sum(axis=1) * x.magnitude + np.abs(bias)
     return int(total.max())
@@ -631,6 +665,57 @@ def _channel(
     return _Channel.of(weight, biases, frac, spared)
 
 
+def _plain_channels(
+    op: Weighted,
+    numbers: IntArray,
+    real: FloatArray,
+    fractions: Sequence[int],
+    x: QFormat,
+    out: QFormat,
+    w: QFormat,
+) -> list[_Channel]:
+    """``_channel`` of some channels at once, which know nothing of what they meet.
+
+    Args:
+        numbers: of the channels, of which ``real`` are the rows and ``fractions`` the usual ones.
+    """
+    if op.tap_bias.size or not len(numbers):
+        return [
+            _channel(op, c, row, frac, x, out, w)
+            for c, row, frac in zip(numbers.tolist(), real, fractions, strict=True)
+        ]
+    bias, most = op.bias[numbers], MAX_SHIFT + out.frac - x.frac
+    frac = np.where(real.any(axis=1), np.array(fractions, np.int64), out.frac - x.frac)
+    frac = np.minimum(frac, most)
+    lo, hi = _limits(op, out)
+    reach = np.abs(real).sum(axis=1) * x.magnitude * x.lsb
+    beyond = np.abs(bias) > reach
+    at_lo = ((bias + reach) * 2.0**out.frac < lo - 1) & beyond
+    at_hi = ((bias - reach) * 2.0**out.frac > hi + 1) & beyond & ~at_lo
+    held = at_lo | at_hi
+    frac[held] = out.frac - x.frac
+    weight, integer = np.zeros(real.shape, np.int64), np.where(at_lo, lo, hi)
+    start, left = frac.copy(), np.flatnonzero(~held)
+    while left.size:
+        rows = _integer_rows(op, real[left], frac[left], w)
+        exact = bias[left] * 2.0 ** (frac[left] + x.frac)
+        down = (op.rounds is not None) & (frac[left] + x.frac > out.frac)
+        limit = float(1 << 62)
+        biases = np.floor(exact + np.where(down, 0.0, 0.5)).clip(-limit, limit).astype(np.int64)
+        total = np.abs(rows).sum(axis=1) * x.magnitude + np.abs(biases)
+        weight[left], integer[left] = rows, biases
+        left = left[(np.abs(biases) >= BIAS_LIMIT) | (total >= ACC_LIMIT)]
+        frac[left] -= 1
+    nothing = np.zeros((1, 1), np.int64)
+    made = [
+        _Channel(row, int(b), int(f), nothing)
+        for row, b, f in zip(weight, integer, frac, strict=True)
+    ]
+    for row in np.flatnonzero(frac < start).tolist():  # are enough bits left?
+        made[row] = _channel(op, int(numbers[row]), real[row], fractions[row], x, out, w)
+    return made
+
+
 def _spared(row: FloatArray, weight: IntArray, frac: int) -> int:
     """How many weights saturate."""
     return int((np.floor(row * 2.0**frac + 0.5) != weight).sum())
@@ -665,15 +750,39 @@ def _biases(op: Op, real: FloatArray, frac: int, out: QFormat) -> IntArray:
 
 def _integers(op: Weighted, row: FloatArray, fmt: QFormat) -> IntArray:
     """One output channel's weights; a feature's copies share what is left of their sum."""
-    weight = fmt.quantize(row)
+    found: IntArray = _integer_rows(op, row[None], np.array([fmt.frac]), fmt)[0]
+    return found
+
+
+def _integer_rows(op: Weighted, rows: FloatArray, frac: IntArray, fmt: QFormat) -> IntArray:
+    """The same of several channels, each with a fraction length of its own.
+
+    Args:
+        fmt: whose bits count.
+    """
+    scale = 2.0 ** frac[:, None]
+    weight = np.clip(np.floor(rows * scale + 0.5), fmt.min, fmt.max).astype(np.int64)
     if not isinstance(op, Dense) or not op.copies:
         return weight
-    features = np.array(op.copies)
-    for feature in np.unique(features[features >= 0]):
-        mine = np.flatnonzero(features == feature)
-        rest = floor(float(row[mine].sum()) / fmt.lsb + 0.5) - int(weight[mine].sum())
-        weight[mine[: abs(rest)]] += 1 if rest > 0 else -1
+    for mine in _copies(op.copies):  # [features, copies of each]
+        exact = rows[:, mine].sum(axis=2) / (1 / scale)
+        rest = np.floor(exact + 0.5).astype(np.int64) - weight[:, mine].sum(axis=2)
+        first = np.arange(mine.shape[1]) < np.abs(rest)[:, :, None]
+        weight[:, mine] += first * np.where(rest > 0, 1, -1)[:, :, None]
     return np.clip(weight, fmt.min, fmt.max)
+
+
+@lru_cache(maxsize=256)
+def _copies(copies: tuple[int, ...]) -> tuple[IntArray, ...]:
+    """Places of the copies of each feature, int64 [features, n], for every number n of copies.
+
+    >>> [places.tolist() for places in _copies((0, 1, 0, -1, 1, 2))]
+    [[[5]], [[0, 2], [1, 4]]]
+    """
+    features = np.array(copies)
+    places = [np.flatnonzero(features == f) for f in np.unique(features[features >= 0])]
+    counts = sorted({len(p) for p in places})
+    return tuple(np.array([p for p in places if len(p) == n]) for n in counts)
 
 
 def _saturated(op: Op, row: FloatArray, bias: FloatArray, x: QFormat, out: QFormat) -> int | None:
@@ -699,7 +808,7 @@ def _wide(
     """All channels share one fraction length; nothing is shifted."""
     if given is not None:
         return _wide_by_hand(op, real, x, w, given)
-    fractions = np.array([weight_fraction(row, w) for row in real])
+    fractions = np.array(weight_fractions(real, w))
     used = fractions[np.abs(real).max(axis=1) > 0]
     first = int(used.min()) if used.size else w.bits - 1
     last = int(used.max()) if used.size else first

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -95,22 +96,53 @@ def resume(
             del store[index]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taken:
+    """How a view is read: a whole tensor within a border of zeros, or elements of some tensors.
+
+    Attributes:
+        view: kept, so that no other one has its identity.
+        whole: index of the tensor.
+        parts: index, its elements and their places in the view, for each tensor.
+    """
+
+    view: IntArray
+    whole: int | None
+    border: tuple[int, int, int, int] = (0, 0, 0, 0)
+    parts: tuple[tuple[int, torch.Tensor, torch.Tensor], ...] = ()
+
+
+# Every operation is executed many times; its views never change.
+_TAKEN: WeakKeyDictionary[Graph, dict[int, _Taken]] = WeakKeyDictionary()
+
+
 def take(graph: Graph, store: dict[int, torch.Tensor], view: IntArray) -> torch.Tensor:
     """The elements of a [C, H, W] view, [N, C, H, W]."""
-    inner, (top, left, bottom, right) = strip_zeros(view)
+    known = _TAKEN.setdefault(graph, {})
+    taken = known.get(id(view))
+    if taken is None:
+        taken = known[id(view)] = _taken(graph, view)
+    if taken.whole is not None:
+        return _padded(store[taken.whole], taken.border)
+    batch = next(iter(store.values())).shape[0]
+    dtype = reduce(torch.promote_types, [store[index].dtype for index, _, _ in taken.parts])
+    result = torch.zeros((batch, view.size), dtype=dtype)
+    for index, source, mine in taken.parts:
+        result[:, mine] = store[index].reshape(batch, -1)[:, source].to(dtype)
+    return result.reshape(batch, *view.shape)
+
+
+def _taken(graph: Graph, view: IntArray) -> _Taken:
+    inner, border = strip_zeros(view)
     owners = graph.owners(inner)
     if len(owners) == 1 and np.array_equal(inner, owners[0].ids):
-        return _padded(store[owners[0].index], (top, left, bottom, right))
-    batch = next(iter(store.values())).shape[0]
-    dtype = reduce(torch.promote_types, [store[t.index].dtype for t in owners])
-    result = torch.zeros((batch, view.size), dtype=dtype)
-    numbers = view.ravel()
+        return _Taken(view, owners[0].index, border)
+    numbers, parts = view.ravel(), []
     for tensor in owners:
         mine = np.flatnonzero(tensor.mine(numbers))
         source = torch.from_numpy(numbers[mine] - tensor.first)
-        values = store[tensor.index].reshape(batch, -1)[:, source].to(dtype)
-        result[:, torch.from_numpy(mine)] = values
-    return result.reshape(batch, *view.shape)
+        parts.append((tensor.index, source, torch.from_numpy(mine)))
+    return _Taken(view, None, parts=tuple(parts))
 
 
 def _padded(x: torch.Tensor, border: tuple[int, int, int, int], fill: float = 0.0) -> torch.Tensor:
