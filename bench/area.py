@@ -44,6 +44,8 @@ class Shape:
     table: int = 0
     narrow: bool = False
     gates: bool = False
+    tiles: int = 1
+    pairs: bool = False
     deep: bool = False
     held: bool = False
 
@@ -64,6 +66,8 @@ class Shape:
             scratch_depth=1024 if deep else 256,
             narrow=self.narrow,
             gates=self.gates,
+            tiles=self.tiles,
+            pairs=self.pairs,
         )
 
 
@@ -95,6 +99,9 @@ MORE = (
     Shape(16, 1, 8, data_bits=16, gates=True, held=True),
     Shape(16, 1, 1, narrow=True),
     Shape(2, 1, 1, data_bits=16, held=True),
+    Shape(8, 1, 1, tiles=2),
+    Shape(8, 1, 1, tiles=2, pairs=True),
+    Shape(8, 2, 2, tiles=4, pairs=True, deep=True),
 )
 # For the words, which cost a few seconds each.
 WORDS = (
@@ -108,6 +115,11 @@ WORDS = (
     Shape(32, 1, 2, gates=True),
     Shape(4, 8, 4, narrow=True),
     Shape(32, 1, 16, narrow=True, gates=True),
+    Shape(4, 2, 1, tiles=4, deep=True),
+    Shape(8, 1, 2, tiles=8, table=256),
+    Shape(16, 1, 4, tiles=2, data_bits=16),
+    Shape(16, 2, 2, tiles=4),
+    Shape(16, 1, 2, tiles=8, pairs=True),
 )
 
 TOP = "bramcast_axi"
@@ -226,7 +238,7 @@ def measure(family: str, shape: Shape) -> tuple[int, int, int, int]:
             job, "words", prepare(job, None) + WORDS_COMMANDS + "write_json words.json\n"
         )
         gates, ffs = _words(netlist)
-        return gates, 0, ffs, job.core.multipliers
+        return gates, 0, ffs, job.core.built_multipliers
     if family == "7series":
         x = synth_xilinx(job, None)
         return x.lut, x.lutram, x.ff, x.dsp

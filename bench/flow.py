@@ -38,6 +38,8 @@ class Job:
     @property
     def name(self) -> str:
         taps = f" x {self.core.taps} taps" if self.core.taps > 1 else ""
+        taps += f" x {self.core.tiles} tiles" if self.core.tiles > 1 else ""
+        taps += " in pairs" * self.core.pairs
         options = " narrow" * self.core.narrow + " gates" * self.core.gates
         options += "".join(f" {name}={value}" for name, value in self.options)
         return f"{self.core.lanes} lanes{taps}{options}"
@@ -46,6 +48,7 @@ class Job:
     def folder(self) -> Path:
         c = self.core
         shape = f"{c.lanes}x{c.taps}x{c.data_bits}"
+        shape += f"-tiles{c.tiles}" * (c.tiles > 1) + "-pairs" * c.pairs
         shape += "-narrow" * c.narrow + "-gates" * c.gates + f"-table{c.table_depth}"
         shape += "".join(f"-{name.lower()}{value}" for name, value in self.options)
         return self.work / f"{self.top}-{shape}-rq{c.rq}-{c.weights_depth}"
@@ -128,9 +131,11 @@ def demand(job: Job, family: str, log: str, counts: dict[str, int], dsp: str, ra
     latches = [cell for cell in counts if re.search(r"LATCH|^LD[CP]E?$", cell)]
     if latches:
         raise FlowError(f"{job.top} on {family} has latches: {', '.join(latches)}")
-    found, wanted = counts.get(dsp, 0), job.core.multipliers
+    found, wanted = counts.get(dsp, 0), job.core.built_multipliers
+    if job.core.pairs and family == "ecp5":  # whose 18 x 18 holds no pair
+        wanted = job.core.multipliers
     if job.core.table_depth and job.core.data_bits == 16:
-        wanted += job.core.rq  # tables of lines
+        wanted += job.core.rq * job.core.tiles  # tables of lines
     if found != wanted:
         raise FlowError(f"{job.top} on {family}: {found} {dsp} for {wanted} multipliers")
     mapped = dict(re.findall(r"^mapping memory (\S+) via (\S+)$", log, re.M))

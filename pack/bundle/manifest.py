@@ -77,6 +77,11 @@ class Core:
         """Multiplications of a cycle."""
         return self.word * self.tiles
 
+    @property
+    def built_multipliers(self) -> int:
+        """Multipliers that it has: with pairs each of them makes two multiplications a cycle."""
+        return self.multipliers // 2 if self.pairs else self.multipliers
+
     def group(self, lanewise: bool) -> int:
         """Results that a tile computes side by side: those of a word if lane-wise, else LANES."""
         return self.word if lanewise else self.lanes

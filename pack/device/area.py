@@ -38,7 +38,7 @@ class Area:
 
 DATA = Path(__file__).with_name("area.csv")
 _CORE = ("lanes", "taps", "data_bits", "rq", "program_depth", "weights_depth", "bias_depth",
-         "table_depth", "scratch_depth", "narrow", "gates")  # fmt: skip
+         "table_depth", "scratch_depth", "narrow", "gates", "tiles", "pairs")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,8 @@ def _row(row: dict[str, str]) -> Measured:
         scratch_depth=n["scratch_depth"],
         narrow=bool(n["narrow"]),
         gates=bool(n["gates"]),
+        tiles=n["tiles"],
+        pairs=bool(n["pairs"]),
     )
     return Measured(
         family=row["family"],
@@ -127,20 +129,25 @@ def _bits(depth: int) -> int:
 
 
 def _terms(core: Core) -> NDArray[np.float64]:
-    """How often the core has what takes LUTs and registers, in a fixed order."""
-    lanes, taps, rq, data, n = core.lanes, core.taps, core.rq, core.data_bits, core.multipliers
+    """How often the core has what takes LUTs and registers, in a fixed order.
+
+    All tiles have lanes, requantizers and tables of their own, but the choice of an element and
+    what controls a requantizer are one. The last ``_TILED`` are of tiles and pairs alone.
+    """
+    taps, data, n, tiles = core.taps, core.data_bits, core.multipliers, core.tiles
+    lanes, rq, more = core.lanes * tiles, core.rq * tiles, tiles > 1
     chunks = lanes // rq
     table = rq * (core.table_depth > 0)
     address = 2 * _bits(core.scratch_depth) + _bits(core.weights_depth) + _bits(core.bias_depth)
     return np.array(
         [
             1,  # control, AXI
-            address + (n - 1).bit_length() + (taps - 1).bit_length(),  # bits of addresses
+            address + (core.word - 1).bit_length() + (taps - 1).bit_length(),  # of addresses
             n,
-            n * data,  # elements: choice, maximum
+            core.word * data,  # elements: choice, maximum
             lanes * data,  # words put together
             taps * rq * (chunks - 1) * (33 + data),  # two-way choices behind the lanes
-            rq,
+            core.rq,
             rq * data,
             rq * (taps - 1),  # sums
             rq * taps * (taps > 1),
@@ -152,9 +159,18 @@ def _terms(core: Core) -> NDArray[np.float64]:
             core.gates * n,
             core.gates * n * data,
             sum(memory.bits for memory in core_memories(core) if not memory.block),
+            more * _bits(core.scratch_depth),  # rows are added to addresses
+            more * tiles,  # masks
+            more * n * data,  # words behind the choice of a bank
+            n * data * (tiles - 1),  # two-way choices of a bank
+            core.pairs * n,  # accumulators, and the repair of a sign
         ],
         dtype=np.float64,
     )
+
+
+_TILED = 5
+_SMALL = -1 - _TILED  # the bits of small memories
 
 
 def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -190,11 +206,19 @@ def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """Of a family: coefficients of ``_terms``, and the most multipliers of a core measured."""
+    """Of a family: coefficients of ``_terms``, and the largest cores that were measured.
+
+    Attributes:
+        most: multiplications of a cycle.
+        tiles: of a core, 1 where fewer cores with tiles were measured than there are terms of
+            them; ``pairs``: one with pairs was, too.
+    """
 
     luts: NDArray[np.float64]
     ffs: NDArray[np.float64]
     most: int
+    tiles: int
+    pairs: bool
 
 
 FIRST = "words"  # the HDL's own bits of gates and registers: the formula that families begin with
@@ -222,6 +246,29 @@ def _fit(
     return _solve(a, b)
 
 
+def _fit_tiled(
+    terms: NDArray[np.float64],
+    values: NDArray[np.float64],
+    tiled: NDArray[np.bool_],
+    first: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """``_fit`` on cores of one tile; what tiles add, on what those leave of the other cores.
+
+    So cores with tiles don't move what is said of the others.
+    """
+    found = _fit(terms[~tiled], values[~tiled], first)
+    if tiled.any():
+        a = terms[tiled] / values[tiled, None]
+        b = 1 - a[:, :-_TILED] @ found[:-_TILED]
+        a, begin = a[:, -_TILED:], found[-_TILED:]
+        if first is not None:
+            known = (begin > 0) & ~terms[tiled, -_TILED:].any(axis=0)  # of which no row says more
+            a = np.vstack([a, _TRUST * np.eye(_TILED)[known] / begin[known, None]])
+            b = np.concatenate([b, np.full(known.sum(), _TRUST)])
+        found[-_TILED:] = _solve(a, b)
+    return found
+
+
 @cache
 def _formulas() -> dict[str, Formula]:
     """Of every family that has rows, fitted on those that are not held out."""
@@ -231,12 +278,16 @@ def _formulas() -> dict[str, Formula]:
         mine = [row for row in rows if row.family == family]
         terms = np.array([_terms(row.core) for row in mine])
         if family not in _SMALL_MEMORIES:
-            terms[:, -1] = 0
+            terms[:, _SMALL] = 0
         first = found.get(FIRST)
+        luts, ffs = (np.array([getattr(row, key) for row in mine]) for key in ("luts", "ffs"))
+        tiled = np.array([row.core.tiles > 1 for row in mine])
         found[family] = Formula(
-            luts=_fit(terms, np.array([row.luts for row in mine]), first.luts if first else None),
-            ffs=_fit(terms, np.array([row.ffs for row in mine]), first.ffs if first else None),
+            luts=_fit_tiled(terms, luts, tiled, first.luts if first else None),
+            ffs=_fit_tiled(terms, ffs, tiled, first.ffs if first else None),
             most=max(row.core.multipliers for row in mine),
+            tiles=max(row.core.tiles for row in mine) if tiled.sum() >= _TILED else 1,
+            pairs=any(row.core.pairs for row in mine),
         )
     return found
 
@@ -279,7 +330,9 @@ def area(core: Core, family: Family, part: Part | None = None) -> Area:
     formula = _formulas()[_measured_as(family, part)]
     terms = _terms(core)
     wide = core.data_bits > 8
-    products = core.multipliers + core.rq * (wide and core.table_depth > 0)
+    shared = core.pairs and family.pairs
+    products = core.built_multipliers if shared else core.multipliers
+    products += core.rq * core.tiles * (wide and core.table_depth > 0)
     if family.name == "ice40" and not (part is not None and part.dsps):
         products = 0  # in LUTs
     return Area(
@@ -292,8 +345,15 @@ def area(core: Core, family: Family, part: Part | None = None) -> Area:
 def fitted(core: Core, family: Family) -> bool:
     """Whether the formula was fitted on cores like this one.
 
-    False: the core has more multipliers than any of those, or the family was not measured and the
-    formula is that of the family with the most similar cells.
+    False: the core has more multipliers or tiles than any of those, or pairs and none of those has,
+    or the family was not measured and the formula is that of the family with the most similar
+    cells.
     """
     formula = _formulas().get(family.name)
-    return formula is not None and core.multipliers <= formula.most and core.weight_bits == 8
+    return (
+        formula is not None
+        and core.multipliers <= formula.most
+        and core.tiles <= formula.tiles
+        and core.pairs <= formula.pairs
+        and core.weight_bits == 8
+    )

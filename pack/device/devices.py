@@ -74,6 +74,7 @@ class Family:
         yosys: the synthesis command that infers these blocks.
         dsp: what a multiplier of the core takes a place in.
         products: so many products of 9 x 9 bits fit one of them, so many of 17 x 9.
+        pairs: one of them multiplies 25 x 18 bits, and so holds a pair of two tiles.
         parts: units, LUTs (with Cyclone V: ALMs), registers and ``dsp`` that each part has. Units
             are RAMB18 with AMD: twice the RAMB36 of the data sheet.
     """
@@ -91,6 +92,7 @@ class Family:
     yosys: str = ""
     dsp: str = ""
     products: tuple[int, int] = (1, 1)
+    pairs: bool = False
     parts: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict, hash=False)
 
     @property
@@ -137,6 +139,7 @@ _FAMILIES = (
         yosys="synth_xilinx -family xc7",
         dsp="DSP48E1",
         products=(1, 1),
+        pairs=True,
         parts={
             # RAMB18, LUTs, registers, DSP48E1
             "xc7s6": (10, 3752, 7504, 10), "xc7s15": (20, 8000, 16000, 20),
@@ -169,6 +172,7 @@ _FAMILIES = (
         yosys="synth_xilinx -family xcup",
         dsp="DSP48E2",
         products=(1, 1),
+        pairs=True,
         parts={
             # RAMB18, LUTs, registers, DSP48E2
             "xczu2": (300, 47232, 94464, 240), "xczu3": (432, 70560, 141120, 360),

@@ -211,13 +211,14 @@ def core_memories(
         Memory("bias", 36 * core.rq, core.bias_depth, 1, 36 * core.rq * used("bias")),
     ]
     if core.table_depth:
-        # Each of the RQ lanes that are requantized side by side looks its value up for itself.
+        # Each of the RQ lanes that are requantized side by side, in every tile, looks its value up
+        # for itself.
+        copies = core.rq * core.tiles
         found.append(
-            Memory("table", 8, core.table_depth, core.rq, 8 * core.rq * _used_table(manifest, core))
+            Memory("table", 8, core.table_depth, copies, 8 * copies * _used_table(manifest, core))
         )
-    found.append(
-        Memory("scratchpad", sub, core.scratch_depth, core.taps, sub * core.taps * scratch)
-    )
+    rams = core.taps * core.tiles  # every tile has a bank
+    found.append(Memory("scratchpad", sub, core.scratch_depth, rams, sub * rams * scratch))
     unit = max(core.lanes, core.taps)
     if frames:
         entry = unit * core.data_bits + 2

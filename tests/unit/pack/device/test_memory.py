@@ -3,6 +3,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from support import DIGITS, ROOT, model_recipe, write_recipe
@@ -224,6 +225,17 @@ def test_memories_are_those_of_the_core():
         "weight jumps": (12, 16, 1, False),
         "result jumps": (10, 16, 1, False),
     }
+
+
+def test_every_tile_has_a_bank_and_tables_of_its_own():
+    """Weights, biases, program and the results' FIFO are one for all."""
+    core = Core(16, 2, 8, 8, 2, 128, 1000, 40, 512, 300, narrow=True)
+    before = {m.name: m for m in core_memories(core)}
+    after = {m.name: m for m in core_memories(replace(core, tiles=4, pairs=True))}
+    assert (after["scratchpad"].copies, after["table"].copies) == (8, 8)
+    assert after["scratchpad"].net == 4 * before["scratchpad"].net == 8 * 128 * 300
+    own = {"scratchpad", "table"}
+    assert all(after[name] == memory for name, memory in before.items() if name not in own)
 
 
 def placed(recipe, folder, device="7series", **options):
