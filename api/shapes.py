@@ -53,12 +53,15 @@ class Fit:
     @property
     def shapes(self) -> "Table | DataFrame":
         """A row for each shape, as a DataFrame where pandas is installed."""
-        columns = ("lanes", "taps", "rq", "multipliers", "cycles", "per_second", "dsps", "rams")
+        columns = (
+            "lanes", "taps", "tiles", "pairs", "rq", "multipliers", "cycles", "per_second", "dsps",
+            "rams",
+        )  # fmt: skip
         rows = tuple(
             (
-                c.core.lanes, c.core.taps, c.core.rq, c.shape.multipliers, c.cycles,
-                self.wish.per_second(c.cycles), c.area.dsps, c.units, c.luts, not c.lacking,
-                c in self.front, c is self.chosen,
+                c.core.lanes, c.core.taps, c.core.tiles, c.core.pairs, c.core.rq,
+                c.shape.multipliers, c.cycles, self.wish.per_second(c.cycles), c.area.dsps, c.units,
+                c.luts, not c.lacking, c in self.front, c is self.chosen,
             )
             for c in self.tried.candidates
         )  # fmt: skip
@@ -67,8 +70,9 @@ class Fit:
     def __repr__(self) -> str:
         found = self.complaint or "no shape was to choose"
         if self.chosen is not None:
-            core = self.chosen.core
-            found = f"{core.lanes} lanes x {core.taps} taps, RQ {core.rq}"
+            core, shape = self.chosen.core, self.chosen.shape
+            tiles = f" x {core.tiles} tiles" * (core.tiles > 1) + " in pairs" * shape.pairs
+            found = f"{core.lanes} lanes x {core.taps} taps{tiles}, RQ {core.rq}"
             found += f", {self.chosen.cycles:,} cycles"
         return f"<Fit for {self.part.name}: {found}, {len(self.tried.candidates)} shapes tried>"
 
@@ -101,7 +105,9 @@ def fit_shapes(
     from bramcast.pack.fit.shapes import legal_shapes
 
     lowering = Lowering.of(recipe, report, source, inputs)
-    tried = try_shapes(lowering, legal_shapes(multipliers), Place.of(part), report)
+    pairs = part.family.pairs and lowering.can_pair
+    shapes = legal_shapes(multipliers, lowering.has_pictures, pairs)
+    tried = try_shapes(lowering, shapes, Place.of(part), report)
     fitting = [c for c in tried.candidates if not c.lacking]
     front = pareto(fitting or tried.candidates)
     steered = wish.rate is not None or multipliers is not None

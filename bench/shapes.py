@@ -55,7 +55,7 @@ class Row:
         per_cycle = self.macs / self.cycles
         cells = (
             self.network, f"{self.macs:,}", self.shape.multipliers,
-            f"{self.shape.lanes} x {self.shape.taps}", self.shape.rq, f"{self.cycles:,}",
+            self.shape.form, self.shape.rq, f"{self.cycles:,}",
             f"{per_cycle:.1f}", f"{per_cycle / self.shape.multipliers:.3f}",
             f"{CLOCK_MHZ * 1e6 / self.cycles:,.0f}", f"{self.luts:,}", f"{self.units / 2:g}",
         )  # fmt: skip
@@ -89,7 +89,8 @@ def best(lowering: Lowering, recipe: Recipe, multipliers: int, folder: Path) -> 
     Raises:
         Differs: golden and the core differ, or the cycles are not those that were predicted.
     """
-    shapes = [s for s in legal_shapes(multipliers) if s.multipliers == multipliers]
+    shapes = legal_shapes(multipliers, lowering.has_pictures)
+    shapes = [s for s in shapes if s.multipliers == multipliers]
     tried = try_shapes(lowering, shapes, Place.of(find_part(FAMILY)))
     chosen = choose(tried.candidates, Wish(CLOCK_MHZ)).chosen
     assert chosen is not None, "a family without counts has room for any"

@@ -19,6 +19,7 @@ from bramcast.pack.recipe.recipe import Recipe, read_recipe
 if TYPE_CHECKING:
     from bramcast.pack.fit.candidates import Candidate, Tried
     from bramcast.pack.fit.choose import Wish
+    from bramcast.pack.fit.shapes import Shape
     from bramcast.pack.fit.write_recipe import Written
 
 
@@ -110,9 +111,11 @@ def _print(
     wish: "Wish",
 ) -> None:
     names = [use.name for use in front[0].uses]
+    tiled = any(c.shape.tiles > 1 for c in tried.candidates)
     rows = [
         (
-            c.shape.lanes, c.shape.taps, c.shape.rq, c.shape.multipliers, c.cycles,
+            c.shape.lanes, c.shape.taps, *([_tiles(c.shape)] if tiled else []), c.shape.rq,
+            c.shape.multipliers, c.cycles,
             float(wish.per_second(c.cycles)), *(use.taken for use in c.uses),
             ("estimated " if c.estimated else "") + ("chosen" if c is chosen else ""),
         )
@@ -123,14 +126,17 @@ def _print(
     count = len(tried.candidates) + len(tried.refused)
     say(
         f"{recipe.name}, {part.name}: {count} shapes tried, {len(lacking)} do not fit, "
-        f"{len(tried.refused)} have no program; at {wish.clock_mhz:g} MHz, one frame after the "
+        f"{len(tried.refused)} have no program"
+        + (f", {tried.skipped} can't be better than these" if tried.skipped else "")
+        + f"; at {wish.clock_mhz:g} MHz, one frame after the "
         "other"
     )
     if not lacking or front[0].lacking == ():
         say("no other shape is faster and smaller than these:")
     else:
         say("none of these fits; no other shape is faster and smaller:")
-    columns = ("lanes", "taps", "RQ", "multipliers", "cycles", "inferences/s", *names, "")
+    shape = ("lanes", "taps", *(["tiles"] if tiled else []), "RQ")
+    columns = (*shape, "multipliers", "cycles", "inferences/s", *names, "")
     table("", columns, rows)
     if lacking:
         say("")
@@ -138,6 +144,10 @@ def _print(
     for refused in tried.refused:
         say(f"{refused.shape}: {refused.why}")
     _print_notes(tried, lacking)
+
+
+def _tiles(shape: "Shape") -> str:
+    return f"{shape.tiles} in pairs" if shape.pairs else str(shape.tiles)
 
 
 def _print_notes(tried: "Tried", lacking: Sequence["Candidate"]) -> None:
@@ -155,16 +165,16 @@ def _print_notes(tried: "Tried", lacking: Sequence["Candidate"]) -> None:
 
 
 def _lacking_rows(lacking: Sequence["Candidate"]) -> list[tuple[str, str, str]]:
-    """One row for lanes x taps: what the RQ that lacks least takes too much of."""
-    groups: dict[tuple[int, int], list[Candidate]] = {}
+    """One row for lanes x taps x tiles: what the RQ that lacks least takes too much of."""
+    groups: dict[str, list[Candidate]] = {}
     for c in lacking:
-        groups.setdefault((c.shape.lanes, c.shape.taps), []).append(c)
+        groups.setdefault(c.shape.form, []).append(c)
     rows = []
-    for (lanes, taps), some in groups.items():
+    for form, some in groups.items():
         least = min(some, key=lambda c: c.excess)
         rqs = ", ".join(str(c.shape.rq) for c in some)
         takes = ", ".join(str(use) for use in least.lacking)
-        rows.append((f"{lanes} x {taps}", rqs, takes + (" or more" if len(some) > 1 else "")))
+        rows.append((form, rqs, takes + (" or more" if len(some) > 1 else "")))
     return rows
 
 
@@ -175,10 +185,9 @@ def _print_ends(
     picture: Path | None,
 ) -> None:
     if chosen is not None:
-        from bramcast.pack.fit.write_recipe import core_lines
+        from bramcast.pack.fit.write_recipe import core_lines, in_toml
 
-        lines = ", ".join(f"{key} = {value}" for key, value in core_lines(chosen.shape).items())
-        say(f"chosen: [core] {lines}")
+        say(f"chosen: [core] {in_toml(core_lines(chosen.shape))}")
     if written is not None:
         for key in written.dropped:
             say(f"core.{key} is left out: the number was for another shape")
@@ -203,9 +212,17 @@ def _document(
         "clock_mhz": wish.clock_mhz,
         "shapes": [_candidate(c, c in front, wish) for c in tried.candidates],
         "refused": [
-            {"lanes": r.shape.lanes, "taps": r.shape.taps, "rq": r.shape.rq, "why": r.why}
+            {
+                "lanes": r.shape.lanes,
+                "taps": r.shape.taps,
+                "tiles": r.shape.tiles,
+                "pairs": r.shape.pairs,
+                "rq": r.shape.rq,
+                "why": r.why,
+            }
             for r in tried.refused
         ],
+        "skipped": tried.skipped,
         "chosen": None if chosen is None else _candidate(chosen, chosen in front, wish),
         "written": str(target) if target is not None and chosen is not None else None,
     }
@@ -216,6 +233,8 @@ def _candidate(candidate: "Candidate", on_front: bool, wish: "Wish") -> dict[str
     return {
         "lanes": core.lanes,
         "taps": core.taps,
+        "tiles": core.tiles,
+        "pairs": core.pairs,
         "rq": core.rq,
         "multipliers": candidate.shape.multipliers,
         "cycles": candidate.cycles,

@@ -98,10 +98,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """All shapes that were tried."""
+    """All shapes that were tried; ``skipped``: others that can't be better than these."""
 
     candidates: tuple[Candidate, ...]
     refused: tuple[Refused, ...]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ def try_shapes(
 ) -> Tried:
     """What each shape makes of the network.
 
+    Of shapes with tiles those are skipped that a smaller one beats at the best that they can do.
+
     Raises:
         RangeError, UnsupportedLayer: there is no program in any of them.
     """
@@ -129,8 +132,12 @@ def try_shapes(
     refused: list[Refused] = []
     first: RangeError | UnsupportedLayer | None = None
     every = list(shapes)
+    hopes, skipped = _Hopes(place), 0
     for done, shape in enumerate(every):
         progress("shapes", done, len(every))
+        if hopes.none(shape):
+            skipped += 1
+            continue
         try:
             made = lowering.at(shape)
         except (RangeError, UnsupportedLayer) as error:
@@ -138,10 +145,55 @@ def try_shapes(
             refused.append(Refused(shape, str(error)))
             continue
         found.append(candidate(shape, made, place))
+        hopes.note(found[-1])
     progress("shapes", len(every), len(every))
     if not found and first is not None:
         raise first
-    return Tried(tuple(found), tuple(refused))
+    return Tried(tuple(found), tuple(refused), skipped)
+
+
+class _Hopes:
+    """The fewest cycles that a shape with tiles can hope for, and what others take already.
+
+    Twice the tiles are at best twice as fast.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.least: dict[tuple[int, int, int, int], int] = {}  # lanes, taps, RQ, tiles
+        self.sizes: dict[tuple[int, int, int], Core] = {}  # cores of one tile
+        self.reached: dict[int, int] = {}  # the fewest cycles of what fits, by multiplier blocks
+
+    def note(self, candidate: Candidate) -> None:
+        shape, dsps = candidate.shape, _blocks(candidate.area, candidate.shape)
+        self.least[shape.lanes, shape.taps, shape.rq, shape.tiles] = candidate.cycles
+        if shape.tiles == 1:
+            self.sizes[shape.lanes, shape.taps, shape.rq] = candidate.core
+        if not candidate.lacking:
+            self.reached[dsps] = min(candidate.cycles, self.reached.get(dsps, candidate.cycles))
+
+    def none(self, shape: Shape) -> bool:
+        """Whether it has too many multiplier blocks, or one with no more of them is as fast."""
+        core = self.sizes.get((shape.lanes, shape.taps, shape.rq))
+        if shape.tiles == 1 or core is None:
+            return False
+        part = self.place.part
+        took = area(replace(core, tiles=shape.tiles, pairs=shape.pairs), part.family, part)
+        if part.dsps is not None and took.dsps > part.dsps:
+            return True
+        here = (shape.lanes, shape.taps, shape.rq, shape.tiles)
+        before = (shape.lanes, shape.taps, shape.rq, shape.tiles // 2)
+        if here not in self.least and before in self.least:
+            self.least[here] = self.least[before] // 2
+        hope, dsps = self.least.get(here), _blocks(took, shape)
+        return hope is not None and any(
+            taken <= dsps and cycles <= hope for taken, cycles in self.reached.items()
+        )
+
+
+def _blocks(took: Area, shape: Shape) -> int:
+    """Multiplier blocks; where they are of LUTs, multipliers."""
+    return took.dsps or shape.multipliers
 
 
 def candidate(shape: Shape, made: Lowered, place: Place) -> Candidate:

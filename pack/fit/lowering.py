@@ -6,16 +6,23 @@ from dataclasses import replace
 from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.program import MAX_CYCLES
 from bramcast.pack.fit.shapes import Shape
+from bramcast.pack.graph.ops import Product
 from bramcast.pack.lower.copies import Plan, plan_layout
 from bramcast.pack.lower.lowered import Lowered, drained, lowered
 from bramcast.pack.prepare import Prepared, in_integers, prepare, settle
 from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.rules import rules_of
 from bramcast.pack.read.network import LoadedNetwork
-from bramcast.pack.recipe.recipe import Recipe
+from bramcast.pack.recipe.recipe import CoreSection, Recipe
 from bramcast.pack.run.calibrate import Progress, silent
 from bramcast.pack.run.execute import one_thread
 from bramcast.pack.samples.inputs import Inputs
+
+_Key = tuple[int, int, int]  # lanes, taps, tiles: what a layout is made for
+
+
+def _key(section: CoreSection) -> _Key:
+    return section.lanes, section.taps, section.tiles
 
 
 class Lowering:
@@ -40,9 +47,9 @@ class Lowering:
         self.recipe, self._prepared, self._progress = prepared.recipe, prepared, progress
         self._again = again
         self._networks = {_names(prepared): network}
-        self._own_key = self.recipe.core.lanes, self.recipe.core.taps
+        self._own_key = _key(self.recipe.core)
         self._own = Plan(prepared.graph, prepared.laid_out)
-        self._last: tuple[tuple[int, int], Lowered] | None = None
+        self._last: tuple[_Key, Lowered] | None = None
 
     @classmethod
     @one_thread()
@@ -65,16 +72,27 @@ class Lowering:
         refined = settle(prepared, prepared.rules.weight_bits, progress)
         return cls(prepared, in_integers(prepared, refined), progress)
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a layer makes more than a row: whether tiles could be of use."""
+        return any(op.out.height > 1 for op in self._prepared.graph.ops)
+
+    @property
+    def can_pair(self) -> bool:
+        """Whether two tiles may share their multipliers: 8 bits, and no products of tensors."""
+        products = any(isinstance(op, Product) for op in self._prepared.graph.ops)
+        return self.recipe.quantize.activation_bits == 8 and not products
+
     def at(self, shape: Shape) -> Lowered:
         """The network as a program for a core of this shape; its depths are what is needed.
 
-        Shapes that differ in RQ alone cost next to nothing if one comes behind the other.
+        Shapes that differ in RQ or pairs alone cost next to nothing if one comes behind the other.
 
         Raises:
             UserError: there is none.
         """
         recipe = replace(self.recipe, core=shape.section(self.recipe.core))
-        key = shape.lanes, shape.taps
+        key = _key(recipe.core)
         if self._last is not None and self._last[0] == key:
             made = drained(self._last[1], recipe)
         else:

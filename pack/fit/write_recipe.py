@@ -19,13 +19,19 @@ class Written:
     dropped: tuple[str, ...]
 
 
-def core_lines(shape: Shape) -> dict[str, int]:
-    """What [core] says of a shape; RQ only where it is not lanes / 8.
+def core_lines(shape: Shape) -> dict[str, int | bool]:
+    """What [core] says of a shape; RQ only where it is not lanes / 8, tiles where there are some.
 
     >>> core_lines(Shape(16, 4, 2)), core_lines(Shape(16, 1, 4))
     ({'lanes': 16, 'taps': 4}, {'lanes': 16, 'taps': 1, 'rq': 4})
+    >>> core_lines(Shape(16, 1, 2, 4, True))
+    {'lanes': 16, 'taps': 1, 'tiles': 4, 'pairs': True}
     """
-    lines = {"lanes": shape.lanes, "taps": shape.taps}
+    lines: dict[str, int | bool] = {"lanes": shape.lanes, "taps": shape.taps}
+    if shape.tiles > 1:
+        lines["tiles"] = shape.tiles
+    if shape.pairs:
+        lines["pairs"] = True
     if CoreSection(lanes=shape.lanes).drain != shape.rq:  # type: ignore[arg-type]
         lines["rq"] = shape.rq
     return lines
@@ -47,6 +53,18 @@ def with_shape(recipe: Recipe, shape: Shape, target: Path) -> Written:
         del core[key]
     if "rq" in core and "rq" not in lines:
         lines["rq"] = shape.rq
+    for key, value in (("tiles", shape.tiles), ("pairs", shape.pairs)):
+        if key in core:
+            lines[key] = value
     for key, value in lines.items():
         core[key] = value
     return Written(tomlkit.dumps(document), tuple(dropped))
+
+
+def in_toml(lines: dict[str, int | bool]) -> str:
+    """One line for people, as it stands in the recipe.
+
+    >>> in_toml({"lanes": 16, "pairs": True})
+    'lanes = 16, pairs = true'
+    """
+    return ", ".join(f"{key} = {str(value).lower()}" for key, value in lines.items())

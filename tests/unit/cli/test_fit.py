@@ -172,3 +172,24 @@ def test_the_table_of_the_example_has_the_front_and_what_does_not_fit():
     row = next(line for line in lines if line.startswith("64 x 8 "))
     assert "512 of 28 " in row
     assert any(line.endswith("none is made of LUTs") for line in lines)
+
+
+def test_pictures_are_tried_in_tiles_and_in_pairs_where_a_block_holds_one(tmp_path):
+    recipe = write_recipe(tmp_path, "VggCeil", "[core]\nlanes = 8\n", samples=20)
+    limit = ("--multipliers", 16, "--within", 0)
+    _, found = fitted(recipe, "--device", "lfe5u-25", *limit)
+    assert {s["tiles"] for s in found["shapes"]} >= {1, 2} and found["skipped"] > 0
+    assert not any(s["pairs"] for s in found["shapes"])
+    _, found = fitted(recipe, "--device", "xc7a35t", *limit)
+    paired = [s for s in found["shapes"] if s["pairs"]]
+    for s in paired:
+        assert s["multipliers"] == s["lanes"] * s["taps"] * s["tiles"] // 2
+        assert s["uses"][0] == {"resource": "DSP48E1", "taken": s["multipliers"], "available": 90}
+    assert found["chosen"]["pairs"] and found["chosen"]["multipliers"] <= 16
+    done = bramcast("fit", recipe, "--device", "xc7a35t", *limit, "--write")
+    core, chosen = read_recipe(recipe).core, found["chosen"]
+    assert (core.tiles, core.pairs) == (chosen["tiles"], True)
+    assert f"tiles = {core.tiles}, pairs = true" in done.stdout
+    assert f" {core.tiles} in pairs " in done.stdout
+    packed = json.loads(bramcast("pack", recipe, "-o", tmp_path / "b", "--json").stdout)
+    assert packed["cycles"] == chosen["cycles"]

@@ -58,6 +58,14 @@ def test_the_fastest_that_fits_and_the_smallest_of_equally_fast_ones(some, wante
     assert choose(some, Wish(100.0)).chosen is some[wanted]
 
 
+def test_pairs_count_once_among_the_smallest():
+    """32 multiplications on 16 multipliers against 32 multipliers, equally fast."""
+    some = [Made(Shape(16, 2, 1), 1000, 50), Made(Shape(16, 1, 1, 2, True), 1005, 90)]
+    assert choose(some, Wish(100.0)).chosen is some[1]
+    some = [some[0], Made(Shape(16, 1, 1, 2), 1005, 90)]
+    assert choose(some, Wish(100.0)).chosen is some[0]
+
+
 @pytest.mark.parametrize("rate, wanted", [(1e6, 0), (5e5, 1), (4.9e5, 1), (1e5, 2), (1, 2)])
 def test_a_rate_takes_the_smallest_that_reaches_it(rate, wanted):
     """100, 200 and 1,000 cycles at 100 MHz."""

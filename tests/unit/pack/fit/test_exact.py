@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What fit says of a shape is what pack makes of it: cycles, depths, block RAM, the choice."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from support import in_all, write_recipe
@@ -15,11 +15,12 @@ from bramcast.pack.device.memory import place_bundle
 from bramcast.pack.fit.candidates import Place, candidate, try_shapes
 from bramcast.pack.fit.choose import Wish, choose
 from bramcast.pack.fit.lowering import Lowering
-from bramcast.pack.fit.shapes import Shape
+from bramcast.pack.fit.shapes import Shape, legal_shapes
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 
 PART = find_part("xc7a35t")
+TILED = [(16, 1, 2, 2), (8, 2, 1, 4, True), (16, 1, 16, 8)]
 SIX = [(1, 1, 1), (4, 2, 1), (4, 4, 2), (16, 1, 2), (8, 4, 8), (64, 2, 8)]
 NARROW = '[quantize.layers."0"]\nweight_bits = 4\n[quantize.layers."2"]\nweight_bits = 2\n'
 WIDE = "[quantize]\nactivation_bits = 16\n"
@@ -28,7 +29,7 @@ AUTO = '[core]\nweights_depth = "auto"\ntable_depth = "auto"\nscratch_depth = "a
 
 def packed_at(recipe, shape, bundle):
     """Cycles, core and memories of the bundle that pack writes."""
-    core = replace(recipe.core, lanes=shape.lanes, taps=shape.taps, rq=shape.rq)
+    core = replace(recipe.core, **asdict(shape))
     pack(replace(recipe, core=core), bundle)
     machine = load(bundle)
     memories = place_bundle(machine.manifest, machine.program, PART, PART.family)
@@ -38,7 +39,7 @@ def packed_at(recipe, shape, bundle):
 @pytest.mark.parametrize(
     "name, extra, shapes",
     [
-        ("VggCeil", "", SIX),
+        ("VggCeil", "", SIX + TILED),
         ("Mlp96", NARROW, SIX),
         ("SqueezeExcite", WIDE, SIX),
         ("HandGru", AUTO, SIX),
@@ -75,6 +76,21 @@ def test_the_choice_is_that_of_an_exhaustive_search_by_pack(tmp_path):
             fitting.append((cycles, shape.lanes * shape.taps, luts, memories.units, shape))
     assert 4 < len(fitting) < len(every)
     assert (chosen.cycles, chosen.shape) == (min(fitting)[0], min(fitting)[-1])
+
+
+def test_shapes_are_skipped_only_if_one_with_no_more_blocks_is_as_fast(tmp_path):
+    """And those that have too many blocks for the part."""
+    recipe = read_recipe(write_recipe(tmp_path, "VggCeil"))
+    lowering, part = Lowering.of(recipe), replace(PART, dsps=64)
+    every = [s for s in legal_shapes(128, tiled=True, pairs=True) if s.rq in (1, 4)]
+    tried = try_shapes(lowering, every, Place.of(part))
+    found = {c.shape: (c.area.dsps, c.cycles) for c in tried.candidates}
+    assert tried.skipped == len(every) - len(found) > 0
+    assert all(s in found for s in every if s.tiles == 1)
+    fits = [costs for shape, costs in found.items() if costs[0] <= 64]
+    for shape in (s for s in every if s not in found and s.multipliers <= 64):
+        cycles = lowering.at(shape).cycles
+        assert any(d <= shape.multipliers and c <= cycles for d, c in fits), shape
 
 
 def test_depths_of_another_shape_are_no_obstacle(tmp_path):

@@ -96,3 +96,20 @@ def test_pack_prints_it_and_has_it_among_its_notes(tmp_path):
     assert "bramcast: [core] lanes = 8, taps = 8, rq = 8: as many multipliers" in done.stderr
     done = bramcast("pack", recipe, "-o", tmp_path / "b", "--json")
     assert any(note.startswith("[core] lanes = 8") for note in json.loads(done.stdout)["notes"])
+
+
+def test_tiles_are_proposed_where_pictures_have_few_channels(tmp_path, monkeypatch):
+    """As many multipliers and requantizers in all; an MLP has no pictures."""
+    assert all(s.tiles == 1 for s in shapes_alike(Shape(64, 1, 8)))
+    alike = shapes_alike(Shape(64, 1, 8), tiled=True)
+    assert {s.lanes * s.taps * s.tiles for s in alike} == {64}
+    assert {(s.lanes, s.taps, s.rq) for s in alike if s.tiles == 4} == {(8, 2, 2), (16, 1, 2)}
+    paired = shapes_alike(Shape(16, 1, 2, 4, True), tiled=True)
+    assert {s.multipliers for s in paired} == {32} and {s.pairs for s in paired} == {True, False}
+    recipe = read_recipe(write_recipe(tmp_path, "VggCeil", samples=20))
+    packed, cycles = packed_cycles(recipe, tmp_path / "b", {"lanes": 64})
+    monkeypatch.setattr(hint, "FASTER", 0.999)
+    text = faster_shape(packed, cycles)
+    lowering = Lowering(packed.prepared, packed.network)
+    best = min((lowering.at(s).cycles, s) for s in alike if s.lanes >= 1)
+    assert f"{best[0]:,} cycles" in text and (best[1].tiles == 1) == ("tiles" not in text)

@@ -102,3 +102,12 @@ def test_a_pipe_has_no_text_to_keep(tmp_path):
     with pytest.raises(InputError, match="is no file"):
         with_shape(recipe, Shape(8, 1, 1), tmp_path / "new.toml")
     os.close(read)
+
+
+def test_tiles_and_pairs_come_and_go(tmp_path):
+    text = MODEL + "[core]\nlanes = 64  # wide\n"
+    written, recipe = rewritten(tmp_path, text, Shape(16, 1, 2, 4, True))
+    assert "tiles = 4\npairs = true\n" in written.text
+    assert recipe.core == CoreSection(lanes=16, taps=1, tiles=4, pairs=True)
+    written, recipe = rewritten(tmp_path, written.text, Shape(8, 4, 1))
+    assert recipe.core == CoreSection(lanes=8, taps=4)
