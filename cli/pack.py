@@ -173,8 +173,8 @@ def _default_folder(recipe: Recipe) -> Path:
 
 
 _CORE_KEYS = (
-    "lanes", "taps", "data_bits", "weight_bits", "rq", "program_depth", "weights_depth",
-    "bias_depth", "table_depth", "scratch_depth",
+    "lanes", "taps", "tiles", "pairs", "data_bits", "weight_bits", "rq", "program_depth",
+    "weights_depth", "bias_depth", "table_depth", "scratch_depth",
 )  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycl
         f"{manifest.name}: {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds, "
         f"input {frame.format.q}{planes}{scaled}"
     )
-    rows = []
+    rows, tiled = [], manifest.core.tiles > 1
     steps = same_descriptors(packed.descriptors, [nest.layer for nest in manifest.nests])
     for same in steps.values():
         layer = layers[same[0]]
@@ -202,13 +202,16 @@ def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycl
         name, macs = title(layer["name"], len(same)), sum(layers[i]["macs"] for i in same)
         rows.append(
             (
-                name, layer["op"], f"{y}x{x}x{c}", layer["output_format"], macs,
+                name, layer["op"], f"{y}x{x}x{c}",
+                *([manifest.layers[same[0]].strips or "-"] if tiled else []),
+                layer["output_format"], macs,
                 layer["weight_address"][0], "stream" if first is None else f"{first:,}",
                 layer["source"],
             )
         )  # fmt: skip
-    columns = ("layer", "op", "y x c", "format", "MACs", "weights at", "result at", "source")
-    table("", columns, rows)
+    strips = ["strips"] if tiled else []
+    more = ("format", "MACs", "weights at", "result at", "source")
+    table("", ("layer", "op", "y x c", *strips, *more), rows)
     core = manifest.core
     scratch_bits = core.multipliers * core.data_bits
     memories = [(i["name"], i["words"], i["bits"]) for i in images]

@@ -93,6 +93,7 @@ def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
             macs=op.macs,
             source=op.source,
             reads=sorted(writer[t] for t in graph.operands(op)),
+            strip_rows=made.layout.strips.get(op.out.index, 0),
         )
         for op in graph.ops
     ]

@@ -202,7 +202,8 @@ class LayerInfo:
     noise of the quantized results against the real ones on calibration samples, decibels.
     ``reads`` are the layers whose results it reads, by index; -1 is the input. ``varying`` is the
     same for what varies between samples, ``share`` how much of the output's error its own rounding
-    brings, 0..1.
+    brings, 0..1. ``strip_rows`` is how many rows of the result a core with tiles has in each bank;
+    0, and not in the file: they are not shared out.
     """
 
     name: str
@@ -215,6 +216,28 @@ class LayerInfo:
     reads: list[Annotated[int, Field(ge=-1)]] = Field(default_factory=list)
     varying: float | None = None
     share: float = 0.0
+    strip_rows: Count = 0
+
+    @model_serializer(mode="wrap")
+    def _without_strips(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Of a core with one tile layers are as they always were."""
+        written: dict[str, object] = write(self)
+        return (
+            written if self.strip_rows else {k: v for k, v in written.items() if k != "strip_rows"}
+        )
+
+    @property
+    def strips(self) -> str:
+        """How its rows are shared out, for people; "" if they are not.
+
+        >>> layer = LayerInfo("a", "Conv2d", [30, 8, 4], Format(8, 4, True), 0, "", strip_rows=8)
+        >>> layer.strips
+        '8 rows x 4'
+        """
+        if not self.strip_rows:
+            return ""
+        rows = "row" if self.strip_rows == 1 else "rows"
+        return f"{self.strip_rows} {rows} x {-(-self.shape[0] // self.strip_rows)}"
 
 
 @dataclass(frozen=True, config=_STRICT)

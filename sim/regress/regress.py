@@ -212,7 +212,7 @@ def _where(pairs: list[LayerPair], before: Manifest, after: Manifest) -> list[st
 # --- fit ---------------------------------------------------------------------------------------
 
 DEPTHS = ("program_depth", "weights_depth", "bias_depth", "table_depth", "scratch_depth")
-_HARDWARE = ("lanes", "taps", "data_bits", "weight_bits", "rq")
+_HARDWARE = ("lanes", "taps", "tiles", "pairs", "data_bits", "weight_bits", "rq")
 
 
 def _parts_needed(program: Sequence[Descriptor]) -> dict[str, bool]:
@@ -256,7 +256,7 @@ def fits(
             "images are packed for other depths: set the old ones in the recipe's [core]"
         )
     if machines[0].program != machines[1].program:
-        reasons.append(_program_change(machines))
+        reasons += [_program_change(machines), *_strip_changes(before, after)]
     for name in ("input", "output"):
         a, b = getattr(before, name), getattr(after, name)
         if a.format != b.format:
@@ -272,6 +272,16 @@ def fits(
     if reasons:
         return "repack", reasons
     return "drop-in", ["same program, depths, input and output formats: swap the images"]
+
+
+def _strip_changes(before: Manifest, after: Manifest) -> list[str]:
+    """The first layer whose rows are shared out among the tiles in another way."""
+    old = {layer.name: layer for layer in before.layers}
+    for layer in after.layers:
+        if layer.name in old and old[layer.name].strips != layer.strips:
+            one, two = (text.strips or "none" for text in (old[layer.name], layer))
+            return [f"strips of layer {layer.name}: {one} -> {two}"]
+    return []
 
 
 def _needed(manifest: Manifest) -> dict[str, int]:

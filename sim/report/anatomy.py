@@ -76,11 +76,15 @@ class ReportLayer:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A tensor in the scratchpad: where it lies and from when to when it is needed."""
+    """A tensor in the scratchpad: where it lies and from when to when it is needed.
+
+    ``words`` are those of each bank in which it lies; a core with one tile has bank 0 alone.
+    """
 
     part: int
     words: Span
     cycles: Span
+    banks: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,17 +223,23 @@ def _residents(
         for read in info.reads:
             last_use[read] = max(last_use[read], times[layer].end)
     frame = machine.frame
-    words = frame.runs * frame.span(machine.core.word)
-    base = frame.result_base
-    residents = [Resident(-1, Span(base, base + words), Span(0, last_use[-1]))]
+    runs = min(frame.runs, frame.strip_runs or frame.runs)
+    base, pitch = frame.result_base, machine.core.scratch_depth * machine.core.taps
+    place = Span(base, base + runs * frame.span(machine.core.word))
+    banks = tuple(range(-(-frame.runs // runs)))
+    residents = [Resident(-1, place, Span(0, last_use[-1]), banks)]
     for layer, nests in nests_of.items():
         stored = [_nest(machine, n) for n in nests]
         stored = [n for n in stored if not n.stream]
         if not stored:
             continue
+        groups = [Groups.of(n, machine.core) for n in stored]
         at = np.concatenate(
-            [Groups.of(n, machine.core).addresses(n, machine.core, 0) for n in stored]
+            [g.addresses(n, machine.core, pitch) for g, n in zip(groups, stored, strict=True)]
         )
-        place = Span(int(at.min()) // machine.core.taps, int(at.max()) // machine.core.taps + 1)
-        residents.append(Resident(part_of[layer], place, Span(times[layer].first, last_use[layer])))
+        inside = at % pitch // machine.core.taps
+        place = Span(int(inside.min()), int(inside.max()) + 1)
+        banks = tuple(np.unique(at // pitch).tolist())
+        time = Span(times[layer].first, last_use[layer])
+        residents.append(Resident(part_of[layer], place, time, banks))
     return residents

@@ -195,7 +195,7 @@ def row_of(
     return Row(
         name=part.name,
         op=layer.op,
-        shape=" x ".join(str(n) for n in layer.shape),
+        shape=" x ".join(str(n) for n in layer.shape) + (layer.strips and f", {layer.strips}"),
         fmt=str(fmt),
         source=layer.source,
         macs=part.macs,

@@ -222,19 +222,23 @@ def _name_in(axis: Any, name: str, span: Span, words: int) -> None:
 
 
 def scratchpad(anatomy: Anatomy) -> str:
-    """Which tensor lies where in the scratchpad, and for how long."""
-    depth = anatomy.manifest.core.scratch_depth
+    """Which tensor lies where in the scratchpad, bank after bank, and for how long."""
+    core = anatomy.manifest.core
+    depth = core.scratch_depth * core.tiles
     with rc_context(_STYLE):
         figure = Figure(figsize=(10, 2.6), layout="constrained")
         axis = figure.subplots()
         named: list[tuple[Span, Span]] = []  # where names stand, in words and cycles
         for resident in anatomy.residents:
             time, place = resident.cycles, resident.words
-            axis.broken_barh(
-                [(time.first, time.end - time.first)],
-                (place.first, place.end - place.first),
-                facecolor=hue(resident.part), edgecolor=EDGE, linewidth=0.5, alpha=0.85,
-            )  # fmt: skip
+            for bank in resident.banks:
+                axis.broken_barh(
+                    [(time.first, time.end - time.first)],
+                    (bank * core.scratch_depth + place.first, place.end - place.first),
+                    facecolor=hue(resident.part), edgecolor=EDGE, linewidth=0.5, alpha=0.85,
+                )  # fmt: skip
+            first = resident.banks[0] * core.scratch_depth
+            place = Span(first + place.first, first + place.end)
             name = (
                 "input" if resident.part < 0 else anatomy.parts[resident.part].name.split(" x ")[0]
             )
@@ -253,6 +257,8 @@ def scratchpad(anatomy: Anatomy) -> str:
                     (time.first + time.end) / 2, (place.first + place.end) / 2, name,
                     ha="center", va="center", fontsize=7, color="white", clip_on=True,
                 )  # fmt: skip
+        for bank in range(1, core.tiles):
+            axis.axhline(bank * core.scratch_depth, color=SOFT, linewidth=0.5)
         axis.set_xlim(0, anatomy.prediction.total)
         axis.set_ylim(0, depth)
         _whole_numbers(axis.xaxis)

@@ -429,6 +429,32 @@ def test_another_core_needs_synthesis(old, inputs, folder):
     assert strict.verdict == "worse" and not strict.passed
 
 
+def test_other_tiles_need_synthesis_and_other_strips_are_named(old, inputs, folder):
+    recipe = read_recipe(RECIPE)
+    for name, more in (("tiles", {"tiles": 4}), ("pairs", {"tiles": 4, "pairs": True})):
+        pack(
+            dataclasses.replace(recipe, core=dataclasses.replace(recipe.core, **more)),
+            folder / name,
+        )
+    assert regress(old, folder / "tiles", inputs, RegressSection()).reasons[0] == "tiles 1 -> 4"
+    result = regress(folder / "tiles", folder / "pairs", inputs, RegressSection())
+    assert (result.verdict, result.reasons) == ("resynthesize", ["pairs False -> True"])
+    manifest, machine = read_manifest(folder / "tiles"), load(folder / "tiles")
+    changed = list(machine.program)
+    changed[1] = dataclasses.replace(changed[1], lo=changed[1].lo + 1)  # any other program
+    layers = [
+        dataclasses.replace(layer, strip_rows=1) if layer.name == "features.6" else layer
+        for layer in manifest.layers
+    ]
+    assert manifest.layers[2].strips == "2 rows x 4"
+    other = SimpleNamespace(program=changed, manifest=manifest)
+    fit, reasons = fits(
+        manifest, dataclasses.replace(manifest, layers=layers), (machine, other), changed
+    )
+    assert fit == "repack"
+    assert reasons[1] == "strips of layer features.6: 2 rows x 4 -> 1 row x 8"
+
+
 @pytest.mark.parametrize("flag", ["gates", "narrow"])
 def test_what_a_program_does_not_need_does_not_matter(old, inputs, folder, flag):
     recipe = read_recipe(RECIPE)

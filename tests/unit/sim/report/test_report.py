@@ -100,6 +100,33 @@ def test_residents_are_where_results_go(tmp_path):
         assert resident.words.end <= anatomy.manifest.core.scratch_depth
 
 
+def test_residents_of_a_core_with_tiles_lie_in_the_banks_that_are_written(tmp_path):
+    """Against every sub-word that golden writes."""
+    recipe = read_recipe(write_recipe(tmp_path / "net", "VggCeil", "[core]\ntiles = 4\n", 20))
+    pack(recipe, tmp_path / "bundle")
+    anatomy = dissect(tmp_path / "bundle")
+    core, manifest = anatomy.manifest.core, anatomy.manifest
+    frames = np.zeros((1, anatomy.machine.frame.elements), np.int64)
+    results = anatomy.machine.run(frames, keep_layers=True).nests
+    written = {}
+    for info, made in zip(manifest.nests, results, strict=True):
+        words = made.addresses[made.addresses >= 0] // core.taps
+        found = written.setdefault(info.layer, (set(), set()))
+        found[0].update((words // core.scratch_depth).tolist())
+        found[1].update((words % core.scratch_depth).tolist())
+    frame, *others = anatomy.residents
+    assert len(others) == len(anatomy.parts) - 1
+    for resident in others:
+        banks, words = written[anatomy.parts[resident.part].indices[0]]
+        assert set(resident.banks) == banks
+        assert (resident.words.first, resident.words.end - 1) == (min(words), max(words))
+    strips = [layer.strips for layer in manifest.layers]
+    assert any(strips) and strips[-1] == ""
+    assert frame.banks == (0, 1, 2, 3)
+    page = report_html(tmp_path / "bundle")
+    assert next(text for text in strips if text) in page and "bank after bank" in page
+
+
 class _Checker(HTMLParser):
     """Tags close in order; collects what a browser would fetch."""
 
