@@ -63,9 +63,11 @@ def _no_verdict(junit: Path | None, message: str) -> None:
 
 def _print(port: str, result: BoardResult) -> None:
     core = result.core
+    tiles = f" x {core.tiles} tiles" if core.tiles > 1 else ""
     say(
-        f"{port}: {core.lanes} lanes x {core.taps} taps, data of {core.data_bits} bits, weights of "
-        f"{core.weight_bits}; program {core.program_depth:,}, weights {core.weights_depth:,}, "
+        f"{port}: {core.lanes} lanes x {core.taps} taps{tiles}, data of {core.data_bits} bits, "
+        f"weights of {core.weight_bits}; "
+        f"program {core.program_depth:,}, weights {core.weights_depth:,}, "
         f"bias {core.bias_depth:,}, table {core.table_depth:,} words"
     )
     say(f"images loaded: {', '.join(result.written) or 'none, all were there'}")

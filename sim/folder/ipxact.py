@@ -16,6 +16,7 @@ from bramcast.pack.axi.registers import (
     SCRATCH_SLOT,
     Bits,
     Register,
+    bank_bits,
     stride,
     window_bits,
     window_offset,
@@ -244,7 +245,8 @@ def _memory_map(core: Core, options: HdlOptions) -> Node:
         images.append(("ledger", LEDGER_SLOT << bits, options.ledger_depth, 64))
     if options.peek:
         width = core.word * core.data_bits
-        images.append(("scratchpad", SCRATCH_SLOT << bits, core.scratch_depth, width))
+        words = ((core.tiles - 1) << bank_bits(core)) + core.scratch_depth  # bank after bank
+        images.append(("scratchpad", SCRATCH_SLOT << bits, words, width))
     return _node(
         "memoryMap",
         _node("name", "s_axil"),

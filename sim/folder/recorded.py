@@ -88,16 +88,34 @@ def beat_rows(record: Recorded) -> Rows:
 
 
 def word_rows(record: Recorded) -> Rows:
-    """{layer, descriptor, sub-word, its bits} of all that is written into the scratchpad."""
+    """{layer, descriptor, sub-word, its bits} of all that is written into the scratchpad.
+
+    In the core's order: all tiles write a sub-word at the same time.
+    """
     core = record.machine.core
+    bank = core.scratch_depth * core.taps
     for kept in record.results.nests:
         if kept.addresses[0] < 0:
             continue
         head = (record.layer(kept.descriptor), 15), (kept.descriptor, 16)
         stored = kept.words[0].astype(f"<u{core.data_bits // 8}")
-        for address, row in zip(kept.addresses.tolist(), stored, strict=True):
+        order = _by_time(kept.addresses // bank)
+        for address, row in zip(kept.addresses[order].tolist(), stored[order], strict=True):
             value = int.from_bytes(row.tobytes(), "little")
             yield *head, (address, 24), (value, core.lanes * core.data_bits)
+
+
+def _by_time(banks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Golden's rows, tile by tile, in the order in which all tiles write them.
+
+    >>> _by_time(np.array([0, 0, 1, 1, 0, 1])).tolist()
+    [0, 2, 1, 3, 4, 5]
+    """
+    turn = np.zeros(banks.size, np.int64)
+    for bank in np.unique(banks):
+        mine = banks == bank
+        turn[mine] = np.arange(np.count_nonzero(mine))
+    return np.lexsort((banks, turn))
 
 
 def ledger_rows(record: Recorded, depth: int) -> Rows:

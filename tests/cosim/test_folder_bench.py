@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from support import DIGITS, ROOT, bramcast, need
 
 from bramcast.golden.frames import frames_from_arrays
 from bramcast.golden.load import load
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.run.runner import verilator_environment
 
@@ -92,6 +95,23 @@ def test_icarus_passes_with_loops(tmp_path):
     folder = built(written(tmp_path / "fpga", "digits_gru", "--axi", "--ledger", "64"))
     code, line = verdict(folder)
     assert code == 0 and line.endswith(" 64 entries of the ledger")
+
+
+@pytest.mark.cosim
+def test_icarus_passes_with_tiles(tmp_path):
+    """All tiles write at the same time; a wrong weight is found in the first word that it spoils."""
+    need("icarus")
+    recipe = read_recipe(DIGITS / "dscnn.toml")
+    pack(replace(recipe, core=replace(recipe.core, tiles=4)), tmp_path / "b")
+    done = bramcast("hdl", tmp_path / "b", "-o", tmp_path / "f", "--axi", "--ledger", 16, "--peek")
+    assert done.returncode == 0, done.stderr
+    folder = built(tmp_path / "f")
+    code, line = verdict(folder)
+    assert code == 0 and line.startswith("PASS: 10 results")
+    assert line.endswith(" 9 entries of the ledger")
+    changed(folder / "weights.mem", 20, 9)  # of the second layer
+    code, line = verdict(folder)
+    assert code != 0 and line.startswith("FAIL: layer features.3 (descriptor 2), sub-word ")
 
 
 def changed(path, line, digit):
