@@ -66,7 +66,7 @@ class Ecp5:
 
 
 def scaled(core: Core, lanes: int, taps: int, rq: int | None, data_bits: int) -> Core:
-    """``core`` with other multipliers and memories of about as many bits."""
+    """``core`` with other lanes and taps, and memories of about as many bits in all tiles."""
     rq = rq or max(1, lanes // 8)
     return replace(
         core,
@@ -74,9 +74,9 @@ def scaled(core: Core, lanes: int, taps: int, rq: int | None, data_bits: int) ->
         taps=taps,
         rq=rq,
         data_bits=data_bits,
-        weights_depth=-(-core.weights_depth * core.multipliers // (lanes * taps)),
+        weights_depth=-(-core.weights_depth * core.word // (lanes * taps)),
         bias_depth=-(-core.bias_depth * core.rq // rq),
-        scratch_depth=-(-core.scratch_depth * core.multipliers // (lanes * taps)),
+        scratch_depth=-(-core.scratch_depth * core.word // (lanes * taps)),
     )
 
 
@@ -172,7 +172,9 @@ def _table(rows: list[Row], per_lane: dict[Job, float]) -> list[str]:
     ]
     for job, x, e in rows:
         added = f"{per_lane[job]:.0f}" if job in per_lane else ""
-        cells = [job.core.lanes, job.core.taps, job.core.rq, f"{x.lut:,}", added, x.lutram]
+        taps = str(job.core.taps)
+        taps += f" x {job.core.tiles} tiles" * (job.core.tiles > 1) + " in pairs" * job.core.pairs
+        cells = [job.core.lanes, taps, job.core.rq, f"{x.lut:,}", added, x.lutram]
         cells += [f"{x.ff:,}", x.dsp, f"{x.ramb36:g}", f"{e.comb:,}", f"{e.ff:,}", e.mult, e.ebr]
         cells += (
             [f"{max(e.mhz):.1f}", ", ".join(f"{mhz:.1f}" for mhz in e.mhz)] if e.mhz else ["", ""]
@@ -201,6 +203,14 @@ def _arguments() -> argparse.Namespace:
     add("--rq", type=int, help="lanes requantized per cycle (lanes / 8)")
     add("--data-bits", type=int, default=8)
     add("--table-depth", type=int, default=0)
+    add(
+        "--tiles",
+        type=int,
+        choices=(1, 2, 4, 8),
+        default=1,
+        help="strips of a picture at once, each with its lanes",
+    )
+    add("--pairs", action="store_true", help="two tiles share their multipliers")
     add("--narrow", action="store_true", help="weights of 4 and 2 bits, too")
     add("--gates", action="store_true", help="products of two tensors and loops, too")
     add(
@@ -213,17 +223,32 @@ def _arguments() -> argparse.Namespace:
         help="other parameters of the top",
     )
     add("--bundle", type=Path, help="take the core's parameters and the images of a bundle")
-    add("--seeds", type=int, help="of place and route: 1 .. N (5, or 0 with --taps; 0: none)")
+    add(
+        "--seeds",
+        type=int,
+        help="of place and route: 1 .. N (5, or 0 with --taps or --tiles; 0: none)",
+    )
     add("--jobs", type=int, default=1, help="seeds at the same time")
     add("--min-mhz", type=float, default=MIN_MHZ, help="fail below, at 16 lanes")
     add("--write", action="store_true", help=f"put the table into {DOC.relative_to(ROOT)}")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.pairs and (args.tiles == 1 or args.data_bits != 8):
+        parser.error("--pairs: needs --tiles 2, 4 or 8, and --data-bits 8")
+    return args
 
 
 def _cores(args: argparse.Namespace) -> list[Core]:
     if args.bundle is not None:
         return [read_manifest(args.bundle).core]
-    base = replace(DSCNN, table_depth=args.table_depth, narrow=args.narrow, gates=args.gates)
+    base = replace(
+        DSCNN,
+        table_depth=args.table_depth,
+        narrow=args.narrow,
+        gates=args.gates,
+        tiles=args.tiles,
+        pairs=args.pairs,
+        scratch_depth=-(-DSCNN.scratch_depth // args.tiles),
+    )
     cores = [scaled(base, lanes, args.taps, args.rq, args.data_bits) for lanes in args.lanes]
     return sorted(cores, key=lambda core: core.lanes)
 
@@ -242,7 +267,7 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
     cores = _cores(args)
     jobs = []
     for core in cores:
-        seeds = args.seeds if args.seeds is not None else 5 if core.taps == 1 else 0
+        seeds = args.seeds if args.seeds is not None else 5 if core.taps * core.tiles == 1 else 0
         jobs.append(Job(args.top, core, seeds, tuple(args.options)))
     # One core alone says nothing about a lane: beside it one of half the lanes, 7-series only.
     half = None
@@ -271,14 +296,15 @@ def synthesize(args: argparse.Namespace) -> tuple[list[str], list[str]]:
         rows.append((job, xilinx, synth_ecp5(job, args.bundle, args.jobs)))
         if before is not None:
             per_lane[job] = _per_lane(xilinx, job, *before)
-        plain = job.core.taps == 1 and not (job.core.narrow or job.core.gates)
+        plain = job.core.taps * job.core.tiles == 1 and not (job.core.narrow or job.core.gates)
         if plain and per_lane.get(job, 0) > MAX_LUT_PER_LANE:
             problems.append(
                 f"{job.name}: a lane adds {per_lane[job]:.0f} LUT, "
                 f"at most {MAX_LUT_PER_LANE} wanted"
             )
         mhz = rows[-1][2].mhz
-        if (job.core.lanes, job.core.taps) == (16, 1) and mhz and max(mhz) < args.min_mhz:
+        usual = (job.core.lanes, job.core.taps, job.core.tiles) == (16, 1, 1)
+        if usual and mhz and max(mhz) < args.min_mhz:
             problems.append(
                 f"{job.name}: Fmax is {max(mhz):.1f} MHz, at least {args.min_mhz:g} wanted"
             )

@@ -99,7 +99,7 @@ def test_icarus_passes_with_loops(tmp_path):
 
 @pytest.mark.cosim
 def test_icarus_passes_with_tiles(tmp_path):
-    """All tiles write at the same time; a wrong weight is found in the first word that it spoils."""
+    """All tiles write at the same time; a wrong weight is found in the first word it spoils."""
     need("icarus")
     recipe = read_recipe(DIGITS / "dscnn.toml")
     pack(replace(recipe, core=replace(recipe.core, tiles=4)), tmp_path / "b")
