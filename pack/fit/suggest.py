@@ -38,8 +38,8 @@ def suggest(
 ) -> list[Variant]:
     """A recipe in each of ``LAYOUTS``, best filled weights first.
 
-    Depths are what is needed; RQ is lanes / 8. Layouts that the network has no nest for are left
-    out.
+    Depths are what is needed; RQ is lanes / 8; tiles and pairs are the recipe's. Layouts that the
+    network has no nest for are left out.
 
     Args:
         images, behind: as in ``place_bundle``.
@@ -48,7 +48,8 @@ def suggest(
         UserError: the recipe can't be packed at all.
     """
     lowering, place = Lowering.of(recipe, progress), Place(part, images, behind)
-    shapes = [Shape(lanes, taps, max(1, lanes // 8)) for lanes, taps in LAYOUTS]
+    more = recipe.core.tiles, recipe.core.pairs
+    shapes = [Shape(lanes, taps, max(1, lanes // 8), *more) for lanes, taps in LAYOUTS]
     tried = try_shapes(lowering, shapes, place, progress)
     found = [Variant(c, _room(c, place)) for c in tried.candidates]
     return sorted(found, key=lambda v: -(v.weights.fill or 0))

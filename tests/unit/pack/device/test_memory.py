@@ -23,6 +23,7 @@ from bramcast.pack.device.devices import (
 )
 from bramcast.pack.device.memory import core_memories, place_bundle, weight_use
 from bramcast.pack.device.primitive_mix import best_mix
+from bramcast.pack.fit import suggest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 
@@ -389,6 +390,16 @@ def test_auto_is_what_the_block_rams_give_for_free(name, tmp_path):
             assert (after.depth - 1).bit_length() == (before.depth - 1).bit_length()
     if name == "Mlp96":  # 1,024 is full: a row more takes another address bit
         assert free["weights"] == needed["weights"] == 1024
+
+
+def test_suggestions_keep_tiles_and_pairs_of_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(suggest, "LAYOUTS", ((8, 1), (8, 2)))
+    extra = "[core]\ntiles = 2\npairs = true\n"
+    recipe = read_recipe(write_recipe(tmp_path, "VggCeil", extra, samples=20))
+    part = find_part("xc7a35t")
+    for found in suggest.suggest(recipe, part, part.family, None):
+        assert (found.candidate.core.tiles, found.candidate.core.pairs) == (2, True)
+        assert found.candidate.memories.of("scratchpad").memory.copies in (2, 4)
 
 
 @pytest.mark.slow
