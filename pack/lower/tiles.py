@@ -172,7 +172,9 @@ def _piece(
     second = lowered.second
     if second is not None:
         second = second[0], second[1] + first * lowered.nest.act_steps[1]
-    if rows is None:
+    if rows is None and strip:  # each tile reads its own bank
+        nest = _without_y(nest, Rows(limit=layout.tiles))
+    elif rows is None:
         nest = _in_one_bank(layout, nest)
     else:
         taken = rows.of(first, count, nest.counts[3], strip, layout.tiles)

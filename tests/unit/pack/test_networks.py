@@ -98,7 +98,15 @@ def test_every_number_of_tiles_computes_the_quantized_graph(tiles, lanes, taps, 
         assert agreement.mismatches == 0, f"{name}: {agreement.text}"
 
 
-TILED = ("VggCeil", "Averages", "SignedUnsignedAdd", "UnalignedConcat", "Grouped", "GruNet")
+TILED = (
+    "VggCeil",
+    "Averages",
+    "SignedUnsignedAdd",
+    "UnalignedConcat",
+    "Grouped",
+    "Repeats",
+    "GruNet",
+)
 
 
 @pytest.mark.parametrize("name", TILED)
