@@ -165,6 +165,48 @@ def test_every_number_of_taps_equals_golden(name, lanes, taps, tmp_path):
     check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "verilator", 2)
 
 
+def with_tiles(lanes, taps, tiles, name=""):
+    """The common core with TILES, some of whose layers take several descriptors."""
+    core = with_taps(lanes, taps, name).replace("scratch_depth = 16384", "scratch_depth = 8192")
+    return core + f"tiles = {tiles}\n"
+
+
+# One for each kind of nest, some of them in strips; all others on one core, in `make test-all`.
+IN_STRIPS = ("VggCeil", "Averages", "Grouped", "UnalignedConcat")
+
+
+@pytest.mark.parametrize("name", [in_all(n, when=n not in IN_STRIPS) for n in networks.SHAPES])
+def test_every_layer_equals_golden_with_four_tiles(name, tmp_path):
+    need("verilator")
+    recipe = write_recipe(tmp_path, name, with_tiles(4, 2, 4, name))
+    check(recipe, tmp_path / "bundle", "verilator", 2)
+
+
+@pytest.mark.parametrize(
+    "name, lanes, taps, tiles, bits",
+    [
+        ("NegativeMax", 2, 2, 8, 16),
+        ("SignedUnsignedAdd", 4, 1, 2, 8),
+        in_all("UnalignedConcat", 4, 1, 2, 8),
+        in_all("TensorProducts", 4, 1, 2, 8),
+    ],
+)
+def test_tiles_equal_golden_on_icarus(name, lanes, taps, tiles, bits, tmp_path):
+    need("icarus")
+    extra = with_tiles(lanes, taps, tiles, name) + f"[quantize]\nactivation_bits = {bits}\n"
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "icarus", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes, taps", [(1, 1), (1, 8), (16, 1), (8, 4), (32, 2)])
+@pytest.mark.parametrize("tiles", [2, pytest.param(4, marks=pytest.mark.ci), 8])
+@pytest.mark.parametrize("name", ["VggCeil", "Averages", "Grouped", "UnalignedConcat"])
+def test_every_number_of_tiles_equals_golden(name, tiles, lanes, taps, tmp_path):
+    need("verilator")
+    extra = with_tiles(lanes, taps, tiles).replace("weights_depth = 8192", "weights_depth = 32768")
+    check(write_recipe(tmp_path, name, extra), tmp_path / "bundle", "verilator", 2)
+
+
 @pytest.mark.parametrize("simulator", SIMULATORS)
 @pytest.mark.parametrize("name", ["dscnn", "mlp", "gru"])
 def test_example_equals_golden(name, simulator, tmp_path):
@@ -217,6 +259,28 @@ def test_real_network_equals_golden_with_taps(name, tmp_path):
     recipe = model_recipe(tmp_path, name, extra=extra)
     result = check(recipe, tmp_path / "bundle", "verilator", 2)
     assert result.utilisation >= least
+
+
+# Several tiles: lanes, taps, tiles, RQ, input planes (None: as the packer has it), and the cycles.
+TILED = {
+    "resnet8 16x2x8": ("resnet8_mlperf", (16, 2, 8, 16), 1, 49_774),
+    "vww 8x8x4": ("vww_mobilenet_mlperf", (8, 8, 4, 8), 1, 43_770),
+    "vww 8x4x2": ("vww_mobilenet_mlperf", (8, 4, 2, 8), 1, 134_211),
+    "dscnn 32x2x4": ("kws_dscnn_mlperf", (32, 2, 4, 16), 1, 11_986),
+    "dscnn 32x2x4, planes as they are": ("kws_dscnn_mlperf", (32, 2, 4, 16), None, None),
+    "dscnn 32x2x1, planes as they are": ("kws_dscnn_mlperf", (32, 2, 1, 16), None, None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TILED)
+def test_real_network_equals_golden_with_tiles_in_so_many_cycles(case, tmp_path):
+    need("verilator")
+    name, (lanes, taps, tiles, rq), planes, cycles = TILED[case]
+    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\nrq = {rq}\n"
+    extra += f"[quantize]\ninput_planes = {planes}\n" if planes else ""
+    result = check(model_recipe(tmp_path, name, extra=extra), tmp_path / "b", "verilator", 2)
+    assert cycles in (None, result.comparison.cycles)
 
 
 @pytest.mark.slow
