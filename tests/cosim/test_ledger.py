@@ -78,6 +78,7 @@ SHAPES = {
     "TAPS = 4, frame FIFO": ("VggCeil", "lanes = 8\ntaps = 4\nrq = 2\n", "", 32),
     "RQ = LANES, 16 bits": ("UnalignedConcat", "lanes = 4\nrq = 4\n", "activation_bits = 16\n", 0),
     "RQ = 1, narrow words": ("SignedUnsignedAdd", "lanes = 2\nrq = 1\n", "", 0),
+    "TILES = 4, frame FIFO": ("VggCeil", "lanes = 4\ntaps = 2\ntiles = 4\nrq = 2\n", "", 32),
 }
 
 
@@ -96,10 +97,17 @@ def test_every_entry_is_what_golden_predicts_on_icarus(tmp_path):
     simulate(tmp_path, machine, "every_entry_is_goldens", "icarus", depth=64, frame_depth=16)
 
 
-@pytest.mark.parametrize("name", ["VggCeil", "TwoHeads"])
+HELD = {
+    "VggCeil": "",
+    "TwoHeads": "",
+    "Averages": "lanes = 4\ntaps = 2\ntiles = 4\nscratch_depth = 300\n",
+}
+
+
+@pytest.mark.parametrize("name", HELD)
 def test_a_run_holds_behind_any_nest(name, tmp_path):
     need("verilator")
-    machine = packed(tmp_path, name)
+    machine = packed(tmp_path, name, HELD[name] and f"[core]\n{HELD[name]}")
     simulate(tmp_path, machine, "a_run_holds_behind_any_nest", "verilator")
 
 
@@ -164,6 +172,8 @@ PROGRAMS = (
     Shape(LANES=4, RQ=2, TAPS=2, DATA_BITS=16, GATES=1, FRAME_DEPTH=32),
     Shape(LANES=4, RQ=4, FRAME_DEPTH=16),
     Shape(LANES=1, RQ=1),
+    Shape(LANES=2, RQ=2, TAPS=2, SCRATCH_DEPTH=90, GATES=1, TILES=4),
+    Shape(LANES=4, RQ=1, SCRATCH_DEPTH=90, FRAME_DEPTH=16, TILES=8),
 )
 
 
