@@ -160,6 +160,7 @@ module bramcast_registers #(
   assign in_range[3] = 24'(place >> NARROW_SHIFT) <= 24'(TABLE_LAST) && TABLE_DEPTH > 0;
   assign in_range[4] = 24'(place >> LEDGER_SHIFT) <= 24'(LEDGER_LAST) && !write_i;
   assign in_range[5] = (24'(place >> PEEK_SHIFT) & 24'((1 << $clog2(SCRATCH_DEPTH)) - 1)) <= 24'(SCRATCH_DEPTH - 1)
+                       && 24'(place >> (PEEK_SHIFT + $clog2(SCRATCH_DEPTH))) <= 24'(TILES - 1)
                        && !write_i
                        && 8'(beat) < 8'(PEEK_BEATS);
   assign exists = |(image & in_range)

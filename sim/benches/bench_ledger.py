@@ -24,9 +24,16 @@ from bramcast.golden.ledger import ledgers
 from bramcast.golden.load import load
 from bramcast.pack.axi.driver import Driver
 from bramcast.pack.axi.link import Answer
-from bramcast.pack.axi.registers import SCRATCH_SLOT, mask, offset, stride, window_offset
+from bramcast.pack.axi.registers import (
+    SCRATCH_SLOT,
+    bank_bits,
+    mask,
+    offset,
+    stride,
+    window_offset,
+)
 from bramcast.pack.bundle.program import Nest
-from bramcast.sim.benches.bench_axi import CLOCK_NS, LIMIT_MS, SLVERR, Bench
+from bramcast.sim.benches.bench_axi import CLOCK_NS, DECERR, LIMIT_MS, SLVERR, Bench
 from bramcast.sim.board.verify import OUTPUT, LayerCheck, first_difference, verify
 
 FRAME_CYCLES = 2_000_000
@@ -207,6 +214,13 @@ async def a_run_holds_behind_any_nest(dut):
         assert [(e.crc, e.cycles) for e in entries] == [
             (e.crc, e.cycles) for e in expected[:number]
         ]
+        core, bank = machine.core, 1 << bank_bits(machine.core)
+        nowhere = {core.tiles * bank} | (
+            {core.scratch_depth} if core.scratch_depth < bank else set()
+        )
+        for place in (window + word * stride(core.word * bits) for word in sorted(nowhere)):
+            if place < window + (window // SCRATCH_SLOT):
+                assert (await bench.read(place))[1] == DECERR
         result = results.nests[number - 1]
         nest = machine.program[number]
         if isinstance(nest, Nest) and not nest.stream:
@@ -237,7 +251,8 @@ async def a_run_holds_behind_any_nest(dut):
     await bench.write(offset("STOP_AFTER"), len(expected))  # there is no nest to be held
     await bench.control("START")
     assert await bench.frame(frames[0], FRAME_CYCLES) == results.beats[0].tolist()
-    assert await bench.register("ERRORS") & ~mask("ERRORS", "LOCKED") == 0
+    expected_errors = mask("ERRORS", "LOCKED") | mask("ERRORS", "ADDRESS")
+    assert await bench.register("ERRORS") & ~expected_errors == 0
     await bench.control("RESET")
     await bench.until("STATUS", "ABORTING", False)
     assert await bench.register("STOP_AFTER") == 0
