@@ -24,7 +24,7 @@ from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.cycles import predict as golden_cycles
 from bramcast.pack.bundle.manifest import Core
 from bramcast.pack.bundle.program import ALL_BANKS, Input, Loop, Nest, Rows, encode_program
-from bramcast.pack.bundle.words import from_uint32, pack_bias, pack_lanes
+from bramcast.pack.bundle.words import Words, from_uint32, pack_bias, pack_lanes
 from bramcast.sim.run.runner import Tests, build, run
 
 pytestmark = pytest.mark.cosim
@@ -890,8 +890,8 @@ def test_random_programs_give_what_the_format_says(
             check_intake(case, accepted, ends)
 
 
-def machine_of(case: Case) -> Machine:
-    """Golden's machine for a case."""
+def core_and_images(case: Case) -> tuple[Core, dict[str, Words]]:
+    """A case as golden has it."""
     shape = case.shape
     program = np.zeros(shape.PROGRAM_DEPTH, np.uint32)
     words = encode_program(case.program)
@@ -909,6 +909,12 @@ def machine_of(case: Case) -> Machine:
         shape.WEIGHTS_DEPTH, shape.BIAS_DEPTH, shape.TABLE_DEPTH, shape.SCRATCH_DEPTH,
         gates=bool(shape.GATES), tiles=shape.TILES,
     )  # fmt: skip
+    return core, images
+
+
+def machine_of(case: Case) -> Machine:
+    """Golden's machine for a case."""
+    core, images = core_and_images(case)
     return Machine(images, core)
 
 
