@@ -24,10 +24,12 @@ from cocotb.triggers import RisingEdge
 from bramcast.golden.arith import requantize
 from bramcast.golden.beats import elements_of
 from bramcast.pack.bundle.program import (
+    ALL_BANKS,
     DESCRIPTOR_WORDS,
     LOOPS,
     Input,
     Nest,
+    Rows,
     encode,
     jumps_from_steps,
     split_program,
@@ -575,6 +577,39 @@ async def coordinate_knows_what_lies_inside(dut):
         assert [seen[n]["inside_o"] for n in due] == expected
 
 
+@cocotb.test()
+async def rows_walk_over_strips(dut):
+    """Random strips and steps over all loops of random counts: strip, row, and the limit's row."""
+    rng = seeded_random()
+    row_bits, strip_bits = (int(getattr(dut, n).value) for n in ("ROW_BITS", "STRIP_BITS"))
+    await start(dut, step_i=0)
+    for _ in range(60):
+        counts = random_counts(rng)
+        span = rng.choice([1, 2, 1 << row_bits, rng.randint(1, 1 << row_bits)])
+        far = span * rng.choice([1, 1, 8, (1 << strip_bits - 1) // 16])
+        first, oy, ky = (rng.choice([0, span, -span, rng.randint(-far, far)]) for _ in range(3))
+        limit = rng.randrange(span)
+        cycles: list[Cycle] = [{"step_i": 0, "span_i": span, "row_limit_i": limit}]
+        for name, value in (("start", first), ("step_oy", oy), ("step_ky", ky)):
+            strip, row = divmod(value, span)
+            cycles[0] |= {f"row_{name}_i": row, f"strip_{name}_i": strip}
+        cycles += [{}, {"step_i": 1, "level_i": 0}]
+        due = [len(cycles)]
+        for level in levels(counts)[:-1]:
+            while rng.random() < 0.2:
+                cycles.append({"step_i": 0})
+            cycles.append({"step_i": 1, "level_i": level})
+            due.append(len(cycles))
+        cycles += [{"step_i": 0}, {}]
+        seen = await play(dut, cycles, ["row_o", "strip_o", "below_o"])
+        for at, n in zip(itertools.product(*(range(c) for c in counts)), due, strict=True):
+            strip, row = divmod(first + at[1] * oy + at[3] * ky, span)
+            mine = seen[n]["strip_o"]
+            assert mine is not None and to_signed(mine, strip_bits) == strip
+            assert seen[n]["row_o"] == row
+            assert seen[n + 1]["below_o"] == int(row < limit)
+
+
 # ---------------------------------------------------------------- pace and drain
 
 
@@ -691,11 +726,11 @@ async def input_follows_its_descriptor(dut):
     rng = seeded_random()
     lanes, units, bits = (int(getattr(dut, n).value) for n in ("LANES", "UNITS", "DATA_BITS"))
     taps, borders = int(dut.TAPS.value), bool(int(dut.TLAST_ENDS.value))
-    space = 1 << int(dut.ADDRESS_BITS.value)
+    tiles, space = int(dut.TILES.value), 1 << int(dut.ADDRESS_BITS.value)
     await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
     put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0, none_i=0)
     seen: list[tuple[int, ...]] = []
-    addresses: list[int] = []
+    addresses: list[tuple[int, int]] = []
     counts = dict.fromkeys(("done_o", "dropped_o", "taken_o"), 0)
 
     async def watch() -> None:
@@ -704,12 +739,13 @@ async def input_follows_its_descriptor(dut):
             put(dut, written_i=ended)  # the word goes to memory one cycle after its last element
             await RisingEdge(dut.clk)
             if ended:
-                addresses.append(get(dut, "address_o"))
+                addresses.append((get(dut, "bank_o"), get(dut, "address_o")))
             ended = 0
             if get(dut, "valid_o"):
                 end, wrong = get(dut, "word_end_o"), get(dut, "wrong_o")
                 ended = int(end and not wrong)
-                flags = get(dut, "first_o"), end, get(dut, "run_end_o"), wrong
+                ends = get(dut, "run_end_o"), get(dut, "strip_end_o")
+                flags = get(dut, "first_o"), end, *ends, wrong
                 take = get(dut, "take_o")
                 assert take.bit_count() == 1
                 seen.append((get(dut, "element_o"), take.bit_length() - 1, *flags))
@@ -719,12 +755,14 @@ async def input_follows_its_descriptor(dut):
     cocotb.start_soon(watch())
     errors = 0
     for _ in range(20):
-        run, runs = rng.randint(1, 3 * lanes * units), rng.randint(1, 4)
+        run, runs = rng.randint(1, 3 * lanes * units), rng.randint(1, 4 * tiles)
         lead = rng.randrange(taps)
-        end = lead + run
-        words_each = -(-end // (lanes * units))
-        base = rng.randrange(space - words_each * runs + 1)
-        for i, word in enumerate(encode(Input(run, runs, base, lead))):
+        words_each = -(-(lead + run) // (lanes * units))
+        strip = rng.randint(-(-runs // tiles), runs) if tiles > 1 else 0
+        last_run = rng.choice([run, rng.randint(1, run)]) if tiles > 1 else 0
+        base = rng.randrange(space - words_each * (strip or runs) + 1)
+        head = Input(run, runs, base, lead, strip, last_run)
+        for i, word in enumerate(encode(head)):
             put(dut, we_i=1, index_i=i, word_i=word)
             await RisingEdge(dut.clk)
         put(dut, we_i=0)
@@ -736,25 +774,29 @@ async def input_follows_its_descriptor(dut):
         seen.clear()
         addresses.clear()
         counts = dict.fromkeys(counts, 0)
-        size = run * runs
+        size = run * (runs - 1) + (last_run or run)
         wrong_sizes = [n for n in (1, size - 1, size + 1, 2 * size, size + rng.randint(1, 20)) if n]
         wrong_sizes = [n for n in wrong_sizes if n != size] if borders else []
         sizes = [*rng.choices(wrong_sizes, k=rng.randint(0, 4) if wrong_sizes else 0), size]
         expected: list[tuple[int, ...]] = []
-        expected_addresses: list[int] = []
+        expected_addresses: list[tuple[int, int]] = []
         for length in sizes:
             frame = [rng.getrandbits(bits) for _ in range(length)]
             last = length - 1 if borders else rng.randrange(-1, length)
             await send(dut, frame, rng.choice([0.0, 0.3, 0.8]), rng, last)
             errors |= int(length < size) | 2 * int(length > size)
             for i, e in enumerate(frame[:size]):
-                at = lead + i % run
+                number, at = i // run, lead + i % run
                 wrong = length != size and i == min(length, size) - 1
-                unit_end = at % lanes == lanes - 1 or at == end - 1
-                flags = (at % lanes == 0 or at == lead), (unit_end or wrong), at == end - 1, wrong
-                expected.append((e, at % lanes, *map(int, flags)))
+                run_end = i % run == run - 1 or i == size - 1
+                unit_end = at % lanes == lanes - 1 or run_end
+                bank, place = divmod(number, strip or runs)
+                strip_end = tiles > 1 and run_end and place == strip - 1
+                flags = (at % lanes == 0 or at == lead), (unit_end or wrong)
+                expected.append((e, at % lanes, *map(int, (*flags, run_end, strip_end, wrong))))
                 if unit_end and not wrong:
-                    expected_addresses.append((base + i // run * words_each) * units + at // lanes)
+                    unit = (base + place * words_each) * units + at // lanes
+                    expected_addresses.append((bank, unit))
         for _ in range(3):
             await RisingEdge(dut.clk)
         assert seen == expected, f"run {run}, runs {runs}, frames of {sizes}"
@@ -1157,9 +1199,17 @@ async def output_closes_what_is_cut(dut):
 
 def _front(nest: Nest) -> dict[str, int]:
     counts = sum((c - 1) << (16 * i) for i, c in enumerate(nest.counts))
-    plain: tuple[str, ...] = ("y_start", "y_limit", "y_step_oy", "y_step_ky")
-    plain += ("x_start", "x_limit", "x_step_ox", "x_step_kx")
+    plain: tuple[str, ...] = ("x_start", "x_limit", "x_step_ox", "x_step_kx")
+    rows = {}
+    if nest.rows is None:
+        plain += ("y_start", "y_limit", "y_step_oy", "y_step_ky")
+    else:
+        rows = {"span_o": nest.rows.span, "front_strips_o": int(nest.strips)}
+        for name in ("start", "step_oy", "step_ky", "limit"):
+            strip, row = divmod(getattr(nest.rows, name), nest.rows.span)
+            rows |= {f"strip_{name}_o": strip, f"row_{name}_o": row}
     return {
+        **rows,
         "counts_o": counts,
         "front_stream_o": int(nest.stream),
         "front_table_o": int(nest.table),
@@ -1170,7 +1220,8 @@ def _front(nest: Nest) -> dict[str, int]:
     }
 
 
-def _back(nest: Nest) -> dict[str, int]:
+def _back(nest: Nest, tiles: int = 1) -> dict[str, int]:
+    every = nest.strips or nest.bank == ALL_BANKS
     flags = ("lanewise", "max", "x_unsigned", "y_unsigned", "stream", "table", "last")
     return {
         **{f"{name}_o": int(getattr(nest, name)) for name in flags},
@@ -1179,6 +1230,7 @@ def _back(nest: Nest) -> dict[str, int]:
         "hi_o": nest.hi,
         "bias_step_o": nest.bias_step,
         "table_number_o": nest.table_base,
+        "banks_o": (1 << tiles) - 1 if every else 1 << nest.bank,
     }
 
 
@@ -1209,10 +1261,22 @@ def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) ->
     )
 
 
+def _with_rows(rng: random.Random, nest: Nest, tiles: int, row_bits: int) -> Nest:
+    """The nest with random rows in the place of y."""
+    span = rng.choice([1, 1 << row_bits, rng.randint(1, 1 << row_bits)])
+    values = [rng.randrange(-512 * span, 512 * span) for _ in range(3)]
+    strips = bool(rng.getrandbits(1))
+    bank = 0 if strips else rng.choice([*range(tiles), ALL_BANKS])
+    rows = Rows(span, *values, rng.randint(1, tiles * span))
+    y = {"y_start": 0, "y_limit": 1, "y_step_oy": 0, "y_step_ky": 0}
+    return replace(nest, rows=rows, strips=strips, bank=bank, **y)
+
+
 @cocotb.test()
 async def settings_hand_over_front_before_back(dut):
     """Random descriptors: each half changes with its own signal only."""
     rng = seeded_random()
+    tiles, row_bits = int(dut.TILES.value), int(dut.ROW_BITS.value)
     await start(dut, we_i=0, take_front_i=0, take_back_i=0)
 
     def check(expected: dict[str, int]) -> None:
@@ -1223,17 +1287,18 @@ async def settings_hand_over_front_before_back(dut):
     for _ in range(30):
         nest = _random_nest(rng, int(dut.BIAS_BITS.value), int(dut.TABLE_BITS.value))
         nest = replace(nest, last=bool(rng.getrandbits(1)))
+        nest = _with_rows(rng, nest, tiles, row_bits) if tiles > 1 else nest
         words = [{"we_i": 1, "index_i": i, "word_i": w} for i, w in enumerate(encode(nest))]
         await play(dut, [*words, {"we_i": 0}, {"take_front_i": 1}, {"take_front_i": 0}], [])
         check(_front(nest))
         if old is not None:
-            check(_back(old))
+            check(_back(old, tiles))
         put(dut, take_back_i=1)
         await RisingEdge(dut.clk)
         assert get(dut, "next_bias_base_o") == nest.bias_base
         await play(dut, [{"take_back_i": 0}], [])
         check(_front(nest))
-        check(_back(nest))
+        check(_back(nest, tiles))
         old = nest
 
 
@@ -1243,6 +1308,7 @@ async def fetch_delivers_one_descriptor_ahead(dut):
     rng = seeded_random()
     words = [int(line, 16) for line in Path(os.environ["UNIT_IMAGE"]).read_text().split()]
     program = split_program(np.array(words, np.uint32))
+    used = DESCRIPTOR_WORDS - (int(dut.TILES.value) == 1)  # the last one holds nothing then
     await start(dut, take_input_i=0, take_nest_i=0, restart_i=0, **NO_HOST)
     got: list[tuple[int, int, int]] = []
     now = 0
@@ -1251,7 +1317,7 @@ async def fetch_delivers_one_descriptor_ahead(dut):
         nonlocal now
         await RisingEdge(dut.clk)
         now += 1
-        if get(dut, "we_o") and get(dut, "index_o") < DESCRIPTOR_WORDS - 1:  # which holds nothing
+        if get(dut, "we_o") and get(dut, "index_o") < used:
             got.append((get(dut, "input_o"), get(dut, "index_o"), get(dut, "word_o")))
 
     async def until(name: str) -> None:
@@ -1263,8 +1329,7 @@ async def fetch_delivers_one_descriptor_ahead(dut):
 
     def expect(number: int) -> list[tuple[int, int, int]]:
         first = number * DESCRIPTOR_WORDS
-        indices = range(DESCRIPTOR_WORDS - 1)
-        return [(int(number == 0), i, words[first + i]) for i in indices]
+        return [(int(number == 0), i, words[first + i]) for i in range(used)]
 
     for _ in range(3):
         await until("input_ready_o")
@@ -1286,7 +1351,7 @@ async def fetch_delivers_one_descriptor_ahead(dut):
             await cycle()
             put(dut, take_nest_i=0)
             if number + 1 < len(program):
-                for n in range(1, 35):  # cycles after the take
+                for n in range(1, used + 4):  # cycles after the take
                     await cycle()
                     assert len(got) == max(0, n - 3)
                     assert get(dut, "nest_ready_o") == 0
