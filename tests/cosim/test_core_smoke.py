@@ -53,12 +53,14 @@ class Shape:
     FRAME_DEPTH: int = 0
     GATES: int = 0
     TILES: int = 1
+    PAIRS: int = 0
 
     @property
     def name(self) -> str:
         frames = f"_frames{self.FRAME_DEPTH}" if self.FRAME_DEPTH else ""
         gates = "_gates" if self.GATES else ""
         tiles = f"_tiles{self.TILES}" if self.TILES > 1 else ""
+        tiles += "_pairs" if self.PAIRS else ""
         return f"{self.LANES}x{self.TAPS}x{self.DATA_BITS}_rq{self.RQ}{frames}{gates}{tiles}"
 
     @property
@@ -508,6 +510,7 @@ def _nest(
     act_steps = [0 if c == 1 else unit * rng.randint(-reach, reach) for c in counts]
     coordinates: dict[str, Any] = {"rows": _rows(rng, shape, counts, unit)}
     strips = shape.TILES > 1 and not stream and rng.random() < 0.6
+    strips &= not (shape.PAIRS and kind == "product")
     if shape.TILES > 1 and not stream and not strips:
         coordinates["bank"] = rng.choice([rng.randrange(shape.TILES), ALL_BANKS])
     for axis, pixel, tap in (("y", 1, 3), ("x", 2, 4)):
@@ -827,6 +830,8 @@ SHAPES = [
     Shape(LANES=1, RQ=1, TAPS=8, BIAS_DEPTH=200, SCRATCH_DEPTH=128, TABLE_DEPTH=0, TILES=2),
     Shape(LANES=8, RQ=8, SCRATCH_DEPTH=90, GATES=1, FRAME_DEPTH=32, TILES=8),
     Shape(LANES=1, RQ=1, TAPS=1, GATES=1, SCRATCH_DEPTH=90, TILES=8),
+    Shape(LANES=4, RQ=2, TAPS=2, GATES=1, TILES=2, PAIRS=1),
+    Shape(LANES=2, RQ=1, FRAME_DEPTH=16, TILES=4, PAIRS=1),
 ]
 
 
@@ -907,7 +912,7 @@ def core_and_images(case: Case) -> tuple[Core, dict[str, Words]]:
     core = Core(
         shape.LANES, shape.TAPS, shape.DATA_BITS, 8, shape.RQ, shape.PROGRAM_DEPTH,
         shape.WEIGHTS_DEPTH, shape.BIAS_DEPTH, shape.TABLE_DEPTH, shape.SCRATCH_DEPTH,
-        gates=bool(shape.GATES), tiles=shape.TILES,
+        gates=bool(shape.GATES), tiles=shape.TILES, pairs=bool(shape.PAIRS),
     )  # fmt: skip
     return core, images
 

@@ -91,6 +91,16 @@ def test_sixteen_bits_and_more_processes_than_samples(layers, tmp_path):
     assert result.jobs == 3 and not result.wrong_cycles
 
 
+@pytest.mark.parametrize("layers", [False, True], ids=["output", "layers"])
+def test_tiles_equal_golden(layers, tmp_path):
+    extra = "[core]\nlanes = 4\ntaps = 2\ntiles = 4\n"
+    recipe = write_recipe(tmp_path, "Averages", extra)
+    pack(read_recipe(recipe), tmp_path / "bundle")
+    result = simulate_fast(tmp_path / "bundle", read_inputs(recipe).x, layers=layers)
+    assert result.equal, str(result.comparison.first)
+    assert not result.wrong_cycles and not result.lost
+
+
 def test_json_has_speed_and_accuracy(mlp):
     done = sim(mlp, "--inputs", DIGITS / "mlp.toml", "--fast", "--json", "--jobs", 1)
     assert done.returncode == 0, done.stderr

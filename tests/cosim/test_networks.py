@@ -183,6 +183,15 @@ def test_every_layer_equals_golden_with_four_tiles(name, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name", ["UnalignedConcat", "TensorProducts", *map(in_all, ("VggCeil", "Averages", "Grouped"))]
+)
+def test_pairs_of_tiles_equal_golden(name, tmp_path):
+    need("verilator")
+    recipe = write_recipe(tmp_path, name, with_tiles(4, 2, 4, name) + "pairs = true\n")
+    check(recipe, tmp_path / "bundle", "verilator", 2)
+
+
+@pytest.mark.parametrize(
     "name, lanes, taps, tiles, bits",
     [
         ("NegativeMax", 2, 2, 8, 16),
