@@ -148,7 +148,8 @@ def prepare(
         graph = behind("two_planes", split_input(graph, planes.shift))
     if recipe.quantize.activation_bits > 8:
         graph = behind("split_products", split_products(graph))
-    plan = plan_layout(graph, recipe.core.lanes, recipe.core.taps, recipe.core.tiles)
+    core = recipe.core
+    plan = plan_layout(graph, core.lanes, core.taps, core.tiles, core.pairs)
     laid_out = plan.laid_out
     behind("layout", laid_out.graph)
     rules, fmt = rules_of(recipe, laid_out.graph), _input_format(recipe, graph, inputs, planes)

@@ -31,14 +31,14 @@ class Plan:
     laid_out: LaidOut
 
 
-def plan_layout(graph: Graph, lanes: int, taps: int, tiles: int = 1) -> Plan:
+def plan_layout(graph: Graph, lanes: int, taps: int, tiles: int = 1, pairs: bool = False) -> Plan:
     """Lay a graph out, joined products taken apart where the layout needs that.
 
     The parts of a product are rounded by themselves, so they need formats: a network is quantized
     with them.
     """
     while True:
-        laid_out = make_layout(graph, lanes, taps, tiles)
+        laid_out = make_layout(graph, lanes, taps, tiles, pairs)
         kept = {op.name for op in laid_out.graph.ops if _joined(op)}
         apart = [op for op in graph.ops if isinstance(op, Product) and _joined(op)]
         apart = [op for op in apart if op.name not in kept]

@@ -82,10 +82,15 @@ class _NeedsCopy(Exception):
         self.op, self.operand, self.dense, self.reason = op, operand, dense, reason
 
 
-def make_layout(graph: Graph, lanes: int, taps: int = 1, tiles: int = 1) -> LaidOut:
+_Shape = tuple[int, int, int, bool]  # lanes, taps, tiles, pairs
+
+
+def make_layout(
+    graph: Graph, lanes: int, taps: int = 1, tiles: int = 1, pairs: bool = False
+) -> LaidOut:
     """Place all tensors, inserting copies where an operand needs one."""
     graph = _with_padding(upright(graph) if tiles > 1 else graph)
-    shape = lanes, taps, tiles
+    shape = lanes, taps, tiles, pairs
     first = _settled(graph, shape, {})
 
     def settle(beside: Mapping[int, int]) -> tuple[Graph, Layout]:
@@ -100,7 +105,7 @@ def make_layout(graph: Graph, lanes: int, taps: int = 1, tiles: int = 1) -> Laid
     return LaidOut(*fastest(graph, rows, (first.graph, first.layout), settle))
 
 
-def _settled(graph: Graph, shape: tuple[int, int, int], beside: Mapping[int, int]) -> LaidOut:
+def _settled(graph: Graph, shape: _Shape, beside: Mapping[int, int]) -> LaidOut:
     """A layout in which those tensors have so many pixels in a sub-word.
 
     Raises:
@@ -182,12 +187,12 @@ class _Attempt:
     """One try to lay a graph out."""
 
     def __init__(
-        self, graph: Graph, shape: tuple[int, int, int], beside: Mapping[int, int] | None = None
+        self, graph: Graph, shape: _Shape, beside: Mapping[int, int] | None = None
     ) -> None:
-        lanes, taps, tiles = shape
+        lanes, taps, tiles, pairs = shape
         self.graph = graph
         self.groups = _find_groups(graph)
-        self.result = Layout(lanes, taps, tiles, beside or {})
+        self.result = Layout(lanes, taps, tiles, beside or {}, pairs=pairs)
         for group in self.groups.values():
             if group.interleaved is not None:
                 self.result.across.update(dict.fromkeys(group.tensors, group.interleaved.across))

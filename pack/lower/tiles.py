@@ -121,6 +121,8 @@ def _strips(
 ) -> list[LoweredNest] | None:
     """A nest whose tiles make the rows of their own strips; None where that is not legal."""
     nest, first, stride = lowered.nest, lowered.origin[0], lowered.stride[0]
+    if nest.product and layout.pairs:  # the multipliers of two tiles make one product
+        return None
     if _row_by_row(lowered):
         if rows is None or h * rows.unit != rows.picture.span:
             return None

@@ -84,7 +84,8 @@ class Layout:
     how many pixels of a row lie in a sub-word, where these are several, and ``across`` how many a
     tensor has in each of its own, where it is a row of phases (beside.py). ``strips`` is how many
     rows of a tensor each tile has, where they are shared out (strips.py): bases and pitches are
-    then as if all rows lay in one bank, as they do with one tile.
+    then as if all rows lay in one bank, as they do with one tile. With ``pairs`` products of two
+    tensors are computed in no strips.
     """
 
     lanes: int
@@ -96,6 +97,7 @@ class Layout:
     buffer_elements: list[int] = field(default_factory=list)
     born: dict[int, int] = field(default_factory=dict)
     strips: Mapping[int, int] = field(default_factory=dict)
+    pairs: bool = False
 
     @property
     def word(self) -> int:

@@ -121,6 +121,19 @@ def test_a_networks_integers_are_the_same_with_any_number_of_tiles(name, tmp_pat
     assert strips == ({False} if name == "GruNet" else {False, True})
 
 
+def test_products_are_in_no_strips_where_tiles_share_multipliers(tmp_path):
+    found, strips = [], []
+    for pairs in ("false", "true"):
+        extra = f"[core]\nlanes = 4\ntaps = 2\ntiles = 4\npairs = {pairs}\n"
+        recipe = write_recipe(tmp_path, "TensorProducts", extra)
+        packed = pack(read_recipe(recipe), tmp_path / "bundle")
+        found.append(golden_arrays(tmp_path / "bundle", packed.inputs.x)[0])
+        products = [d for d in packed.descriptors if isinstance(d, Nest) and d.product]
+        strips.append(any(d.strips for d in products))
+    np.testing.assert_array_equal(*found)
+    assert strips == [True, False]
+
+
 def tap_cycles(packed):
     """Cycles that the taps of all layers take, by layer; nothing drains slower."""
     cycles = {}
