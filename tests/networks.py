@@ -950,6 +950,68 @@ class AnyOrder(nn.Module):
         return F.pad(torch.cat([y, y.flip(1)], 1).roll(1, 3), (1, 0))
 
 
+class Resized(nn.Module):
+    """Bilinear by 2, to any size with corners, bicubic on a row; every mode of padding; pools whose
+    windows differ in size; a dilated transposed convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 6, 3, padding=1, padding_mode="circular")
+        self.b = nn.Conv2d(6, 5, 3, padding=1)
+        self.c = nn.ConvTranspose2d(6, 5, 2, dilation=3, padding=1)
+        self.fc = nn.Linear(60, 7)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        y = self.b(F.interpolate(x, scale_factor=2, mode="bilinear"))
+        z = F.interpolate(self.c(x), size=(10, 12), mode="bilinear", align_corners=True)
+        y = F.pad(F.relu(y + z), (1, 1, 2, 0), mode="reflect")
+        y = F.max_pool2d(F.pad(y, (0, 1, 1, 0), value=float("-inf")), 3, 2)
+        y = F.pad(F.adaptive_avg_pool2d(y, (5, 4)), (0, 1, 0, 1), value=0.75)
+        return self.fc(F.adaptive_max_pool2d(y, (4, 3)).flatten(1))
+
+
+class FoldedBatch(nn.Module):
+    """A convolution over each picture and over each row of a sequence, the batch beside time and
+    channels; time first; a shuffle over five axes, batch included."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.bn = nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.b = nn.Conv1d(1, 4, 3)
+        self.rnn, self.fc = nn.GRU(12, 6), nn.Linear(6, 5)
+
+    def forward(self, x):  # [N, 4, 2, 5, 6]
+        pictures = F.relu(self.bn(self.a(x.flatten(0, 1))))
+        n = pictures.shape[0]
+        pairs = pictures.reshape(n * 4, 2, 30).permute(1, 0, 2).reshape(2, n, 4, 5, 6)
+        seen = torch.cat([pairs[1], pairs[0]], 1).mean((2, 3)).unflatten(0, (-1, 4))
+        rows = self.b(x.mean((2, 3)).reshape(-1, 1, 6)).amax(2).unflatten(0, (-1, 4))
+        steps = torch.cat([seen, rows], 2).transpose(0, 1)
+        states, _ = self.rnn(steps)
+        return self.fc(torch.tanh(states.reshape(-1, 6))).unflatten(0, (4, -1)).transpose(0, 1)
+
+
+class FirstStates(nn.Module):
+    """Constant first states, a projected LSTM, a class token and coordinates beside data."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.linspace(-1, 1, 5).reshape(1, 1, 5))
+        self.h = nn.Parameter(torch.linspace(0.5, -0.8, 3).reshape(1, 1, 3))
+        self.c = nn.Parameter(torch.linspace(-0.4, 0.9, 7).reshape(1, 1, 7))
+        self.lstm = nn.LSTM(5, 7, batch_first=True, proj_size=3)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, x):
+        n = x.shape[0]
+        x = torch.cat([self.token.expand(n, -1, -1), x], 1)
+        first = (self.h.expand(-1, n, -1).contiguous(), self.c.expand(-1, n, -1).contiguous())
+        y, _ = self.lstm(x, first)
+        places = torch.linspace(-1, 1, 14).reshape(1, 7, 2).expand(n, -1, -1)
+        return self.fc(F.relu(torch.cat([y, places], 2))).sum(1)
+
+
 class Upsampled(nn.Module):
     """Uneven factors; BatchNorm behind the upsampling; the frame itself enlarged."""
 
@@ -1065,6 +1127,9 @@ SMOOTH: dict[str, tuple[int, ...]] = {
     "HandLstm": (5, 6),
     "ConvGru": (3, 2, 6, 5),
     "ConvThenGru": (2, 9, 4),
+    "Resized": (3, 5, 6),
+    "FoldedBatch": (4, 2, 5, 6),
+    "FirstStates": (6, 5),
 }
 SHAPES |= SMOOTH
 

@@ -25,14 +25,25 @@ from bramcast.pack.bundle.errors import InputError, UnsupportedLayer
 from bramcast.pack.capture.aten import map_leaves
 from bramcast.pack.capture.einsum import EINSUM
 from bramcast.pack.capture.elementwise import ELEMENTWISE
+from bramcast.pack.capture.folded import is_folded, on_folded
 from bramcast.pack.capture.functions import as_function, refuse_random, to_kind
 from bramcast.pack.capture.linear import LINEAR
-from bramcast.pack.capture.moves import CASTS, MOVES, PASS, UPSAMPLED, WHOLE, move, pad, passed
+from bramcast.pack.capture.moves import (
+    CASTS,
+    PADS,
+    PASS,
+    WHOLE,
+    move,
+    moves,
+    pad,
+    passed,
+)
 from bramcast.pack.capture.nearest import nearest
 from bramcast.pack.capture.pairs import PAIRS
 from bramcast.pack.capture.pools import POOLS
 from bramcast.pack.capture.recurrent import RECURRENT
-from bramcast.pack.capture.state import MIXES, Call, Capture, Handler, Site, Turned
+from bramcast.pack.capture.resize import RESIZED
+from bramcast.pack.capture.state import MIXES, Call, Capture, Handler, Mixed, Site, Turned
 from bramcast.pack.capture.traced import Leaf, mark, mark_results
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph, LeftOut
@@ -169,8 +180,8 @@ def _mark_parameters(state: Capture, module: nn.Module) -> None:
 
 def _output(state: Capture, node: Any) -> IntArray:
     results = [state.values[a.name] for a in node.args[0] if a is not None]
-    if len(results) == 1 and isinstance(results[0], Turned):
-        raise UnsupportedLayer(f"model {state.model_name!r}: its output is turned: {MIXES}")
+    if len(results) == 1 and is_folded(results[0]):
+        raise results[0].site.refuse(MIXES)
     if len(results) == 1 and isinstance(results[0], torch.Tensor):
         raise UnsupportedLayer(
             f"model {state.model_name!r}: its output does not depend on the input: there is "
@@ -262,7 +273,7 @@ def _evaluate(state: Capture, node: Any) -> Any:
     origin = ", ".join(name for name in used if name)
     bare = kind.rstrip("_") if kind != "_" and not kind.endswith("__") else kind
     call = Call(target, bare, tuple(arguments), keywords, _dtypes(state, node))
-    if not any(isinstance(a, (np.ndarray, Turned)) for a in flat):
+    if not any(isinstance(a, (np.ndarray, Turned, Mixed)) for a in flat):
         refuse_random(site, call)
         state.origins[node.name] = origin
         try:
@@ -274,41 +285,72 @@ def _evaluate(state: Capture, node: Any) -> Any:
         mark_results(target, arguments, keywords, result)
         return result
     state.enter(origin)
-    state.call = call
-    if kind in CASTS and not node.meta["val"].is_floating_point():
-        return to_kind(state, site, arguments[0], node.meta["val"].dtype)
+    value = node.meta["val"]
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    shapes = tuple(tuple(v.shape) for v in values if isinstance(v, torch.Tensor))
+    folded = any(is_folded(a) for a in flat)
+    if kind in CASTS and not value.is_floating_point():
+
+        def cast(mine: Call, shape: tuple[int, ...]) -> Any:
+            state.call = mine
+            return to_kind(state, site, mine.arguments[0], value.dtype)
+
+        return on_folded(state, site, call, shapes, cast) if folded else cast(call, shapes[0][1:])
     if kind in PASS:
         return passed(kind, arguments, site)
-    if kind in MOVES:
-        return move(target, arguments, keywords, site)
-    if kind in SOFTMAX and _is_last(node) and not any(isinstance(a, Turned) for a in flat):
+    if moves(kind, arguments):
+        return move(state, target, kind, arguments, keywords, site)
+    if kind in SOFTMAX and _is_last(node) and not folded:
         return _softmax(state, site, node, kind, arguments)
-    if kind in ("pad", "constant_pad_nd"):
-        return pad(target, kind, arguments, keywords, site)
+    if kind in PADS:
+        for_maximum = all(_kind(user).startswith("max_pool") for user in node.users)
+        return pad(state, kind, arguments, keywords, site, for_maximum)
     if kind in ("new_zeros", "zeros_like"):
-        shape = tuple(node.meta["val"].shape)[1:]
-        return np.full(shape, ZERO, np.int64)
+        batched = shapes[0][:1] == (2,)  # else the samples share an axis, or are another one
+        return np.full(shapes[0][1:], ZERO, np.int64) if batched else torch.zeros(shapes[0])
     if kind in ("new_ones", "ones_like"):
-        return torch.ones((1, *node.meta["val"].shape[1:]))
-    handler = HANDLERS.get(bare)
-    recurrent = RECURRENT.get(kind)
+        return torch.ones((1, *shapes[0][1:]))
+    if kind in ("new_full", "full_like"):
+        number = arguments[2] if kind == "new_full" else arguments[1]
+        return torch.full((1, *shapes[0][1:]), float(number))
+
+    def compute(mine: Call, shape: tuple[int, ...]) -> Any:
+        return _compute(state, site, mine, shape, len(values) > 1)
+
+    if folded and not _takes_turned(call):
+        return on_folded(state, site, call, shapes, compute)
+    return compute(call, shapes[0][1:])
+
+
+def _takes_turned(call: Call) -> bool:
+    """Whether it is a recurrent layer that takes its operands as they are."""
+    flat: list[Any] = []
+    torch.utils._pytree.tree_map(flat.append, (call.arguments, call.keywords))
+    return call.kind in RECURRENT and not any(isinstance(v, Mixed) for v in flat)
+
+
+def _compute(state: Capture, site: Site, call: Call, shape: tuple[int, ...], several: bool) -> Any:
+    """The operations of a call whose data have the samples first, but for recurrent layers.
+
+    Args:
+        several: it has more results than one.
+    """
+    state.call = call
+    handler, recurrent = HANDLERS.get(call.kind), RECURRENT.get(call.kind)
     if handler is None and recurrent is None:
-        made = None if any(isinstance(a, Turned) for a in flat) else as_function(state, site)
+        made = as_function(state, site)
         if made is not None:
             return made
-        raise site.refuse(f"{kind} has no lowering: {nearest(kind)}")
-    schema = [a.name for a in target._schema.arguments]
-    named = dict(zip(schema, arguments, strict=False)) | dict(keywords)
-    defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
+        raise site.refuse(f"{call.kind} has no lowering: {nearest(call.kind)}")
+    schema = call.target._schema.arguments
+    named = dict(zip([a.name for a in schema], call.arguments, strict=False)) | call.keywords
+    defaults = {a.name: a.default_value for a in schema if a.has_default_value()}
     if recurrent is not None:
         return recurrent(state, site, defaults | named)
     assert handler is not None
-    if any(isinstance(a, Turned) for a in flat):
-        raise site.refuse(MIXES)
-    value = node.meta["val"]
-    if isinstance(value, (tuple, list)):  # a maximum with its indices: only the first is known
-        return [handler(state, site, defaults | named, tuple(value[0].shape)[1:]), None]
-    return handler(state, site, defaults | named, tuple(value.shape)[1:])
+    result = handler(state, site, defaults | named, shape)
+    # A maximum with its indices: only the first is known.
+    return [result, None] if several else result
 
 
 def _dtypes(state: Capture, node: Any) -> tuple[torch.dtype, ...]:
@@ -316,7 +358,8 @@ def _dtypes(state: Capture, node: Any) -> tuple[torch.dtype, ...]:
     found: list[torch.dtype] = []
 
     def of_leaf(value: Any) -> None:
-        if isinstance(value, torch.fx.Node) and isinstance(state.values[value.name], np.ndarray):
+        data = (np.ndarray, Turned, Mixed)
+        if isinstance(value, torch.fx.Node) and isinstance(state.values[value.name], data):
             found.append(value.meta["val"].dtype)
 
     map_leaves(node.args, of_leaf)
@@ -325,5 +368,5 @@ def _dtypes(state: Capture, node: Any) -> tuple[torch.dtype, ...]:
 
 
 HANDLERS: dict[str, Handler] = {
-    **UPSAMPLED, **LINEAR, **EINSUM, **ELEMENTWISE, **PAIRS, **POOLS,
+    **RESIZED, **LINEAR, **EINSUM, **ELEMENTWISE, **PAIRS, **POOLS,
 }  # fmt: skip

@@ -37,16 +37,27 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parameters:
-    """One layer's weights in one direction, gate after gate: [gates * H, I], [gates * H, H]."""
+    """One layer's weights in one direction, gate after gate: [gates * H, I], [gates * H, H].
+
+    With a ``projection`` [P, H] the state that goes on has P elements, and ``weight_h`` is
+    [gates * H, P].
+    """
 
     weight_x: FloatArray
     weight_h: FloatArray
     bias_x: FloatArray
     bias_h: FloatArray
+    projection: FloatArray | None = None
 
     @property
     def size(self) -> int:
-        return int(self.weight_h.shape[1])
+        """Elements of a gate."""
+        return int((self.weight_h if self.projection is None else self.projection).shape[1])
+
+    @property
+    def state_sizes(self) -> tuple[int, int]:
+        """Elements of the states h and c."""
+        return int(self.weight_h.shape[1]), self.size
 
     def joined(self, gate: int) -> tuple[FloatArray, FloatArray]:
         """Weights [H, I + H] and biases of one gate over [input, state]."""
@@ -86,7 +97,7 @@ def gru_step(build: Builder, p: Parameters, x: IntArray, state: State) -> State:
 
 
 def lstm_step(build: Builder, p: Parameters, x: IntArray, state: State) -> State:
-    """i, f, o = sigmoid(..), g = tanh(..); c' = f * c + i * g; h' = o * tanh(c')."""
+    """i, f, o = sigmoid(..), g = tanh(..); c' = f * c + i * g; h' = o * tanh(c'), projected."""
     h, c = state
     i = _gate(build, "i", "sigmoid", p, 0, x, h)
     f = _gate(build, "f", "sigmoid", p, 1, x, h)
@@ -94,7 +105,10 @@ def lstm_step(build: Builder, p: Parameters, x: IntArray, state: State) -> State
     o = _gate(build, "o", "sigmoid", p, 3, x, h)
     kept = build.product("f.c", f, c)
     c = build.add("c", kept, build.product("i.g", i, g))
-    return build.product("h", o, build.function("c.tanh", "tanh", c)), c
+    h = build.product("h", o, build.function("c.tanh", "tanh", c))
+    if p.projection is not None:
+        h = build.dense("h.projection", h, p.projection, np.zeros(len(p.projection)))
+    return h, c
 
 
 def rnn_step(function: str) -> CellStep:

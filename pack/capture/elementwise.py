@@ -17,15 +17,13 @@ from bramcast.pack.capture.state import (
 )
 from bramcast.pack.capture.traced import tensor_of
 from bramcast.pack.graph.activations import Activation, Function
-from bramcast.pack.graph.ops import Add, Apply, Clip, Common, Op, Product, RoundEven, Scale
+from bramcast.pack.graph.ops import Add, Apply, Clip, Common, Dense, Op, Product, RoundEven, Scale
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, as_pixels
 from bramcast.pack.graph.window import Clamp
 
 
 def elementwise(state: Capture, site: Site, view: IntArray, kind: type[Op]) -> Common:
     """What an operation on each element by itself has: any shape, taken as [C, H, W]."""
-    if view.ndim > 3:
-        raise site.refuse(f"an array with {view.ndim} axes (at most 3 without the batch)")
     pixels = as_pixels(view.shape)
     return state.begin(site, kind, (view.reshape(pixels),), pixels)
 
@@ -54,6 +52,20 @@ def known_values(values: FloatArray) -> Any:
     if not values.any():
         return np.full(values.shape, ZERO, np.int64)
     return tensor_of(values[None])
+
+
+def constant_elements(state: Capture, site: Site, values: FloatArray) -> IntArray:
+    """Elements that are constants, of the values' shape: a layer whose weights are zero makes one
+    for each value."""
+    distinct, which = np.unique(values, return_inverse=True)
+    view, out = state.draft.input.ids.ravel()[:1].reshape(1, 1, 1), (distinct.size, 1, 1)
+    made = Dense(
+        **state.begin(site, Dense, (view,), out),
+        weight=np.zeros((distinct.size, 1, 1, 1)),
+        bias=distinct,
+    )
+    numbers = state.add(made).ravel()[np.asarray(which).ravel()]
+    return np.where(values.ravel() == 0, ZERO, numbers).reshape(values.shape)
 
 
 def add_clip(state: Capture, site: Site, view: IntArray, limits: Clamp) -> Any:
@@ -132,8 +144,6 @@ def _binary(sign: float) -> Handler:
 
 
 def add_sum(state: Capture, site: Site, left: IntArray, right: IntArray, sign: float) -> Any:
-    if left.ndim > 3:
-        raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
     pixels = as_pixels(left.shape)
     if (right == ZERO).all():
         return _stands_for(state, left, pixels)
@@ -183,8 +193,6 @@ def _mul(divide: bool) -> Handler:
 
 def add_product(state: Capture, site: Site, left: IntArray, right: IntArray) -> IntArray:
     """Element by element; where one factor is a constant zero, so is the product."""
-    if left.ndim > 3:
-        raise site.refuse(f"arrays with {left.ndim} axes (at most 3 without the batch)")
     if (left == ZERO).all() or (right == ZERO).all():
         return np.full(left.shape, ZERO, np.int64)
     pixels = as_pixels(left.shape)

@@ -2,6 +2,7 @@
 """Convolutions, matrix products and BatchNorm as operations. Imports torch."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,9 @@ def _convolution(one_axis: bool) -> Handler:
         if (view == ZERO).all():
             each = np.zeros(len(weight)) if bias is None else constant_of(site, bias, "bias")
             return known_values(np.broadcast_to(each.reshape(-1, *[1] * (len(shape) - 1)), shape))
-        if one_axis:
-            view, weight = view[:, None, :], weight[:, :, None, :]
+        if one_axis:  # rows of several places beside each other are a picture already
+            weight = weight[:, :, None, :]
+            view = view[:, None, :] if view.ndim == 2 else view
         stride, dilation = two_axes(a["stride"], one_axis, 1), two_axes(a["dilation"], one_axis, 1)
         kernel = (int(weight.shape[2]), int(weight.shape[3]))
         padding = _conv_padding(a.get("padding", 0), one_axis, kernel, dilation)
@@ -73,8 +75,7 @@ def _transposed_convolution(one_axis: bool) -> Handler:
         view, weight = a["input"], constant_of(site, a["weight"], "weight")
         if one_axis:
             view, weight = view[:, None, :], weight[:, :, None, :]
-        if two_axes(a["dilation"], one_axis, 1) != (1, 1):
-            raise site.refuse("a transposed convolution with a dilation")
+        weight = _dilated(weight, two_axes(a["dilation"], one_axis, 1))
         groups, each = int(a["groups"]), int(weight.shape[1])
         stride, padding = two_axes(a["stride"], one_axis, 1), two_axes(a["padding"], one_axis, 0)
         size = as_pixels(shape)[1:]
@@ -103,6 +104,21 @@ def _transposed_convolution(one_axis: bool) -> Handler:
         return np.ascontiguousarray(picture[:, : size[0], : size[1]]).reshape(shape)
 
     return handler
+
+
+def _dilated(weight: FloatArray, dilation: tuple[int, int]) -> FloatArray:
+    """A kernel [I, O, KY, KX] with zeros between its elements."""
+    if dilation == (1, 1):
+        return weight
+    for axis, step in zip((2, 3), dilation, strict=True):
+        parts = [weight] + [np.zeros(weight.shape)] * (step - 1)
+        shape = list(weight.shape)
+        shape[axis] *= step
+        weight = np.stack(parts, axis=axis + 1).reshape(shape)
+        index = [slice(None)] * 4
+        index[axis] = slice(0, shape[axis] - step + 1)
+        weight = weight[tuple(index)]
+    return weight
 
 
 def _conv_padding(
@@ -151,11 +167,7 @@ def add_matrix_product(
     if (view == ZERO).all():
         return tensor_of(np.broadcast_to(bias, (1, *shape)))
     lead = view.shape[:-1]
-    if len(lead) > 2:
-        raise site.refuse(f"Linear on an array with {view.ndim} axes (1 to 3 without the batch)")
-    height, width = (1, *lead)[-2:] if lead else (1, 1)
-    if len(lead) == 2:
-        height, width = lead
+    height, width = (prod(lead[:-1]), lead[-1]) if lead else (1, 1)
     pixels = view.reshape(height, width, view.shape[-1]).transpose(2, 0, 1)
     outputs, fan_in = weight.shape
     views, out = (np.ascontiguousarray(pixels),), (outputs, height, width)

@@ -2,6 +2,7 @@
 """Pooling and reductions as operations. Imports torch."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def _window(a: dict[str, Any], one_axis: bool, view: IntArray, out: tuple[int, i
 def _max_pool(one_axis: bool) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
         view = operand_of(a)
-        if one_axis:
+        if one_axis and view.ndim == 2:
             view = view[:, None, :]
         out = as_pixels(shape)
         window = _window(a, one_axis, view, out)
@@ -66,7 +67,7 @@ def _max_pool(one_axis: bool) -> Handler:
 def _avg_pool(one_axis: bool) -> Handler:
     def handler(state: Capture, site: Site, a: dict[str, Any], shape: tuple[int, ...]) -> IntArray:
         view = operand_of(a)
-        if one_axis:
+        if one_axis and view.ndim == 2:
             view = view[:, None, :]
         out = as_pixels(shape)
         window = _window(a, one_axis, view, out)
@@ -103,9 +104,7 @@ def _global_pool(average: bool) -> Handler:
             view = view[:, None, :]
         out = as_pixels(shape)
         if any(size % n for size, n in zip(view.shape[1:], out[1:], strict=True)):
-            raise site.refuse(
-                f"adaptive pooling from {view.shape[1:]} to {out[1:]}, which is no multiple of it"
-            )
+            return _of_any_size(state, site, view, average, out).reshape(shape)
         kernel = (view.shape[1] // out[1], view.shape[2] // out[2])
         window = Window(kernel, kernel)
         if not average:
@@ -114,6 +113,30 @@ def _global_pool(average: bool) -> Handler:
         return _average(state, site, view, window, weight, out).reshape(shape)
 
     return handler
+
+
+def _of_any_size(
+    state: Capture, site: Site, view: IntArray, average: bool, out: tuple[int, int, int]
+) -> IntArray:
+    """Windows of several sizes as those of the largest one: beside the smaller ones a mean sees
+    zeros, a maximum their last element again."""
+    counts, kernel = [], []
+    for axis in (1, 2):
+        size, number = view.shape[axis], np.arange(out[axis])
+        start, end = number * size // out[axis], -(-(number + 1) * size // out[axis])
+        length = end - start
+        place = np.arange(length.max())
+        index = np.minimum(start[:, None] + place, end[:, None] - 1)
+        view = np.take(view, index.ravel(), axis)
+        if average:
+            np.moveaxis(view, axis, 0)[(place >= length[:, None]).ravel()] = ZERO
+        counts.append(length)
+        kernel.append(int(length.max()))
+    window = Window((kernel[0], kernel[1]), (kernel[0], kernel[1]))
+    if not average:
+        return _largest(state, site, view, window, out)
+    divisors = (counts[0][:, None] * counts[1])[None]
+    return _average(state, site, view, window, 1.0 / divisors, out)
 
 
 Reduce = Callable[[Capture, Site, IntArray, Window, tuple[int, int, int]], IntArray]
@@ -216,11 +239,13 @@ def _reduce(
         raise site.refuse("a reduction over all axes and the batch: give dim")
     axes = _axes(dims, view)
     kept = [axis for axis in range(view.ndim) if axis not in axes]
-    if -1 in axes or view.ndim > 3 or not kept:
+    if -1 in axes or not kept:
         raise site.refuse(f"a reduction over axes {sorted(a + 1 for a in axes)}")
     moved = view.transpose([kept[0], *sorted(axes), *kept[1:]])
     lengths = [view.shape[axis] for axis in sorted(axes)]
-    if len(axes) == 1:
+    if view.ndim > 3:
+        lengths = [prod(lengths)]
+    if len(lengths) == 1:
         lengths.append(1)
         pixels = moved.reshape(view.shape[kept[0]], lengths[0], -1)
     else:

@@ -23,9 +23,10 @@ from bramcast.pack.capture.elementwise import (
     add_product,
     add_scale,
     add_sum,
+    constant_elements,
 )
 from bramcast.pack.capture.linear import add_matrix_product
-from bramcast.pack.capture.state import MIXES, Capture, Site, Turned, constant_of
+from bramcast.pack.capture.state import MIXES, Capture, Mixed, Site, Turned, as_numpy, constant_of
 from bramcast.pack.graph.activations import Function
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray
 from bramcast.pack.graph.window import Clamp
@@ -90,7 +91,8 @@ def _recurrent(step: CellStep, kinds: int) -> Callable[[Capture, Site, dict[str,
             layer, reverse = divmod(index, directions)
             many = f"l{layer}{'_reverse' if reverse else ''}." if len(weights) > 1 else ""
             cells.append((_Builder(state, site, many, origin), p))
-            states.append(tuple(_first_state(site, h, index, p.size) for h in hidden))
+            pairs = zip(hidden, p.state_sizes, strict=False)
+            states.append(tuple(_first_state(state, site, h, index, size) for h, size in pairs))
         if directions == 1:
             outputs, last = run_layers(cells, step, outputs, states)
         else:
@@ -103,8 +105,8 @@ def _recurrent(step: CellStep, kinds: int) -> Callable[[Capture, Site, dict[str,
                 outputs = [np.concatenate(pair) for pair in zip(there, back[::-1], strict=True)]
                 last += [end[0], other[0]]
         sequence = np.stack(outputs)
-        ends = [Turned(np.stack([end[i] for end in last]), 1) for i in range(kinds)]
-        return [sequence if batch_first else Turned(sequence, 1), *ends]
+        ends = [Turned(np.stack([end[i] for end in last]), 1, site) for i in range(kinds)]
+        return [sequence if batch_first else Turned(sequence, 1, site), *ends]
 
     return handler
 
@@ -112,27 +114,35 @@ def _recurrent(step: CellStep, kinds: int) -> Callable[[Capture, Site, dict[str,
 def _layers(site: Site, a: dict[str, Any]) -> list[Parameters]:
     """The weights of every layer and direction, in PyTorch's order."""
     tensors = [constant_of(site, p, "weight") for p in a["params"]]
-    each = 4 if a["has_biases"] else 2
     count = int(a["num_layers"]) * (2 if a["bidirectional"] else 1)
-    if len(tensors) != each * count:
-        raise site.refuse("a projection of the state (proj_size)")
-    return [_parameters(tensors[i : i + each]) for i in range(0, len(tensors), each)]
+    each, plain = len(tensors) // count, 4 if a["has_biases"] else 2
+    assert len(tensors) == each * count and each - plain in (0, 1), "as PyTorch has them"
+    return [_parameters(tensors[i : i + each], plain) for i in range(0, len(tensors), each)]
 
 
-def _parameters(tensors: list[Any]) -> Parameters:
+def _parameters(tensors: list[Any], plain: int = 4) -> Parameters:
+    """
+    Args:
+        plain: how many tensors are weights and biases; one behind them is a projection.
+    """
     weight_x, weight_h = tensors[:2]
     zeros = np.zeros(len(weight_x))
-    bias_x, bias_h = (zeros if b is None else b for b in (tensors[2:] or (None, None)))
-    return Parameters(weight_x, weight_h, bias_x, bias_h)
+    bias_x, bias_h = (zeros if b is None else b for b in (tensors[2:plain] or (None, None)))
+    return Parameters(weight_x, weight_h, bias_x, bias_h, *tensors[plain:])
 
 
-def _first_state(site: Site, value: Any, index: int, size: int) -> IntArray:
-    """The state before the first step: zeros, or computed from the input."""
+def _first_state(state: Capture, site: Site, value: Any, index: int, size: int) -> IntArray:
+    """The state before the first step: zeros, a constant, or computed from the input."""
     if isinstance(value, Turned) and value.axis == 1:
         return np.asarray(value.numbers[index])
-    zero = not value.any() if isinstance(value, torch.Tensor) else (value == ZERO).all()
-    if not zero:
-        raise site.refuse("a first state that is a constant other than zero")
+    if isinstance(value, torch.Tensor):
+        rows = as_numpy(value).reshape(-1, *value.shape[-2:])[index]
+        if (rows != rows[:1]).any():
+            raise site.refuse("a first state that differs between samples")
+        if rows.any():
+            return constant_elements(state, replace(site, name=f"{site.name}.first"), rows[0])
+    elif isinstance(value, Mixed) or (value != ZERO).any():
+        raise site.refuse(f"a first state computed from data, and {MIXES}")
     return np.full(size, ZERO, np.int64)
 
 
@@ -148,7 +158,7 @@ def _cell(step: CellStep, states: int) -> Callable[[Capture, Site, dict[str, Any
             if isinstance(value, np.ndarray) and value.ndim == 1:
                 first.append(value)
             else:
-                first.append(_first_state(site, value, 0, p.size))
+                first.append(_first_state(state, site, value, 0, p.size))
         end = step(_Builder(state, site, "", state.anchor), p, first[0], tuple(first[1:]))
         return end[0] if states == 1 else list(end)
 

@@ -93,14 +93,6 @@ class Capture:
         return op.out.ids
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Turned:
-    """Element numbers whose batch axis is not the first one but ``axis``; it is left out."""
-
-    numbers: IntArray
-    axis: int
-
-
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where an operation stands in the author's model."""
@@ -111,6 +103,27 @@ class Site:
 
     def refuse(self, what: str) -> UnsupportedLayer:
         return UnsupportedLayer(f"{self.source}: layer {self.name!r}: {what}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turned:
+    """Element numbers whose batch axis is not the first one but ``axis``; it is left out.
+
+    ``site`` is what has turned them.
+    """
+
+    numbers: IntArray
+    axis: int
+    site: Site
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixed:
+    """Element numbers of both samples, where these are no axis of their own: of the operator's
+    shape. Those of the second sample are BATCH_STEP larger (moves.py)."""
+
+    numbers: IntArray
+    site: Site
 
 
 Handler = Callable[[Capture, Site, dict[str, Any], tuple[int, ...]], Any]

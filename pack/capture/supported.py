@@ -28,7 +28,7 @@ class Supported:
 TABLE = (
     Supported("layers", "Linear", ("linear", "matmul", "mm", "addmm")),
     Supported("layers", "einsum with a constant", ("einsum",)),
-    Supported("layers", "Conv1d, Conv2d (any stride, dilation, zero padding, groups)",
+    Supported("layers", "Conv1d, Conv2d (any stride, dilation, padding mode, groups)",
               ("conv1d", "conv2d")),
     Supported("layers", "ConvTranspose1d, ConvTranspose2d",
               ("conv_transpose1d", "conv_transpose2d")),
@@ -44,7 +44,7 @@ TABLE = (
         "max_pool1d", "max_pool2d", "max_pool1d_with_indices", "max_pool2d_with_indices",
     )),
     Supported("pooling", "AvgPool", ("avg_pool1d", "avg_pool2d")),
-    Supported("pooling", "adaptive pooling to a divisor of the size", (
+    Supported("pooling", "adaptive pooling", (
         "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     )),
     Supported("pooling", "mean over axes", ("mean",)),
@@ -71,22 +71,35 @@ TABLE = (
     Supported("structure", "reshape", (
         "reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze",
         "contiguous", "clone", "alias", "detach", "to", "_to_copy", "type_as",
-        "lift_fresh", "lift_fresh_copy",
+        "lift_fresh", "lift_fresh_copy", "ravel", "view_as", "reshape_as",
     )),
     Supported("structure", "permute", (
         "permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "flip", "roll",
+        "numpy_T", "adjoint", "rot90", "fliplr", "flipud",
     )),
     Supported("structure", "slice", (
         "slice", "select", "narrow", "chunk", "split", "split_with_sizes", "unbind",
-        "index_select",
+        "unsafe_split", "tensor_split", "hsplit", "vsplit", "diagonal", "tril", "triu",
     )),
-    Supported("structure", "repeat", ("repeat", "tile", "expand", "expand_as")),
-    Supported("structure", "zero padding", ("pad", "constant_pad_nd")),
+    Supported("structure", "index lists", (
+        "index", "index_select", "gather", "take_along_dim", "repeat_interleave",
+    )),
+    Supported("structure", "unfold", ("unfold", "im2col")),
+    Supported("structure", "repeat", (
+        "repeat", "tile", "expand", "expand_as", "broadcast_to",
+    )),
+    Supported("structure", "padding (constant, reflect, replicate, circular)", (
+        "pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
+        "replication_pad2d", "_pad_circular",
+    )),
     Supported("structure", "pixel_shuffle", ("pixel_shuffle", "pixel_unshuffle")),
-    Supported("structure", "channel_shuffle", ("channel_shuffle",)),
-    Supported("structure", "nearest upsampling", (
+    Supported("structure", "channel_shuffle", (
+        "channel_shuffle", "native_channel_shuffle",
+    )),
+    Supported("structure", "nearest, linear, bilinear and bicubic interpolation", (
         "upsample_nearest1d", "upsample_nearest2d",
-        "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
+        "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "upsample_linear1d",
+        "upsample_bilinear2d", "upsample_bicubic2d",
     )),
     Supported("structure", "Dropout", ("dropout", "feature_dropout", "alpha_dropout")),
     Supported("structure", "softmax at the end", (

@@ -9,6 +9,7 @@ nothing until an operation reads one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,14 +91,14 @@ def strip_zeros(view: IntArray) -> tuple[IntArray, tuple[int, int, int, int]]:
 
 
 def as_pixels(shape: Sequence[int]) -> tuple[int, int, int]:
-    """How an array [C], [C, L] or [C, H, W] is taken as (channels, height, width).
+    """How an array [C], [C, L] or [C, H, W] is taken as (channels, height, width); of more axes
+    those in the middle are one.
 
-    >>> as_pixels((12,)), as_pixels((4, 9)), as_pixels((3, 8, 6))
-    ((12, 1, 1), (4, 1, 9), (3, 8, 6))
+    >>> as_pixels((12,)), as_pixels((4, 9)), as_pixels((3, 8, 6)), as_pixels((2, 5, 8, 6))
+    ((12, 1, 1), (4, 1, 9), (3, 8, 6), (2, 40, 6))
     """
     if len(shape) == 1:
         return shape[0], 1, 1
     if len(shape) == 2:
         return shape[0], 1, shape[1]
-    channels, height, width = shape
-    return channels, height, width
+    return shape[0], prod(shape[1:-1]), shape[-1]

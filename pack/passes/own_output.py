@@ -6,8 +6,6 @@ output = y, z and zeros   ->  output = gather(y, z)
 output = y rolled         ->  output = gather(y)           an order that no strides describe
 """
 
-import math
-
 import numpy as np
 
 from bramcast.pack.graph.draft import Draft
@@ -31,7 +29,7 @@ def own_output(graph: Graph) -> Graph:
         draft.ops.append(copy)
         draft.output = copy.out.ids.ravel()[graph.output - tensor.first]
         return draft.done()
-    view = graph.output.reshape(_as_pixels(graph.output.shape))
+    view = graph.output.reshape(as_pixels(graph.output.shape))
     gather = gather_op(draft, view, "output", "gather")
     draft.ops.append(gather)
     draft.output = gather.out.ids.reshape(graph.output.shape)
@@ -44,8 +42,3 @@ def _is_affine(output: IntArray, tensor: Tensor) -> bool:
     place[output.ravel() - tensor.first] = np.arange(tensor.elements)
     pixels = place.reshape(tensor.channels, tensor.height, tensor.width)
     return strides_of(pixels.transpose(1, 2, 0)) is not None
-
-
-def _as_pixels(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """As a picture, the axes behind the second one as one."""
-    return as_pixels(shape if len(shape) < 4 else (*shape[:2], math.prod(shape[2:])))

@@ -174,12 +174,12 @@ class Recurrent(nn.Module):
 
 
 def from_state(layer, x):
-    return layer(x, torch.ones(1, x.shape[0], 4))[0][:, -1]
+    first = torch.linspace(0, 1, 4 * len(x)).reshape(1, -1, 4)
+    return layer(x, first)[0][:, -1]
 
 
 REFUSED = {
-    "a projection": (nn.LSTM(3, 4, proj_size=2, batch_first=True), lambda m, x: m(x)[0][:, -1]),
-    "other than zero": (nn.GRU(3, 4, batch_first=True), from_state),
+    "differs between samples": (nn.GRU(3, 4, batch_first=True), from_state),
     "axis 0 must stay the batch": (nn.GRU(3, 4), lambda m, x: m(x)[0][:, -1]),
     "more than one|returns 2 values": (nn.GRU(3, 4, batch_first=True), lambda m, x: m(x)),
 }
@@ -195,6 +195,7 @@ def test_what_has_no_lowering_is_refused_by_name(what):
 LAYERS = {
     "GRU": nn.GRU(3, 5, 2, batch_first=True, bidirectional=True),
     "LSTM": nn.LSTM(3, 5, 2, batch_first=True, bias=False),
+    "projected LSTM": nn.LSTM(3, 5, 2, batch_first=True, bidirectional=True, proj_size=2),
     "RNN": nn.RNN(3, 5, nonlinearity="relu", batch_first=True),
 }
 
@@ -204,7 +205,7 @@ LAYERS = {
 def test_recurrent_layers_compute_what_pytorch_does(name, what):
     def forward(layer, x):
         y, state = layer(x)
-        return y if what == "sequence" else (state[0] if name == "LSTM" else state)[-1]
+        return y if what == "sequence" else (state[0] if "LSTM" in name else state)[-1]
 
     module = Recurrent(LAYERS[name], forward)
     graph = graph_of(module, (4, 3))
@@ -392,3 +393,21 @@ def test_a_first_step_that_is_another_one_with_a_table_has_its_own_format(cell, 
     for part in parts:  # and still shares the others' words
         mine, of = (packed.quantized[o.name].weight for o in (part.op, part.whole))
         assert np.array_equal(mine[:, part.used], of[:, part.columns])
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_a_first_state_may_be_a_constant(kind):
+    first = torch.linspace(-1, 1, 10).reshape(2, 1, 5)  # the middle ones are near zero, one is 0
+    first[0, 0, 2] = 0.0
+
+    def forward(layer, x):
+        h = first.expand(-1, len(x), -1).contiguous()
+        return layer(x, h if kind is nn.GRU else (h, 2 * h))[0]
+
+    module = Recurrent(kind(3, 5, 2, batch_first=True), forward)
+    graph = graph_of(module, (4, 3))
+    x = np.random.default_rng(0).normal(size=(6, 4, 3))
+    with torch.no_grad():
+        want = module(torch.from_numpy(x).float()).numpy()
+    *_, last = run(graph, input_tensor(graph, x), real_compute)
+    assert np.abs(output_array(graph, last.result) - want).max() < 1e-6

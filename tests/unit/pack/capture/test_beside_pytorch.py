@@ -84,6 +84,37 @@ CALLS = {
     "channel_shuffle": lambda x: A.channel_shuffle(x, 2),
     "upsample_nearest1d": lambda x: F.interpolate(x[:, :, 0], scale_factor=2),
     "upsample_nearest2d": lambda x: F.interpolate(x, scale_factor=2),
+    "upsample_linear1d": lambda x: F.interpolate(x[:, :, 0], scale_factor=3, mode="linear"),
+    "upsample_bilinear2d": lambda x: F.interpolate(x, scale_factor=(2, 4), mode="bilinear"),
+    "upsample_bicubic2d": lambda x: F.interpolate(x, size=(9, 5), mode="bicubic"),
+    "ravel": lambda x: A.ravel(x).reshape(-1, 4, 48),
+    "view_as": lambda x: A.view_as(x, x.flatten(2)),
+    "reshape_as": lambda x: A.reshape_as(x, x.flatten(2)),
+    "numpy_T": lambda x: A.numpy_T(x).permute(3, 0, 1, 2),
+    "adjoint": lambda x: A.adjoint(x),
+    "rot90": lambda x: A.rot90(x, 1, [2, 3]),
+    "fliplr": lambda x: A.fliplr(x),
+    "flipud": lambda x: A.flipud(x.transpose(0, 2)).transpose(0, 2),
+    "unsafe_split": lambda x: A.unsafe_split(x, 3, 2)[1],
+    "tensor_split": lambda x: A.tensor_split(x, 3, 3)[1],
+    "hsplit": lambda x: A.hsplit(x, 2)[1],
+    "vsplit": lambda x: A.vsplit(x.transpose(0, 1), 2)[1].transpose(0, 1),
+    "diagonal": lambda x: A.diagonal(x, 1, 2, 3),
+    "tril": lambda x: A.tril(x, 1),
+    "triu": lambda x: A.triu(x, -1),
+    "index": lambda x: x[:, [0, 3], [2, 1]][..., [1, 5]],
+    "gather": lambda x: A.gather(x, 3, torch.tensor([2, 0, 7]).expand(x.shape[0], 4, 6, 3)),
+    "take_along_dim": lambda x: A.take_along_dim(x, torch.tensor([1, 1]).expand(1, 1, 6, 2), 3),
+    "repeat_interleave": lambda x: A.repeat_interleave(x, 2, 3),
+    "unfold": lambda x: A.unfold(x, 3, 3, 2),
+    "im2col": lambda x: A.im2col(x, [3, 2], [1, 1], [1, 0], [2, 2]),
+    "broadcast_to": lambda x: A.broadcast_to(x[:, :1], x.shape),
+    "reflection_pad1d": lambda x: A.reflection_pad1d(x[:, :, 0], [2, 1]),
+    "reflection_pad2d": lambda x: A.reflection_pad2d(x, [2, 1, 0, 3]),
+    "replication_pad1d": lambda x: A.replication_pad1d(x[:, :, 0], [2, 1]),
+    "replication_pad2d": lambda x: A.replication_pad2d(x, [2, 1, 0, 3]),
+    "_pad_circular": lambda x: A._pad_circular(x, [2, 1, 0, 3]),
+    "native_channel_shuffle": lambda x: A.native_channel_shuffle(x, 2),
     "dropout": lambda x: A.dropout(x, 0.5, False),
     "feature_dropout": lambda x: A.feature_dropout(x, 0.5, False),
     "alpha_dropout": lambda x: A.alpha_dropout(x, 0.5, False),
@@ -95,6 +126,8 @@ ELSEWHERE = {
     "rnn_relu_cell", "floor", "floor_divide", "round", "vstack", "t", "to", "_to_copy", "type_as",
     "lift_fresh", "lift_fresh_copy", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
     "softmax", "log_softmax", "_softmax", "_log_softmax",
+    "maximum", "minimum", "fmax", "fmin", "amin", "min", "sum", "lerp", "addcmul", "addcdiv",
+    "einsum", "ceil", "divide", "true_divide",
 }  # fmt: skip
 OPERATORS = {
     name
@@ -110,6 +143,30 @@ def test_every_operator_is_called():
     assert not (CALLS.keys() | ELSEWHERE) - OPERATORS
 
 
+# Other ways to call them.
+MORE = {
+    "constant padding": lambda x: A.pad(x, [1, 2, 0, 1], "constant", -1.5),
+    "cropping": lambda x: A.pad(x, [-1, 2, -2, 1]),
+    "reflected": lambda x: F.pad(x, (2, 1, 0, 0), mode="reflect"),
+    "replicated": lambda x: F.pad(x, (0, 0, 2, 1), mode="replicate"),
+    "circular": lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
+    "for a maximum": lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 2, 2),
+    "corners": lambda x: F.interpolate(x, size=(11, 8), mode="bilinear", align_corners=True),
+    "smaller": lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear"),
+    "one channel": lambda x: F.interpolate(x[:, :1], scale_factor=2, mode="bilinear"),
+    "few pixels": lambda x: F.interpolate(x[:, :, :2, :3], scale_factor=2, mode="bicubic"),
+    "nearest to any size": lambda x: F.interpolate(x, size=(7, 5)),
+    "mean to any size": lambda x: F.adaptive_avg_pool2d(x, (4, 5)),
+    "maximum to any size": lambda x: F.adaptive_max_pool2d(x, (5, 3)),
+    "more than there are": lambda x: F.adaptive_avg_pool1d(x[:, :, 0], 11),
+    "beside a constant": lambda x: torch.cat(
+        [x, torch.arange(48.0).expand(len(x), 1, -1).reshape(-1, 1, 6, 8)], 1
+    ),
+    "four axes": lambda x: torch.sigmoid(x.reshape(-1, 4, 2, 3, 8)) * x.reshape(-1, 4, 2, 3, 8),
+    "mean of four axes": lambda x: x.reshape(-1, 4, 2, 3, 8).mean((2, 4)),
+}
+
+
 class Call(nn.Module):
     """One operator, and a Linear that reads each of its results with a weight of its own."""
 
@@ -122,10 +179,10 @@ class Call(nn.Module):
         return self.read(self.call(x).flatten(1))
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", [*CALLS, *MORE])
 def test_an_operator_is_what_pytorch_computes(name):
     torch.manual_seed(0)
-    module = Call(CALLS[name]).eval()
+    module = Call((CALLS | MORE)[name]).eval()
     x = np.random.default_rng(0).normal(size=(3, *SHAPE))
     graph = fold(capture(module, SHAPE, "net"))
     *_, last = execute.run(graph, execute.input_tensor(graph, x), execute.real_compute)

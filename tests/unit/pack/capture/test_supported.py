@@ -19,7 +19,7 @@ from bramcast.pack.activations.formulas import FORMULAS
 from bramcast.pack.activations.table import Entry, Onnx
 from bramcast.pack.capture import supported
 from bramcast.pack.capture.capture import HANDLERS, SOFTMAX, capture
-from bramcast.pack.capture.moves import MOVES, PASS
+from bramcast.pack.capture.moves import INDEXED, MOVES, PADS, PASS
 from bramcast.pack.capture.nearest import NEAREST
 from bramcast.pack.capture.recurrent import RECURRENT
 from bramcast.pack.capture.supported import Supported
@@ -32,7 +32,7 @@ RECIPE_PAGE = (ROOT / "docs" / "recipe.md").read_text()
 # What capture can do something with. An operator that works in place ends in an underscore.
 HANDLED = {
     kind if kind.endswith("__") else kind.rstrip("_")
-    for kind in (*HANDLERS, *RECURRENT, *MOVES, *PASS, *SOFTMAX, "pad", "constant_pad_nd")
+    for kind in (*HANDLERS, *RECURRENT, *MOVES, *PADS, *PASS, *SOFTMAX)
 }
 FOLDING = {"clamp", "scale", "round", "round_even", "reciprocal"}  # that folding and capture make
 
@@ -115,7 +115,7 @@ def test_an_activation_is_wherever_it_must_be(known):
 def test_every_operator_with_a_handler_is_one_of_a_layer():
     listed = [name for layer in supported.TABLE for name in layer.operators]
     assert set(listed) == HANDLED and len(set(listed)) == len(listed)
-    spelled = {"softmax", "log_softmax", "_softmax", "_log_softmax", "pow"}
+    spelled = {"softmax", "log_softmax", "_softmax", "_log_softmax", "pow", *INDEXED}
     assert not (set(listed) - spelled) & NEAREST.keys()
 
 
