@@ -1012,6 +1012,25 @@ class FirstStates(nn.Module):
         return self.fc(F.relu(torch.cat([y, places], 2))).sum(1)
 
 
+class NormOverBands(nn.Module):
+    """BatchNorm over channels x bands of rows, behind a depthwise layer that pads and behind a
+    strided one."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 6, 3, padding=1)
+        self.b = nn.Conv2d(6, 6, (3, 1), padding=(1, 0), groups=6)
+        self.c = nn.Conv2d(6, 5, 3, stride=(2, 1), padding=1)
+        self.one, self.two = nn.BatchNorm2d(18), nn.BatchNorm2d(15)
+        self.d = nn.Conv2d(5, 4, 3, padding=1)
+
+    def forward(self, x):
+        x = self.b(F.relu(self.a(x)))
+        x = F.relu(self.one(x.reshape(-1, 18, 4, 5)).reshape(-1, 6, 12, 5))
+        x = torch.sigmoid(self.two(self.c(x).reshape(-1, 15, 2, 5)).reshape(-1, 5, 6, 5))
+        return self.d(x)
+
+
 class Upsampled(nn.Module):
     """Uneven factors; BatchNorm behind the upsampling; the frame itself enlarged."""
 
@@ -1128,6 +1147,7 @@ SMOOTH: dict[str, tuple[int, ...]] = {
     "ConvGru": (3, 2, 6, 5),
     "ConvThenGru": (2, 9, 4),
     "Resized": (3, 5, 6),
+    "NormOverBands": (1, 12, 5),
     "FoldedBatch": (4, 2, 5, 6),
     "FirstStates": (6, 5),
 }

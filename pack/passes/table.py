@@ -22,6 +22,7 @@ from bramcast.pack.passes.merge_repeats import merge_repeats
 from bramcast.pack.passes.own_output import own_output
 from bramcast.pack.passes.settle_rounding import settle_rounding
 from bramcast.pack.passes.shape_input import shape_input
+from bramcast.pack.passes.split_bands import split_bands
 from bramcast.pack.passes.split_by_use import split_by_use
 from bramcast.pack.passes.stored_order import stored_order
 from bramcast.pack.passes.whole_tensors import whole_tensors
@@ -89,6 +90,7 @@ FOLDING = (
     Pass("settle_rounding", settle_rounding),  # round(x) -> x where x is a multiple already
     Pass("fold_self_products", fold_self_products),  # x * f(x) -> g(x)
     Pass("join_functions", join_functions),  # f(x) + g(x) -> h(x)
+    Pass("split_bands", split_bands),  # g[band] W x -> one for each band of rows
     Pass("fold_back or split_by_use", until_settled(fold_back, split_by_use)),  # f(W x) -> fW x
     Pass("settle_rounding", settle_rounding),  # what a sum's rounding has left to round
     Pass("fold_forward", fold_forward),  # W (g x + o) -> (W g) x + W o
