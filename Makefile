@@ -23,7 +23,7 @@ RECIPE := $(call QUOTED,$(MODEL))
 BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim check test test-all test-slow lint cosim pictures bench accuracy synth area shapes formal clean
+.PHONY: help setup sim check test test-all test-slow lint cosim pictures bench accuracy synth area shapes formal docs clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,7 +65,7 @@ check: setup build/ns/bramcast ## in a minute: format, lint, types and the neare
 test: setup build/ns/bramcast ## the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: setup build/ns/bramcast $(VENV)/.synth ## what CI runs: `make test`, and of the slow ones those that others cover in part or not at all
+test-all: setup build/ns/bramcast $(VENV)/.synth $(VENV)/.docs ## what CI runs: `make test`, and of the slow ones those that others cover in part or not at all
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow or ci"
 
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
@@ -87,8 +87,19 @@ $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
-pictures: setup ## draw docs/frames_*.svg, the timing pictures, from a simulation
+pictures: setup ## draw docs/frames_*.svg, the timing pictures, from a simulation, and docs/regress.svg, a terminal
 	$(BIN)/python bench/pictures.py
+	$(BIN)/python website/terminal.py
+
+# MkDocs and its theme: only for those who ask.
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs build/ns/bramcast ## the documentation as a site, with the gallery, in build/site; every link is followed
+	$(BIN)/python website/gallery.py build/gallery
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	$(BIN)/python website/links.py build/site
 
 bench: $(VENV)/.bench ## speed, as ratios within one run
 	$(BIN)/python bench/speed.py

@@ -145,4 +145,4 @@ def test_an_extra_that_is_missing_is_told_by_its_name(folder, extra):
 
 
 def test_every_extra_for_users_has_its_verbs_here():
-    assert {*LINES, "all", "train", "bench", "synth", "tools", "dev"} == set(EXTRAS)
+    assert {*LINES, "all", "train", "bench", "synth", "tools", "docs", "dev"} == set(EXTRAS)

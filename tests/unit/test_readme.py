@@ -23,7 +23,10 @@ def code_blocks(text):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        assert "://" in target or (page.parent / target).exists(), target
+        # The gallery's pages are drawn by `make docs`, which follows every link of the site.
+        assert (
+            "://" in target or target.startswith("gallery/") or (page.parent / target).exists()
+        ), target
 
 
 def test_commands_and_options_exist():
