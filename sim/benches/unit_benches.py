@@ -1264,12 +1264,12 @@ def _random_nest(rng: random.Random, bias_bits: int = 8, table_bits: int = 2) ->
 def _with_rows(rng: random.Random, nest: Nest, tiles: int, row_bits: int) -> Nest:
     """The nest with random rows in the place of y."""
     span = rng.choice([1, 1 << row_bits, rng.randint(1, 1 << row_bits)])
-    values = [rng.randrange(-512 * span, 512 * span) for _ in range(3)]
+    start, step_oy, step_ky = (rng.randrange(-512 * span, 512 * span) for _ in range(3))
     strips = bool(rng.getrandbits(1))
     bank = 0 if strips else rng.choice([*range(tiles), ALL_BANKS])
-    rows = Rows(span, *values, rng.randint(1, tiles * span))
-    y = {"y_start": 0, "y_limit": 1, "y_step_oy": 0, "y_step_ky": 0}
-    return replace(nest, rows=rows, strips=strips, bank=bank, **y)
+    rows = Rows(span, start, step_oy, step_ky, rng.randint(1, tiles * span))
+    plain = replace(nest, y_start=0, y_limit=1, y_step_oy=0, y_step_ky=0)
+    return replace(plain, rows=rows, strips=strips, bank=bank)
 
 
 @cocotb.test()
