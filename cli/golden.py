@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast golden: integer inference from a bundle's images."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from bramcast.cli.judged import beside_line
+from bramcast.cli.judged import beside_json, beside_line
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import beside_float
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
 from bramcast.golden.ledger import c_header, ledgers
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
@@ -50,9 +49,13 @@ def command(
     frames = frames_from_arrays(samples.x, machine.manifest.input)
     with progress(json) as report:
         results = machine.run(frames, progress=lambda n: report("golden", n, len(frames)))
-    integers, real = arrays_from_beats(results.beats, machine)
+    outputs = outputs_from_beats(results.beats, machine)
     if output is not None:
-        replace_file(output, lambda file: np.savez(file, out_int=integers, out=real))
+        arrays = dict[str, Any]()
+        for one in outputs:
+            suffix = f"_{one.name}" if one.name else ""
+            arrays |= {f"out_int{suffix}": one.integers, f"out{suffix}": one.real}
+        replace_file(output, lambda file: np.savez(file, **arrays))
     if ledger is not None:
         first = frames[:1]
         (entries,) = ledgers(machine, machine.run(first, keep_layers=True))
@@ -61,8 +64,10 @@ def command(
     if vectors_to is not None:
         _write_vectors(vectors_to, list(vectors(machine, frames[:vector_samples])))
     floats = read_float_results(bundle, machine.manifest)
-    right = labelled_accuracy(real, samples.y, machine.manifest.output.format.signed)
-    beside = beside_float(floats, machine.manifest, samples.x, real, right is not None)
+    labelled = outputs[samples.y_of]
+    right = labelled_accuracy(labelled.real, samples.y, labelled.signed)
+    known = None if right is None else samples.y_of
+    beside = beside_float(floats, machine.manifest, samples.x, outputs, known)
     cycles = predict(machine.program, machine.core).total
     if json:
         say_json(
@@ -70,7 +75,7 @@ def command(
                 "samples": len(frames),
                 "accuracy": right,
                 "cycles": cycles,
-                "beside_float": None if beside is None else asdict(beside),
+                "beside_float": None if beside is None else beside_json(beside),
             }
         )
         return 0

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of a packed network beside the float one."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+
 from bramcast.cli.output import percent
 from bramcast.golden.beside_float import BesideFloat
 from bramcast.pack.bundle.judgement import EQUAL_DB
-from bramcast.pack.bundle.manifest import Judgement, Manifest
+from bramcast.pack.bundle.manifest import Judgement, Manifest, OutputJudgement
 
 
 def judgement_lines(manifest: Manifest, judgement: Judgement) -> list[str]:
@@ -20,6 +23,7 @@ def judgement_lines(manifest: Manifest, judgement: Judgement) -> list[str]:
         )
     if judgement.error_growth is not None:
         lines[0] += f", squared error against the input {judgement.error_growth:+.2f} %"
+    lines += output_lines(judgement.outputs)
     if judgement.worst_layer is not None:
         worst = judgement.worst_layer
         lines.append(
@@ -36,7 +40,23 @@ def beside_line(beside: BesideFloat, count: int) -> str:
     'beside the float network, 2 of 4 samples: 30.0 dB of what varies, same class 50.00 %'
     """
     known = samples(count) if beside.samples == count else f"{beside.samples:,} of {samples(count)}"
-    return f"beside the float network, {known}: {likeness(beside.snr, beside.agreement)}"
+    text = f"beside the float network, {known}: {likeness(beside.snr, beside.agreement)}"
+    return "\n".join([text, *output_lines(beside.outputs)])
+
+
+def beside_json(beside: BesideFloat) -> dict[str, object]:
+    """The same for --json: ``outputs`` only where there are several."""
+    found = asdict(beside)
+    return found if beside.outputs else {k: v for k, v in found.items() if k != "outputs"}
+
+
+def output_lines(outputs: Sequence[OutputJudgement]) -> list[str]:
+    """A line for each of several outputs.
+
+    >>> output_lines([OutputJudgement("boxes", 30.0, None)])
+    ["  output 'boxes': 30.0 dB of what varies"]
+    """
+    return [f"  output {one.name!r}: {likeness(one.snr, one.agreement)}" for one in outputs]
 
 
 def likeness(snr: float | None, agreement: float | None) -> str:

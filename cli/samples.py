@@ -26,7 +26,8 @@ def read_samples(path: Path, bundle: Path) -> Inputs:
             f"{inputs.path}: x has shape {inputs.x.shape}, samples of {got}; the network of "
             f"{bundle} takes {expected}"
         )
-    classes = prod(manifest.output.shape)
+    inputs = inputs.of_outputs([frame.name for frame in manifest.outputs if frame.name])
+    classes = prod(manifest.outputs[inputs.y_of].shape)
     if inputs.y is not None and classes > 1:
         low, high = int(inputs.y.min()), int(inputs.y.max())
         if low < 0 or high >= classes:

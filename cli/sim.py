@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast sim: the HDL against golden, bit for bit, every layer."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from bramcast.cli.judged import beside_line
+from bramcast.cli.judged import beside_json, beside_line
 from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json, Simulator
 from bramcast.cli.output import percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import BesideFloat, beside_float
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle.errors import InputError
@@ -101,7 +99,7 @@ def command(
                 "simulator": result.simulator,
                 "changed_lines": changed,
                 "seed": result.seed,
-                "beside_float": None if beside is None else asdict(beside),
+                "beside_float": None if beside is None else beside_json(beside),
             }
         )
     else:
@@ -133,17 +131,16 @@ def _fast(
             allow_modified=allow_modified,
             report=report,
         )
-    fmt = read_manifest(bundle).output.format.q
-    labels = None if read.y is None else read.y[:samples]
-    right = labelled_accuracy(fmt.real(result.integers), labels, fmt.signed)
+    labels, labelled = None if read.y is None else read.y[:samples], result.outputs[read.y_of]
+    right = labelled_accuracy(labelled.real, labels, labelled.signed)
     changed = _changed(bundle, against)
-    beside = _beside(bundle, read, result.samples, result.integers, allow_modified)
+    beside = _beside(bundle, read, result.samples, result.outputs, allow_modified)
     if json:
         say_json(
             {
                 **_verdict(result),
                 "simulator": "verilator",
-                "beside_float": None if beside is None else asdict(beside),
+                "beside_float": None if beside is None else beside_json(beside),
                 "changed_lines": changed,
                 "all_layers": result.all_layers,
                 "cycles_as_predicted": not result.wrong_cycles,
@@ -168,27 +165,25 @@ def _beside(
     bundle: Path,
     read: Inputs,
     count: int,
-    integers: NDArray[np.int64] | None,
+    outputs: Sequence[Output] | None,
     allow_modified: bool,
 ) -> BesideFloat | None:
     """The first samples' results beside the float network's, where the bundle knows these.
 
     Args:
-        integers: the results; None: those of golden.
+        outputs: the results; None: those of golden.
     """
     manifest = read_manifest(bundle)
     floats, x = read_float_results(bundle, manifest), read.x[:count]
     if floats is None or not floats.known(x)[0].size:
         return None
-    if integers is None:
+    if outputs is None:
         machine = load(bundle, allow_modified)
         beats = machine.run(frames_from_arrays(x, manifest.input)).beats
-        integers = arrays_from_beats(beats, machine)[0]
-    fmt = manifest.output.format.q
-    real = fmt.real(integers)
-    labels = None if read.y is None else read.y[:count]
-    classes = labelled_accuracy(real, labels, fmt.signed) is not None
-    return beside_float(floats, manifest, x, real, classes)
+        outputs = outputs_from_beats(beats, machine)
+    labels, labelled = None if read.y is None else read.y[:count], outputs[read.y_of]
+    classes = labelled_accuracy(labelled.real, labels, labelled.signed) is not None
+    return beside_float(floats, manifest, x, outputs, read.y_of if classes else None)
 
 
 def _verdict(result: SimResult | FastResult) -> dict[str, object]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays of samples to and from the beats of the streams."""
 
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -129,39 +131,87 @@ def _as_sent(flat: NDArray[Any], frame: Frame) -> NDArray[np.float64]:
 def output_order(machine: Machine) -> NDArray[np.int64]:
     """Where each beat of the output stream belongs in the flat output array: int64 [beats].
 
+    Of several outputs that array is one of them behind the other.
+
     Raises:
         InputError: the manifest does not fit the program.
     """
     manifest = machine.manifest
     if manifest is None:
         raise ValueError("the machine was made without a manifest")
-    parts = []
-    frame = manifest.output
+    parts = list[NDArray[np.int64]]()
+    frames, before, filled = manifest.outputs, 0, 0  # elements of the outputs before this one
     for index, d in enumerate(machine.program):
         if not isinstance(d, Nest) or not d.stream:
             continue
+        if filled == prod(frames[0].shape) and len(frames) > 1:
+            before, filled = before + filled, 0
+            del frames[0]
+        frame, start = frames[0], len(parts)
         info, groups = manifest.nests[index - 1], Groups.of(d, machine.core)
-        lanes = np.array(info.channels, np.int64) * frame.strides[2]
+        lanes = np.array(frame.channel_places, np.int64)[info.channels]  # -1 does not leave
         if info.columns:
             lanes += np.array(info.columns, np.int64) * frame.strides[1]
         y, x = (np.arange(s.start, s.stop, s.step) for s in layer_pixels(d, info))
         pixel = (y[:, None] * frame.strides[0] + x * frame.strides[1]).reshape(-1)
         for g in range(groups.count):
             mine = lanes[g * groups.width :][: groups.valid(g)]
-            parts.append((pixel[:, None] + mine).reshape(-1))
+            parts.append(before + (pixel[:, None] + mine).reshape(-1))
+        filled += sum(part.size for part in parts[start:])
     order = np.concatenate(parts)
-    if not np.array_equal(np.sort(order), np.arange(int(np.prod(frame.shape)))):
+    if not np.array_equal(np.sort(order), np.arange(manifest.output_elements)):
+        shapes = " and ".join(str(frame.shape) for frame in manifest.outputs)
         raise InputError(
             f"manifest.json: output: the program's {order.size} results do not fill an array of "
-            f"shape {frame.shape}"
+            f"shape {shapes}"
         )
     return order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """One output of some samples, in the network's own shape.
+
+    Attributes:
+        name: empty where the network has one output.
+        integers: int64 [samples, *shape].
+        real: what they stand for, float64.
+        signed: of the format; a single unsigned number is a probability.
+    """
+
+    name: str
+    integers: NDArray[np.int64]
+    real: NDArray[np.float64]
+    signed: bool
+
+
+def outputs_from_beats(beats: NDArray[np.int64], machine: Machine) -> list[Output]:
+    """The output stream as the arrays of all outputs, in their order.
+
+    Args:
+        beats: int64 [samples, beats].
+
+    Raises:
+        InputError: the manifest does not fit the program.
+    """
+    order = output_order(machine)
+    assert machine.manifest is not None
+    flat = np.empty_like(beats)
+    flat[:, order] = beats
+    found, start = [], 0
+    for frame in machine.manifest.outputs:
+        end = start + prod(frame.shape)
+        integers = flat[:, start:end].reshape(len(beats), *frame.shape)
+        q = frame.format.q
+        found.append(Output(frame.name, integers, q.real(integers), q.signed))
+        start = end
+    return found
 
 
 def arrays_from_beats(
     beats: NDArray[np.int64], machine: Machine
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The output stream as arrays in the network's own shape.
+    """The output stream of a network with one output as arrays in its own shape.
 
     Args:
         beats: int64 [samples, beats].
@@ -172,10 +222,5 @@ def arrays_from_beats(
     Raises:
         InputError: the manifest does not fit the program.
     """
-    order = output_order(machine)
-    assert machine.manifest is not None
-    frame = machine.manifest.output
-    flat = np.empty_like(beats)
-    flat[:, order] = beats
-    integers = flat.reshape(len(beats), *frame.shape)
-    return integers, frame.format.q.real(integers)
+    (output,) = outputs_from_beats(beats, machine)
+    return output.integers, output.real

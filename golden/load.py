@@ -79,19 +79,28 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
             raise InputError(
                 f"nests: those of layer {layer.name!r} don't give each of its elements once"
             )
-    for name, frame, beats in (
-        ("input", manifest.input, machine.beats_in),
-        ("output", manifest.output, machine.beats_out),
-    ):
+    last = machine.beats_out - sum(math.prod(frame.dims) for frame in manifest.outputs[:-1])
+    places = [("input", manifest.input, machine.beats_in)]
+    for number, frame in enumerate(manifest.outputs):
+        key = f"more_outputs.{number - 1}" if number else "output"
+        beats = last if frame is manifest.outputs[-1] else math.prod(frame.dims)
+        places.append((key, frame, beats))
+    named = [frame.name for frame in manifest.outputs]
+    if len(named) > 1 and (len(set(named)) < len(named) or not all(named)):
+        raise InputError("more_outputs: each output needs a name of its own")
+    for name, frame, beats in places:
         elements = int(np.prod(frame.shape))
         dims, strides = frame.dims, frame.strides
         if len(dims) != 3 or len(strides) != 3 or frame.planes > 2:
             raise InputError(f"{name}: dims and strides need y, x and c; planes 1 or 2")
         for key in ("exponents", "offsets"):
             numbers = getattr(frame, key)
-            if numbers and (name == "output" or len(numbers) != dims[2]):
+            if numbers and (name != "input" or len(numbers) != dims[2]):
                 raise InputError(f"{name}: {key}: {len(numbers)}, but c has {dims[2]}")
-        order = affine(tuple(dims), tuple(strides))
+        if frame.places and (name == "input" or len(frame.places) != dims[2]):
+            raise InputError(f"{name}: places: {len(frame.places)}, but c has {dims[2]}")
+        pixels = affine((dims[0], dims[1]), (strides[0], strides[1]))
+        order = (pixels[:, None] + np.array(frame.channel_places, np.int64)).reshape(-1)
         if order.size * frame.planes != beats or not np.array_equal(
             np.sort(order), np.arange(elements)
         ):

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import arrays_from_beats
+from bramcast.golden.frames import outputs_from_beats
 from bramcast.golden.layers import layer_results
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.manifest import Format
 
 INDEX = "index.csv"
-VECTOR_FILES = re.compile(r"(input|output|layer\d{3,})\.mem|index\.csv")
+VECTOR_FILES = re.compile(r"(input|output\d*|layer\d{3,})\.mem|index\.csv")
 _COLUMNS = ("file", "name", "operation", "axes", "shape", "bits", "frac", "signed", "source")
 
 
@@ -44,7 +44,7 @@ class Vector:
 
 
 def vectors(machine: Machine, frames: NDArray[np.int64]) -> Iterator[Vector]:
-    """The input, each layer's result in the order of the manifest, and the output.
+    """The input, each layer's result in the order of the manifest, and each output.
 
     Args:
         frames: [samples, beats], as of ``frames_from_arrays``.
@@ -62,9 +62,11 @@ def vectors(machine: Machine, frames: NDArray[np.int64]) -> Iterator[Vector]:
             f"layer{number:03d}.mem", layer.name, layer.op, "sample channel y x", found.values,
             layer.format, layer.source,
         )  # fmt: skip
-    integers, _ = arrays_from_beats(results.beats, machine)
-    yield Vector("output.mem", "output", "output", "sample, as the network gives it", integers,
-                 manifest.output.format)  # fmt: skip
+    outputs = outputs_from_beats(results.beats, machine)
+    for number, (output, frame) in enumerate(zip(outputs, manifest.outputs, strict=True)):
+        file = f"output{number}.mem" if len(outputs) > 1 else "output.mem"
+        yield Vector(file, output.name or "output", "output", "sample, as the network gives it",
+                     output.integers, frame.format)  # fmt: skip
 
 
 def mem_text(values: NDArray[np.int64], bits: int) -> str:

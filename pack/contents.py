@@ -10,7 +10,7 @@ from bramcast.pack.bundle.manifest import FORMAT, Format, Frame, LayerInfo, Mani
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import IntArray
-from bramcast.pack.graph.views import strides_of
+from bramcast.pack.graph.views import places_of, strides_of
 from bramcast.pack.judge.against_float import Judged
 from bramcast.pack.lower.lowered import Lowered
 from bramcast.pack.passes.two_planes import Planes
@@ -22,10 +22,10 @@ def _format(fmt: QFormat) -> Format:
     return Format(fmt.bits, fmt.frac, fmt.signed)
 
 
-def _strides(order: IntArray, dims: tuple[int, int, int], what: str) -> list[int]:
-    """Strides of the order of a frame's elements, which the passes have made affine."""
+def _strides(order: IntArray, dims: tuple[int, int, int]) -> list[int]:
+    """Strides of the order of the input's elements, which the passes have made affine."""
     strides = strides_of(order.reshape(dims))
-    assert strides is not None, f"the {what} is stored in an order that strides describe"
+    assert strides is not None, "the input is stored in an order that strides describe"
     return strides
 
 
@@ -41,7 +41,7 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
     return Frame(
         shape=list(graph.input_shape),
         dims=list(dims),
-        strides=_strides(np.ascontiguousarray(stream), dims, "input"),
+        strides=_strides(np.ascontiguousarray(stream), dims),
         format=_format(formats.of(t)),
         planes=count,
         plane_shift=planes.shift if planes is not None else 0,
@@ -50,19 +50,29 @@ def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame
     )
 
 
-def _output_frame(graph: Graph, quantized: dict[str, QuantizedOp]) -> Frame:
-    last = graph.last
-    t = last.out
-    where = np.empty(t.elements, np.int64)
-    where[graph.output.ravel() - t.first] = np.arange(t.elements)
-    dims = (t.height, t.width, t.channels)
-    stream = where.reshape(t.channels, t.height, t.width).transpose(1, 2, 0)
-    return Frame(
-        shape=list(graph.output.shape),
-        dims=list(dims),
-        strides=_strides(np.ascontiguousarray(stream), dims, "output"),
-        format=_format(quantized[last.name].out),
-    )
+def _output_frames(graph: Graph, quantized: dict[str, QuantizedOp]) -> list[Frame]:
+    """Of each result, in the order in which they leave."""
+    frames = []
+    names = [part.name for part in graph.parts] or [""]
+    for name, view, t in zip(names, graph.results, graph.sent, strict=True):
+        op = graph.producer(t)
+        assert op is not None
+        where = np.empty(t.elements, np.int64)
+        where[view.ravel() - t.first] = np.arange(t.elements)
+        dims = (t.height, t.width, t.channels)
+        stream = where.reshape(t.channels, t.height, t.width).transpose(1, 2, 0)
+        found = places_of(stream)
+        assert found is not None, "the output is in an order that strides and places describe"
+        frame = Frame(
+            shape=list(view.shape),
+            dims=list(dims),
+            strides=found[0],
+            format=_format(quantized[op.name].out),
+            name=name,
+            places=found[1],
+        )
+        frames.append(frame)
+    return frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +92,7 @@ class Measures:
 def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
     """What is known before the images are written; where nothing was measured, without that."""
     network, graph, quantized = made.network, made.network.graph, made.network.ops
+    output, *more_outputs = _output_frames(graph, quantized)
     index = {op.name: i for i, op in enumerate(graph.ops)}
     writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
     layers = [
@@ -110,7 +121,8 @@ def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
         core=made.core,
         images=[],
         input=_input_frame(graph, network.formats, network.planes),
-        output=_output_frame(graph, quantized),
+        output=output,
+        more_outputs=more_outputs,
         layers=layers,
         nests=nests,
         parameters=graph.parameters,

@@ -66,14 +66,14 @@ def movement_notes(made: Lowered) -> Iterator[str]:
 def _integer_notes(asked: Graph, network: Network, inputs: Inputs) -> Iterator[str]:
     """What is left out, what hand-given formats cut off, and where integers are not ``asked``'s."""
     graph, formats, quantized = network.graph, network.formats, network.ops
-    if graph.left_out is not None:
-        count, length = graph.left_out.groups.shape
+    for left in graph.left_out:
+        count, length = left.groups.shape
         largest = "of which the largest stays the largest"
         if count > 1:
             largest = f"whose order stays within each of the {count:,} groups of {length:,} along "
             largest += "its axis, and not between them"
         yield (
-            f"layer {graph.left_out.name!r}: the {graph.left_out.kind} at the end is left out: the "
+            f"layer {left.name!r}: the {left.kind} at the end is left out: the "
             f"results are its logits, {largest}"
         )
     yield from _spared_notes(graph, quantized, inputs)

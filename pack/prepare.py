@@ -128,6 +128,7 @@ def prepare(
     watch("read", None, None)
     graph = capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace)
     graph = behind("capture", graph)
+    inputs = inputs.of_outputs([part.name for part in graph.parts])
     graph = fold(graph, watch)
     shrunk = _shrunk(recipe, graph, trace)
     graph = behind("shrink", shrunk.graph)

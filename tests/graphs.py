@@ -4,7 +4,7 @@
 import numpy as np
 
 from bramcast.pack.graph.draft import Draft
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.graph import Graph, Part
 from bramcast.pack.graph.ops import Add, AvgPool, Dense, Product, Scale
 from bramcast.pack.graph.tensor import Tensor
 from bramcast.pack.graph.verify import verify
@@ -63,9 +63,12 @@ class Made:
         window = Window((2, 2), (2, 2), padding=padding)
         return self.add(kind, name, view, out=out, window=window, **fields)
 
-    def graph(self, output) -> Graph:
-        """The graph with this output, which is legal."""
-        self.draft.output = output
+    def graph(self, *outputs) -> Graph:
+        """The graph with this output, or with these several, which is legal."""
+        self.draft.output = outputs[0]
+        if len(outputs) > 1:
+            self.draft.parts = tuple(Part(f"o{i}", view.shape) for i, view in enumerate(outputs))
+            self.draft.put_results(outputs)
         made = self.draft.done()
         verify(made, "the test's own hand")
         return made

@@ -89,6 +89,15 @@ def decibels(signal: float, noise: float) -> float:
     return round(10.0 * float(np.log10(signal / max(noise, least))), 2)
 
 
+def least(values: Sequence[float | None]) -> float | None:
+    """The smallest of what is known; None where nothing is.
+
+    >>> least([30.0, None, 12.5]), least([None])
+    (12.5, None)
+    """
+    return min((value for value in values if value is not None), default=None)
+
+
 def is_class_vector(shape: Sequence[int]) -> bool:
     """Whether an output is several numbers in a row, whose largest may stand for a class.
 

@@ -8,6 +8,7 @@ newer ``format`` is refused with the file's name.
 import hashlib
 import re
 from dataclasses import field, replace
+from math import prod
 from pathlib import Path
 from typing import Annotated
 
@@ -157,6 +158,9 @@ class Frame:
 
     Before that ``offsets[c]`` is subtracted from feature c of each pixel (empty: nothing), and then
     it is multiplied by 2**exponents[c] (empty: by 1), both in float64.
+
+    ``name`` is that of one of several outputs, empty where there is one. Of an output whose
+    channels lie at no even distance ``places[c]`` stands for c * strides[2] (empty: the same).
     """
 
     shape: list[Positive]
@@ -167,6 +171,19 @@ class Frame:
     plane_shift: Count = 0
     exponents: list[Exponent] = Field(default_factory=list)
     offsets: list[Offset] = Field(default_factory=list)
+    name: str = ""
+    places: list[Count] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Most have neither name nor places: these are as they always were."""
+        written: dict[str, object] = write(self)
+        return {k: v for k, v in written.items() if v or k not in ("name", "places")}
+
+    @property
+    def channel_places(self) -> list[int]:
+        """Where channel c of pixel (0, 0) lies in the flat array of a sample."""
+        return self.places or [c * self.strides[2] for c in range(self.dims[2])]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -255,6 +272,15 @@ class BrokenLimit:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class OutputJudgement:
+    """``snr`` and ``agreement`` of one of several outputs, as of a network with one."""
+
+    name: str
+    snr: float | None = None
+    agreement: float | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Judgement:
     """How near the packed network comes to the float one on ``samples`` of the recipe's ``x``.
 
@@ -264,6 +290,9 @@ class Judgement:
     ``error_growth``: percent by which an autoencoder's squared error against its input is larger.
     ``worst_layer`` is the layer whose rounding brings most of the output's error, ``input_share``
     the share of the input's rounding.
+
+    Of several ``outputs`` ``snr`` is that of the worst one; ``agreement`` and both accuracies are
+    those of the one with labels, without labels ``agreement`` is the least of all.
     """
 
     samples: Positive
@@ -275,6 +304,13 @@ class Judgement:
     worst_layer: str | None = None
     input_share: float = 0.0
     broken: list[BrokenLimit] = Field(default_factory=list)
+    outputs: list[OutputJudgement] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _as_of_one(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """One output is not told twice."""
+        written: dict[str, object] = write(self)
+        return written if self.outputs else {k: v for k, v in written.items() if k != "outputs"}
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -283,7 +319,8 @@ class Manifest:
 
     ``nests[i]`` belongs to descriptor i + 1 of the program (descriptor 0 is the input frame).
     ``output.dims``/``strides`` place results in the output array as for a Frame; results leave
-    nest by nest (those marked stream), group by group, y, x, then lane. ``float_results`` is the
+    nest by nest (those marked stream), group by group, y, x, then lane. Of several outputs the
+    first is ``output``, the others follow it, one by one. ``float_results`` is the
     SHA-256 of the file of pack/bundle/float_results.py, ``sha256`` the file's own: see
     ``as_written``.
     """
@@ -304,6 +341,24 @@ class Manifest:
     judgement: Judgement | None = None
     float_results: str | None = None
     sha256: str | None = field(default=None, compare=False)
+    more_outputs: list[Frame] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _as_of_one(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """What only networks with several outputs have stands there only then, above the sum."""
+        written: dict[str, object] = write(self)
+        more, own = written.pop("more_outputs"), written.pop("sha256")
+        return written | ({"more_outputs": more} if more else {}) | {"sha256": own}
+
+    @property
+    def outputs(self) -> list[Frame]:
+        """All outputs, in the order in which they leave."""
+        return [self.output, *self.more_outputs]
+
+    @property
+    def output_elements(self) -> int:
+        """Results of a sample: of all outputs."""
+        return sum(prod(frame.shape) for frame in self.outputs)
 
     def image(self, name: str) -> ImageInfo:
         """The entry of one image, e.g. ``weights``."""

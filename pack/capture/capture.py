@@ -46,7 +46,7 @@ from bramcast.pack.capture.resize import RESIZED
 from bramcast.pack.capture.state import MIXES, Call, Capture, Handler, Mixed, Site, Turned
 from bramcast.pack.capture.traced import Leaf, mark, mark_results
 from bramcast.pack.graph.draft import Draft
-from bramcast.pack.graph.graph import Graph, LeftOut
+from bramcast.pack.graph.graph import Graph, LeftOut, Part
 from bramcast.pack.graph.tensor import ZERO, IntArray
 from bramcast.pack.read.model_file import silent_graphs, users_code
 
@@ -110,8 +110,8 @@ def capture(
         if node.op == "call_function":
             state.values[node.name] = _evaluate(state, node)
         elif node.op == "output":
-            draft.output = _output(state, node)
-    return replace(draft.done(), left_out=_left_out(state, draft.output))
+            _put_outputs(state, exported, node)
+    return replace(draft.done(), left_out=_left_out(state))
 
 
 def _refuse_attention(state: Capture, exported: Any) -> None:
@@ -178,43 +178,85 @@ def _mark_parameters(state: Capture, module: nn.Module) -> None:
             mark(state.values[node], Leaf(name))
 
 
-def _output(state: Capture, node: Any) -> IntArray:
-    results = [state.values[a.name] for a in node.args[0] if a is not None]
-    if len(results) == 1 and is_folded(results[0]):
-        raise results[0].site.refuse(MIXES)
-    if len(results) == 1 and isinstance(results[0], torch.Tensor):
-        raise UnsupportedLayer(
-            f"model {state.model_name!r}: its output does not depend on the input: there is "
-            "nothing to pack"
-        )
-    if len(results) != 1 or not isinstance(results[0], np.ndarray):
-        raise UnsupportedLayer(
-            f"model {state.model_name!r} returns {len(results)} values: bramcast packs networks "
-            "with one output tensor; wrap the model so that forward() returns one"
-        )
-    view: IntArray = results[0]
+def _put_outputs(state: Capture, exported: Any, node: Any) -> None:
+    """What forward() returns: one tensor, or several in tuples, lists and dictionaries."""
+    returned = [
+        (name, found)
+        for name, found in zip(_names_of(exported), node.args[0], strict=True)
+        if found is not None
+    ]
+    if not returned:
+        raise UnsupportedLayer(f"model {state.model_name!r} returns nothing")
+    views = []
+    for name, found in returned:
+        what = "its output" if len(returned) == 1 else f"its output {name!r}"
+        views.append(_output(state, found, what))
+    state.returned = [found.name for _, found in returned]
+    if len(views) == 1:
+        (state.draft.output,) = views
+        return
+    shapes = [tuple(view.shape) for view in views]
+    state.draft.output = np.concatenate([view.ravel() for view in views])
+    state.draft.parts = tuple(
+        Part(name, shape) for (name, _), shape in zip(returned, shapes, strict=True)
+    )
+
+
+def _names_of(exported: Any) -> list[str]:
+    """A name for each leaf of what forward() returns: the author's keys, else numbers."""
+    spec = exported.call_spec.out_spec
+    tree = torch.utils._pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+    leaves, _ = torch.utils._pytree.tree_flatten_with_path(tree)
+    names = []
+    for path, _ in leaves:
+        keys = [
+            str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", "")))) for key in path
+        ]
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(keys))
+        names.append(f"output{name}" if not name or name[0].isdigit() else name)
+    return [n if names.index(n) == i else f"{n}_{i}" for i, n in enumerate(names)]
+
+
+def _output(state: Capture, found: Any, what: str) -> IntArray:
+    """The view that an output node shows."""
+    result = state.values[found.name] if isinstance(found, torch.fx.Node) else found
+    model = f"model {state.model_name!r}: {what}"
+    elsewhere = "there is nothing to pack" if what == "its output" else "return it elsewhere"
+    if is_folded(result):
+        raise result.site.refuse(MIXES)
+    if not isinstance(result, np.ndarray):
+        raise UnsupportedLayer(f"{model} does not depend on the input: {elsewhere}")
+    view: IntArray = result
     if (view == ZERO).all():
-        raise UnsupportedLayer(
-            f"model {state.model_name!r}: its output is zero whatever the input: there is nothing "
-            "to pack"
-        )
+        raise UnsupportedLayer(f"{model} is zero whatever the input: {elsewhere}")
     whole = (view != ZERO).all() and np.unique(view).size == view.size
-    if state.softmax is not None and not whole:
+    if found.name in state.softmax and not whole:
         raise UnsupportedLayer(
-            f"model {state.model_name!r}: its softmax at the end repeats elements or pads them "
-            "with zeros; do that outside the network"
+            f"{model}: its softmax at the end repeats elements or pads them with zeros; do that "
+            "outside the network"
         )
     return view
 
 
-def _left_out(state: Capture, output: IntArray) -> LeftOut | None:
-    """The softmax at the end, if there was one."""
-    if state.softmax is None:
-        return None
-    kind, name, groups = state.softmax
-    place = np.empty(int(output.max()) + 1, np.int64)
-    place[output.ravel()] = np.arange(output.size)
-    return LeftOut(kind, name, place[groups])
+def _left_out(state: Capture) -> tuple[LeftOut, ...]:
+    """The softmax at the end of each result, where there was one."""
+    left, before = [], 0
+    for node, view in zip(state.returned, state.draft.results, strict=True):
+        if node in state.softmax:
+            kind, name, groups = state.softmax[node]
+            place = np.empty(int(view.max()) + 1, np.int64)
+            place[view.ravel()] = before + np.arange(view.size)
+            left.append(LeftOut(kind, name, place[groups]))
+        before += view.size
+    return tuple(left)
+
+
+def _ends_of(node: Any) -> list[str]:
+    """The nodes that are returned of those that only rearrange a node's result, and of itself."""
+    found = [node.name] if any(user.op == "output" for user in node.users) else []
+    for user in node.users:
+        found += _ends_of(user) if user.op != "output" else []
+    return found
 
 
 def _is_last(node: Any) -> bool:
@@ -225,13 +267,13 @@ def _is_last(node: Any) -> bool:
 
 
 def _softmax(state: Capture, site: Site, node: Any, kind: str, arguments: Any) -> IntArray:
-    """The last softmax of all is left out, and its groups are noted."""
+    """A softmax that ends a result is left out, and its groups are noted."""
     view, axis = arguments[0], int(arguments[1])
     axis += -1 if axis > 0 else view.ndim
     if not 0 <= axis < view.ndim:
         raise site.refuse("a softmax over the samples of a batch")
     groups = np.moveaxis(view, axis, -1).reshape(-1, view.shape[axis])
-    state.softmax = (kind.lstrip("_"), site.name, groups)
+    state.softmax |= dict.fromkeys(_ends_of(node), (kind.lstrip("_"), site.name, groups))
     result: IntArray = view
     return result
 

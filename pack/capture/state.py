@@ -49,7 +49,9 @@ class Capture:
     offset: int = 0  # nodes since then
     count: int = 0  # operations of this node so far
     layers: dict[str, str] = field(default_factory=dict)  # first operation of each twin
-    softmax: tuple[str, str, IntArray] | None = None  # the last one: kind, layer, its groups
+    # Of the softmax behind which a node is returned: kind, layer, its groups.
+    softmax: dict[str, tuple[str, str, IntArray]] = field(default_factory=dict)
+    returned: list[str] = field(default_factory=list)  # the nodes of the results
     call: Call | None = None  # the node at hand
 
     def unique(self, name: str) -> str:

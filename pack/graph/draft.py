@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A graph in the making: a pass rewrites a draft of its own and returns what it is then."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bramcast.pack.graph.graph import Graph, Questions, same_objects
+from bramcast.pack.graph.graph import Graph, Part, Questions, same_objects
 from bramcast.pack.graph.ops import Op
 from bramcast.pack.graph.tensor import IntArray, Tensor, seen_through
 
@@ -27,6 +28,7 @@ class Draft(Questions):
         self.tensors: list[Tensor] = list(graph.tensors)
         self.ops: list[Op] = list(graph.ops)
         self.output: IntArray = graph.output
+        self.parts: tuple[Part, ...] = graph.parts
         self.input_order: IntArray = graph.input_order
         self.graph = graph  # as it was
         self._firsts = np.zeros(0, np.int64)
@@ -39,6 +41,7 @@ class Draft(Questions):
             and same_objects(self.tensors, old.tensors)
             and self.output is old.output
             and self.input_order is old.input_order
+            and self.parts is old.parts
         ):
             return old
         return replace(
@@ -47,6 +50,7 @@ class Draft(Questions):
             ops=tuple(self.ops),
             output=self.output,
             input_order=self.input_order,
+            parts=self.parts,
         )
 
     @property
@@ -61,6 +65,17 @@ class Draft(Questions):
         tensor = Tensor(len(self.tensors), name, channels, height, width, first)
         self.tensors.append(tensor)
         return tensor
+
+    def result_name(self, number: int) -> str:
+        """What an operation is called that copies a result."""
+        return f"output.{self.parts[number].name}" if self.parts else "output"
+
+    def put_results(self, results: Sequence[IntArray]) -> None:
+        """Other views of the results, in their shapes and order."""
+        if self.parts:
+            self.output = np.concatenate([view.ravel() for view in results])
+        else:
+            (self.output,) = results
 
     def put(self, old: Op, *new: Op) -> None:
         """Other operations in the place of one."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bramcast.pack.graph.draft import Draft
+from bramcast.pack.graph.graph import same_objects
 from bramcast.pack.graph.ops import Add, Dense, Depthwise, Op, Product, Rearranged
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray
 
@@ -23,6 +24,29 @@ def without_pairs(draft: Draft, op: Product) -> None:
     ends = replace(op, views=tuple(p.out.ids for p in parts))
     total = Add(**ends.common, weight=np.array([1.0, 1.0]))
     draft.put(op, *parts, total)
+
+
+def results_in_order(draft: Draft) -> None:
+    """Results leave in the order in which forward() returns them.
+
+    What makes a result that nobody reads waits until the ones before have been made.
+    """
+    if not draft.parts:
+        return
+    waiting = {tensor.index: place for place, tensor in enumerate(draft.sent)}
+    ops: list[Op] = []
+    ready: dict[int, Op] = {}
+    next_one = 0
+    for op in draft.ops:
+        if op.out.index not in waiting:
+            ops.append(op)
+            continue
+        ready[waiting[op.out.index]] = op
+        while next_one in ready:
+            ops.append(ready.pop(next_one))
+            next_one += 1
+    if not same_objects(ops, draft.ops):
+        draft.ops = ops
 
 
 def copy_op(draft: Draft, view: IntArray, name: str, source: str) -> Depthwise:
@@ -90,7 +114,7 @@ def rearrange(draft: Draft, op: Dense | Rearranged, view: IntArray, by_channel: 
                     exact=True,
                 )  # fmt: skip
             )
-    if op is draft.last:  # what leaves has its order from one nest
+    if draft.leaves(op):  # what leaves has its order from one nest
         last = copy_op(draft, numbers, f"{op.name}.ordered", op.source)
         draft.put(op, *parts, replace(last, out=op.out))
         return

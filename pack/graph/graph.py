@@ -8,6 +8,7 @@ A ``Graph`` never changes: a pass takes one and returns another. What rewrites i
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from operator import is_
 from weakref import WeakKeyDictionary
 
@@ -32,7 +33,8 @@ class LeftOut:
 
     Attributes:
         kind: ``softmax`` or ``log_softmax``.
-        groups: flat positions in the output of what it normalises together, int64 [groups, n].
+        groups: flat positions in the output of what it normalises together, int64 [groups, n]; of
+            several results in the vector of all.
     """
 
     kind: str
@@ -40,16 +42,30 @@ class LeftOut:
     groups: IntArray
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several tensors that forward() returns: its name, and its shape without the batch."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+
 class Questions:
     """What may be asked of operations on tensors, of a graph and of one in the making.
 
     ``tensors[0]`` is the input frame, ``ops`` are in order of execution, ``output`` is the view of
-    the result in the author's shape.
+    the result in the author's shape. Of several results it is a vector, one behind the other, and
+    ``parts`` are what it consists of; else they are empty.
     """
 
     tensors: Sequence[Tensor]
     ops: Sequence[Op]
     output: IntArray
+    parts: tuple[Part, ...]
 
     @property
     def firsts(self) -> IntArray:
@@ -61,13 +77,36 @@ class Questions:
         return self.tensors[0]
 
     @property
+    def results(self) -> list[IntArray]:
+        """The view of each result, in the author's shape and order."""
+        if not self.parts:
+            return [self.output]
+        ends = np.cumsum([part.elements for part in self.parts])
+        views = np.split(self.output, ends[:-1])
+        return [view.reshape(p.shape) for p, view in zip(self.parts, views, strict=True)]
+
+    def cut(self, flat: NDArray[np.floating]) -> list[FloatArray]:
+        """All results [N, elements], one behind the other, as those of each output."""
+        ends = np.cumsum([view.size for view in self.results])
+        return np.split(np.asarray(flat, np.float64), ends[:-1], axis=1)
+
+    @property
+    def sent(self) -> tuple[Tensor, ...]:
+        """The tensor of each result, in the order in which they leave: of a folded graph."""
+        return tuple(self.owners(view)[0] for view in self.results)
+
+    @property
     def last(self) -> Op:
-        """The operation whose results leave on the stream."""
+        """The operation whose results are the last to leave on the stream."""
         return self.ops[-1]
 
+    def leaves(self, op: Op) -> bool:
+        """Whether an operation's results leave on the stream: of a folded graph."""
+        return any(tensor.index == op.out.index for tensor in self.sent)
+
     def is_wide(self, op: Op) -> bool:
-        """Whether results leave at 32 bits: those of the last operation, if no table makes them."""
-        return op is self.last and op.activation is None
+        """Whether results leave at 32 bits: those of an output, if no table makes them."""
+        return op.activation is None and self.leaves(op)
 
     def owners(self, view: IntArray) -> list[Tensor]:
         """The tensors that a view reads, in the order of its elements."""
@@ -108,7 +147,7 @@ class Graph(Questions):
     """A whole network.
 
     ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
-    (empty: the same), ``output`` is what comes before the softmax that is ``left_out``. Element i
+    (empty: the same), ``output`` is what comes before what is ``left_out``. Element i
     of the input is the sample's minus input_offsets[i], times 2**input_exponents[i] (empty: the
     same).
     """
@@ -120,9 +159,14 @@ class Graph(Questions):
     input_shape: tuple[int, ...]
     parameters: int = 0
     input_order: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    left_out: LeftOut | None = None
+    left_out: tuple[LeftOut, ...] = ()
     input_exponents: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     input_offsets: FloatArray = field(default_factory=lambda: np.zeros(0))
+    parts: tuple[Part, ...] = ()
+
+    @cached_property
+    def sent(self) -> tuple[Tensor, ...]:
+        return super().sent
 
     @cached_property
     def firsts(self) -> IntArray:

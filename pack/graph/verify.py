@@ -36,8 +36,8 @@ def verify(graph: Graph, behind: str, folded: bool = False) -> None:
     - Operations have names of their own, and read elements of tensors that are made before.
     - Weights, biases, windows and numbers of operands are as each kind has them (ops.py).
     - The output shows elements that are made.
-    - Behind the folding passes there are only kinds that become loop nests, and the output is one
-      tensor, whole, that nobody reads.
+    - Behind the folding passes there are only kinds that become loop nests, and each result is one
+      tensor of its own, whole, that nobody reads; they are made in their order.
 
     Args:
         behind: the pass that made it, for the message.
@@ -152,11 +152,20 @@ def _results(op: Windowed) -> tuple[int, int]:
 
 
 def _output_faults(graph: Graph, made: set[int], folded: bool) -> Iterator[str]:
-    owners = graph.owners(graph.output)
-    if missing := [t.name for t in owners if t.index not in made]:
+    elements = sum(part.elements for part in graph.parts)
+    if graph.parts and graph.output.shape != (elements,):
+        yield f"results of {elements} elements in an output of shape {graph.output.shape}"
+        return
+    owners = [graph.owners(view) for view in graph.results]
+    if missing := [t.name for some in owners for t in some if t.index not in made]:
         yield f"the output shows {missing[0]!r}, which nothing makes"
     if not folded:
         return
-    alone = len(owners) == 1 and owners[0].index and is_whole(graph.output, owners[0])
-    if not alone or graph.consumers(owners[0]):
-        yield "the output is not one whole tensor that nobody reads"
+    for view, some in zip(graph.results, owners, strict=True):
+        alone = len(some) == 1 and some[0].index and is_whole(view, some[0])
+        if not alone or graph.consumers(some[0]):
+            yield "the output is not one whole tensor that nobody reads"
+            return
+    order = [op.out.index for op in graph.ops if graph.leaves(op)]
+    if order != [some[0].index for some in owners]:
+        yield "the results are not made one by one in their order"

@@ -78,6 +78,25 @@ def strides_of(order: IntArray) -> list[int] | None:
     return strides if np.array_equal(order, grid) and min(strides) >= 0 else None
 
 
+def places_of(order: IntArray) -> tuple[list[int], list[int]] | None:
+    """Strides of an order whose channels may lie at no even distance, and the places of these.
+
+    order[y, x, c] = y * s0 + x * s1 + places[c]; places are empty where strides do, [s0, s1, s2].
+
+    >>> places_of(np.array([[[2, 0]], [[6, 4]]])), places_of(np.array([[[1]], [[0]]]))
+    (([4, 0, 0], [2, 0]), None)
+    """
+    strides = strides_of(order)
+    if strides is not None:
+        return strides, []
+    places = order[0, 0]
+    rest = order - places
+    strides = strides_of(rest[:, :, :1])
+    if strides is None or (rest != rest[:, :, :1]).any():
+        return None
+    return strides, places.tolist()
+
+
 def is_point(view: IntArray) -> bool:
     """Whether a view is one pixel (beside constant zeros): its elements may lie anywhere."""
     return strip_zeros(view)[0].shape[1:] == (1, 1)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bramcast.pack.bundle.judgement import Moments, classes_of, has_classes
-from bramcast.pack.bundle.manifest import Judgement
+from bramcast.pack.bundle.judgement import Moments, classes_of, has_classes, least, varying
+from bramcast.pack.bundle.manifest import Judgement, OutputJudgement
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.graph import Graph
 from bramcast.pack.graph.tensor import FloatArray, IntArray
@@ -60,38 +60,76 @@ def judge(
     """
     samples, exact = inputs.x[floats.chosen], floats.outputs
     got = integer_outputs(graph, quantized, fmt, planes, samples)
-    seen = Moments(exact.shape[1])
-    seen.observe(exact, got)
-    shares = blame(graph, quantized, fmt, planes, samples)
     labels = inputs.y[floats.chosen] if inputs.y is not None else None
     if floats.accuracy is None:
         labels = None
-    agreement = accuracy = of_float = None
-    pairs = 0, 0
-    if has_classes(graph.output.shape, graph.input_shape, labels is not None):
-        middle = class_middle(graph)
-        mine, real = classes_of(got, middle), classes_of(exact, middle)
-        agreement = float((mine == real).mean())
-        if labels is not None:
-            accuracy, of_float = float((mine == labels).mean()), float((real == labels).mean())
-            apart = mine != real
-            pairs = int((apart & (real == labels)).sum()), int((apart & (mine == labels)).sum())
+    labelled = inputs.y_of
+    found, signals = [], []
+    for number, (real, ours) in enumerate(zip(graph.cut(exact), graph.cut(got), strict=True)):
+        own = labels if number == labelled else None
+        found.append(_of_output(graph, number, real, ours, own))
+        signals.append(varying(real) or 1.0)
+    shares = blame(graph, quantized, fmt, planes, samples, signals if graph.parts else (1.0,))
     growth = None
     if inputs.y is None and graph.output.size > 1 and graph.output.shape == graph.input_shape:
         growth = _growth(samples.reshape(len(samples), -1).astype(np.float64), exact, got)
+    mine = found[labelled]
+    agreements = [mine.agreement] if labels is not None else [one.agreement for one in found]
     return Judged(
         Judgement(
             samples=len(samples),
-            snr=seen.decibels(),
-            agreement=agreement,
-            accuracy=accuracy,
-            float_accuracy=of_float,
+            snr=least([one.snr for one in found]),
+            agreement=least(agreements),
+            accuracy=mine.accuracy,
+            float_accuracy=mine.of_float,
             error_growth=growth,
             worst_layer=shares.worst(),
             input_share=shares.share(shares.input),
+            outputs=[
+                OutputJudgement(part.name, one.snr, one.agreement)
+                for part, one in zip(graph.parts, found, strict=False)
+            ],
         ),
         shares,
-        pairs,
+        mine.pairs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Likeness:
+    """One output beside the float network's; with labels the accuracies and ``Judged.pairs``."""
+
+    snr: float | None
+    agreement: float | None = None
+    accuracy: float | None = None
+    of_float: float | None = None
+    pairs: tuple[int, int] = (0, 0)
+
+
+def _of_output(
+    graph: Graph, number: int, exact: FloatArray, got: FloatArray, labels: IntArray | None
+) -> _Likeness:
+    """
+    Args:
+        exact, got: the output's results, real numbers [N, elements].
+    """
+    seen = Moments(exact.shape[1])
+    seen.observe(exact, got)
+    shape = graph.results[number].shape
+    if not has_classes(shape, graph.input_shape, labels is not None):
+        return _Likeness(seen.decibels())
+    middle = class_middle(graph, number)
+    mine, real = classes_of(got, middle), classes_of(exact, middle)
+    agreement = float((mine == real).mean())
+    if labels is None:
+        return _Likeness(seen.decibels(), agreement)
+    apart = mine != real
+    return _Likeness(
+        seen.decibels(),
+        agreement,
+        float((mine == labels).mean()),
+        float((real == labels).mean()),
+        (int((apart & (real == labels)).sum()), int((apart & (mine == labels)).sum())),
     )
 
 

@@ -8,7 +8,7 @@ output; the gradient in a random direction of the output stands for all its elem
 square over directions is the sum over the elements. Imports torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ SAMPLES = 32  # each in a random direction of the output
 @dataclass(frozen=True, slots=True)
 class Blame:
     """Mean squared error of the output, summed over its elements, that each rounding alone brings.
+
+    Of several outputs each is divided by its signal.
 
     Attributes:
         layers: by operation's name.
@@ -62,8 +64,13 @@ def blame(
     fmt: QFormat,
     planes: Planes | None,
     samples: NDArray[np.floating],
+    signals: Sequence[float] = (1.0,),
 ) -> Blame:
-    """Measure on up to SAMPLES of the samples; fewer are taken several times."""
+    """Measure on up to SAMPLES of the samples; fewer are taken several times.
+
+    Args:
+        signals: of each output; the errors count beside them.
+    """
     rng = np.random.default_rng(0)
     some = samples[rng.permutation(len(samples))[:SAMPLES]]
     some = np.concatenate([some] * -(-SAMPLES // len(some)))[:SAMPLES]
@@ -72,7 +79,7 @@ def blame(
     of_input = 0.0
     size = max(1, min(SAMPLES, (1 << 20) // max(t.elements for t in graph.tensors)))
     for batch in execute.batches(some, size):
-        results, gradients = _gradients(graph, batch, planes, rng)
+        results, gradients = _gradients(graph, batch, planes, rng, signals)
         error = _input_error(graph, fmt, planes, batch)
         here = gradients[graph.input.index]
         if planes is not None:  # a feature moves as its coarse plane does
@@ -97,7 +104,11 @@ def _squares(gradient: torch.Tensor, error: torch.Tensor) -> float:
 
 
 def _gradients(
-    graph: Graph, batch: NDArray[np.floating], planes: Planes | None, rng: np.random.Generator
+    graph: Graph,
+    batch: NDArray[np.floating],
+    planes: Planes | None,
+    rng: np.random.Generator,
+    signals: Sequence[float],
 ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
     """The real network's results, and the gradients of each sample's output in a direction of its
     own, both by tensor, float32 [N, C, H, W]."""
@@ -107,12 +118,12 @@ def _gradients(
         for op in graph.ops:
             operands = [execute.take(graph, store, view) for view in op.views]
             store[op.out.index] = execute.real_compute(op, operands)
-        last = store[graph.last.out.index]
-        signs = torch.from_numpy(rng.choice([-1.0, 1.0], size=tuple(last.shape))).to(last.dtype)
+        along = torch.zeros(())
+        for result, signal in zip(execute.leaving(graph, store), signals, strict=True):
+            signs = rng.choice([-1.0, 1.0], size=tuple(result.shape)) / np.sqrt(signal)
+            along = along + (result * torch.from_numpy(signs).to(result.dtype)).sum()
         wanted = [index for index, tensor in store.items() if tensor.requires_grad]
-        found = torch.autograd.grad(
-            (last * signs).sum(), [store[index] for index in wanted], allow_unused=True
-        )
+        found = torch.autograd.grad(along, [store[index] for index in wanted], allow_unused=True)
     gradients = {index: torch.zeros_like(tensor) for index, tensor in store.items()}
     # A function without a slope somewhere, a root at zero, has no share there.
     gradients |= {

@@ -29,12 +29,14 @@ def check_limits(recipe: Recipe, graph: Graph, inputs: Inputs, floats: FloatRun)
         RecipeError: they can't; names the key.
     """
     limits, missing = recipe.pack, ""
+    labels = [floats.accuracy is not None and n == inputs.y_of for n in range(len(graph.results))]
     if limits.min_snr is not None and varying(floats.outputs) is None:
         missing = "min_snr: the float network's outputs do not vary between the samples x"
     elif limits.max_accuracy_loss is not None and floats.accuracy is None:
         missing = "max_accuracy_loss: needs labels y that are classes"
-    elif limits.min_agreement is not None and not has_classes(
-        graph.output.shape, graph.input_shape, floats.accuracy is not None
+    elif limits.min_agreement is not None and not any(
+        has_classes(view.shape, graph.input_shape, labelled)
+        for view, labelled in zip(graph.results, labels, strict=True)
     ):
         missing = "min_agreement: needs labels y, or an output of several numbers"
     if missing:

@@ -112,6 +112,6 @@ def _counts(graph: Graph, index: int, lanes: int, across: int | None) -> list[in
         powers = [n for n in (1 << i for i in range(1, 7)) if n <= most and n < 2 * width]
         return powers if across > 1 else []
     most, width = lanes // op.out.channels, op.out.width
-    if op is graph.last:  # beats come pixel by pixel, and none too many
+    if graph.leaves(op):  # beats come pixel by pixel, and none too many
         return [n for n in range(2, most + 1) if width % n == 0 and not isinstance(op, Add)]
     return [n for n in (1 << i for i in range(1, 7)) if n <= most and n < 2 * width]

@@ -311,7 +311,7 @@ class _Attempt:
             if (other != keys[0]).any():
                 first_is_straight = bool((keys[0] == straight).all())
                 raise _NeedsCopy(op, operand if first_is_straight else 0, True, "operands differ")
-        if op is self.graph.last and (keys[0] != straight).any():
+        if self.graph.leaves(op) and (keys[0] != straight).any():
             raise _NeedsCopy(op, 0, True, "the results must leave in the order of the channels")
         return keys[0]
 

@@ -217,7 +217,7 @@ class _Task:
     @property
     def streams(self) -> bool:
         """Whether the results leave the core."""
-        return self.op.out.index == self.graph.last.out.index
+        return self.graph.leaves(self.op)
 
     @property
     def place(self) -> Placement:
@@ -798,7 +798,7 @@ def lifetimes(graph: Graph, layout: Layout) -> tuple[list[Lifetime], dict[int, i
     frame = layout.placements[graph.input.index].buffer
     born[frame] = dies[frame] = -1
     for step, op in enumerate(graph.ops):
-        if op is not graph.last:
+        if not graph.leaves(op):
             buffer = layout.placements[op.out.index].buffer
             born[buffer], dies[buffer] = min(born[buffer], step), max(dies[buffer], step)
         for view in op.views:
@@ -825,7 +825,9 @@ def _in_place(
     any more: each of its words is read and written by the same group.
     """
     found: dict[int, int] = {}
-    for step, op in enumerate(graph.ops[:-1]):
+    for step, op in enumerate(graph.ops):
+        if graph.leaves(op):
+            continue
         to = layout.placements[op.out.index]
         if not isinstance(op, Product) or op.out.height * op.out.width > 1:
             continue

@@ -169,7 +169,7 @@ def _families(graph: Graph, layout: Layout) -> dict[int, list[int]]:
         for family, members in families.items()
         if all(_in_rows(graph, layout, index, by_buffer) for index in members)
         and len({graph.tensors[i].height for i in members}) == 1
-        and graph.last.out.index not in members
+        and not any(tensor.index in members for tensor in graph.sent)
     }
 
 

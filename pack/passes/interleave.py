@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.graph.draft import Draft
-from bramcast.pack.graph.edit import copy_op, gather_op
+from bramcast.pack.graph.edit import copy_op, gather_op, results_in_order
 from bramcast.pack.graph.graph import Graph, Questions, same_objects
 from bramcast.pack.graph.ops import Dense, Op, Weighted, is_exact
 from bramcast.pack.graph.tensor import ZERO, FloatArray, IntArray, Tensor, as_pixels, strip_zeros
@@ -99,12 +99,19 @@ def _phases(view: IntArray, steps: Steps) -> list[IntArray]:
 
 def _straight_output(draft: Draft) -> None:
     """Results leave in the order of their pixels: an interleaving is copied."""
-    tensor = draft.last.out if draft.ops else draft.input
-    view = draft.output.reshape(as_pixels(draft.output.shape))
-    if draft.is_output(tensor) and _channels(tensor, view) is not None:
-        copy = gather_op(draft, view, "output", draft.last.source)
-        draft.ops.append(copy)
-        draft.output = copy.out.ids.reshape(draft.output.shape)
+    results = draft.results
+    for number, result in enumerate(results):
+        tensor = draft.owners(result)[0]
+        op = draft.producer(tensor)
+        if op is None or result.ndim > 3:
+            continue
+        view = result.reshape(as_pixels(result.shape))
+        if _channels(tensor, view) is not None:
+            copy = gather_op(draft, view, draft.result_name(number), op.source)
+            draft.ops.append(copy)
+            results[number] = copy.out.ids.reshape(result.shape)
+            draft.put_results(results)
+    results_in_order(draft)
 
 
 # --- one tensor that is read as an interleaving of its channels --------------------------------

@@ -214,7 +214,7 @@ class OnnxModule(nn.Module):
         if missing:
             raise UnsupportedLayer(f"{self.path}: output {missing[0]!r} is not computed")
         outputs = [values[name] for name in self.outputs]
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return outputs[0] if len(outputs) == 1 else dict(zip(self.outputs, outputs, strict=True))
 
     def _call(
         self, step: ReadyNode, values: dict[str, Any], batch: int, zeros: dict[str, torch.Tensor]

@@ -58,17 +58,19 @@ def is_coarse(
 
     Compares the real network on rounded and on exact calibration samples.
     """
-    signal = noise = 0.0
+    signal, noise = [0.0] * len(graph.sent), [0.0] * len(graph.sent)
     with torch.no_grad():
         for batch in execute.batches(inputs.calibration[:256], _batch_size(graph)):
             elements = graph.framed(batch)
             exact, rounded = (
-                _last(graph, execute.frame_tensor(graph, values))
+                _outcome(graph, execute.frame_tensor(graph, values))
                 for values in (elements, rounded_to(elements))
             )
-            signal += float((exact**2).sum())
-            noise += float(((exact - rounded) ** 2).sum())
-    return bool(noise > signal * 10.0 ** (-ONE_PLANE_DB / 10))
+            for number, (a, b) in enumerate(zip(exact, rounded, strict=True)):
+                signal[number] += float((a**2).sum())
+                noise[number] += float(((a - b) ** 2).sum())
+    most = 10.0 ** (-ONE_PLANE_DB / 10)
+    return any(n > s * most for s, n in zip(signal, noise, strict=True))
 
 
 def varying_db(
@@ -80,6 +82,8 @@ def varying_db(
     fmt: QFormat | None,
 ) -> float:
     """What rounding the input leaves of what varies between samples in the output, decibels.
+
+    Of several outputs: in the one with the least.
 
     Args:
         offsets: what is subtracted from the frame's elements before they are rounded, [C * H * W].
@@ -97,19 +101,25 @@ def varying_db(
         for start in range(0, len(frames), _batch_size(graph)):
             values = frames[start : start + _batch_size(graph)]
             few = (planes or fmt).rounded(values)
-            both = [_last(graph, execute.frame_tensor(graph, v + offsets)) for v in (values, few)]
-            parts.append([result.numpy() for result in both])
-    exact, rounded = (np.concatenate(results) for results in zip(*parts, strict=True))
-    signal = float(((exact - exact.mean(axis=0)) ** 2).sum())
-    noise = float(((exact - rounded) ** 2).sum())
-    if not noise or not signal:  # a constant output has nothing to lose
-        return EQUAL_DB
-    return 10 * log10(signal / noise)
+            both = [
+                _outcome(graph, execute.frame_tensor(graph, v + offsets)) for v in (values, few)
+            ]
+            parts.append(both)
+    least = EQUAL_DB
+    for number in range(len(graph.sent)):
+        exact, rounded = (
+            np.concatenate([pair[which][number].numpy() for pair in parts]) for which in (0, 1)
+        )
+        signal = float(((exact - exact.mean(axis=0)) ** 2).sum())
+        noise = float(((exact - rounded) ** 2).sum())
+        if noise and signal:  # a constant output has nothing to lose
+            least = min(least, 10 * log10(signal / noise))
+    return least
 
 
-def _last(graph: Graph, frame: torch.Tensor) -> torch.Tensor:
-    *_, step = execute.run(graph, frame, execute.real_compute)
-    return step.result
+def _outcome(graph: Graph, frame: torch.Tensor) -> list[torch.Tensor]:
+    """The real network's results that leave, [N, C, H, W] each."""
+    return execute.outputs(graph, frame, execute.real_compute)
 
 
 def frame_values(
@@ -174,7 +184,8 @@ def calibrate(
             statistics[graph.input.index].observe(frame.numpy())
             for step in execute.run(graph, frame, compute):
                 statistics[step.op.out.index].observe(step.result.numpy())
-            _check_finite(graph, batch, step.result.numpy(), inputs.path, done)
+                if graph.leaves(step.op):
+                    _check_finite(graph, batch, step.result.numpy(), inputs.path, done)
             done += len(batch)
             progress("calibrating", done, len(samples))
     if planes is None:  # the sign is that of all samples, so that none is cut off
@@ -209,31 +220,39 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
     with torch.no_grad():
         with users_code(inputs.path), silent_graphs(module):
             answer = module(torch.from_numpy(samples.astype(np.float32)))
-        exact = _only_result(answer)
-        _check_finite(graph, samples, exact, inputs.path)
+        exact = _results(answer)
+        for one in exact:
+            _check_finite(graph, samples, one, inputs.path)
         frame = execute.input_tensor(graph, samples)
-        logits = execute.output_array(graph, _last(graph, frame))
-        got = execute.with_softmax(graph, torch.from_numpy(logits)).numpy().reshape(exact.shape)
-    largest = max(float(np.abs(exact).max()), 1e-30)
+        logits = execute.output_array(graph, _outcome(graph, frame))
+        captured = execute.with_softmax(graph, torch.from_numpy(logits)).numpy()
+    got = graph.cut(captured.reshape(len(samples), -1))
     # Where forward() rounds or jumps, float32 and float64 may fall on different sides.
     rounds = any(
         op.rounds is not None or (op.activation is not None and op.activation.operators)
         for op in graph.ops
     )
 
-    def error_of(reference: NDArray[np.float64]) -> float:
-        return float(np.abs(got - reference).mean() if rounds else np.abs(got - reference).max())
+    def error_of(number: int, reference: NDArray[np.float64]) -> float:
+        far = np.abs(got[number].reshape(reference.shape) - reference)
+        return float(far.mean() if rounds else far.max())
 
-    error = error_of(exact)
-    if not error <= MODULE_TOLERANCE * largest:
+    precise: list[NDArray[np.float64]] | None = None
+    for number, reference in enumerate(exact):
+        largest = max(float(np.abs(reference).max()), 1e-30)
+        error = error_of(number, reference)
+        if error <= MODULE_TOLERANCE * largest:
+            continue
         # float32 itself may be the one that is off: large offsets that a normalisation takes away.
-        precise = _in_float64(module, samples, inputs.path)
-        if precise is not None and precise.shape == exact.shape:
-            if error_of(precise) <= MODULE_TOLERANCE * largest:
-                return
+        if precise is None:
+            precise = _in_float64(module, samples, inputs.path) or []
+        if number < len(precise) and precise[number].shape == reference.shape:
+            if error_of(number, precise[number]) <= MODULE_TOLERANCE * largest:
+                continue
+        what = "its outputs reach" if len(exact) == 1 else f"its output {number} reaches"
         raise UnsupportedLayer(
             f"model {graph.name!r}: what bramcast captured differs from the model by {error:.3g} "
-            f"(its outputs reach {largest:.3g}); an in-place operation on a view, a cast or "
+            f"({what} {largest:.3g}); an in-place operation on a view, a cast or "
             "randomness in forward() is not captured: write it without"
         )
 
@@ -272,38 +291,50 @@ def _check_finite(
     )
 
 
-def _only_result(answer: object) -> NDArray[np.float64]:
-    (result,) = torch.utils._pytree.tree_leaves(answer)
-    return np.asarray(result.double().numpy())
+def _results(answer: object) -> list[NDArray[np.float64]]:
+    """The tensors that forward() has returned, one after another."""
+    leaves = torch.utils._pytree.tree_leaves(answer)
+    return [np.asarray(leaf.double().numpy()) for leaf in leaves if leaf is not None]
 
 
 def _in_float64(
     module: nn.Module, samples: NDArray[np.floating], path: Path
-) -> NDArray[np.float64] | None:
+) -> list[NDArray[np.float64]] | None:
     """The module's answer with float64 throughout; None where its code insists on float32."""
     try:
         precise = deepcopy(module).double()
         with torch.no_grad(), users_code(path), silent_graphs(module):
-            return _only_result(precise(torch.from_numpy(samples.astype(np.float64))))
+            return _results(precise(torch.from_numpy(samples.astype(np.float64))))
     except Exception:  # the user's code may raise whatever it likes: then float32 decides
         return None
 
 
-def class_middle(graph: Graph) -> float:
-    """What a single output of class 1 is above: 0, or 0.5 where it can't be negative (sigmoid)."""
-    bounds = known_bounds(graph).get(graph.last.out.index, (-np.inf, np.inf))
-    return 0.5 if max(bounds[0], graph.last.clamp.lo) >= 0 else 0.0
+def class_middle(graph: Graph, number: int = 0) -> float:
+    """What a single output of class 1 is above: 0, or 0.5 where it can't be negative (sigmoid).
+
+    Args:
+        number: of the output.
+    """
+    tensor = graph.sent[number]
+    op = graph.producer(tensor)
+    assert op is not None
+    bounds = known_bounds(graph).get(tensor.index, (-np.inf, np.inf))
+    return 0.5 if max(bounds[0], op.clamp.lo) >= 0 else 0.0
 
 
-def right_classes(graph: Graph, outputs: NDArray[np.floating], labels: NDArray[np.integer]) -> int:
+def right_classes(
+    graph: Graph, outputs: NDArray[np.floating], labels: NDArray[np.integer], number: int = 0
+) -> int:
     """How many samples have their label: that of the largest output, the lowest index of a tie.
 
     Of a single output class 1 is above 0, or above 0.5 where it can't be negative (a sigmoid).
 
     Args:
-        outputs: real numbers [N, ...].
+        outputs: real numbers [N, ...], all results.
+        number: which result the labels are of.
     """
-    return int((classes_of(outputs, class_middle(graph)) == labels).sum())
+    mine = graph.cut(outputs.reshape(len(outputs), -1))[number]
+    return int((classes_of(mine, class_middle(graph, number)) == labels).sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -334,8 +365,10 @@ def float_run(
         InputError: labels that the network can't give.
         RangeError: results that are infinite or NaN.
     """
-    classes, y = max(2, graph.output.size), inputs.y
-    if y is not None and graph.output.size == 1 and y.max() > 1:
+    labelled, y = inputs.y_of, inputs.y
+    size = graph.results[labelled].size
+    classes = max(2, size)
+    if y is not None and size == 1 and y.max() > 1:
         y = None
     if y is not None and (y.min() < 0 or y.max() >= classes):
         raise InputError(
@@ -350,7 +383,7 @@ def float_run(
     for out in _outputs(graph, samples, torch.float32):
         if y is not None:
             _check_finite(graph, inputs.x[done : done + len(out)], out, inputs.path, done, "sample")
-            right += right_classes(graph, out, y[done : done + len(out)])
+            right += right_classes(graph, out, y[done : done + len(out)], labelled)
             out = out[wanted[done : done + len(out)]]
             done += _batch_size(graph)
             progress("float accuracy", min(done, len(samples)), len(samples))
@@ -373,8 +406,8 @@ def _outputs(
     """The real network's results on batches, in the author's order, float64 [n, elements]."""
     with torch.no_grad():
         for batch in execute.batches(samples, _batch_size(graph)):
-            out = _last(graph, execute.input_tensor(graph, batch).to(dtype))
-            yield execute.output_array(graph, out.double()).reshape(len(batch), -1)
+            found = _outcome(graph, execute.input_tensor(graph, batch).to(dtype))
+            yield execute.output_array(graph, [r.double() for r in found]).reshape(len(batch), -1)
 
 
 def integer_frame(
@@ -408,26 +441,27 @@ def integer_outputs(
     planes: Planes | None,
     samples: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """The quantized graph's last results in the author's order, real numbers [N, elements]."""
+    """The quantized graph's results in the author's order, real numbers [N, elements]."""
     parts = []
-    lsb = quantized[graph.last.name].out.lsb
     with torch.no_grad():
         for batch in execute.batches(samples, _batch_size(graph)):
             frame = integer_frame(graph, fmt, planes, batch)
-            *_, last = execute.run(graph, frame, execute.integer_compute(quantized))
-            parts.append(execute.output_array(graph, last.result.double()) * lsb)
+            found = execute.outputs(graph, frame, execute.integer_compute(quantized))
+            real = execute.real_numbers(graph, quantized, found)
+            parts.append(execute.output_array(graph, real))
     return np.concatenate(parts).reshape(len(samples), -1)
 
 
 def real_outputs(
     graph: Graph, samples: NDArray[np.floating], planes: Planes | None
 ) -> NDArray[np.float64]:
-    """The real network's last results in the author's order, float64 [N, elements]."""
+    """The real network's results in the author's order, float64 [N, elements]."""
     parts = []
     with torch.no_grad():
         for batch in execute.batches(samples, _batch_size(graph)):
             frame = frame_values(graph, batch, planes)
-            parts.append(execute.output_array(graph, _last(graph, frame).double()))
+            found = [result.double() for result in _outcome(graph, frame)]
+            parts.append(execute.output_array(graph, found))
     return np.concatenate(parts).reshape(len(samples), -1)
 
 

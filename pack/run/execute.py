@@ -5,7 +5,7 @@ The quantized graph is one of the three executions that must agree. It works lay
 [N, C, H, W] arrays and knows nothing of words, lanes or addresses. Imports torch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -94,6 +94,19 @@ def resume(
         yield Executed(op, result)
         for index in [i for i in store if last.get(i) == number]:
             del store[index]
+
+
+def outputs(graph: Graph, frame: torch.Tensor, compute: Compute) -> list[torch.Tensor]:
+    """Execute all operations; the results that leave, [N, C, H, W] each, in their order."""
+    store = {graph.input.index: frame}
+    for _ in resume(graph, store, 0, compute):
+        pass
+    return leaving(graph, store)
+
+
+def leaving(graph: Graph, store: Mapping[int, torch.Tensor]) -> list[torch.Tensor]:
+    """The results that leave, of all that were computed."""
+    return [store[tensor.index] for tensor in graph.sent]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,20 +281,33 @@ def batches(samples: NDArray[np.floating], size: int) -> Iterator[NDArray[np.flo
 
 def with_softmax(graph: Graph, results: torch.Tensor) -> torch.Tensor:
     """Results [N, *shape] behind the softmax that was left out at the end, if there was one."""
-    left = graph.left_out
-    if left is None:
-        return results
-    order = torch.from_numpy(left.groups)
-    parts = results.reshape(len(results), -1)[:, order]
-    parts = parts.softmax(-1) if left.kind == "softmax" else parts.log_softmax(-1)
-    back = torch.from_numpy(np.argsort(left.groups.ravel()))
-    return parts.reshape(len(results), -1)[:, back].reshape(results.shape)
+    for left in graph.left_out:
+        order = torch.from_numpy(left.groups)
+        flat = results.reshape(len(results), -1)
+        parts = flat[:, order]
+        parts = parts.softmax(-1) if left.kind == "softmax" else parts.log_softmax(-1)
+        numbers, back = np.unique(left.groups, return_index=True)
+        mine = parts.reshape(len(results), -1)[:, torch.from_numpy(back)]
+        places = torch.from_numpy(numbers).expand(len(results), -1)
+        results = flat.scatter(1, places, mine).reshape(results.shape)
+    return results
 
 
-def output_array(graph: Graph, result: torch.Tensor) -> NDArray[np.float64]:
-    """The last result [N, C, H, W] in the author's output shape [N, *shape]."""
-    last = graph.last.out
+def output_array(graph: Graph, results: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+    """The results that leave, [N, C, H, W] each, in the author's order, [N, *shape]; of several
+    one vector behind the other, [N, elements].
+    """
     assert not (graph.output == ZERO).any()
-    order = graph.output.ravel() - last.first
-    flat = result.reshape(result.shape[0], -1).numpy()[:, order]
-    return flat.reshape(len(flat), *graph.output.shape)
+    flat = [
+        result.reshape(len(result), -1).numpy()[:, view.ravel() - tensor.first]
+        for view, tensor, result in zip(graph.results, graph.sent, results, strict=True)
+    ]
+    return np.concatenate(flat, axis=1).reshape(len(flat[0]), *graph.output.shape)
+
+
+def real_numbers(
+    graph: Graph, quantized: Mapping[str, QuantizedOp], results: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """What integers that leave stand for, float64."""
+    lsbs = {op.out.index: quantized[op.name].out.lsb for op in graph.ops if graph.leaves(op)}
+    return [r.double() * lsbs[t.index] for t, r in zip(graph.sent, results, strict=True)]

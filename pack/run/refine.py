@@ -91,7 +91,7 @@ def refine(
     quantize(graph, formats.copy(), weight_bits)  # what is wrong shows here
     judge = Scorer(graph, _some(inputs.calibration, SAMPLES), planes, weight_bits)
     before = best = judge.accept(graph, formats)
-    classes = inputs.y is not None and graph.output.size > 1
+    classes = inputs.y is not None and graph.output.size > 1 and not graph.parts
     enough = GOOD_CLASSES_DB if classes else GOOD_DB
     near = before if classes else before + judge.constant  # an answer is what varies
     if near >= enough if wanted == "auto" else before >= PERFECT_DB:
@@ -136,11 +136,12 @@ def _other_fractions(
 ) -> tuple[Formats, float]:
     """Each class of tensors one bit finer or coarser, in the order of execution."""
     find = formats.same.find
-    stored = [graph.input, *(op.out for op in graph.ops[:-1])]
+    stored = [graph.input, *(op.out for op in graph.ops if not graph.leaves(op))]
     given = formats.fixed.keys() | formats.rounded
     classes = [c for c in dict.fromkeys(find(t.index) for t in stored) if c not in given]
     # Another input or output format is another interface: it must be worth it.
-    interface = {find(i) for i in (graph.input.index, *graph.operands(graph.last))}
+    ends = [graph.operands(op) for op in graph.ops if graph.leaves(op)]
+    interface = {find(i) for i in (graph.input.index, *frozenset[int]().union(*ends))}
     for done, root in enumerate(classes, 1):
         least = INTERFACE_GAIN_DB if root in interface else STEP_GAIN_DB
         for step in (1, -1):

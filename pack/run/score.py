@@ -6,7 +6,7 @@ circumstances (``quantize``'s ``known``), and the results up to the first operat
 Most candidates are worse, and some samples are enough to see it. Imports torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +54,7 @@ class Scorer:
         self._known = IntegerCache()
         self._ops: dict[str, QuantizedOp] = {}
         self._format: QFormat | None = None
-        self._got: list[FloatArray] = []
+        self._got: list[list[FloatArray]] = []
         self._position = 0  # how many operations ``_stores`` has behind it
         self._stores: list[Store] = []
 
@@ -68,7 +68,7 @@ class Scorer:
         if first is None:
             return self.near(self._got)
         screen = -(-SCREEN // len(self._batches[0]))
-        got: list[FloatArray] = []
+        got: list[list[FloatArray]] = []
         for number in range(len(self._batches)):
             got.append(self._output(graph, fmt, ops, first, number))
             if len(got) == screen < len(self._batches):
@@ -96,19 +96,23 @@ class Scorer:
             self._got = [self._output(graph, fmt, ops, first, number) for number in count]
         return self.near(self._got)
 
-    def near(self, got: list[FloatArray]) -> float:
-        """Signal to noise of results of the first batches, decibels."""
-        a, b = np.concatenate(self._exact[: len(got)]), np.concatenate(got)
-        noise = float(((b - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30)
+    def near(self, got: list[list[FloatArray]]) -> float:
+        """Signal to noise of results of the first batches, decibels; the mean over the outputs."""
+        pairs = zip(_joined(self._exact[: len(got)]), _joined(got), strict=True)
+        ratios = [float(((b - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for a, b in pairs]
+        noise = sum(ratios) / len(ratios)
         return min(PERFECT_DB, -10.0 * float(np.log10(max(noise, 1e-30))))
 
     @property
     def constant(self) -> float:
         """By how many decibels the output's signal is less where each element's mean over the
-        samples does not count, at most 0."""
-        exact = np.concatenate(self._exact)
-        power, moving = float((exact**2).mean()), float(exact.var(axis=0).mean())
-        return 10.0 * float(np.log10(max(moving, 1e-12 * power, 1e-30) / max(power, 1e-30)))
+        samples does not count, at most 0; of several outputs the least."""
+        least = 0.0
+        for exact in _joined(self._exact):
+            power, moving = float((exact**2).mean()), float(exact.var(axis=0).mean())
+            ratio = max(moving, 1e-12 * power, 1e-30) / max(power, 1e-30)
+            least = min(least, 10.0 * float(np.log10(ratio)))
+        return least
 
     def corrected(
         self, graph: Graph, formats: Formats, weight_bits: Mapping[str, int] | None = None
@@ -154,10 +158,10 @@ class Scorer:
             _advance(trial, integer, number, number + 1, execute.integer_compute(ops))
         return trial
 
-    def _real(self, graph: Graph, samples: NDArray[np.floating]) -> FloatArray:
+    def _real(self, graph: Graph, samples: NDArray[np.floating]) -> list[FloatArray]:
         frame = frame_values(graph, samples, self._planes)
-        *_, last = execute.run(graph, frame, execute.real_compute)
-        return np.asarray(last.result.double().numpy())
+        found = execute.outputs(graph, frame, execute.real_compute)
+        return [np.asarray(result.double().numpy()) for result in found]
 
     def _quantized(
         self, graph: Graph, formats: Formats, known: IntegerCache
@@ -178,8 +182,8 @@ class Scorer:
 
     def _output(
         self, graph: Graph, fmt: QFormat, ops: dict[str, QuantizedOp], first: int, number: int
-    ) -> FloatArray:
-        """A candidate's results on one batch, real numbers."""
+    ) -> list[FloatArray]:
+        """A candidate's results on one batch, real numbers, of each output."""
         with torch.no_grad():
             if fmt != self._format:
                 store = {
@@ -193,8 +197,15 @@ class Scorer:
                 compute = execute.integer_compute(self._ops)
                 _advance(self._graph, self._stores, self._position, first, compute)
                 self._position, store = first, dict(self._stores[number])
-            *_, last = execute.resume(graph, store, first, execute.integer_compute(ops))
-            return np.asarray(last.result.double().numpy() * ops[graph.last.name].out.lsb)
+            for _ in execute.resume(graph, store, first, execute.integer_compute(ops)):
+                pass
+            found = execute.real_numbers(graph, ops, execute.leaving(graph, store))
+            return [np.asarray(result.numpy()) for result in found]
+
+
+def _joined(batches: Sequence[list[FloatArray]]) -> list[FloatArray]:
+    """The results of all batches, of each output."""
+    return [np.concatenate(results) for results in zip(*batches, strict=True)]
 
 
 def _advance(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples of an .npz file, or of arrays: x, and where present y (labels), x_cal (calibration
-samples) and y_cal (their labels).
+samples) and y_cal (their labels). Labels of output NAME of several are y_NAME.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class Inputs:
         path: of the file, or what arrays of a program are called in messages.
         x: [N, *sample shape], real numbers.
         y: int64 [N] class labels, or None.
+        others: arrays y_NAME, labels of output NAME of several; None: not read from the file yet.
+        y_of: the number of the output that the labels are of.
         calibration: [M, *sample shape]; x where the file has no x_cal.
         y_cal: int64 [M] labels of ``calibration``, or None.
     """
@@ -33,6 +35,30 @@ class Inputs:
     y: NDArray[np.int64] | None
     calibration: NDArray[np.floating]
     y_cal: NDArray[np.int64] | None = None
+    others: Mapping[str, NDArray[Any] | None] = field(default_factory=dict)
+    y_of: int = 0
+
+    def of_outputs(self, outputs: Sequence[str]) -> "Inputs":
+        """With the labels of the one output that has any: y_NAME, or y for the first.
+
+        Args:
+            outputs: names of several outputs; none where there is one.
+
+        Raises:
+            InputError: two outputs have labels.
+        """
+        named = [name for name in outputs if f"y_{name}" in self.others]
+        if not named:
+            return self
+        given = [*["y"] * (self.y is not None), *(f"y_{name}" for name in named)]
+        if len(given) > 1:
+            raise InputError(f"{self.path}: has {given[0]} and {given[1]}; one output has labels")
+        array = self.others[given[0]]
+        if array is None:
+            array = _read(self.path, given).arrays[given[0]]
+        y = _labels(self.path, given[0], array, len(self.x))
+        y_cal = y if self.calibration is self.x else self.y_cal
+        return replace(self, y=y, y_cal=y_cal, y_of=outputs.index(named[0]))
 
 
 def read_inputs(path: Path) -> Inputs:
@@ -44,30 +70,18 @@ def read_inputs(path: Path) -> Inputs:
     if path.suffix == ".toml":
         recipe = read_recipe(path)
         return read_inputs(recipe.file(recipe.model.inputs))
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {
-                name: file[name] for name in ("x", "y", "x_cal", "y_cal") if name in file.files
-            }
-            names = list(file.files)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give an .npz with an array x") from None
-    except READING_FAILS as error:
-        raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from None
-    except (AttributeError, TypeError):
-        raise InputError(
-            f"{path}: a single array, not an .npz file; save it with np.savez"
-        ) from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # a part of the archive that is no .npy
-            raise InputError(f"{path}: {name} is damaged, not a plain array")
+    file = _read(path, ("x", "y", "x_cal", "y_cal"))
+    arrays, names = file.arrays, file.names
     if "x" not in arrays:
         raise InputError(f"{path}: has no array x (it has {', '.join(names) or 'nothing'})")
-    return inputs_of(arrays, path)
+    return inputs_of(arrays, path, names)
 
 
-def inputs_of(arrays: Mapping[str, NDArray[Any]], path: Path) -> Inputs:
+def inputs_of(arrays: Mapping[str, NDArray[Any]], path: Path, names: Sequence[str] = ()) -> Inputs:
     """Check arrays x, y, x_cal and y_cal, of which only x must be there.
+
+    Args:
+        names: of all arrays that the file has, where some were not read.
 
     >>> read = inputs_of({"x": np.zeros((2, 3), np.uint8), "y": np.array([1, 0])}, Path("arrays"))
     >>> read.x.dtype, read.y, read.calibration is read.x
@@ -88,7 +102,41 @@ def inputs_of(arrays: Mapping[str, NDArray[Any]], path: Path) -> Inputs:
         y_cal = None
         if "y_cal" in arrays:
             y_cal = _labels(path, "y_cal", arrays["y_cal"], len(calibration))
-    return Inputs(path, x, y, calibration, y_cal)
+    labels = [name for name in (*arrays, *names) if name.startswith("y_") and name != "y_cal"]
+    others = {name: arrays.get(name) for name in labels}
+    return Inputs(path, x, y, calibration, y_cal, others)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Some arrays of an .npz file, and the names of all that it has."""
+
+    arrays: dict[str, NDArray[np.generic]]
+    names: tuple[str, ...]
+
+
+def _read(path: Path, wanted: Sequence[str]) -> _File:
+    """Those of the wanted arrays that a file has.
+
+    Raises:
+        InputError: missing, no .npz, or a damaged array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in wanted if name in file.files}
+            names = tuple(file.files)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give an .npz with an array x") from None
+    except READING_FAILS as error:
+        raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from None
+    except (AttributeError, TypeError):
+        raise InputError(
+            f"{path}: a single array, not an .npz file; save it with np.savez"
+        ) from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a part of the archive that is no .npy
+            raise InputError(f"{path}: {name} is damaged, not a plain array")
+    return _File(arrays, names)
 
 
 def _labels(path: Path, name: str, array: NDArray[np.generic], samples: int) -> NDArray[np.int64]:

@@ -501,10 +501,12 @@ def _quantized(packed: Packed) -> float | None:
     y = packed.inputs.y
     if y is None or packed.manifest.float_accuracy is None:
         return None
-    last, right = packed.graph.last.name, 0
+    graph, labelled, right = packed.graph, packed.inputs.y_of, 0
+    leaving = [op.name for op in graph.ops if graph.leaves(op)]
     for start in range(0, len(y), BATCH):
         results = run_integers(packed, packed.inputs.x[start : start + BATCH])
-        out = execute.output_array(packed.graph, torch.from_numpy(results[last]))
-        real = out * packed.quantized[last].out.lsb
-        right += right_classes(packed.graph, real, y[start : start + BATCH])
+        found = [torch.from_numpy(results[name]) for name in leaving]
+        real = execute.real_numbers(graph, packed.quantized, found)
+        outputs = execute.output_array(graph, real)
+        right += right_classes(graph, outputs, y[start : start + BATCH], labelled)
     return right / len(y)

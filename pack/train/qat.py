@@ -152,19 +152,31 @@ class Wrapped(nn.Module):
         )
         self._formats = self._quantized().formats  # settled; what is wrong shows here
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         """Samples [N, *shape] to the real values of the core's results, float64 [N, *shape].
+
+        Of several outputs these are a dictionary by name, as the bundle names them.
 
         float64, because results of 32 bits don't fit float32. A softmax at the end of the network,
         which the core leaves out, is there, so that its loss stays the same.
         """
         graph = self._prepared.graph
         state = self._quantized()
-        *_, last = self._steps(state, x)
-        order = torch.from_numpy(graph.output.ravel() - graph.last.out.first)
-        flat = last.result.reshape(len(x), -1)[:, order].double()
-        results = flat.reshape(len(x), *graph.output.shape)
-        return execute.with_softmax(graph, results * state.ops[graph.last.name].out.lsb)
+        steps = {step.op.out.index: step.result for step in self._steps(state, x)}
+        found = execute.real_numbers(graph, state.ops, execute.leaving(graph, steps))
+        flat = [
+            result.reshape(len(x), -1)[:, torch.from_numpy(view.ravel() - tensor.first)]
+            for view, tensor, result in zip(graph.results, graph.sent, found, strict=True)
+        ]
+        results = torch.cat(flat, dim=1).reshape(len(x), *graph.output.shape)
+        whole = execute.with_softmax(graph, results)
+        if not graph.parts:
+            return whole
+        cut = torch.split(whole, [part.elements for part in graph.parts], dim=1)
+        return {
+            part.name: piece.reshape(len(x), *part.shape)
+            for part, piece in zip(graph.parts, cut, strict=True)
+        }
 
     def layers(self, x: torch.Tensor) -> dict[str, IntArray]:
         """Every operation's integers, int64 [N, C, H, W], by its name in the bundle.

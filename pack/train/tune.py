@@ -137,6 +137,7 @@ class _Samples:
     ) -> None:
         self.name, self.values, self.labels = name, values, labels
         self.planes, self._graph = prepared.planes, prepared.graph
+        self._labelled = prepared.inputs.y_of
         self.exact = real_outputs(prepared.graph, values, self.planes)
         self.accuracy = self._accuracy(self.exact)
 
@@ -152,17 +153,21 @@ class _Samples:
         settled = formats.copy()
         ops = quantize(graph, settled, bits, known)
         got = integer_outputs(graph, ops, settled.of(graph.input), self.planes, self.values)
-        noise = float(((got - self.exact) ** 2).sum())
-        ratio = noise / max(float((self.exact**2).sum()), 1e-30)
+        pairs = list(zip(graph.cut(self.exact), graph.cut(got), strict=True))
+        noise = [float(((b - a) ** 2).sum()) / max(float((a**2).sum()), 1e-30) for a, b in pairs]
+        ratio = max(noise)  # of several outputs the worst
         snr = min(99.0, -10.0 * float(np.log10(max(ratio, 1e-30))))
         # Where classes do not differ the noise does.
-        damage = ratio if self.labels is None else _divergence(self.exact, got) + 1e-3 * ratio
+        damage = ratio
+        if self.labels is not None:
+            damage = _divergence(*pairs[self._labelled]) + 1e-3 * ratio
         return Score(self.name, self._accuracy(got), snr, damage)
 
     def _accuracy(self, outputs: FloatArray) -> float | None:
         if self.labels is None:
             return None
-        return right_classes(self._graph, outputs, self.labels) / len(outputs)
+        right = right_classes(self._graph, outputs, self.labels, self._labelled)
+        return right / len(outputs)
 
 
 def _divergence(exact: FloatArray, got: FloatArray) -> float:
@@ -196,7 +201,7 @@ def tune(prepared: Prepared, limit: Limit, progress: Progress) -> Tuned:
 def _choose_samples(prepared: Prepared, limit: Limit) -> tuple[_Samples, list[_Samples]]:
     inputs = prepared.inputs
     own = inputs.calibration is not inputs.x
-    classes = prepared.graph.output.size > 1
+    classes = prepared.graph.results[inputs.y_of].size > 1
     if own and inputs.y_cal is not None and classes:
         name, values, labels = "x_cal", inputs.calibration, inputs.y_cal
     elif inputs.y is not None and classes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
 from bramcast.golden.layers import layer_results
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
@@ -63,7 +63,7 @@ def compare_with_graph(
         batch = samples[start : start + BATCH]
         graph = run_integers(packed, batch)
         results = machine.run(frames_from_arrays(batch, machine.manifest.input), keep_layers=True)
-        scores.append(arrays_from_beats(results.beats, machine)[0])
+        scores.append(outputs_from_beats(results.beats, machine)[packed.inputs.y_of].real)
         got = list(layer_results(machine, results))
         layers = len(got)
         for layer in got:
@@ -79,8 +79,8 @@ def compare_with_graph(
         report("golden against the graph", start + len(batch), len(samples))
     labels = packed.inputs.y
     right = labelled_accuracy(
-        machine.manifest.output.format.q.real(np.concatenate(scores)),
+        np.concatenate(scores),
         None if labels is None else labels[:limit],
-        machine.manifest.output.format.signed,
+        machine.manifest.outputs[packed.inputs.y_of].format.signed,
     )
     return Agreement(len(samples), layers, elements, mismatches, first, right)

@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
 from bramcast.golden.groups import Groups
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine, NestResult, Results
@@ -54,7 +55,7 @@ class FastResult(Compared):
         predicted: cycles per frame that golden predicts.
         wrong_cycles: samples that took another number of cycles.
         lost: why a process stopped before its last frame, or "".
-        integers: int64 [samples, *output shape], what the core sent; 0 where nothing came.
+        outputs: what the core sent; 0 where nothing came.
         clocks: simulated clock cycles, of all samples and processes, input included.
         seconds: from the start of the first process to the last result (compared, if all_layers).
     """
@@ -67,7 +68,7 @@ class FastResult(Compared):
     macs: int
     multipliers: int
     lost: str
-    integers: NDArray[np.int64]
+    outputs: tuple[Output, ...]
     jobs: int
     clocks: int
     seconds: float
@@ -426,7 +427,7 @@ def simulate_fast(
         macs=machine.manifest.macs,
         multipliers=machine.core.multipliers,
         lost=next((answer.lost for answer in answers if answer.lost), ""),
-        integers=arrays_from_beats(np.concatenate([a.beats for a in answers]), hardware)[0],
+        outputs=tuple(outputs_from_beats(np.concatenate([a.beats for a in answers]), hardware)),
         jobs=jobs,
         clocks=sum(answer.clocks for answer in answers),
         seconds=seconds,
@@ -440,7 +441,7 @@ def rtl_predict(
     *,
     integers: bool = False,
     allow_modified: bool = False,
-) -> NDArray[np.float64] | NDArray[np.int64]:
+) -> NDArray[np.float64] | NDArray[np.int64] | dict[str, NDArray[Any]]:
     """What the hardware answers: the Verilated core with a bundle's images, at full speed.
 
     Args:
@@ -451,7 +452,7 @@ def rtl_predict(
         integers: the numbers as they leave the core, int64, instead of their real values.
 
     Returns:
-        [N, *output shape].
+        [N, *output shape]; of several outputs such an array for each name.
 
     Raises:
         UserError: wrong shape, broken images, Verilator missing, or a frame without an answer.
@@ -476,5 +477,8 @@ def rtl_predict(
 
     with ThreadPoolExecutor(jobs) as pool:
         beats = np.concatenate(list(pool.map(run_part, parts)))
-    whole, real = arrays_from_beats(beats, machine)
-    return whole if integers else real
+    found = {
+        one.name: one.integers if integers else one.real
+        for one in outputs_from_beats(beats, machine)
+    }
+    return found if len(found) > 1 else found[""]

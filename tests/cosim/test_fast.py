@@ -75,8 +75,8 @@ def test_all_samples_of_the_example_equal_golden(name, layers, tmp_path):
     assert len(result.comparison.layers) == (every if layers else 1)
     golden = machine.run(frames_from_arrays(inputs.x, machine.manifest.input)).beats
     integers = arrays_from_beats(golden, machine)[0]
-    assert np.array_equal(result.integers, integers)
-    assert accuracy(result.integers, inputs.y) > 0.94
+    assert np.array_equal(result.outputs[0].integers, integers)
+    assert accuracy(result.outputs[0].integers, inputs.y) > 0.94
     assert result.clocks > 599 * result.predicted
 
 
@@ -234,4 +234,4 @@ def test_all_samples_of_a_real_network_equal_golden(tmp_path):
     result = simulate_fast(tmp_path / "bundle", inputs.x, layers=True)
     assert result.equal, str(result.comparison.first)
     assert not result.wrong_cycles and len(result.comparison.layers) == 11
-    assert accuracy(result.integers, inputs.y) > 0.94
+    assert accuracy(result.outputs[0].integers, inputs.y) > 0.94

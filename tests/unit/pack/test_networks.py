@@ -44,7 +44,7 @@ def test_folded_graph_equals_pytorch_and_golden_equals_the_quantized_graph(name,
         want = networks.build(name)(torch.from_numpy(packed.inputs.x)).numpy()
     frame = frame_values(packed.graph, packed.inputs.x, packed.planes)
     *_, last = execute.run(packed.graph, frame, execute.real_compute)
-    got = execute.output_array(packed.graph, last.result)
+    got = execute.output_array(packed.graph, [last.result])
     got = execute.with_softmax(packed.graph, torch.from_numpy(got)).numpy()  # as forward() has it
     # Two planes round the input to about 11 bits; otherwise only float32 against float64 differs.
     tolerance = 1e-5 if packed.planes is None else 2e-2
@@ -245,7 +245,7 @@ def test_folded_real_networks_give_the_original_frameworks_outputs(tmp_path):
         expected = np.load(MODELS / name / "expected.npz")["out"][:20]
         frame = execute.input_tensor(packed.graph, packed.inputs.x[:20])
         *_, last = execute.run(packed.graph, frame, execute.real_compute)
-        got = execute.output_array(packed.graph, last.result)
+        got = execute.output_array(packed.graph, [last.result])
         assert np.abs(got - expected).max() < 1e-4
 
 

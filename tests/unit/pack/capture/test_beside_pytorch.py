@@ -188,5 +188,5 @@ def test_an_operator_is_what_pytorch_computes(name):
     *_, last = execute.run(graph, execute.input_tensor(graph, x), execute.real_compute)
     with torch.no_grad():
         want = module.double()(torch.from_numpy(x)).numpy()
-    got = execute.output_array(graph, last.result)
+    got = execute.output_array(graph, [last.result])
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

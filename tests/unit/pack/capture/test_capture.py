@@ -15,7 +15,7 @@ def real(module, x):
     """The folded graph's results on real samples."""
     graph = fold(capture(module.eval(), x.shape[1:], "net"))
     *_, last = execute.run(graph, execute.input_tensor(graph, x), execute.real_compute)
-    return execute.output_array(graph, last.result)
+    return execute.output_array(graph, [last.result])
 
 
 def normalised(*before, eps, variance):

@@ -76,7 +76,7 @@ def error_of(module, graph, x):
     with torch.no_grad():
         want = module(torch.from_numpy(x).float()).numpy()
     *_, last = run(graph, input_tensor(graph, x), real_compute)
-    return np.abs(output_array(graph, last.result) - want).max()
+    return np.abs(output_array(graph, [last.result]) - want).max()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

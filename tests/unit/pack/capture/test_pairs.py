@@ -42,7 +42,7 @@ def agrees(module, graph):
     with torch.no_grad():
         want = module(torch.from_numpy(x).float()).numpy()
     *_, last = run(graph, input_tensor(graph, x), real_compute)
-    return bool(np.abs(output_array(graph, last.result) - want).max() < 1e-4)
+    return bool(np.abs(output_array(graph, [last.result]) - want).max() < 1e-4)
 
 
 PAIRS = {

@@ -177,7 +177,7 @@ def test_a_module_becomes_what_pytorch_computes(known):
     with torch.no_grad():
         want = module(torch.from_numpy(x).float()).numpy()
     *_, last = run(graph, input_tensor(graph, x), real_compute)
-    assert np.abs(output_array(graph, last.result) - want).max() < 1e-5
+    assert np.abs(output_array(graph, [last.result]) - want).max() < 1e-5
 
 
 @pytest.mark.parametrize("known", [k for k in MODULES if k in activations.SMOOTH],

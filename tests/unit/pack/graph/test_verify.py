@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from graphs import Made
 
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
@@ -108,3 +109,14 @@ def test_a_broken_rule_is_named_with_its_pass(graph, fault):
 
 def test_captured_kinds_are_legal_before_the_folding():
     verify(with_op(2, Clip(**replace(TOTAL, views=(POOL.out.ids,)).common)), "capture")
+
+
+def test_several_results_are_made_one_by_one_in_their_order():
+    made = Made(2)
+    late, first = (made.dense(name, made.x, [[1.0, 2.0]]) for name in ("late", "first"))
+    verify(made.graph(late, first), "some pass", folded=True)
+    with pytest.raises(IllegalGraph, match="the results are not made one by one in their order"):
+        verify(made.graph(first, late), "some pass", folded=True)
+    short = replace(made.graph(late, first), output=late.ravel())
+    with pytest.raises(IllegalGraph, match=r"results of 2 elements in an output of shape \(1,\)"):
+        verify(short, "some pass")

@@ -53,7 +53,7 @@ def folded(module, shape):
     *_, last = execute.run(graph, execute.input_tensor(graph, x), execute.real_compute)
     with torch.no_grad():
         expected = module.double()(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(execute.output_array(graph, last.result), expected, atol=1e-12)
+    np.testing.assert_allclose(execute.output_array(graph, [last.result]), expected, atol=1e-12)
     return {op.name: op for op in graph.ops}
 
 

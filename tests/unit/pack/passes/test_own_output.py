@@ -70,9 +70,45 @@ def test_an_order_that_strides_describe_stays():
     assert own_output(graph) is graph
 
 
-def test_any_other_order_is_gathered():
+def test_channels_in_any_order_stay():
     made, y = begun()
-    graph = rewritten(own_output, made.graph(y[::-1]))
+    graph = made.graph(y[[1, 0, 2]])
+    assert own_output(graph) is graph
+
+
+def test_pixels_in_any_other_order_are_gathered():
+    made = Made(1, 1, 4)
+    y = made.dense("fc", made.x, [[1.0], [2.0]])
+    graph = rewritten(own_output, made.graph(y[:, :, ::-1]))
     assert kinds(graph) == ["fc Dense", "output Dense"]
-    same(named(graph, "output").view, y[::-1])
+    same(named(graph, "output").view, y[:, :, ::-1])
     same(graph.output, named(graph, "output").out.ids)
+
+
+def test_of_several_outputs_each_is_a_tensor_of_its_own():
+    made, y = begun()
+    z = made.dense("head", y, [[1.0, 1.0, 1.0]])
+    graph = rewritten(own_output, made.graph(z, y, z))
+    assert kinds(graph) == [
+        "fc Dense", "head Dense", "output.o0 Depthwise", "output.o1 Depthwise",
+        "output.o2 Depthwise",
+    ]  # fmt: skip
+    first, feature, last = (named(graph, f"output.o{i}") for i in range(3))
+    same(first.view, z)
+    same(feature.view, y)
+    same(last.view, z)
+    same(graph.output, np.concatenate([op.out.ids.ravel() for op in (first, feature, last)]))
+    assert [view.shape for view in graph.results] == [(1, 1, 1), (3, 1, 1), (1, 1, 1)]
+
+
+def test_several_outputs_are_made_in_their_order():
+    made, y = begun()
+    late = made.dense("late", y, [[1.0, 1.0, 1.0]])
+    first = made.dense("first", y, [[2.0, 1.0, 1.0]])
+    middle = made.dense("middle", y, [[3.0, 1.0, 1.0]])
+    graph = rewritten(own_output, made.graph(first, middle, late))
+    assert kinds(graph) == ["fc Dense", "first Dense", "middle Dense", "late Dense"]
+    assert [graph.leaves(op) for op in graph.ops] == [False, True, True, True]
+    assert [op.name for op in graph.ops if graph.is_wide(op)] == ["first", "middle", "late"]
+    in_order = made.graph(late, first, middle)
+    assert own_output(in_order) is in_order

@@ -197,7 +197,7 @@ def test_results_are_freed_behind_their_last_reader():
 def test_a_softmax_that_was_left_out_is_over_its_groups(kind):
     made = Made(4)
     graph = made.graph(made.scale("y", made.x, 1.0))
-    graph = replace(graph, left_out=LeftOut(kind, "softmax", np.array([[0, 2], [3, 1]])))
+    graph = replace(graph, left_out=(LeftOut(kind, "softmax", np.array([[0, 2], [3, 1]])),))
     x = torch.tensor([[0.0, 1.0, 2.0, 3.0]]).double()
     e = np.exp([0.0, 1.0, 2.0, 3.0])
     shares = np.array([e[0] / (e[0] + e[2]), e[1] / (e[1] + e[3]), e[2] / (e[0] + e[2]),
@@ -210,5 +210,5 @@ def test_the_output_has_the_authors_order():
     made = Made(3)
     graph = made.graph(made.scale("y", made.x, 1.0)[[2, 0, 1]].reshape(1, 3))
     assert named(graph, "y") is graph.last
-    got = execute.output_array(graph, torch.tensor([10.0, 11.0, 12.0]).reshape(1, 3, 1, 1))
+    got = execute.output_array(graph, [torch.tensor([10.0, 11.0, 12.0]).reshape(1, 3, 1, 1)])
     assert got.tolist() == [[[12.0, 10.0, 11.0]]]

@@ -289,7 +289,7 @@ def integers(name, seed, columns):
 
 def outputs(graph: Graph, x):
     *_, step = execute.run(graph, execute.input_tensor(graph, x), execute.real_compute)
-    return execute.output_array(graph, step.result)
+    return execute.output_array(graph, [step.result])
 
 
 NETWORKS = [

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks with several outputs on the HDL core: every element equals golden."""
+
+import numpy as np
+import pytest
+import several
+from several import write_recipe
+from support import COMMON_CORE, SMOOTH_CORE, in_all, need
+
+from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
+from bramcast.golden.load import load
+from bramcast.pack.bundle.cycles import predict
+from bramcast.pack.pipeline import pack
+from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
+from bramcast.sim.run.cosim import simulate
+from bramcast.sim.run.fast import rtl_predict, simulate_fast
+
+pytestmark = pytest.mark.cosim
+
+PLAIN = ("Heads", "Detector", "Anchors", "Twice")
+
+
+def packed(folder, name):
+    core = (COMMON_CORE if name in PLAIN else SMOOTH_CORE).format(lanes=16)
+    recipe = write_recipe(folder, name, core)
+    pack(read_recipe(recipe), folder / "bundle")
+    return folder / "bundle", read_inputs(recipe).x
+
+
+@pytest.mark.parametrize(
+    "name, simulator",
+    [("Heads", "icarus"), ("HeadFirst", "icarus")]
+    + [in_all(name, "icarus") for name in several.SHAPES if name not in ("Heads", "HeadFirst")]
+    + [(name, "verilator") for name in several.SHAPES],
+)
+def test_every_layer_equals_golden(name, simulator, tmp_path):
+    need(simulator)
+    bundle, x = packed(tmp_path, name)
+    result = simulate(bundle, x[:2], simulator, seed=1)
+    assert result.equal, str(result.comparison.first)
+    machine = load(bundle)
+    assert len(result.comparison.layers) == len(machine.manifest.layers)
+    assert result.comparison.cycles == predict(machine.program, machine.core).total
+
+
+def test_whole_test_sets_give_each_output(tmp_path):
+    need("verilator")
+    bundle, x = packed(tmp_path, "HeadFirst")
+    result = simulate_fast(bundle, x, jobs=1)
+    assert result.equal and not result.wrong_cycles
+    machine = load(bundle)
+    want = outputs_from_beats(
+        machine.run(frames_from_arrays(x, machine.manifest.input)).beats, machine
+    )
+    got = rtl_predict(bundle, x, jobs=1)
+    assert [*got] == [one.name for one in want] == several.NAMES["HeadFirst"]
+    for sent, one in zip(result.outputs, want, strict=True):
+        assert np.array_equal(sent.integers, one.integers)
+        assert np.array_equal(got[one.name], one.real)
