@@ -88,6 +88,11 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
     named = [frame.name for frame in manifest.outputs]
     if len(named) > 1 and (len(set(named)) < len(named) or not all(named)):
         raise InputError("more_outputs: each output needs a name of its own")
+    if len(manifest.output_layers) != len(named):
+        raise InputError(
+            f"more_outputs: {len(named)} outputs, but {len(manifest.output_layers)} layers that no "
+            "other one reads"
+        )
     for name, frame, beats in places:
         elements = int(np.prod(frame.shape))
         dims, strides = frame.dims, frame.strides

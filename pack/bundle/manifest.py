@@ -360,6 +360,14 @@ class Manifest:
         """Results of a sample: of all outputs."""
         return sum(prod(frame.shape) for frame in self.outputs)
 
+    @property
+    def output_layers(self) -> list[LayerInfo]:
+        """The layer of each output: of several those that no other one reads."""
+        if not self.more_outputs:
+            return self.layers[-1:]
+        read = {number for layer in self.layers for number in layer.reads}
+        return [layer for number, layer in enumerate(self.layers) if number not in read]
+
     def image(self, name: str) -> ImageInfo:
         """The entry of one image, e.g. ``weights``."""
         return next(image for image in self.images if image.name == name)

@@ -286,6 +286,21 @@ Verdict = Literal["drop-in", "repack", "resynthesize"]
 
 
 @dataclass(frozen=True, config=_STRICT)
+class OutputLimits:
+    """[regress.outputs."NAME"]: limits of one of several outputs, beside the one with labels.
+
+    Attributes:
+        min_agreement: percent of samples with the old bundle's class.
+        min_alike: decibels between the old bundle's results and the new one's.
+        min_snr: decibels between the real and the quantized output.
+    """
+
+    min_agreement: float | None = Field(default=None, ge=0, le=100)
+    min_alike: float | None = None
+    min_snr: float | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class RegressSection:
     """[regress]: limits that a retrained network must keep.
 
@@ -298,6 +313,7 @@ class RegressSection:
         max_saturation: percent of a layer's results at an end of their format.
         min_snr: decibels between the real and the quantized output.
         accept: the worst verdict that still passes.
+        outputs: limits of single outputs, by their names.
     """
 
     max_accuracy_loss: float = Field(default=0.5, ge=0)
@@ -308,6 +324,7 @@ class RegressSection:
     max_saturation: float | None = Field(default=None, ge=0, le=100)
     min_snr: float | None = None
     accept: Verdict = "resynthesize"
+    outputs: dict[str, OutputLimits] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -395,7 +412,7 @@ def _unknown_key(place: tuple[int | str, ...]) -> str:
     if len(place) == 2 and place[0] in SECTIONS:
         known = [f.name for f in fields(SECTIONS[str(place[0])])]
     elif len(place) > 2:
-        known = [f.name for f in fields(LayerSection)]
+        known = [f.name for f in fields(OutputLimits if place[0] == "regress" else LayerSection)]
     near = get_close_matches(str(place[-1]), known, 1)
     if len(place) == 1 and not near:
         homes = [n for n, kind in SECTIONS.items() if place[0] in {f.name for f in fields(kind)}]

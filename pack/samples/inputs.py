@@ -58,7 +58,7 @@ class Inputs:
             array = _read(self.path, given).arrays[given[0]]
         y = _labels(self.path, given[0], array, len(self.x))
         y_cal = y if self.calibration is self.x else self.y_cal
-        return replace(self, y=y, y_cal=y_cal, y_of=outputs.index(named[0]))
+        return replace(self, y=y, y_cal=y_cal, y_of=outputs.index(named[0]), others={})
 
 
 def read_inputs(path: Path) -> Inputs:

@@ -72,14 +72,26 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
             "input": f"{prod(manifest.input.dims) * manifest.input.planes:,}",
             "input_format": manifest.input.format.q,
             "beat": beat,
-            "output": f"{prod(manifest.output.shape):,}",
-            "output_format": manifest.output.format.q,
+            "output": f"{manifest.output_elements:,}",
+            "output_format": _output_formats(manifest),
+            "largest": "" if manifest.more_outputs else _LARGEST,
             "pattern": _PATTERN if options.patchable else "",
             "files": _table(_files(list(names), options)),
             "build": _table(_build(name, options)),
             **_of_a_board(options.board),
         },
     )
+
+
+_LARGEST = "; TUSER of the last one is the number of the largest"
+
+
+def _output_formats(manifest: Manifest) -> str:
+    """The format of the output, or that of each of several, one behind the other."""
+    if not manifest.more_outputs:
+        return str(manifest.output.format.q)
+    each = [f"{prod(f.shape):,} of {f.name} in {f.format.q}" for f in manifest.outputs]
+    return f"several outputs, one behind the other: {', '.join(each)}"
 
 
 def _of_a_board(board: Board | None) -> dict[str, object]:

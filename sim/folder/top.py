@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import prod
 
 from bramcast.pack.bundle.manifest import IMAGES, Core, Manifest
 from bramcast.sim.folder.boards import Board
@@ -184,11 +185,25 @@ def _head(manifest: Manifest) -> list[str]:
         "//",
         f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
         f"// Input: {_frame(manifest)}.",
-        f"// Output: {manifest.output.format.q} in 32 bits, TUSER of the last beat is the class;",
+        *_results(manifest),
         "// its bit 16 marks a packet that an abort has cut.",
         f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
         "//",
     ]
+
+
+def _results(manifest: Manifest) -> list[str]:
+    """What leaves: of several outputs one behind the other."""
+    if not manifest.more_outputs:
+        q = manifest.output.format.q
+        return [f"// Output: {q} in 32 bits, TUSER of the last beat is the class;"]
+    lines, first = ["// Outputs, one behind the other in one packet, 32 bits a beat:"], 0
+    for frame in manifest.outputs:
+        end = first + prod(frame.shape)
+        shape = " x ".join(map(str, frame.shape))
+        lines.append(f"//   beats {first} to {end - 1}: {frame.name}, {shape} in {frame.format.q}")
+        first = end
+    return [*lines, "// TUSER of the last beat means nothing but that"]
 
 
 def _parameters(

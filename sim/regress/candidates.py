@@ -283,11 +283,11 @@ def with_formats(recipe: Recipe, manifest: Manifest) -> Recipe:
             spread = layer.op == "scale" and layer.reads == [-1] and layer.name.endswith(".input")
             copies = layer.shape[2] if spread else given.copies
             layers[layer.name] = replace(given, output=str(layer.format.q), copies=copies)
-    last = manifest.layers[-1]
-    read = {manifest.layers[i].format.frac if i >= 0 else frame.format.frac for i in last.reads}
-    if last.name not in layers and last.macs and len(read) == 1:
-        # Its results' LSB is that of its weights times that of what it reads.
-        layers[last.name] = LayerSection(weight_frac=last.format.frac - read.pop())
+    for last in manifest.output_layers:
+        read = {manifest.layers[i].format.frac if i >= 0 else frame.format.frac for i in last.reads}
+        if last.name not in layers and last.macs and len(read) == 1:
+            # Its results' LSB is that of its weights times that of what it reads.
+            layers[last.name] = LayerSection(weight_frac=last.format.frac - read.pop())
     quantize = replace(
         recipe.quantize,
         input=str(frame.format.q),

@@ -8,7 +8,7 @@ from math import inf, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
 from bramcast.golden.layers import layer_results
 from bramcast.golden.machine import Machine
 from bramcast.golden.metrics import classes_of, labelled_accuracy, mean_squared_error
@@ -21,7 +21,7 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
-    """A bundle's results on all samples.
+    """A bundle's results on all samples: of several outputs those of the one with labels.
 
     Attributes:
         classes: int64 [N], the largest output of each sample.
@@ -31,6 +31,9 @@ class Outputs:
         real: float64 [N, outputs].
         right: bool [N], which samples get the class of their label; None without accuracy.
         errors: float64 [N], each sample's part of ``error``.
+        name: of the output, where there are several.
+        shape: of the output.
+        others: the other outputs in their order; they have neither accuracy nor error.
     """
 
     classes: NDArray[np.int64]
@@ -39,6 +42,9 @@ class Outputs:
     real: NDArray[np.float64]
     right: NDArray[np.bool_] | None = None
     errors: NDArray[np.float64] | None = None
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    others: tuple["Outputs", ...] = ()
 
 
 @dataclass(slots=True)
@@ -117,18 +123,29 @@ def outputs(machine: Machine, inputs: Inputs, progress: Callable[[int], None]) -
     assert machine.manifest is not None
     frames = frames_from_arrays(inputs.x, machine.manifest.input)
     beats = machine.run(frames, progress=progress).beats
-    _, real = arrays_from_beats(beats, machine)
-    signed = machine.manifest.output.format.signed
+    labelled, *rest = outputs_from_beats(beats, machine)
+    if inputs.y_of:
+        rest = [labelled, *rest]
+        labelled = rest.pop(inputs.y_of)
+    real, signed = labelled.real, labelled.signed
     accuracy, classes = labelled_accuracy(real, inputs.y, signed), classes_of(real, signed)
     flat = real.reshape(len(real), -1).astype(np.float64)
     right = errors = error = None
     if accuracy is not None:
         right = classes == inputs.y
-    if inputs.y is None and real[0].size == inputs.x[0].size:
+    if inputs.y is None and real[0].size == inputs.x[0].size and not rest:
         wanted = inputs.x.reshape(flat.shape).astype(np.float64)
         error = mean_squared_error(flat, wanted)
         errors = np.square(flat - wanted).mean(axis=1)
-    return Outputs(classes, accuracy, error, flat, right, errors)
+    others = tuple(_unlabelled(output) for output in rest)
+    shape = real.shape[1:]
+    return Outputs(classes, accuracy, error, flat, right, errors, labelled.name, shape, others)
+
+
+def _unlabelled(output: Output) -> Outputs:
+    real = output.real
+    classes, flat = classes_of(real, output.signed), real.reshape(len(real), -1)
+    return Outputs(classes, None, None, flat, name=output.name, shape=real.shape[1:])
 
 
 def layer_pairs(old: Machine, new: Machine, inputs: Inputs) -> list[LayerPair]:

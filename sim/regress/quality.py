@@ -6,7 +6,7 @@ within the limit and the interval ends below ``max_doubt``. What is neither is o
 would decide.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from bramcast.golden.paired import (
     share_interval,
 )
 from bramcast.pack.bundle.manifest import Manifest
-from bramcast.pack.recipe.recipe import RegressSection
+from bramcast.pack.recipe.recipe import OutputLimits, RegressSection
 from bramcast.pack.samples.inputs import Inputs
 from bramcast.sim.regress.evaluate import LayerPair, Outputs
 
@@ -127,8 +127,11 @@ def quality(
     if old.right is not None:
         checks = [*checks, _agreement(limits, agreement, len(old.classes))]
     classes = _classes(inputs, old, new)
+    checks = [*checks, *class_checks(limits, classes)]
+    for before, after in zip(old.others, new.others, strict=True):
+        checks += _other_output(limits, before, after)
     return Quality(
-        [*checks, *class_checks(limits, classes), *_noise(limits, manifests, pairs, old)],
+        [*checks, *_noise(limits, manifests, pairs, old)],
         found.interval,
         found.p_value,
         found.needed,
@@ -233,6 +236,38 @@ def _by_likeness(limits: RegressSection, old: Outputs, new: Outputs, agreement: 
     return Quality(checks, ends, None, needed)
 
 
+def _other_output(limits: RegressSection, old: Outputs, new: Outputs) -> list[Check]:
+    """An output without labels, beside another one: like ``_by_likeness``, by limits of its own."""
+    own = limits.outputs.get(old.name, OutputLimits())
+    where = f"output {old.name}"
+    agreement = float((old.classes == new.classes).mean())
+    checks = []
+    if own.min_alike is not None:
+        alike = sqnr(new.real, old.real) if new.real.shape == old.real.shape else float("-inf")
+        text = f"the results are {decibels(alike)} alike (limit {own.min_alike:g} dB)"
+        checks.append(
+            Check(
+                "output like the old one", "", decibels(alike), f"{own.min_alike:g} dB",
+                text if alike < own.min_alike else "",
+            )
+        )  # fmt: skip
+    limits = replace(limits, min_agreement=own.min_agreement)
+    if own.min_alike is None:
+        checks += _by_likeness(limits, old, new, agreement).checks
+    elif own.min_agreement is not None:
+        checks.append(_agreement(limits, agreement, len(old.classes)))
+    return [_of(where, check) for check in checks]
+
+
+def _of(where: str, check: Check) -> Check:
+    """A check that says which output it is of."""
+    said = {key: f"{where}: {text}" for key in ("reason", "doubt") if (text := getattr(check, key))}
+    hint = "min_agreement in the recipe's [regress]"
+    own = f'min_agreement or min_alike in the recipe\'s [regress.outputs."{where[7:]}"]'
+    told = {key: text.replace(hint, own) for key, text in said.items()}
+    return replace(check, name=f"{where}: {check.name}", **told)
+
+
 def _share_needed(share: float, wanted: float, n: int) -> int | None:
     """Samples of which the share's interval begins at ``wanted``."""
     enough = n
@@ -327,17 +362,22 @@ def _noise(
     was: Outputs,
 ) -> list[Check]:
     checks = []
-    old, new = (manifest.layers[-1].snr for manifest in manifests)
-    if old is not None or new is not None or limits.min_snr is not None:
+    for number, frame in enumerate(manifests[0].outputs):
+        old, new = (manifest.output_layers[number].snr for manifest in manifests)
+        where = f"output {frame.name}"
         least = limits.min_snr
+        if frame.name in limits.outputs and limits.outputs[frame.name].min_snr is not None:
+            least = limits.outputs[frame.name].min_snr
+        if old is None and new is None and least is None:
+            continue
         if least is None and was.right is None and was.errors is None and old is not None:
             least = min(SAME_DB, old - SNR_LOSS)
         low = least is not None and (new is None or new < least)
         checks.append(
             Check(
-                "output against float", decibels(old), decibels(new),
+                f"{where.rstrip()} against float", decibels(old), decibels(new),
                 "" if least is None else f"{least:.3g} dB",
-                f"the output's signal to noise is {decibels(new)} (limit {least:.3g})"
+                f"the {where.rstrip()}'s signal to noise is {decibels(new)} (limit {least:.3g})"
                 if low else "",
             )
         )  # fmt: skip

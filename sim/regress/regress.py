@@ -16,7 +16,7 @@ from pathlib import Path
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.delivered import absent
-from bramcast.pack.bundle.errors import InputError
+from bramcast.pack.bundle.errors import InputError, RecipeError
 from bramcast.pack.bundle.formats.binary import BIN_NAME
 from bramcast.pack.bundle.formats.c_header import HEADER_NAME
 from bramcast.pack.bundle.images import load_images
@@ -140,6 +140,7 @@ def regress(
         for name, machine in zip(("old", "new"), machines, strict=True)
     )
     before, after = (_manifest(m) for m in machines)
+    _check_outputs(old, new, before, after, limits)
     check_referee(before, inputs, was)
     pairs = layer_pairs(*machines, inputs)
     program = split_program(
@@ -175,6 +176,29 @@ def regress(
         p_value=found.p_value,
         samples_needed=found.needed,
     )
+
+
+def _check_outputs(
+    old: Path, new: Path, before: Manifest, after: Manifest, limits: RegressSection
+) -> None:
+    """Both have the same outputs, and limits are those of one of them.
+
+    Raises:
+        InputError: there is no verdict on others.
+    """
+    one, two = ([frame.name for frame in m.outputs] for m in (before, after))
+    if one != two:
+        listed = [", ".join(names) if names != [""] else "one" for names in (one, two)]
+        raise InputError(
+            f"{new}: its outputs are {listed[1]}, those of {old} {listed[0]}: nothing to compare; "
+            "give a network with the same outputs in the same order"
+        )
+    unknown = [name for name in limits.outputs if name not in one]
+    if unknown:
+        raise RecipeError(
+            f'regress.outputs."{unknown[0]}": {old} has no output of that name; there are '
+            f"{', '.join(filter(None, one)) or 'none with names'}"
+        )
 
 
 def _manifest(machine: Machine) -> Manifest:
@@ -257,11 +281,13 @@ def fits(
         )
     if machines[0].program != machines[1].program:
         reasons += [_program_change(machines), *_strip_changes(before, after)]
-    for name in ("input", "output"):
-        a, b = getattr(before, name), getattr(after, name)
+    frames = [("input", before.input, after.input)]
+    for a, b in zip(before.outputs, after.outputs, strict=True):
+        frames.append((f"output {a.name}".rstrip(), a, b))
+    for name, a, b in frames:
         if a.format != b.format:
             reasons.append(f"{name} format {a.format.q} -> {b.format.q}")
-        if (a.shape, a.dims, a.strides) != (b.shape, b.dims, b.strides):
+        if (a.shape, a.dims, a.strides, a.places) != (b.shape, b.dims, b.strides, b.places):
             reasons.append(f"{name} shape or order {a.shape} -> {b.shape}")
         if (a.planes, a.plane_shift) != (b.planes, b.plane_shift):
             reasons.append(f"{name} planes {a.planes} -> {b.planes}")

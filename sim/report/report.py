@@ -77,7 +77,7 @@ def report_html(
     if inputs is not None:
         count = len(inputs.x)
         found = outputs(anatomy.machine, inputs, lambda n: progress("golden", n, count))
-        judged = Judged.of(inputs, found, read_float_results(bundle, manifest))
+        judged = Judged.of(inputs, found, read_float_results(bundle, manifest), manifest)
     values = {} if inputs is None else layer_values(anatomy, inputs)
     rows = []
     for number, part in enumerate(anatomy.parts):

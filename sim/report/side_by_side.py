@@ -139,7 +139,8 @@ def _side(path: Path, inputs: Inputs, allow_modified: bool, which: str, progress
     anatomy = dissect(path, allow_modified)
     count = len(inputs.x)
     found = outputs(anatomy.machine, inputs, lambda n: progress(f"golden, {which}", n, count))
-    judged = Judged.of(inputs, found, read_float_results(path, anatomy.manifest))
+    floats = read_float_results(path, anatomy.manifest)
+    judged = Judged.of(inputs, found, floats, anatomy.manifest)
     values = layer_values(anatomy, inputs)
     return Side(path, anatomy, values, judged, classes_of_labels(judged), read_provenance(path))
 

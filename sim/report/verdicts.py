@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +63,8 @@ class Verdict:
 class Judged:
     """Golden on the report's samples, beside the float network where the bundle knows it.
 
+    Of several outputs it is the one with labels, or else the first.
+
     Attributes:
         known: numbers of the samples whose float results are known, int64 [k].
         exact, got: the float network's results and golden's on these, float64 [k, elements].
@@ -75,14 +77,18 @@ class Judged:
     got: NDArray[np.float64]
 
     @classmethod
-    def of(cls, inputs: Inputs, outputs: Outputs, floats: FloatResults | None) -> "Judged":
+    def of(
+        cls, inputs: Inputs, outputs: Outputs, floats: FloatResults | None, manifest: Manifest
+    ) -> "Judged":
         """Results of golden, and what is known of the float network's on the same samples."""
         flat = outputs.real.reshape(len(outputs.real), -1)
-        if floats is None or floats.results.shape[1] != flat.shape[1]:
+        if floats is None or floats.results.shape[1] != manifest.output_elements:
             none = np.zeros(0, np.int64)
             return cls(inputs, outputs, none, flat[:0], flat[:0])
         known, exact = floats.known(inputs.x)
-        return cls(inputs, outputs, known, exact, flat[known])
+        start = sum(prod(frame.shape) for frame in manifest.outputs[: inputs.y_of])
+        mine = exact[:, start : start + flat.shape[1]]
+        return cls(inputs, outputs, known, mine, flat[known])
 
 
 def images_verdict(bundle: Path, manifest: Manifest) -> Verdict:
@@ -124,6 +130,17 @@ def packing_verdict(judgement: Judgement | None) -> Verdict | None:
     return Verdict("Packing", "LOSES", "bad", f"{broken}; {text}", rule)
 
 
+def output_verdicts(judgement: Judgement | None) -> Iterator[Verdict]:
+    """What packing has lost at each of several outputs."""
+    for one in judgement.outputs if judgement is not None else []:
+        snr = "its results don't vary" if one.snr is None else f"{one.snr:.1f} dB of what varies"
+        text = f"{snr} against the float network when packed"
+        if one.agreement is not None:
+            text += f", same class {_percent(one.agreement)}"
+        rule = "measured: whether that is enough, Packing says"
+        yield Verdict(f"Output {one.name}", "measured", "open", text, rule)
+
+
 def golden_verdict(manifest: Manifest, judged: Judged | None) -> Verdict:
     """How good the integers are on the samples at hand."""
     if judged is None:
@@ -132,7 +149,8 @@ def golden_verdict(manifest: Manifest, judged: Judged | None) -> Verdict:
     if outputs.accuracy is not None:
         return _by_labels(manifest, judged, outputs.accuracy)
     error = "" if outputs.error is None else f", mean squared error {outputs.error:.6g}"
-    text = f"{n:,} samples{error}"
+    of = f"output {outputs.name}, " if outputs.name else ""
+    text = f"{of}{n:,} samples{error}"
     if not len(judged.known):
         return Verdict(
             "Golden", "measured", "open", text, "measured: there is nothing to judge it by"
@@ -152,7 +170,8 @@ def _by_labels(manifest: Manifest, judged: Judged, accuracy: float) -> Verdict:
     labels = judged.inputs.y
     assert labels is not None and judged.outputs.right is not None
     n = len(labels)
-    text = f"accuracy {_percent(accuracy)} on {n:,} samples"
+    of = f" of output {judged.outputs.name}" if judged.outputs.name else ""
+    text = f"accuracy{of} {_percent(accuracy)} on {n:,} samples"
     if manifest.float_accuracy is not None:
         text += f", float {_percent(manifest.float_accuracy)} when packed"
     most = float(np.unique(labels, return_counts=True)[1].max()) / n
@@ -166,7 +185,8 @@ def _by_labels(manifest: Manifest, judged: Judged, accuracy: float) -> Verdict:
     if not len(judged.known):
         rule = "measured: the float network's results on these samples are not known"
         return Verdict("Golden", "measured", "open", text, rule)
-    of_float = classes_of(judged.exact, manifest.output.format.signed) == labels[judged.known]
+    signed = manifest.outputs[judged.inputs.y_of].format.signed
+    of_float = classes_of(judged.exact, signed) == labels[judged.known]
     mine = judged.outputs.right[judged.known]
     lost, won = int((of_float & ~mine).sum()), int((mine & ~of_float).sum())
     loss = 100 * (lost - won) / len(mine)
@@ -215,6 +235,7 @@ def verdicts(
     packing = packing_verdict(manifest.judgement)
     if packing is not None:
         yield packing
+    yield from output_verdicts(manifest.judgement)
     yield golden_verdict(manifest, judged)
     yield hdl_verdict(simulated, judged is not None)
     if regression is not None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import several
 from support import DIGITS, ROOT, bramcast, need
 
 from bramcast.golden.frames import frames_from_arrays
@@ -112,6 +113,26 @@ def test_icarus_passes_with_tiles(tmp_path):
     changed(folder / "weights.mem", 20, 9)  # of the second layer
     code, line = verdict(folder)
     assert code != 0 and line.startswith("FAIL: layer features.3 (descriptor 2), sub-word ")
+
+
+@pytest.mark.cosim
+def test_icarus_passes_with_several_outputs(tmp_path):
+    """4 results of one output, 2 of the other, one behind the other in one packet."""
+    need("icarus")
+    pack(read_recipe(several.write_recipe(tmp_path, "Heads")), tmp_path / "bundle")
+    done = bramcast("hdl", tmp_path / "bundle", "-o", tmp_path / "fpga", "--axi")
+    assert done.returncode == 0, done.stderr
+    top = (tmp_path / "fpga" / "heads_top.v").read_text()
+    assert (
+        "//   beats 0 to 3: output0, 4 in Q" in top and "//   beats 4 to 5: output1, 2 in Q" in top
+    )
+    text = (tmp_path / "fpga" / "README.md").read_text()
+    assert (
+        "output: 6 results in 32 bits, several outputs, one behind the other: 4 of output0" in text
+    )
+    assert "TUSER" not in text.split("- output: ")[1].split("\n")[0]
+    code, line = verdict(built(tmp_path / "fpga"))
+    assert code == 0 and line.startswith("PASS: 6 results")
 
 
 def changed(path, line, digit):

@@ -45,7 +45,10 @@ def test_many_classes_break_no_limit_by_chance(classes):
 
 
 def manifest(snr=None):
-    return SimpleNamespace(layers=[SimpleNamespace(snr=snr)], float_accuracy=None)
+    layers = [SimpleNamespace(snr=snr)]
+    return SimpleNamespace(
+        output_layers=layers, outputs=[SimpleNamespace(name="")], float_accuracy=None
+    )
 
 
 def judged(limits, old, new, y=None, snr=(None, None)):

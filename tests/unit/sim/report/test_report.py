@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import several
 from support import DIGITS, bramcast, in_all, text_recipe, write_recipe
 
 import bramcast as api
@@ -447,3 +448,15 @@ def test_paper_takes_the_whole_width(browser, page):
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_each_of_several_outputs_is_told_about(folder):
+    recipe = several.write_recipe(folder / "heads", "Heads")
+    pack(read_recipe(recipe), folder / "heads" / "bundle")
+    made = bramcast(
+        "report", folder / "heads" / "bundle", "--inputs", recipe, "-o", folder / "h.html"
+    )
+    assert made.returncode == 0, made.stderr
+    text = (folder / "h.html").read_text()
+    for name in ("output0", "output1"):
+        assert re.search(rf"Output {name}.*?dB of what varies against the float", text, re.S)
