@@ -16,7 +16,7 @@ from bramcast.api.bars import Progress, reporting
 from bramcast.api.given import ARRAYS, at_rest, given, samples
 from bramcast.api.page import Page
 from bramcast.api.table import Table, frame, html_table
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.golden.metrics import labelled_accuracy
@@ -112,8 +112,13 @@ class Bundle:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Of a result, without the batch axis."""
+        """Of a result, without the batch axis; of several outputs that of the first."""
         return tuple(self._manifest.output.shape)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of several outputs; none where there is one."""
+        return tuple(frame.name for frame in self._manifest.outputs if frame.name)
 
     @property
     def cycles(self) -> int:
@@ -188,16 +193,16 @@ class Bundle:
     @overload
     def predict(
         self, x: Any, *, integers: Literal[False] = False, progress: Progress = None
-    ) -> NDArray[np.float64]: ...
+    ) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]: ...
 
     @overload
     def predict(
         self, x: Any, *, integers: Literal[True], progress: Progress = None
-    ) -> NDArray[np.int64]: ...
+    ) -> NDArray[np.int64] | dict[str, NDArray[np.int64]]: ...
 
     def predict(
         self, x: Any, *, integers: bool = False, progress: Progress = None
-    ) -> NDArray[np.float64] | NDArray[np.int64]:
+    ) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """What the core answers, by the integer model: bit for bit what the FPGA sends.
 
         Args:
@@ -205,20 +210,26 @@ class Bundle:
             integers: the integers that leave the core instead of what they stand for.
 
         Returns:
-            [N, *output_shape], float64 or int64.
+            [N, *output_shape], float64 or int64; of several outputs such an array for each name.
 
         Raises:
             InputError: another shape, or no numbers.
         """
-        real = self._samples(x).x
-        frames = frames_from_arrays(real, self._manifest.input)
+        results = self._results(self._samples(x), progress)
+        found = {one.name: one.integers if integers else one.real for one in results}
+        return found if self.outputs else found[""]
+
+    def _results(self, read: Inputs, progress: Progress) -> list[Output]:
+        frames = frames_from_arrays(read.x, self._manifest.input)
         with reporting(progress) as report:
             done = self._machine.run(frames, progress=lambda n: report("golden", n, len(frames)))
-        numbers, values = arrays_from_beats(done.beats, self._machine)
-        return numbers if integers else values
+        return outputs_from_beats(done.beats, self._machine)
 
     def accuracy(self, x: Any, y: Any = None, *, progress: Progress = None) -> float:
         """Share of samples whose class is the label, 0..1.
+
+        Args:
+            y: labels [N]; those of one of several outputs by its name, {"kind": y}.
 
         Raises:
             InputError: no labels, or some that are no classes of the network.
@@ -226,8 +237,8 @@ class Bundle:
         read = self._samples(x, y)
         if read.y is None:
             raise InputError(f"{read.path}: y is missing: accuracy needs labels, y=[N]")
-        real = self.predict(read.x, progress=progress)
-        found = labelled_accuracy(real, read.y, self._manifest.output.format.signed)
+        output = self._results(read, progress)[read.y_of]
+        found = labelled_accuracy(output.real, read.y, output.signed)
         if found is None:
             raise InputError(f"{read.path}: y holds other classes than 0 and 1 of a single output")
         return found
@@ -433,7 +444,7 @@ class Bundle:
         if read is None:
             raise InputError("x is missing: give samples, x=[N, ...]")
         if read.x.shape[1:] == self.input_shape:
-            return read
+            return read.of_outputs(self.outputs)
         hint = "; a single sample needs a batch axis: x[None]" * (read.x.shape == self.input_shape)
         expected = ", ".join(map(str, ("N", *self.input_shape)))
         raise InputError(

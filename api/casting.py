@@ -103,7 +103,7 @@ def cast(
             an MLP.
         x: samples [N, *sample shape], preprocessed as for the network: array, tensor or list; or
             the path of a .npz. A recipe names its own.
-        y: labels [N], for accuracies.
+        y: labels [N], for accuracies; those of one of several outputs by its name: {"kind": y}.
         weights: the checkpoint of a MODEL.py:NAME.
         output: folder for the bundle; without one it lives as long as the result does.
         x_cal: other samples, by which formats are chosen; ``x`` if not given.

@@ -106,6 +106,9 @@ def at_rest(source: "LoadedNetwork | None") -> Iterator[None]:
 def samples(x: Any, y: Any = None, x_cal: Any = None, y_cal: Any = None) -> Inputs | None:
     """Samples as arrays, tensors or lists, or the path of a .npz or a recipe that has them.
 
+    Args:
+        y: labels; those of one of several outputs by its name, {"kind": labels}.
+
     >>> read = samples([[0, 1], [2, 3]], y=[0, 1])
     >>> read.x.shape, read.y
     ((2, 2), array([0, 1]))
@@ -114,6 +117,8 @@ def samples(x: Any, y: Any = None, x_cal: Any = None, y_cal: Any = None) -> Inpu
         InputError: no numbers, or shapes that do not fit.
     """
     given = {"x": x, "y": y, "x_cal": x_cal, "y_cal": y_cal}
+    if isinstance(y, Mapping):
+        given |= {"y": None, **{f"y_{name}": labels for name, labels in y.items()}}
     named = {name: value for name, value in given.items() if value is not None}
     if x is None:
         if named:

@@ -45,8 +45,12 @@ class Inputs:
             outputs: names of several outputs; none where there is one.
 
         Raises:
-            InputError: two outputs have labels.
+            InputError: two outputs have labels, or arrays in memory name one that there is not.
         """
+        wrong = [n for n, v in self.others.items() if v is not None and n[2:] not in outputs]
+        if wrong:
+            there = f"there are {', '.join(outputs)}" if outputs else "the network has one, y=[N]"
+            raise InputError(f"{self.path}: {wrong[0]}: no output {wrong[0][2:]!r}: {there}")
         named = [name for name in outputs if f"y_{name}" in self.others]
         if not named:
             return self

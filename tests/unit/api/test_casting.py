@@ -10,12 +10,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import several
 import torch
 from support import ROOT, bramcast, text_recipe
 from torch import nn
 
 import bramcast as api
 from bramcast.api.bundle import Bundle
+from bramcast.pack.bundle.errors import InputError
 
 OLD = ROOT / "tests" / "data" / "bundles" / "digits_mlp"
 MODEL = """
@@ -129,6 +131,30 @@ def test_a_bundle_lives_as_long_as_its_object_or_where_it_is_saved(model, x, tmp
     assert content(tmp_path / "kept") == files
     again = Bundle.open(tmp_path / "kept")
     assert np.array_equal(again.predict(x), kept.predict(x))
+
+
+def test_several_outputs_have_their_names():
+    x = np.random.default_rng(0).normal(size=(400, 20)).astype(np.float32)
+    wanted = several.answers("Heads", x)
+    labels = wanted[1].argmax(1)
+    made = api.cast(several.build("Heads"), x, {"output1": labels}, lanes=4)
+    assert made.outputs == ("output0", "output1")
+    real = made.predict(x)
+    assert [*real] == ["output0", "output1"]
+    for got, want in zip(real.values(), wanted, strict=True):
+        assert got.shape == want.shape and np.abs(got - want).max() < 0.1 * np.abs(want).max()
+    right = (real["output1"].argmax(1) == labels).mean()
+    assert made.accuracy(x, {"output1": labels}) == right == made.judgement.accuracy
+    outcome = made.regress(several.build("Heads"))
+    assert outcome.passed and outcome.verdict == "drop-in"
+    with pytest.raises(InputError, match="y_place: no output 'place': there are output0, output1"):
+        made.accuracy(x, {"place": labels})
+
+
+def test_labels_by_name_are_of_several_outputs(bundle, x, y):
+    assert bundle.outputs == ()
+    with pytest.raises(InputError, match=r"y_kind: no output 'kind': the network has one, y=\[N\]"):
+        bundle.accuracy(x, {"kind": y})
 
 
 def test_a_table_of_layers_adds_up(bundle):
