@@ -10,6 +10,7 @@ from support import COMMON_CORE, SMOOTH_CORE, in_all, need
 from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.pack.bundle.cycles import predict
+from bramcast.pack.bundle.program import Nest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.pack.samples.inputs import read_inputs
@@ -18,6 +19,7 @@ from bramcast.sim.run.fast import rtl_predict, simulate_fast
 
 pytestmark = pytest.mark.cosim
 
+TILED = "[core]\nlanes = 4\ntiles = 2\n"
 PLAIN = ("Heads", "Detector", "Anchors", "Twice")
 
 
@@ -40,6 +42,21 @@ def test_every_layer_equals_golden(name, simulator, tmp_path):
     result = simulate(bundle, x[:2], simulator, seed=1)
     assert result.equal, str(result.comparison.first)
     machine = load(bundle)
+    assert len(result.comparison.layers) == len(machine.manifest.layers)
+    assert result.comparison.cycles == predict(machine.program, machine.core).total
+
+
+@pytest.mark.parametrize("name", ["Detector", in_all("HeadFirst")])
+def test_tiles_send_each_output(name, tmp_path):
+    """Strips of pictures in two banks; what leaves comes from both."""
+    need("verilator")
+    recipe = write_recipe(tmp_path, name, TILED)
+    pack(read_recipe(recipe), tmp_path / "bundle")
+    machine = load(tmp_path / "bundle")
+    nests = [d for d in machine.program if isinstance(d, Nest)]
+    assert any(d.strips for d in nests) and not any(d.strips and d.stream for d in nests)
+    result = simulate(tmp_path / "bundle", read_inputs(recipe).x[:2], "verilator", seed=1)
+    assert result.equal, str(result.comparison.first)
     assert len(result.comparison.layers) == len(machine.manifest.layers)
     assert result.comparison.cycles == predict(machine.program, machine.core).total
 

@@ -20,7 +20,13 @@ from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.sim.regress.agree import compare_with_graph
 
-CORES = {"8 lanes": (8, 1, 8), "4 lanes, 4 taps": (4, 4, 8), "4 lanes of 16 bits": (4, 1, 16)}
+CORES = {
+    "8 lanes": (8, 1, 8, 1), "4 lanes, 4 taps": (4, 4, 8, 1), "4 lanes of 16 bits": (4, 1, 16, 1),
+    "4 lanes, 2 tiles": (4, 1, 8, 2),
+}  # fmt: skip
+
+
+SHORT = ("8 lanes", "4 lanes, 2 tiles")
 
 
 def outputs_of(bundle, x):
@@ -40,11 +46,12 @@ def behind_softmax(name, arrays):
     return [array.numpy() for array in whole]
 
 
-@pytest.mark.parametrize("core", [in_all(core, when=core != "8 lanes") for core in CORES])
+@pytest.mark.parametrize("core", [in_all(core, when=core not in SHORT) for core in CORES])
 @pytest.mark.parametrize("name", several.SHAPES)
 def test_each_output_is_what_pytorch_says(name, core, tmp_path):
-    lanes, taps, bits = CORES[core]
-    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n[quantize]\nactivation_bits = {bits}\n"
+    lanes, taps, bits, tiles = CORES[core]
+    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\n"
+    extra += f"[quantize]\nactivation_bits = {bits}\n"
     bundle = tmp_path / "bundle"
     packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
     agreement = compare_with_graph(packed, bundle, lambda what, done, of: None)
