@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random models: refused by name, or golden computes what the quantized graph does, and no layer
+is far from the float one."""
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import RandomModel
+
+from bramcast.api.given import given
+from bramcast.pack.bundle.errors import UserError
+from bramcast.pack.pipeline import pack
+from bramcast.pack.run.calibrate import silent
+from bramcast.pack.samples.inputs import inputs_of
+from bramcast.sim.regress.agree import compare_with_graph
+
+SHAPES = ((16, 1, 1), (4, 4, 1), (2, 8, 1), (8, 1, 2), (4, 2, 4), (1, 1, 8))
+# A layer that is wrong has as much noise as signal, 0 dB. Sums that cancel and steps may lose much
+# of 8 bits: of what is left this much of the layers keep the floor.
+FLOOR, KEEP = 6.0, 0.97
+
+
+def outcome(seed, folder):
+    """What bramcast makes of a model: the refusal or "equal", and the layers' signal to noise."""
+    model, rng = RandomModel(seed), random.Random(seed)
+    lanes, taps, tiles = rng.choice(SHAPES)
+    x = np.random.default_rng(seed).normal(size=(12, *model.shape)).astype(np.float32)
+    settings = {"core.taps": taps, "core.tiles": tiles, "quantize.refine": False}
+    try:
+        what = given(
+            model,
+            inputs_of({"x": x}, Path("arrays")),
+            name=f"model{seed}",
+            lanes=lanes,
+            settings=settings,
+        )
+        packed = pack(what.recipe, folder, source=what.source, inputs=what.inputs)
+    except UserError as error:
+        return str(error), []
+    agreement = compare_with_graph(packed, folder, silent)
+    assert agreement.mismatches == 0, f"seed {seed}, {model.said}: {agreement.text}"
+    return "equal", [layer.snr for layer in packed.manifest.layers if layer.snr is not None]
+
+
+def refused_by_name(text):
+    """A refusal says which layer or model it is about, and where."""
+    return re.search(r"layer '|model '|output '|samples|recipe", text)
+
+
+def tried(seeds, folder):
+    equal, noise, refusals = 0, [], []
+    for seed in seeds:
+        found, layers = outcome(seed, folder / str(seed))
+        if found == "equal":
+            equal, noise = equal + 1, noise + layers
+        else:
+            refusals.append((seed, found))
+            assert refused_by_name(found), f"seed {seed}: {found}"
+    return equal, noise, refusals
+
+
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_random_models_are_equal_or_refused_by_name(first, tmp_path):
+    equal, noise, refusals = tried(range(first, first + 10), tmp_path)
+    assert equal >= 6, refusals
+    assert np.mean(np.array(noise) >= FLOOR) >= KEEP, sorted(noise)[:5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 2000, 25))
+def test_a_thousand_random_models(first, tmp_path):
+    equal, noise, refusals = tried(range(first, first + 25), tmp_path)
+    assert equal >= 15, refusals
+    assert np.mean(np.array(noise) >= FLOOR) >= KEEP, sorted(noise)[:5]
