@@ -25,6 +25,7 @@ TOP = "bramcast_core"
 PLAIN = Shape(LANES=4, RQ=2, TABLE_DEPTH=256, SCRATCH_DEPTH=128)
 OPCODE, LAST = 0xF, 1 << 9  # of a descriptor's first word
 COUNTS = (1, 2, 3)  # words
+FRAME = (*COUNTS, 4, 5)  # words of INPUT that say what a frame is
 MOST = 3000  # cycles of a run
 
 
@@ -48,7 +49,7 @@ def random_program(rng: random.Random, case: Case) -> list[int]:
     long = rng.random() < 0.2  # counts of any size, which no run comes to the end of
     for i in range(len(words)):
         at = i % DESCRIPTOR_WORDS
-        if (i < DESCRIPTOR_WORDS and at in COUNTS) or rng.random() > share:
+        if (i < DESCRIPTOR_WORDS and at in FRAME) or rng.random() > share:
             continue
         value = rng.getrandbits(32)
         if at in COUNTS and not long:
@@ -123,6 +124,8 @@ SHAPES = [
     ("verilator", (PLAIN, 0)),
     ("icarus", (replace(PLAIN, FRAME_DEPTH=16), 0)),
     ("verilator", (Shape(LANES=2, RQ=1, TAPS=4, FRAME_DEPTH=16, GATES=1), 1)),
+    ("verilator", (replace(PLAIN, TAPS=2, FRAME_DEPTH=16, GATES=1, TILES=4), 1)),
+    ("icarus", (replace(PLAIN, TILES=2), 0)),
 ]
 
 
@@ -159,6 +162,6 @@ def test_any_program_can_be_ended(simulator: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("gates", [0, 1])
 def test_five_hundred_programs_can_be_ended(gates: int, tmp_path: Path) -> None:
     need("verilator")
-    shape = replace(PLAIN, GATES=gates, FRAME_DEPTH=32 * gates)
+    shape = replace(PLAIN, GATES=gates, FRAME_DEPTH=32 * gates, TILES=1 + 3 * gates)
     bench = "any_program_can_be_ended"
     simulate(tmp_path, "verilator", bench, shape, count=250, programs="random")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axi_support import recipe_with
-from support import need
+from support import need, write_recipe
 
 from bramcast.golden.beats import beats_of, elements_of, keep_of
 from bramcast.golden.frames import frames_from_arrays
@@ -51,26 +51,33 @@ def _damaged(beats: Beats, kind: int, at: int) -> Beats:
 
 
 @pytest.mark.parametrize(
-    "simulator, beat, frame_depth, bits",
+    "simulator, beat, frame_depth, bits, tiles",
     [
-        ("icarus", 4, 0, 8),
-        ("verilator", 8, 32, 8),
-        pytest.param("verilator", 2, 0, 16, marks=pytest.mark.slow),
-        pytest.param("icarus", 2, 32, 8, marks=pytest.mark.slow),
-        pytest.param("icarus", 8, 0, 16, marks=pytest.mark.slow),
-        pytest.param("verilator", 4, 32, 16, marks=pytest.mark.slow),
+        ("icarus", 4, 0, 8, 1),
+        ("verilator", 8, 32, 8, 1),
+        ("verilator", 4, 32, 8, 4),
+        pytest.param("verilator", 2, 0, 16, 1, marks=pytest.mark.slow),
+        pytest.param("icarus", 2, 32, 8, 1, marks=pytest.mark.slow),
+        pytest.param("icarus", 8, 0, 16, 1, marks=pytest.mark.slow),
+        pytest.param("verilator", 4, 32, 16, 1, marks=pytest.mark.slow),
+        pytest.param("icarus", 8, 0, 8, 2, marks=pytest.mark.slow),
     ],
 )
 def test_frames_come_in_wide_beats(
-    simulator: str, beat: int, frame_depth: int, bits: int, tmp_path: Path
+    simulator: str, beat: int, frame_depth: int, bits: int, tiles: int, tmp_path: Path
 ) -> None:
     need(simulator)
-    recipe = recipe_with(tmp_path, "mlp")
+    if tiles > 1:  # a picture in strips
+        core = f"[core]\nlanes = 4\ntaps = 2\ntiles = {tiles}\n"
+        recipe = write_recipe(tmp_path, "NegativeMax", core, samples=COUNT + 3)
+    else:
+        recipe = recipe_with(tmp_path, "mlp")
     if bits == 16:
         recipe.write_text(recipe.read_text() + "\n[quantize]\nactivation_bits = 16\n")
     pack(read_recipe(recipe), tmp_path / "bundle")
     machine = load(tmp_path / "bundle")
     assert machine.manifest is not None
+    assert tiles == 1 or machine.frame.strip_runs < machine.frame.runs
     frames = frames_from_arrays(read_inputs(recipe).x[: COUNT + 3], machine.manifest.input)
     cycles, size = predict(machine.program, machine.core).total, frames.shape[1]
     rng = np.random.default_rng(beat)
