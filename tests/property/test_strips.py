@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from bramcast.golden.machine import Machine
 from bramcast.golden.validate import validate
 from bramcast.pack.bundle.errors import ProgramError
-from bramcast.pack.bundle.program import ALL_BANKS, Input, Nest, encode_program, split_program
+from bramcast.pack.bundle.program import (
+    ALL_BANKS,
+    TILED_NEST_FIELDS,
+    Input,
+    Nest,
+    encode_program,
+    split_program,
+)
 from bramcast.pack.bundle.words import Words, from_uint32, to_uint32
 
 # Small, so that many banks, and their ends, are met. One of each number of tiles has TAPS > 1.
@@ -202,6 +209,24 @@ def test_flipped_program_bits_are_refused_or_run_alike(shape, seed, data):
     low, size = -(1 << core.data_bits - 1), program[0].elements
     frame = [rng.randint(low, -low - 1) for _ in range(size)]
     check_equal(replace(case, program=program, frames=[frame]), broken, core)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.name)
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_any_garbage_program_is_judged_without_a_crash(shape, seed):
+    rng = random.Random(seed)
+    case = random_case(rng, shape)
+    core, images = core_and_images(case)
+    words = to_uint32(images["program"]).copy()
+    for name in rng.sample(sorted(TILED_NEST_FIELDS), 3):
+        f = TILED_NEST_FIELDS[name]
+        words[32 + f.word] &= ~np.uint32(((1 << f.bits) - 1) << f.lsb)
+        words[32 + f.word] |= np.uint32(rng.getrandbits(f.bits) << f.lsb)
+    try:
+        validate(images | {"program": from_uint32(words)}, core)
+    except ProgramError:
+        pass
 
 
 @pytest.mark.parametrize("seed", range(40))

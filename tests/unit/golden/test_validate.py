@@ -701,7 +701,10 @@ def test_a_negative_step_walks_backwards():
         validate(images_of(changed(1, act_steps=(0, -16, 4, 16, 4, 1))), CORE)
 
 
-@pytest.mark.parametrize("program, core", [(PROGRAM, CORE), (WIDE_PROGRAM, WIDE_CORE)])
+@pytest.mark.parametrize(
+    "program, core",
+    [(PROGRAM, CORE), (WIDE_PROGRAM, WIDE_CORE), (TILED_PROGRAM, TILED_CORE)],
+)
 def test_every_single_bit_of_the_program_is_judged(program, core):
     base = images_of(program, core)
     good = Machine(base, core)
@@ -716,6 +719,28 @@ def test_every_single_bit_of_the_program_is_judged(program, core):
             except ProgramError as error:
                 assert str(error).startswith("program line") or "marked last" in str(error)
     assert accepted > 100 and good.beats_out == 2
+
+
+@pytest.mark.parametrize(
+    "image, at, bit, text",
+    [
+        ("program", 5, 1, "input, strip_runs bit 1"),
+        ("program", 6, 0, "input, last_run bit 0"),
+        ("program", 32 + 1, 26, "nest 1, strips bit 0"),
+        ("program", 32 + 23, 31, "nest 1, strip_start bit 9"),
+        ("program", 32 + 24, 21, "nest 1, row_step_oy bit 21"),
+        ("program", 32 + 29, 23, "nest 1, bias_base bit 23"),
+        ("program", 32 + 29, 24, "nest 1, strip_limit bit 0"),
+        ("program", 32 + 32, 4, "nest 1, row_step_ky bit 4"),
+        ("program", 96 + 29, 31, "nest 3, bank bit 3"),
+        ("program", 96 + 1, 27, "nest 3, reserved bit (must be 0)"),
+        ("weights", 19, 0, "nest 2, group 0, lane 0, tap ky 0 kx 0 ci 0"),
+        ("bias", 3, 36, "nest 2, group 0, lane 1, bias bit 0"),
+    ],
+)
+def test_a_bit_of_a_core_with_tiles_is_described(image, at, bit, text):
+    found = describe_bit(images_of(TILED_PROGRAM, TILED_CORE), TILED_CORE, image, at, bit)
+    assert found == f"{image}.mem:{at} bit {bit}: {text}"
 
 
 def manifest():
