@@ -188,7 +188,12 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ("output", "class of a packet that was cut", "m_axis_tlast && !mark_q;", "m_axis_tlast;"),
     ("input", "takes one more", "(open_o && !closing && !drop)", "(open_o && !drop)"),
     ("input", "takes nothing", "valid_o    <= accept &&", "valid_o    <= s_axis_tready &&"),
-    ("input", "one run less", "runs_q == COUNT_BITS'(1)", "runs_q == COUNT_BITS'(2)"),
+    (
+        "input",
+        "one run less",
+        "last_run_q <= runs_q == COUNT_BITS'(1)",
+        "last_run_q <= runs_q == COUNT_BITS'(2)",
+    ),
     ("input", "run ends inside a word", "last_element_q || wrong ||", "wrong ||"),
     (
         "input",
