@@ -24,7 +24,7 @@ from bitstring import BitArray, Bits
 from numpy.typing import NDArray
 from recipes import DIGITS, mlp_recipe, shared_recipe
 
-from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.frames import frames_of
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.hw import sources as hw_sources
@@ -94,7 +94,7 @@ class Case:
     def frames(self, count: int) -> NDArray[np.int64]:
         """So many frames, from the front again where the samples end."""
         assert self.machine.manifest is not None
-        few = frames_from_arrays(self.x[:count], self.machine.manifest.input)
+        few = frames_of(self.x[:count], self.machine.manifest)
         return few[np.arange(count) % len(few)]
 
 

@@ -12,7 +12,7 @@ from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json
 from bramcast.cli.output import give_stdout, percent, progress, say, say_json
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import beside_float
-from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import frames_of, outputs_from_beats
 from bramcast.golden.ledger import c_header, ledgers
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
@@ -46,7 +46,7 @@ def command(
     samples = read_samples(inputs, bundle)
     machine = load(bundle, allow_modified)
     assert machine.manifest is not None
-    frames = frames_from_arrays(samples.x, machine.manifest.input)
+    frames = frames_of(samples.x, machine.manifest)
     with progress(json) as report:
         results = machine.run(frames, progress=lambda n: report("golden", n, len(frames)))
     outputs = outputs_from_beats(results.beats, machine)

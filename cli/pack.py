@@ -186,12 +186,13 @@ def _weight_formats(q: "QuantizedOp") -> list[str]:
 def _print(output: Path, packed: Any, layers: list[Any], images: list[Any], cycles: int) -> None:
     manifest = packed.manifest
     frame = manifest.input
+    formats = ", ".join(f"{f.name} {f.format.q}".strip() for f in manifest.inputs)
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
     scaled = ", less an offset for each feature" if frame.offsets else ""
     scaled += ", a power of two for each feature" if any(frame.exponents) else ""
     say(
         f"{manifest.name}: {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds, "
-        f"input {frame.format.q}{planes}{scaled}"
+        f"input{'s' * (len(manifest.inputs) > 1)} {formats}{planes}{scaled}"
     )
     rows, tiled = [], manifest.core.tiles > 1
     steps = same_descriptors(packed.descriptors, [nest.layer for nest in manifest.nests])

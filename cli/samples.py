@@ -19,9 +19,16 @@ def read_samples(path: Path, bundle: Path) -> Inputs:
             can't give.
     """
     manifest = read_manifest(bundle)
-    inputs = read_inputs(path)
+    names = [frame.name for frame in manifest.inputs]
+    inputs = read_inputs(path, names if manifest.more_inputs else ())
+    for frame, (name, shape) in zip(manifest.inputs, inputs.parts, strict=False):
+        if shape != tuple(frame.shape):
+            raise InputError(
+                f"{inputs.path}: {name} has samples of {shape}; the network of {bundle} takes "
+                f"{tuple(frame.shape)}"
+            )
     expected, got = tuple(manifest.input.shape), inputs.x.shape[1:]
-    if got != expected:
+    if got != expected and not inputs.parts:
         raise InputError(
             f"{inputs.path}: x has shape {inputs.x.shape}, samples of {got}; the network of "
             f"{bundle} takes {expected}"
@@ -35,7 +42,7 @@ def read_samples(path: Path, bundle: Path) -> Inputs:
                 f"{inputs.path}: y has labels {low}..{high}, the network of {bundle} has "
                 f"{classes} outputs (labels must be 0..{classes - 1})"
             )
-    doubt = scale_doubt(inputs.x, manifest.input)
+    doubt = "" if inputs.parts else scale_doubt(inputs.x, manifest.input)
     if doubt:
         complain(f"{inputs.path}: {doubt}: was it preprocessed as the samples of the packing?")
     return inputs

@@ -12,7 +12,7 @@ from bramcast.cli.options import AllowModified, Bundle, InputsFile, Json, Simula
 from bramcast.cli.output import percent, progress, say, say_json, table
 from bramcast.cli.samples import read_samples
 from bramcast.golden.beside_float import BesideFloat, beside_float
-from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import Output, frames_of, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
 from bramcast.pack.bundle.errors import InputError
@@ -179,7 +179,7 @@ def _beside(
         return None
     if outputs is None:
         machine = load(bundle, allow_modified)
-        beats = machine.run(frames_from_arrays(x, manifest.input)).beats
+        beats = machine.run(frames_of(x, manifest)).beats
         outputs = outputs_from_beats(beats, machine)
     labels, labelled = None if read.y is None else read.y[:count], outputs[read.y_of]
     classes = labelled_accuracy(labelled.real, labels, labelled.signed) is not None

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays of samples to and from the beats of the streams."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bramcast.golden.groups import Groups, layer_pixels
 from bramcast.golden.loops import affine
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.errors import InputError
-from bramcast.pack.bundle.manifest import Frame
+from bramcast.pack.bundle.manifest import Frame, Manifest
 from bramcast.pack.bundle.program import Nest
 
 
@@ -63,6 +64,51 @@ def frames_from_arrays(samples: NDArray[np.generic], frame: Frame) -> NDArray[np
     low = np.floor(rest * 2.0**frame.plane_shift + 0.5)
     low = np.clip(low, q.min, q.max).astype(np.int64)
     return np.stack([high, low], axis=2).reshape(len(flat), -1)
+
+
+def as_samples(x: ArrayLike | Mapping[str, ArrayLike], manifest: Manifest) -> NDArray[np.generic]:
+    """Samples as ``frames_of`` takes them; those of several inputs as arrays by their names.
+
+    Raises:
+        InputError: another number of samples, or an input's array is missing.
+    """
+    if not isinstance(x, Mapping):
+        return np.asarray(x)
+    arrays = []
+    for frame in manifest.inputs:
+        if frame.name not in x:
+            raise InputError(f"no array {frame.name!r}; there are {', '.join(x) or 'none'}")
+        arrays.append(np.asarray(x[frame.name]))
+    if len({len(array) for array in arrays}) > 1:
+        raise InputError(f"the inputs have {[len(array) for array in arrays]} samples")
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+
+
+def frames_of(samples: NDArray[np.generic], manifest: Manifest) -> NDArray[np.int64]:
+    """Samples as stream frames of a network with one input or several.
+
+    Args:
+        samples: as ``frames_from_arrays`` takes them; of several inputs [n, elements], the elements
+            of one behind those of the other, each in the author's order.
+
+    Raises:
+        InputError: as ``frames_from_arrays``.
+    """
+    if not manifest.more_inputs:
+        return frames_from_arrays(samples, manifest.input)
+    total = sum(prod(frame.shape) for frame in manifest.inputs)
+    if samples.ndim != 2 or samples.shape[1] != total:
+        shapes = " and ".join(str(frame.shape) for frame in manifest.inputs)
+        raise InputError(
+            f"inputs have shape {list(samples.shape)}, expected {shapes} in one vector"
+        )
+    found, start = [], 0
+    for frame in manifest.inputs:
+        end = start + prod(frame.shape)
+        piece = samples[:, start:end].reshape(len(samples), *frame.shape)
+        found.append(frames_from_arrays(piece, frame))
+        start = end
+    return np.concatenate(found, axis=1)
 
 
 def whole_frames(last: NDArray[np.bool_], elements: int) -> tuple[NDArray[np.int64], int, int]:

@@ -80,11 +80,20 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
                 f"nests: those of layer {layer.name!r} don't give each of its elements once"
             )
     last = machine.beats_out - sum(math.prod(frame.dims) for frame in manifest.outputs[:-1])
-    places = [("input", manifest.input, machine.beats_in)]
+    frames = manifest.inputs
+    came = machine.beats_in - sum(math.prod(f.dims) * f.planes for f in frames[:-1])
+    places = []
+    for number, frame in enumerate(frames):
+        key = f"more_inputs.{number - 1}" if number else "input"
+        beats = came if frame is frames[-1] else math.prod(frame.dims) * frame.planes
+        places.append((key, frame, beats))
     for number, frame in enumerate(manifest.outputs):
         key = f"more_outputs.{number - 1}" if number else "output"
         beats = last if frame is manifest.outputs[-1] else math.prod(frame.dims)
         places.append((key, frame, beats))
+    takes = [frame.name for frame in manifest.inputs]
+    if len(takes) > 1 and (len(set(takes)) < len(takes) or not all(takes)):
+        raise InputError("more_inputs: each input needs a name of its own")
     named = [frame.name for frame in manifest.outputs]
     if len(named) > 1 and (len(set(named)) < len(named) or not all(named)):
         raise InputError("more_outputs: each output needs a name of its own")
@@ -100,9 +109,9 @@ def _check_manifest(machine: Machine, manifest: Manifest) -> None:
             raise InputError(f"{name}: dims and strides need y, x and c; planes 1 or 2")
         for key in ("exponents", "offsets"):
             numbers = getattr(frame, key)
-            if numbers and (name != "input" or len(numbers) != dims[2]):
+            if numbers and ("output" in name or len(numbers) != dims[2]):
                 raise InputError(f"{name}: {key}: {len(numbers)}, but c has {dims[2]}")
-        if frame.places and (name == "input" or len(frame.places) != dims[2]):
+        if frame.places and ("input" in name or len(frame.places) != dims[2]):
             raise InputError(f"{name}: places: {len(frame.places)}, but c has {dims[2]}")
         pixels = affine((dims[0], dims[1]), (strides[0], strides[1]))
         order = (pixels[:, None] + np.array(frame.channel_places, np.int64)).reshape(-1)

@@ -20,7 +20,7 @@ from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.manifest import Format
 
 INDEX = "index.csv"
-VECTOR_FILES = re.compile(r"(input|output\d*|layer\d{3,})\.mem|index\.csv")
+VECTOR_FILES = re.compile(r"(input\d*|output\d*|layer\d{3,})\.mem|index\.csv")
 _COLUMNS = ("file", "name", "operation", "axes", "shape", "bits", "frac", "signed", "source")
 
 
@@ -44,7 +44,7 @@ class Vector:
 
 
 def vectors(machine: Machine, frames: NDArray[np.int64]) -> Iterator[Vector]:
-    """The input, each layer's result in the order of the manifest, and each output.
+    """Each input, each layer's result in the order of the manifest, and each output.
 
     Args:
         frames: [samples, beats], as of ``frames_from_arrays``.
@@ -52,10 +52,15 @@ def vectors(machine: Machine, frames: NDArray[np.int64]) -> Iterator[Vector]:
     manifest = machine.manifest
     assert manifest is not None
     results = machine.run(frames, keep_layers=True)
-    y, x, c = manifest.input.dims
-    pixels = frames.reshape(len(frames), y, x, c * manifest.input.planes)
-    axes = "sample y x channel" if manifest.input.planes == 1 else "sample y x channel*plane"
-    yield Vector("input.mem", "input", "input", axes, pixels, manifest.input.format)
+    start = 0
+    for number, sent in enumerate(manifest.inputs):
+        y, x, c = sent.dims
+        end = start + y * x * c * sent.planes
+        pixels = frames[:, start:end].reshape(len(frames), y, x, c * sent.planes)
+        axes = "sample y x channel" if sent.planes == 1 else "sample y x channel*plane"
+        file = f"input{number}.mem" if manifest.more_inputs else "input.mem"
+        yield Vector(file, sent.name or "input", "input", axes, pixels, sent.format)
+        start = end
     for number, found in enumerate(layer_results(machine, results)):
         layer = found.layer
         yield Vector(

@@ -9,7 +9,7 @@ import numpy as np
 from bramcast.pack.bundle.manifest import FORMAT, Format, Frame, LayerInfo, Manifest, NestInfo
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.graph import Graph
-from bramcast.pack.graph.tensor import IntArray
+from bramcast.pack.graph.tensor import IntArray, as_pixels
 from bramcast.pack.graph.views import places_of, strides_of
 from bramcast.pack.judge.against_float import Judged
 from bramcast.pack.lower.lowered import Lowered
@@ -27,6 +27,36 @@ def _strides(order: IntArray, dims: tuple[int, int, int]) -> list[int]:
     strides = strides_of(order.reshape(dims))
     assert strides is not None, "the input is stored in an order that strides describe"
     return strides
+
+
+def _input_frames(graph: Graph, formats: Formats, planes: Planes | None) -> list[Frame]:
+    """Of each input, in the order in which they come."""
+    if not graph.input_parts:
+        return [_input_frame(graph, formats, planes)]
+    fmt, frames = formats.of(graph.input), []
+    count = 2 if planes is not None else 1
+    order = (
+        graph.input_order if graph.input_order.size else np.arange(graph.input.elements // count)
+    )
+    exponents = graph.input_exponents
+    for part, mine in zip(graph.input_parts, graph.input_slices, strict=True):
+        stream = order[mine] - mine.start
+        dims = (1, 1, part.elements)
+        if not np.array_equal(stream, np.arange(part.elements)):  # pixel by pixel
+            channels, height, width = as_pixels(part.shape)
+            dims = (height, width, channels)
+        exponent = int(exponents[mine.start]) if exponents.size else 0
+        frame = Frame(
+            shape=list(part.shape),
+            dims=list(dims),
+            strides=_strides(np.ascontiguousarray(stream), dims, f"input {part.name}"),
+            format=_format(replace(fmt, frac=fmt.frac + exponent)),
+            planes=count,
+            plane_shift=planes.shift if planes is not None else 0,
+            name=part.name,
+        )
+        frames.append(frame)
+    return frames
 
 
 def _input_frame(graph: Graph, formats: Formats, planes: Planes | None) -> Frame:
@@ -93,6 +123,7 @@ def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
     """What is known before the images are written; where nothing was measured, without that."""
     network, graph, quantized = made.network, made.network.graph, made.network.ops
     output, *more_outputs = _output_frames(graph, quantized)
+    first, *more_inputs = _input_frames(graph, network.formats, network.planes)
     index = {op.name: i for i, op in enumerate(graph.ops)}
     writer = {op.out.index: i for i, op in enumerate(graph.ops)} | {graph.input.index: -1}
     layers = [
@@ -120,9 +151,10 @@ def manifest_of(made: Lowered, measures: Measures | None = None) -> Manifest:
         bramcast=version("bramcast"),
         core=made.core,
         images=[],
-        input=_input_frame(graph, network.formats, network.planes),
+        input=first,
         output=output,
         more_outputs=more_outputs,
+        more_inputs=more_inputs,
         layers=layers,
         nests=nests,
         parameters=graph.parameters,

@@ -10,7 +10,7 @@ from bramcast.pack.bundle.errors import RecipeError, UnsupportedLayer
 from bramcast.pack.bundle.program import MAX_CYCLES
 from bramcast.pack.bundle.qformat import QFormat, parse_format
 from bramcast.pack.capture.capture import capture
-from bramcast.pack.graph.graph import Graph
+from bramcast.pack.graph.graph import Graph, Part
 from bramcast.pack.graph.ops import weights_of
 from bramcast.pack.graph.twins import has_gates
 from bramcast.pack.judge.against_float import judged_samples
@@ -21,6 +21,7 @@ from bramcast.pack.passes.fold import fold
 from bramcast.pack.passes.input_offsets import Drift, drift, offset_input, offsets_note
 from bramcast.pack.passes.input_scales import input_exponents, scalable, scale_input
 from bramcast.pack.passes.interleave import interleave
+from bramcast.pack.passes.level_inputs import level_inputs
 from bramcast.pack.passes.shrink import Removed, Shrunk, shrink
 from bramcast.pack.passes.split_products import split_products
 from bramcast.pack.passes.table import Watch, passed, unwatched
@@ -29,7 +30,7 @@ from bramcast.pack.quantize.formats import Formats, choose_formats
 from bramcast.pack.quantize.integers import quantize
 from bramcast.pack.quantize.network import Network
 from bramcast.pack.quantize.rules import Rules, rules_of
-from bramcast.pack.read.network import LoadedNetwork, read_model
+from bramcast.pack.read.network import LoadedNetwork, input_names, names_of, read_model
 from bramcast.pack.recipe.recipe import Recipe
 from bramcast.pack.run.calibrate import (
     ONE_PLANE_DB,
@@ -46,7 +47,7 @@ from bramcast.pack.run.calibrate import (
 )
 from bramcast.pack.run.execute import one_thread
 from bramcast.pack.run.refine import Refined, refine
-from bramcast.pack.samples.inputs import Inputs, read_inputs
+from bramcast.pack.samples.inputs import Inputs, array_names, read_inputs
 
 WORTH_DB = 3.0  # what an offset must win to be named
 
@@ -121,12 +122,10 @@ def prepare(
     def behind(name: str, made: Graph) -> Graph:
         return passed(name, graph, made, watch)
 
-    if inputs is None:
-        inputs = read_inputs(recipe.file(recipe.model.inputs))
-    if source is None:
-        source = read_model(recipe, inputs.x.shape[1:])
+    source, inputs = read_both(recipe, source, inputs)
     watch("read", None, None)
-    graph = capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace)
+    takes = tuple(Part(name, shape) for name, shape in inputs.parts)
+    graph = capture(source.module, inputs.x.shape[1:], recipe.name, source.label, trace, takes)
     graph = behind("capture", graph)
     inputs = inputs.of_outputs([part.name for part in graph.parts])
     graph = fold(graph, watch)
@@ -139,9 +138,10 @@ def prepare(
         floats = float_run(graph, inputs, judged_samples(graph, inputs), progress)
     watch("float network", graph, graph)
     graph = behind("input_offsets", _with_offsets(recipe, graph, inputs))
-    lies = None if trace else drift(graph, inputs.calibration)
+    lies = None if trace or takes else drift(graph, inputs.calibration)
     scales = _could_scale(recipe, graph, inputs)
     graph = behind("input_scales", _with_scales(recipe, graph, inputs))
+    graph = behind("level_inputs", _levelled(recipe, graph, inputs))
     graph = behind("copy_inputs", _with_copies(recipe, graph, inputs, trace))
     planes = _choose_planes(recipe, graph, inputs)
     advice = _advice(recipe, graph, inputs, planes, lies, scales)
@@ -158,6 +158,33 @@ def prepare(
         recipe, plan.graph, inputs, planes, laid_out, graph, rules,
         recipe.quantize.activation_bits, fmt, floats, shrunk.removed, advice,
     )  # fmt: skip
+
+
+def read_both(
+    recipe: Recipe, source: LoadedNetwork | None = None, inputs: Inputs | None = None
+) -> tuple[LoadedNetwork, Inputs]:
+    """The network and the samples that a recipe names, but for what is given.
+
+    Raises:
+        UserError: whatever is wrong with their files.
+    """
+    path = recipe.file(recipe.model.inputs)
+    if inputs is None and source is None:
+        has = set(array_names(path)) - {"y", "x_cal", "y_cal"}
+        if has and {name for name in has if not name.startswith("y_")} != {"x"}:
+            # Arrays of several inputs? The network knows.
+            names = names_of(recipe)
+            if len(names) > 1:
+                inputs = read_inputs(path, names)
+    if inputs is None:
+        names = () if source is None else input_names(source.module)
+        inputs = read_inputs(path, names if len(names) > 1 else ())
+    if source is None:
+        source = read_model(recipe, inputs.x.shape[1:], inputs.parts)
+    names = input_names(source.module)
+    if len(names) > 1 and not inputs.parts:
+        inputs = read_inputs(path, names)  # says what is missing
+    return source, inputs
 
 
 # --- the stages that the recipe decides ----------------------------------------------------------
@@ -183,22 +210,44 @@ def _with_offsets(recipe: Recipe, graph: Graph, inputs: Inputs) -> Graph:
     wanted = recipe.quantize.input_offsets
     if wanted is None:
         return graph
+    if graph.input_parts:
+        raise RecipeError(
+            f"{recipe.path}: quantize.input_offsets: is for networks with one input; subtract them "
+            "from the samples"
+        )
     return offset_input(graph, wanted, inputs.calibration, str(recipe.path))
 
 
 def _could_scale(recipe: Recipe, graph: Graph, inputs: Inputs) -> bool:
     """Whether the recipe gives no powers of two for the input's features, and some would help."""
     given = recipe.quantize.input_exponents is not None
-    if given or not scalable(graph):
+    if given or graph.input_parts or not scalable(graph):
         return False
     return bool(input_exponents(graph, inputs.calibration).any())
 
 
 def _with_scales(recipe: Recipe, graph: Graph, inputs: Inputs) -> Graph:
     wanted = recipe.quantize.input_exponents
-    if wanted is None:
+    if wanted is None or graph.input_parts:
         return graph
     return scale_input(graph, wanted, inputs.calibration, str(recipe.path))
+
+
+def _levelled(recipe: Recipe, graph: Graph, inputs: Inputs) -> Graph:
+    """Several inputs as large as each other; ``quantize.input_exponents`` has one for each.
+
+    Raises:
+        RecipeError: another number of them.
+    """
+    wanted, count = recipe.quantize.input_exponents, len(graph.input_parts)
+    if wanted is None or wanted == "auto" or not count:
+        return level_inputs(graph, inputs.calibration)
+    if len(wanted) != count:
+        raise RecipeError(
+            f"{recipe.path}: quantize.input_exponents: {len(wanted)} numbers, the network has "
+            f"{count} inputs: give one for each"
+        )
+    return level_inputs(graph, inputs.calibration, np.array(wanted, np.int64))
 
 
 def _with_copies(recipe: Recipe, graph: Graph, inputs: Inputs, trace: bool) -> Graph:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small networks with several outputs.
+"""Small networks with several outputs, and with several inputs.
 
 Each class is a recipe's ``python`` entry; ``SHAPES`` gives the shape of one sample, ``NAMES`` what
-the outputs are called.
+the outputs are called, ``INPUTS`` names, shapes and sizes of several inputs.
 """
 
 import os
@@ -112,6 +112,53 @@ class Moved(nn.Module):
         return torch.roll(torch.cat([y, x], 1), 1, 3), self.head(y), twice
 
 
+class Sensors(nn.Module):
+    """Two sensors, one of them with far larger numbers, added up."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.p = nn.Linear(20, 16), nn.Linear(16, 4)
+
+    def forward(self, x, z):
+        return self.p(F.relu(self.a(x + z)))
+
+
+class PictureAndVector(nn.Module):
+    """A picture through convolutions, a vector through a Linear, side by side; two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 12, 3, stride=2, padding=1)
+        self.more = nn.Conv2d(12, 16, 3, padding=1)
+        self.vector = nn.Linear(7, 10)
+        self.kind, self.place = nn.Linear(26, 4), nn.Linear(26, 2)
+
+    def forward(self, state, image):
+        picture = F.relu(self.more(F.relu(self.conv(image)))).mean((2, 3))
+        both = torch.cat([picture, F.relu(self.vector(state))], 1)
+        return {"kind": self.kind(both), "place": self.place(both)}
+
+
+class Stereo(nn.Module):
+    """Two pictures as channels of one, and a third one read by a pooling and a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(8 + 2, 4, 1)
+
+    def forward(self, left, right, mask):
+        both = F.relu(self.conv(torch.cat([left, right], 1)))
+        return self.last(
+            torch.cat([F.max_pool2d(both, 2), torch.sigmoid(F.avg_pool2d(mask, 2))], 1)
+        )
+
+
+INPUTS = {
+    "Sensors": [("x", (20,), 1.0), ("z", (20,), 40.0)],
+    "PictureAndVector": [("state", (7,), 100.0), ("image", (3, 8, 10), 1.0)],
+    "Stereo": [("left", (1, 8, 6), 1.0), ("right", (2, 8, 6), 9.0), ("mask", (2, 8, 6), 30.0)],
+}  # fmt: skip
 SHAPES = {
     "Heads": (20,), "Detector": (3, 12, 10), "HeadFirst": (2, 5, 6), "StatesToo": (5, 4),
     "Twice": (7,), "Anchors": (3, 8, 12), "Moved": (2, 4, 6),
@@ -134,10 +181,20 @@ def build(name, seed=0):
     return module
 
 
+def samples_of(name, count, seed=0):
+    """Random samples of several inputs, an array for each, by their names."""
+    rng = np.random.default_rng(seed)
+    return {
+        of: (size * rng.normal(size=(count, *shape))).astype(np.float32)
+        for of, shape, size in INPUTS[name]
+    }
+
+
 def answers(name, x, seed=0):
     """What PyTorch says to samples, an array for each output."""
     with torch.no_grad():
-        answer = build(name, seed)(torch.from_numpy(x))
+        arrays = x.values() if isinstance(x, dict) else [x]
+        answer = build(name, seed)(*(torch.from_numpy(array) for array in arrays))
     return [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(answer)]
 
 
@@ -146,8 +203,12 @@ def write_recipe(folder: Path, name: str, extra: str = "", samples: int = 40, **
     the .npz file."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(build(name).state_dict(), folder / "weights.pth")
-    x = np.random.default_rng(0).normal(size=(samples, *SHAPES[name])).astype(np.float32)
-    np.savez(folder / "inputs.npz", x=x, **arrays)
+    if name in INPUTS:
+        given = samples_of(name, samples)
+    else:
+        x = np.random.default_rng(0).normal(size=(samples, *SHAPES[name]))
+        given = {"x": x.astype(np.float32)}
+    np.savez(folder / "inputs.npz", **given, **arrays)
     recipe = folder / "recipe.toml"
     recipe.write_text(
         f'[model]\nname = "{name}"\npython = "{os.path.relpath(__file__, folder)}:{name}"\n'

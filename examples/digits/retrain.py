@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from train import accuracy, load
 
-from bramcast.golden.frames import arrays_from_beats, frames_from_arrays
+from bramcast.golden.frames import arrays_from_beats, frames_of
 from bramcast.golden.load import load as load_bundle
 from bramcast.pack import qat
 from bramcast.pack.pipeline import pack
@@ -56,7 +56,7 @@ def main() -> None:
     pack(recipe, bundle)
     golden = load_bundle(bundle)
     assert golden.manifest is not None
-    beats = golden.run(frames_from_arrays(images[test], golden.manifest.input)).beats
+    beats = golden.run(frames_of(images[test], golden.manifest)).beats
     _, outputs = arrays_from_beats(beats, golden)
     with torch.no_grad():
         equal = int((outputs == model(x[test]).numpy()).sum())

@@ -320,7 +320,8 @@ class Manifest:
     ``nests[i]`` belongs to descriptor i + 1 of the program (descriptor 0 is the input frame).
     ``output.dims``/``strides`` place results in the output array as for a Frame; results leave
     nest by nest (those marked stream), group by group, y, x, then lane. Of several outputs the
-    first is ``output``, the others follow it, one by one. ``float_results`` is the
+    first is ``output``, the others follow it, one by one; so do several inputs in a frame.
+    ``float_results`` is the
     SHA-256 of the file of pack/bundle/float_results.py, ``sha256`` the file's own: see
     ``as_written``.
     """
@@ -342,13 +343,21 @@ class Manifest:
     float_results: str | None = None
     sha256: str | None = field(default=None, compare=False)
     more_outputs: list[Frame] = Field(default_factory=list)
+    more_inputs: list[Frame] = Field(default_factory=list)
 
     @model_serializer(mode="wrap")
     def _as_of_one(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """What only networks with several outputs have stands there only then, above the sum."""
+        """What only networks with several inputs or outputs have stands only there, and the sum is
+        the last key."""
         written: dict[str, object] = write(self)
-        more, own = written.pop("more_outputs"), written.pop("sha256")
-        return written | ({"more_outputs": more} if more else {}) | {"sha256": own}
+        own = written.pop("sha256")
+        several = {key: written.pop(key) for key in ("more_inputs", "more_outputs")}
+        return written | {key: more for key, more in several.items() if more} | {"sha256": own}
+
+    @property
+    def inputs(self) -> list[Frame]:
+        """All inputs, in the order in which they come."""
+        return [self.input, *self.more_inputs]
 
     @property
     def outputs(self) -> list[Frame]:

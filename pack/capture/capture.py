@@ -11,7 +11,7 @@ import logging
 import re
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +59,7 @@ def capture(
     name: str,
     source: str = "model",
     trace: bool = False,
+    inputs: tuple[Part, ...] = (),
 ) -> Graph:
     """Export the network and translate it.
 
@@ -69,18 +70,21 @@ def capture(
         name: the network's name.
         trace: the operations' weights and biases know how they come from the module's parameters
             and buffers (pack/capture/traced.py).
+        inputs: of several that forward() takes, in its order; a sample is then a vector of all.
 
     Raises:
         UnsupportedLayer: something that has no lowering; names layer and line.
         InputError: the model can't be run on such samples.
     """
-    example = torch.zeros((2, *sample_shape))
+    shapes = [part.shape for part in inputs] or [sample_shape]
+    example = tuple(torch.zeros((2, *shape)) for shape in shapes)
+    told = " and ".join(str(shape) for shape in shapes)
     try:
         with torch.no_grad(), users_code(Path(name)), silent_graphs(module):
-            module(example)
+            module(*example)
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(
-            f"{_place(error)}: the model fails on samples of shape {sample_shape}: "
+            f"{_place(error)}: the model fails on samples of shape {told}: "
             f"{_first_line(error)}; x in [model] inputs must hold samples as forward() takes them, "
             "and forward() must take any number of them (tried: 2)"
         ) from None
@@ -93,16 +97,17 @@ def capture(
             redirect_stderr(io.StringIO()),  # torch.export prints the graph that it gives up
         ):
             warnings.filterwarnings("ignore", message=".*were assigned during export")
-            exported = torch.export.export(module, (example,))
+            exported = torch.export.export(module, example)
     except Exception as error:  # torch.export raises many kinds
         raise InputError(
             f"{_place(error)}: model {name!r} can't be captured: {_first_line(error)} "
             "(torch.export needs a forward() without control flow that depends on data)"
         ) from None
     parameters = sum(p.numel() for p in module.parameters())
-    draft = Draft(Graph(name, (), (), np.zeros(0, np.int64), sample_shape, parameters))
+    empty = Graph(name, (), (), np.zeros(0, np.int64), sample_shape, parameters)
+    draft = Draft(replace(empty, input_parts=inputs))
     state = Capture(draft, name, source, titles=getattr(module, "bramcast_titles", {}))
-    _bind_inputs(state, exported, sample_shape)
+    _bind_inputs(state, exported, shapes)
     if trace:
         _mark_parameters(state, module)
     _refuse_attention(state, exported)
@@ -154,11 +159,14 @@ def _silent_logs() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
+def _bind_inputs(state: Capture, exported: Any, shapes: Sequence[tuple[int, ...]]) -> None:
     signature = exported.graph_signature
     constants = {**exported.state_dict, **exported.constants}
     targets = {s.arg.name: s.target for s in signature.input_specs if s.target is not None}
-    frame = state.draft.new_tensor("input", int(np.prod(shape)), 1, 1)
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    frame = state.draft.new_tensor("input", sum(sizes), 1, 1)
+    pieces = np.split(frame.ids.ravel(), np.cumsum(sizes)[:-1])
+    views = iter([ids.reshape(shape) for ids, shape in zip(pieces, shapes, strict=True)])
     for node in exported.graph.nodes:
         if node.op != "placeholder":
             continue
@@ -166,7 +174,7 @@ def _bind_inputs(state: Capture, exported: Any, shape: tuple[int, ...]) -> None:
             state.values[node.name] = constants[targets[node.name]].detach()
             state.origins[node.name] = str(targets[node.name])
         else:
-            state.values[node.name] = frame.ids.reshape(shape)
+            state.values[node.name] = next(views)
 
 
 def _mark_parameters(state: Capture, module: nn.Module) -> None:

@@ -44,7 +44,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of several tensors that forward() returns: its name, and its shape without the batch."""
+    """One of several tensors that forward() takes or returns: its name, its shape without batch."""
 
     name: str
     shape: tuple[int, ...]
@@ -149,7 +149,8 @@ class Graph(Questions):
     ``input_order[i]`` is the flat index in the sample array of the input tensor's element i
     (empty: the same), ``output`` is what comes before what is ``left_out``. Element i
     of the input is the sample's minus input_offsets[i], times 2**input_exponents[i] (empty: the
-    same).
+    same). Of several inputs a sample is a vector, one behind the other, and ``input_parts`` are
+    what it consists of; else they are empty.
     """
 
     name: str
@@ -163,6 +164,13 @@ class Graph(Questions):
     input_exponents: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     input_offsets: FloatArray = field(default_factory=lambda: np.zeros(0))
     parts: tuple[Part, ...] = ()
+    input_parts: tuple[Part, ...] = ()
+
+    @property
+    def input_slices(self) -> list[slice]:
+        """Which elements of a sample each of several inputs has."""
+        ends = np.cumsum([part.elements for part in self.input_parts]).tolist()
+        return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
     @cached_property
     def sent(self) -> tuple[Tensor, ...]:

@@ -448,7 +448,8 @@ def flat_walk(graph: Graph, layout: Layout, op: Dense) -> list[DenseWalk] | None
     found = [nested(block, strides, start) for strides in choices]
     if taps > 1:
         written = written_blocks(graph, layout, op, buffer)
-        found = [loops for loops in found if written[loops.visited].all()]
+        inside = [loops for loops in found if (loops.visited < len(written)).all()]
+        found = [loops for loops in inside if written[loops.visited].all()]
     if not found:
         return None
     best = min(found, key=lambda n: (max(n.counts) > LARGEST_COUNT, int(np.prod(n.counts))))

@@ -8,12 +8,14 @@ import numpy as np
 
 from bramcast.pack.graph.draft import Draft
 from bramcast.pack.graph.graph import Graph
-from bramcast.pack.graph.tensor import IntArray, Tensor, is_whole, strip_zeros
+from bramcast.pack.graph.tensor import IntArray, Tensor, as_pixels, is_whole, strip_zeros
 from bramcast.pack.graph.views import strides_of
 
 
 def shape_input(graph: Graph) -> Graph:
     """The frame in the shape of a picture; as it is where all read single elements of it."""
+    if graph.input_parts:
+        return _parts_shaped(graph)
     old, shaped = graph.input, _shaped(graph)
     if shaped is None:
         return graph
@@ -25,6 +27,27 @@ def shape_input(graph: Graph) -> Graph:
     draft.substitute(old, numbers)
     draft.tensors[0] = tensor
     draft.input_order = shaped.ravel().copy()
+    return draft.done()
+
+
+def _parts_shaped(graph: Graph) -> Graph:
+    """Of several inputs each that is read as a picture is sent pixel by pixel, by itself."""
+    ids = graph.input.ids.ravel()
+    order = ids.copy()
+    views = [strip_zeros(v)[0] for op in graph.consumers(graph.input) for v in op.views]
+    for part, mine in zip(graph.input_parts, graph.input_slices, strict=True):
+        if len(part.shape) not in (2, 3):
+            continue
+        picture = ids[mine].reshape(as_pixels(part.shape))
+        if any(np.array_equal(view, picture) for view in views):
+            order[mine] = picture.transpose(1, 2, 0).ravel()
+    if np.array_equal(order, ids):
+        return graph
+    draft = Draft(graph)
+    numbers = np.empty_like(ids)
+    numbers[order] = ids
+    draft.substitute(graph.input, numbers)
+    draft.input_order = order
     return draft.done()
 
 

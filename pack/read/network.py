@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network that a recipe names, wherever it comes from. Imports torch."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -26,8 +27,46 @@ class LoadedNetwork:
     label: str
 
 
-def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> LoadedNetwork:
+def input_names(module: nn.Module) -> tuple[str, ...]:
+    """What forward() takes: the names of its arguments without a default."""
+    named = getattr(module, "bramcast_inputs", None)
+    if named is not None:
+        return tuple(named)
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind in plain and p.default is p.empty)
+
+
+def names_of(recipe: Recipe) -> tuple[str, ...]:
+    """The same of the network that a recipe names, before its samples are known.
+
+    Raises:
+        UserError: as ``read_model``.
+    """
+    model = recipe.model
+    if model.onnx is not None:
+        with onnx_needed():
+            from bramcast.pack.read.onnx_graph import onnx_input_names
+        return onnx_input_names(recipe.file(model.onnx))
+    if model.exported is not None:
+        return input_names(load_exported(recipe.file(model.exported)))
+    if model.python is None:
+        return ()
+    return input_names(load_module(model.python, recipe.path.parent))
+
+
+def read_model(
+    recipe: Recipe,
+    sample_shape: tuple[int, ...],
+    inputs: Sequence[tuple[str, tuple[int, ...]]] = (),
+) -> LoadedNetwork:
     """The network of [model]: from Python and a checkpoint, ONNX, torch.export or a bare MLP.
+
+    Args:
+        inputs: names and shapes of several inputs.
 
     Raises:
         UserError: whatever is wrong with its files.
@@ -37,7 +76,8 @@ def read_model(recipe: Recipe, sample_shape: tuple[int, ...]) -> LoadedNetwork:
     if model.onnx is not None:
         with onnx_needed():
             from bramcast.pack.read.onnx_graph import load_onnx
-        return LoadedNetwork(load_onnx(recipe.file(model.onnx), sample_shape), model.onnx)
+        shapes = [shape for _, shape in inputs] or [sample_shape]
+        return LoadedNetwork(load_onnx(recipe.file(model.onnx), *shapes), model.onnx)
     if model.exported is not None:
         return LoadedNetwork(load_exported(recipe.file(model.exported)), model.exported)
     assert model.checkpoint is not None  # read_recipe has seen to it

@@ -94,7 +94,7 @@ class OnnxModule(nn.Module):
         self.learned = {tensor.name for tensor in graph.initializer}
         for tensor in graph.initializer:
             self.constants[tensor.name] = _array(path, tensor)
-        self.input, self.declared = _input(path, graph, set(self.constants))
+        self.bramcast_inputs, self.declared = _inputs(path, graph, set(self.constants))
         self.outputs = [output.name for output in graph.output]
         graph = _fused(graph, self.constants)
         self._translate(graph)
@@ -102,7 +102,7 @@ class OnnxModule(nn.Module):
 
     def _translate(self, graph: onnx.GraphProto) -> None:
         """Carry out what is constant, keep the other nodes as steps."""
-        data = {self.input}
+        data = set(self.bramcast_inputs)
         shapes: set[str] = set()
         for index, node in enumerate(_needed(graph)):
             where = f"{self.path}: node {node.name or node.output[0]!r}"
@@ -190,8 +190,10 @@ class OnnxModule(nn.Module):
         for name, result in zip(node.output, results, strict=False):
             values[name] = np.asarray(result)
 
-    def forward(self, x: torch.Tensor) -> Any:
-        values: dict[str, Any] = {**self.constants, self.input: x}
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        values: dict[str, Any] = dict(self.constants)
+        values |= zip(self.bramcast_inputs, inputs, strict=True)
+        batch = int(inputs[0].shape[0])
         zeros: dict[str, torch.Tensor] = {}
         for step in self.steps:
             node = step.node
@@ -202,7 +204,7 @@ class OnnxModule(nn.Module):
             if not step.depends:
                 self._run_constant(step, values)
                 continue
-            call = self._call(step, values, int(x.shape[0]), zeros)
+            call = self._call(step, values, batch, zeros)
             try:
                 result = getattr(self, step.kernel)(call)
             except (RuntimeError, IndexError, ValueError, TypeError, OverflowError) as error:
@@ -239,11 +241,22 @@ class OnnxModule(nn.Module):
 # --- reading the file --------------------------------------------------------------------------
 
 
-def load_onnx(path: Path, shape: tuple[int, ...]) -> OnnxModule:
+def onnx_input_names(path: Path) -> tuple[str, ...]:
+    """What the network of an ONNX file takes; nothing of what is none."""
+    try:
+        readable(path, "ONNX")
+        graph = _model(path).graph
+    except UserError:
+        return ()
+    constants = {tensor.name for tensor in graph.initializer}
+    return tuple(value.name for value in graph.input if value.name not in constants)
+
+
+def load_onnx(path: Path, *shapes: tuple[int, ...]) -> OnnxModule:
     """The network of an ONNX file as a module.
 
     Args:
-        shape: shape of one sample, as the network's input has it without axis 0.
+        shapes: shape of one sample of each input, as the network has it without axis 0.
 
     Raises:
         InputError: the file is missing, or the samples are not what the network takes.
@@ -262,9 +275,17 @@ def load_onnx(path: Path, shape: tuple[int, ...]) -> OnnxModule:
         )
     try:
         module = OnnxModule(model, path).eval()
-        _check_samples(path, model.graph, module.input, shape)
+        names = module.bramcast_inputs
+        if len(shapes) != len(names):
+            raise InputError(
+                f"{path}: the network takes {', '.join(names)}; give an array for each of them in "
+                "[model] inputs"
+            )
+        for name, shape in zip(names, shapes, strict=True):
+            _check_samples(path, model.graph, name, shape)
         with torch.no_grad():
-            module(torch.zeros((2, *shape)))  # refuses here what has no translation
+            # refuses here what has no translation
+            module(*(torch.zeros((2, *shape)) for shape in shapes))
     except UserError:
         raise
     except Exception as error:  # a field of an unexpected type or size
@@ -354,17 +375,15 @@ def _plain(value: Any) -> Array:
     return array
 
 
-def _input(path: Path, graph: onnx.GraphProto, constants: set[str]) -> tuple[str, int | None]:
-    """The name of the one input and the size that the file gives to its axis 0, if any."""
+def _inputs(
+    path: Path, graph: onnx.GraphProto, constants: set[str]
+) -> tuple[list[str], int | None]:
+    """The names of the inputs and the size that the file gives to axis 0 of the first, if any."""
     inputs = [i for i in graph.input if i.name not in constants]
-    if len(inputs) != 1:
-        names = ", ".join(repr(i.name) for i in inputs) or "none"
-        raise UnsupportedLayer(
-            f"{path}: the network takes {len(inputs)} inputs ({names}): bramcast packs networks "
-            "with one"
-        )
+    if not inputs:
+        raise UnsupportedLayer(f"{path}: the network takes no input")
     sizes = _sizes(inputs[0])
-    return inputs[0].name, sizes[0] if sizes else None
+    return [i.name for i in inputs], sizes[0] if sizes else None
 
 
 def _sizes(value: onnx.ValueInfoProto) -> list[int | None] | None:

@@ -56,11 +56,10 @@ def load_exported(path: Path) -> nn.Module:
             "torch.export.save(torch.export.export(model.eval(), (x,)), FILE)"
         ) from None
     inputs = [node for node in program.graph.nodes if node.name in _user_inputs(program)]
-    if len(inputs) != 1:
-        raise UnsupportedLayer(
-            f"{path}: the network takes {len(inputs)} inputs: bramcast packs networks with one"
-        )
+    if not inputs:
+        raise UnsupportedLayer(f"{path}: the network takes no input")
     module._forward_pre_hooks.clear()  # they hold the batch to that of the export
+    setattr(module, "bramcast_inputs", [node.name for node in inputs])  # noqa: B010
     size = _leading(inputs[0].meta.get("val"))
     if isinstance(size, int):
         _free_batch(module, size)

@@ -219,7 +219,7 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
     samples = inputs.calibration[:8]
     with torch.no_grad():
         with users_code(inputs.path), silent_graphs(module):
-            answer = module(torch.from_numpy(samples.astype(np.float32)))
+            answer = module(*_taken(graph, samples.astype(np.float32)))
         exact = _results(answer)
         for one in exact:
             _check_finite(graph, samples, one, inputs.path)
@@ -245,7 +245,7 @@ def check_against_module(graph: Graph, module: nn.Module, inputs: Inputs) -> Non
             continue
         # float32 itself may be the one that is off: large offsets that a normalisation takes away.
         if precise is None:
-            precise = _in_float64(module, samples, inputs.path) or []
+            precise = _in_float64(module, _taken(graph, samples), inputs.path) or []
         if number < len(precise) and precise[number].shape == reference.shape:
             if error_of(number, precise[number]) <= MODULE_TOLERANCE * largest:
                 continue
@@ -291,6 +291,17 @@ def _check_finite(
     )
 
 
+def _taken(graph: Graph, samples: NDArray[np.floating]) -> list[torch.Tensor]:
+    """Samples as forward() takes them, a tensor for each input."""
+    if not graph.input_parts:
+        return [torch.from_numpy(samples)]
+    pieces = zip(graph.input_parts, graph.input_slices, strict=True)
+    return [
+        torch.from_numpy(samples[:, mine].reshape(len(samples), *part.shape))
+        for part, mine in pieces
+    ]
+
+
 def _results(answer: object) -> list[NDArray[np.float64]]:
     """The tensors that forward() has returned, one after another."""
     leaves = torch.utils._pytree.tree_leaves(answer)
@@ -298,13 +309,13 @@ def _results(answer: object) -> list[NDArray[np.float64]]:
 
 
 def _in_float64(
-    module: nn.Module, samples: NDArray[np.floating], path: Path
+    module: nn.Module, samples: list[torch.Tensor], path: Path
 ) -> list[NDArray[np.float64]] | None:
     """The module's answer with float64 throughout; None where its code insists on float32."""
     try:
         precise = deepcopy(module).double()
         with torch.no_grad(), users_code(path), silent_graphs(module):
-            return _results(precise(torch.from_numpy(samples.astype(np.float64))))
+            return _results(precise(*(part.double() for part in samples)))
     except Exception:  # the user's code may raise whatever it likes: then float32 decides
         return None
 

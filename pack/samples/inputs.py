@@ -26,6 +26,8 @@ class Inputs:
         y: int64 [N] class labels, or None.
         others: arrays y_NAME, labels of output NAME of several; None: not read from the file yet.
         y_of: the number of the output that the labels are of.
+        parts: names and shapes of several inputs; x and calibration are then [N, elements], the
+            elements of one behind those of the other.
         calibration: [M, *sample shape]; x where the file has no x_cal.
         y_cal: int64 [M] labels of ``calibration``, or None.
     """
@@ -37,6 +39,7 @@ class Inputs:
     y_cal: NDArray[np.int64] | None = None
     others: Mapping[str, NDArray[Any] | None] = field(default_factory=dict)
     y_of: int = 0
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def of_outputs(self, outputs: Sequence[str]) -> "Inputs":
         """With the labels of the one output that has any: y_NAME, or y for the first.
@@ -65,50 +68,94 @@ class Inputs:
         return replace(self, y=y, y_cal=y_cal, y_of=outputs.index(named[0]), others={})
 
 
-def read_inputs(path: Path) -> Inputs:
+def array_names(path: Path) -> tuple[str, ...]:
+    """The names of an .npz file's arrays; none of what is no such file."""
+    try:
+        return _read(path, ()).names
+    except InputError:
+        return ()
+
+
+def joined(arrays: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Samples of several inputs [N, ...] as vectors, one behind the other: [N, elements]."""
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
+
+
+def read_inputs(path: Path, names: Sequence[str] = ()) -> Inputs:
     """Read and check an .npz file of samples; a recipe (.toml) stands for its inputs.
+
+    Args:
+        names: of a network's inputs where it has several: NAME, and for calibration NAME_cal.
 
     Raises:
         InputError: missing or no .npz, no ``x``, no numbers, NaN, shapes or lengths that differ.
     """
     if path.suffix == ".toml":
         recipe = read_recipe(path)
-        return read_inputs(recipe.file(recipe.model.inputs))
-    file = _read(path, ("x", "y", "x_cal", "y_cal"))
-    arrays, names = file.arrays, file.names
-    if "x" not in arrays:
-        raise InputError(f"{path}: has no array x (it has {', '.join(names) or 'nothing'})")
-    return inputs_of(arrays, path, names)
+        return read_inputs(recipe.file(recipe.model.inputs), names)
+    wanted = names if len(names) > 1 else ("x",)
+    file = _read(path, (*wanted, *(f"{name}_cal" for name in wanted), "y", "y_cal"))
+    return inputs_of(file.arrays, path, names, file.names)
 
 
-def inputs_of(arrays: Mapping[str, NDArray[Any]], path: Path, names: Sequence[str] = ()) -> Inputs:
+def inputs_of(
+    arrays: Mapping[str, NDArray[Any]],
+    path: Path,
+    names: Sequence[str] = (),
+    there: Sequence[str] = (),
+) -> Inputs:
     """Check arrays x, y, x_cal and y_cal, of which only x must be there.
-
-    Args:
-        names: of all arrays that the file has, where some were not read.
 
     >>> read = inputs_of({"x": np.zeros((2, 3), np.uint8), "y": np.array([1, 0])}, Path("arrays"))
     >>> read.x.dtype, read.y, read.calibration is read.x
     (dtype('float32'), array([1, 0]), True)
 
+    Args:
+        names: as ``read_inputs`` takes them.
+        there: the names of all arrays of the file, for messages and labels.
+
     Raises:
         InputError: no numbers, NaN, shapes or lengths that differ; names ``path`` and the array.
     """
-    x = _samples(path, "x", arrays["x"])
-    calibration = _samples(path, "x_cal", arrays["x_cal"]) if "x_cal" in arrays else x
-    if calibration.shape[1:] != x.shape[1:]:
-        raise InputError(
-            f"{path}: x_cal has samples of shape {calibration.shape[1:]}, x of {x.shape[1:]}"
-        )
+    wanted = names if len(names) > 1 else ("x",)
+    for name in wanted:
+        if name not in arrays:
+            has = f"it has {', '.join(there) or 'nothing'}"
+            of = f"the network takes {', '.join(wanted)}; " if len(wanted) > 1 else ""
+            raise InputError(f"{path}: has no array {name} ({of}{has})")
+    xs = [_samples(path, name, arrays[name]) for name in wanted]
+    cals = [f"{name}_cal" for name in wanted]
+    given = [name for name in cals if name in arrays]
+    if given and len(given) < len(cals):
+        missing = next(name for name in cals if name not in given)
+        raise InputError(f"{path}: has {given[0]}, but no {missing}: give one for each input")
+    calibrations = [_samples(path, name, arrays[name]) for name in given] or xs
+    for name, cal, x in zip(wanted, calibrations, xs, strict=True):
+        if cal.shape[1:] != x.shape[1:]:
+            raise InputError(
+                f"{path}: {name}_cal has samples of shape {cal.shape[1:]}, {name} of {x.shape[1:]}"
+            )
+    for name, x, number in [
+        *zip(wanted, xs, [len(xs[0])] * len(xs), strict=True),
+        *zip(cals, calibrations, [len(calibrations[0])] * len(xs), strict=True),
+    ]:
+        if len(x) != number:
+            raise InputError(f"{path}: {name} has {len(x)} samples, the first input {number}")
+    x, calibration = xs[0], calibrations[0]
+    parts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    if len(wanted) > 1:
+        parts = tuple((name, one.shape[1:]) for name, one in zip(wanted, xs, strict=True))
+        x = joined(xs)
+        calibration = joined(calibrations) if given else x
     y = _labels(path, "y", arrays["y"], len(x)) if "y" in arrays else None
     y_cal = y
-    if "x_cal" in arrays:
+    if given:
         y_cal = None
         if "y_cal" in arrays:
             y_cal = _labels(path, "y_cal", arrays["y_cal"], len(calibration))
-    labels = [name for name in (*arrays, *names) if name.startswith("y_") and name != "y_cal"]
+    labels = [name for name in (*arrays, *there) if name.startswith("y_") and name != "y_cal"]
     others = {name: arrays.get(name) for name in labels}
-    return Inputs(path, x, y, calibration, y_cal, others)
+    return Inputs(path, x, y, calibration, y_cal, others, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.board.line import Line
-from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.frames import frames_of
 from bramcast.golden.load import load
 from bramcast.pack.axi.driver import Driver
 from bramcast.pack.axi.registers import mask
@@ -94,7 +94,7 @@ def check_board(
     """
     machine = load(bundle)
     assert machine.manifest is not None
-    frames = frames_from_arrays(samples, machine.manifest.input)
+    frames = frames_of(samples, machine.manifest)
     driver = Driver(line)
     end_earlier_run(line, driver)
     line.report = lambda done, of: report("loading", done, of)

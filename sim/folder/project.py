@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.frames import frames_of
 from bramcast.golden.load import load
 from bramcast.hw import sources
 from bramcast.pack.bitstream.pattern import pattern
@@ -76,7 +76,7 @@ def write_project(
     machine = load(bundle, allow_modified)
     manifest = machine.manifest
     assert manifest is not None
-    frame = None if sample is None else frames_from_arrays(sample[None], manifest.input)[0]
+    frame = None if sample is None else frames_of(sample[None], manifest)[0]
     files = project_files(bundle, recorded(machine, frame), options)
 
     def fill(folder: Path) -> None:

@@ -69,8 +69,8 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
             "parameters": f"{manifest.parameters:,}",
             "macs": f"{manifest.macs:,}",
             "cycles": f"{cycles:,}",
-            "input": f"{prod(manifest.input.dims) * manifest.input.planes:,}",
-            "input_format": manifest.input.format.q,
+            "input": f"{sum(prod(f.dims) * f.planes for f in manifest.inputs):,}",
+            "input_format": _input_formats(manifest),
             "beat": beat,
             "output": f"{manifest.output_elements:,}",
             "output_format": _output_formats(manifest),
@@ -81,6 +81,14 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
             **_of_a_board(options.board),
         },
     )
+
+
+def _input_formats(manifest: Manifest) -> str:
+    """The format of the input, or that of each of several, one behind the other."""
+    if not manifest.more_inputs:
+        return str(manifest.input.format.q)
+    each = [f"{prod(f.dims) * f.planes:,} of {f.name} in {f.format.q}" for f in manifest.inputs]
+    return f"several inputs, one behind the other: {', '.join(each)}"
 
 
 _LARGEST = "; TUSER of the last one is the number of the largest"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from math import prod
 
-from bramcast.pack.bundle.manifest import IMAGES, Core, Manifest
+from bramcast.pack.bundle.manifest import IMAGES, Core, Frame, Manifest
 from bramcast.sim.folder.boards import Board
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.parameters import adjustable
@@ -184,7 +184,7 @@ def _head(manifest: Manifest) -> list[str]:
         f"// {name}_top: the core for the network {name}, with its parameters and images.",
         "//",
         f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
-        f"// Input: {_frame(manifest)}.",
+        *_inputs(manifest),
         *_results(manifest),
         "// its bit 16 marks a packet that an abort has cut.",
         f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
@@ -409,8 +409,15 @@ def _reset(prefix: str) -> list[str]:
     ]
 
 
-def _frame(manifest: Manifest) -> str:
-    frame = manifest.input
+def _inputs(manifest: Manifest) -> list[str]:
+    """What comes: of several inputs one behind the other."""
+    if not manifest.more_inputs:
+        return [f"// Input: {_frame(manifest.input)}."]
+    each = [f"//   {frame.name}: {_frame(frame)}" for frame in manifest.inputs]
+    return ["// Inputs, one behind the other in one packet:", *each]
+
+
+def _frame(frame: Frame) -> str:
     y, x, c = frame.dims
     planes = f", {frame.planes} planes {frame.plane_shift} bits apart" if frame.planes > 1 else ""
     steps = [f"minus {frame.offsets}[c]"] if frame.offsets else []

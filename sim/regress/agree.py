@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import frames_of, outputs_from_beats
 from bramcast.golden.layers import layer_results
 from bramcast.golden.load import load
 from bramcast.golden.metrics import labelled_accuracy
@@ -62,7 +62,7 @@ def compare_with_graph(
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
         graph = run_integers(packed, batch)
-        results = machine.run(frames_from_arrays(batch, machine.manifest.input), keep_layers=True)
+        results = machine.run(frames_of(batch, machine.manifest), keep_layers=True)
         scores.append(outputs_from_beats(results.beats, machine)[packed.inputs.y_of].real)
         got = list(layer_results(machine, results))
         layers = len(got)

@@ -146,7 +146,9 @@ def judge(task: Task, report: Report = lambda what, done, of: None) -> Outcome:
 def _judged(task: Task, report: Report, clock: _Clock) -> Outcome:
     if task.source is None and not task.new.exists():
         raise InputError(f"{task.new}: no such bundle or checkpoint")
-    inputs = task.inputs if isinstance(task.inputs, Inputs) else read_inputs(task.inputs)
+    manifest = read_manifest(task.old)
+    names = [frame.name for frame in manifest.inputs] if manifest.more_inputs else []
+    inputs = task.inputs if isinstance(task.inputs, Inputs) else read_inputs(task.inputs, names)
 
     def on_hdl(bundle: Path) -> str:
         with clock.spent("hdl"):
@@ -275,6 +277,10 @@ def _packed(
 def with_formats(recipe: Recipe, manifest: Manifest) -> Recipe:
     """The recipe with a bundle's formats by hand, and with its core's depths."""
     frame, core = manifest.input, manifest.core
+    # Of several inputs the one with the coarsest format is sent as it is.
+    fracs = [one.format.frac for one in manifest.inputs]
+    fmt = replace(frame.format.q, frac=min(fracs))
+    levels = tuple(frac - min(fracs) for frac in fracs) if manifest.more_inputs else None
     layers = dict(recipe.quantize.layers)
     for layer in manifest.layers:
         if layer.format.bits == frame.format.bits:  # not the last one at full width
@@ -284,16 +290,16 @@ def with_formats(recipe: Recipe, manifest: Manifest) -> Recipe:
             copies = layer.shape[2] if spread else given.copies
             layers[layer.name] = replace(given, output=str(layer.format.q), copies=copies)
     for last in manifest.output_layers:
-        read = {manifest.layers[i].format.frac if i >= 0 else frame.format.frac for i in last.reads}
+        read = {manifest.layers[i].format.frac if i >= 0 else fmt.frac for i in last.reads}
         if last.name not in layers and last.macs and len(read) == 1:
             # Its results' LSB is that of its weights times that of what it reads.
             layers[last.name] = LayerSection(weight_frac=last.format.frac - read.pop())
     quantize = replace(
         recipe.quantize,
-        input=str(frame.format.q),
+        input=str(fmt),
         input_planes=1 if frame.planes == 1 else 2,
         plane_shift=frame.plane_shift if frame.planes > 1 else None,
-        input_exponents=tuple(frame.exponents) or None,
+        input_exponents=levels or tuple(frame.exponents) or None,
         input_offsets=tuple(frame.offsets) or None,
         layers=layers,
     )

@@ -8,7 +8,7 @@ from math import inf, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import Output, frames_of, outputs_from_beats
 from bramcast.golden.layers import layer_results
 from bramcast.golden.machine import Machine
 from bramcast.golden.metrics import classes_of, labelled_accuracy, mean_squared_error
@@ -121,7 +121,7 @@ def outputs(machine: Machine, inputs: Inputs, progress: Callable[[int], None]) -
         InputError: samples or labels that don't fit the network.
     """
     assert machine.manifest is not None
-    frames = frames_from_arrays(inputs.x, machine.manifest.input)
+    frames = frames_of(inputs.x, machine.manifest)
     beats = machine.run(frames, progress=progress).beats
     labelled, *rest = outputs_from_beats(beats, machine)
     if inputs.y_of:
@@ -178,7 +178,7 @@ def _layers(
     machine: Machine, samples: NDArray[np.floating]
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     assert machine.manifest is not None
-    frames = frames_from_arrays(samples, machine.manifest.input)
+    frames = frames_of(samples, machine.manifest)
     for result in layer_results(machine, machine.run(frames, keep_layers=True)):
         yield result.layer.name, result.values
 

@@ -57,7 +57,7 @@ def check_referee(manifest: Manifest, inputs: Inputs, old: Outputs) -> None:
             )
         if said is not None and old.accuracy >= said - NEAR:
             return
-    doubt = scale_doubt(inputs.x, manifest.input)
+    doubt = "" if manifest.more_inputs else scale_doubt(inputs.x, manifest.input)
     if doubt:
         raise RefereeError(
             f"{inputs.path}: no verdict: {doubt}; preprocess the samples as those of the packing"

@@ -135,12 +135,13 @@ def regress(
             f"{new / missing[0]}: is not there, but {MANIFEST_NAME} lists it among the files to "
             "swap; repack, or pass --allow-modified to compare what is there"
         )
+    _check_outputs(old, new, _manifest(machines[0]), _manifest(machines[1]), limits)
+    inputs = inputs.of_outputs([f.name for f in _manifest(machines[0]).outputs if f.name])
     was, now = (
         outputs(machine, inputs, _counting(report, name, len(inputs.x)))
         for name, machine in zip(("old", "new"), machines, strict=True)
     )
     before, after = (_manifest(m) for m in machines)
-    _check_outputs(old, new, before, after, limits)
     check_referee(before, inputs, was)
     pairs = layer_pairs(*machines, inputs)
     program = split_program(
@@ -181,11 +182,14 @@ def regress(
 def _check_outputs(
     old: Path, new: Path, before: Manifest, after: Manifest, limits: RegressSection
 ) -> None:
-    """Both have the same outputs, and limits are those of one of them.
+    """Both have the same inputs and outputs, and limits are those of one of these.
 
     Raises:
         InputError: there is no verdict on others.
     """
+    takes = [[frame.name for frame in m.inputs] for m in (before, after)]
+    if takes[0] != takes[1]:
+        raise InputError(f"{new}: takes other inputs than {old}: nothing to compare")
     one, two = ([frame.name for frame in m.outputs] for m in (before, after))
     if one != two:
         listed = [", ".join(names) if names != [""] else "one" for names in (one, two)]
@@ -281,7 +285,9 @@ def fits(
         )
     if machines[0].program != machines[1].program:
         reasons += [_program_change(machines), *_strip_changes(before, after)]
-    frames = [("input", before.input, after.input)]
+    frames = [
+        (f"input {a.name}".rstrip(), a, b) for a, b in zip(before.inputs, after.inputs, strict=True)
+    ]
     for a, b in zip(before.outputs, after.outputs, strict=True):
         frames.append((f"output {a.name}".rstrip(), a, b))
     for name, a, b in frames:

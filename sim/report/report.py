@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.frames import frames_of
 from bramcast.golden.layers import layer_results
 from bramcast.pack.bundle.errors import ToolError
 from bramcast.pack.bundle.float_results import read_float_results
@@ -158,7 +158,7 @@ def scatter_of(judged: Judged | None) -> str | None:
 def layer_values(anatomy: Anatomy, inputs: Inputs) -> dict[int, NDArray[np.int64]]:
     """Golden's results on the first samples, by part: int64 [n]."""
     part_of = {index: n for n, part in enumerate(anatomy.parts) for index in part.indices}
-    frames = frames_from_arrays(inputs.x[:SAMPLES], anatomy.manifest.input)
+    frames = frames_of(inputs.x[:SAMPLES], anatomy.manifest)
     results = anatomy.machine.run(frames, keep_layers=True)
     found: dict[int, list[NDArray[np.int64]]] = {}
     for index, result in enumerate(layer_results(anatomy.machine, results)):

@@ -189,7 +189,8 @@ def _column(
     if first:
         frame = anatomy.manifest.input
         planes = f", {frame.planes} planes" if frame.planes > 1 else ""
-        shape = " x ".join(str(n) for n in frame.dims)
+        dims = [" x ".join(str(n) for n in one.dims) for one in anatomy.manifest.inputs]
+        shape = " and ".join(dims)
         body.append(_box(*corner(entry), "input", f"{shape}{planes}", "io"))
     else:
         body.append(_box(*corner(entry), parts[entry].name, "from the column before", "io"))

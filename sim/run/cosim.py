@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import frames_from_arrays
+from bramcast.golden.frames import frames_of
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.cycles import predict
@@ -98,7 +98,7 @@ def simulate(
     if against is not None and hardware.frame != machine.frame:
         raise InputError(f"{bundle} and {against} take input frames of different shapes")
     seed = random.randrange(1 << 31) if seed is None else seed
-    frames = frames_from_arrays(samples, machine.manifest.input)
+    frames = frames_of(samples, machine.manifest)
     report("golden", 0, len(frames))
     results = machine.run(frames, keep_layers=True)
     report("golden", len(frames), len(frames))

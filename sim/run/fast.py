@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import Output, as_samples, frames_of, outputs_from_beats
 from bramcast.golden.groups import Groups
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine, NestResult, Results
@@ -382,7 +382,7 @@ def simulate_fast(
             f"{bundle} and {against} are packed for cores with different parameters; "
             "only bundles for the same core can be compared"
         )
-    frames = frames_from_arrays(samples, machine.manifest.input)
+    frames = frames_of(samples, machine.manifest)
     if frames.shape[1] != hardware.beats_in:
         raise InputError(f"{bundle} takes {hardware.beats_in} elements, {against} another number")
     core = _Hardware(bundle, hardware, report)
@@ -436,7 +436,7 @@ def simulate_fast(
 
 def rtl_predict(
     bundle: Path | str,
-    x: ArrayLike,
+    x: ArrayLike | Mapping[str, ArrayLike],
     jobs: int | None = None,
     *,
     integers: bool = False,
@@ -447,7 +447,7 @@ def rtl_predict(
     Args:
         bundle: folder written by ``bramcast pack``.
         x: [N, *sample shape]; floats are quantized as a driver would do it, integers are taken
-            to be in the input's format.
+            to be in the input's format. Of several inputs such an array for each name.
         jobs: processes; as many as the machine has processors if None.
         integers: the numbers as they leave the core, int64, instead of their real values.
 
@@ -459,7 +459,7 @@ def rtl_predict(
     """
     machine = load(Path(bundle), allow_modified)
     assert machine.manifest is not None
-    frames = frames_from_arrays(np.asarray(x), machine.manifest.input)
+    frames = frames_of(as_samples(x, machine.manifest), machine.manifest)
     core = _Hardware(Path(bundle), machine, lambda what, done, of: None)
     jobs = _processes(jobs, len(frames))
     parts = _slices(len(frames), jobs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks with several outputs on the HDL core: every element equals golden."""
+"""Networks with several outputs or inputs on the HDL core: every element equals golden."""
 
 import numpy as np
 import pytest
@@ -13,28 +13,28 @@ from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.program import Nest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
-from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.run.cosim import simulate
 from bramcast.sim.run.fast import rtl_predict, simulate_fast
 
 pytestmark = pytest.mark.cosim
 
 TILED = "[core]\nlanes = 4\ntiles = 2\n"
-PLAIN = ("Heads", "Detector", "Anchors", "Twice")
+PLAIN = ("Heads", "Detector", "Anchors", "Twice", "Sensors", "PictureAndVector")
+ALL = (*several.SHAPES, *several.INPUTS)
+ON_ICARUS = ("Heads", "HeadFirst", "PictureAndVector")
 
 
 def packed(folder, name):
     core = (COMMON_CORE if name in PLAIN else SMOOTH_CORE).format(lanes=16)
     recipe = write_recipe(folder, name, core)
-    pack(read_recipe(recipe), folder / "bundle")
-    return folder / "bundle", read_inputs(recipe).x
+    return folder / "bundle", pack(read_recipe(recipe), folder / "bundle").inputs.x
 
 
 @pytest.mark.parametrize(
     "name, simulator",
-    [("Heads", "icarus"), ("HeadFirst", "icarus")]
-    + [in_all(name, "icarus") for name in several.SHAPES if name not in ("Heads", "HeadFirst")]
-    + [(name, "verilator") for name in several.SHAPES],
+    [(name, "icarus") for name in ON_ICARUS]
+    + [in_all(name, "icarus") for name in ALL if name not in ON_ICARUS]
+    + [(name, "verilator") for name in ALL],
 )
 def test_every_layer_equals_golden(name, simulator, tmp_path):
     need(simulator)
@@ -75,3 +75,15 @@ def test_whole_test_sets_give_each_output(tmp_path):
     for sent, one in zip(result.outputs, want, strict=True):
         assert np.array_equal(sent.integers, one.integers)
         assert np.array_equal(got[one.name], one.real)
+
+
+def test_the_hardware_takes_an_array_for_each_input(tmp_path):
+    need("verilator")
+    bundle, x = packed(tmp_path, "PictureAndVector")
+    arrays = several.samples_of("PictureAndVector", len(x))
+    got, whole = rtl_predict(bundle, arrays, jobs=1), rtl_predict(bundle, x, jobs=1)
+    for name, want in zip(
+        ("kind", "place"), several.answers("PictureAndVector", arrays), strict=True
+    ):
+        assert np.array_equal(got[name], whole[name])
+        assert ((got[name] - want) ** 2).sum() < 10**-2.5 * (want**2).sum()

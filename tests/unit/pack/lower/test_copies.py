@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import write_recipe
+from support import text_recipe, write_recipe
 
 from bramcast.pack.graph.ops import Add, Product, is_exact
 from bramcast.pack.lower.copies import in_layout, plan_layout, with_copies
@@ -98,3 +98,29 @@ def test_a_recipe_may_name_a_copy_as_those_of_retraining_did(tmp_path):
     extra = f'[quantize]\nrefine = false\n[quantize.layers."{copy}"]\noutput = "{fmt}"\n'
     named = pack(read_recipe(write_recipe(tmp_path, "Repeats", extra)), tmp_path / "named")
     assert named.graph.ops[-1].name == plain.graph.ops[-1].name
+
+
+PICTURE_AND_VECTOR = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 16, 3, padding=1, stride=2), nn.Linear(10, 16)
+    def forward(self, x):
+        picture = self.conv(x[:, :192].reshape(-1, 3, 8, 8)).mean((2, 3))
+        return torch.cat([picture, self.fc(x[:, 192:])], 1)
+"""
+
+
+def test_a_linear_reads_the_end_of_an_input_that_fills_no_block(tmp_path):
+    """202 elements are followed by nothing that a longer walk could run over."""
+    rng = np.random.default_rng(0)
+    shapes = {"conv.weight": (16, 3, 3, 3), "fc.weight": (16, 10), "conv.bias": 16, "fc.bias": 16}
+    state = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    one = "[quantize]\ninput_planes = 1\n"
+    recipe = text_recipe(tmp_path, PICTURE_AND_VECTOR, rng.normal(size=(20, 202)), state, one)
+    prepared = prepare(read_recipe(recipe), judged=False)
+    for lanes, taps in ((16, 2), (32, 2)):
+        laid_out = plan_layout(prepared.joined, lanes, taps).laid_out
+        assert {"conv", "fc"} < {op.name for op in laid_out.graph.ops}
