@@ -49,7 +49,7 @@ def _input_frames(graph: Graph, formats: Formats, planes: Planes | None) -> list
         frame = Frame(
             shape=list(part.shape),
             dims=list(dims),
-            strides=_strides(np.ascontiguousarray(stream), dims, f"input {part.name}"),
+            strides=_strides(np.ascontiguousarray(stream), dims),
             format=_format(replace(fmt, frac=fmt.frac + exponent)),
             planes=count,
             plane_shift=planes.shift if planes is not None else 0,

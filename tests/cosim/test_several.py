@@ -13,6 +13,7 @@ from bramcast.pack.bundle.cycles import predict
 from bramcast.pack.bundle.program import Nest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
+from bramcast.pack.samples.inputs import read_inputs
 from bramcast.sim.run.cosim import simulate
 from bramcast.sim.run.fast import rtl_predict, simulate_fast
 
