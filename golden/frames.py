@@ -195,7 +195,8 @@ def output_order(machine: Machine) -> NDArray[np.int64]:
             del frames[0]
         frame, start = frames[0], len(parts)
         info, groups = manifest.nests[index - 1], Groups.of(d, machine.core)
-        lanes = np.array(frame.channel_places, np.int64)[info.channels]  # -1 does not leave
+        places = np.array(frame.channel_places, np.int64)
+        lanes = places[np.minimum(info.channels, len(places) - 1)]  # -1 does not leave
         if info.columns:
             lanes += np.array(info.columns, np.int64) * frame.strides[1]
         y, x = (np.arange(s.start, s.stop, s.step) for s in layer_pixels(d, info))

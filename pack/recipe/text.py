@@ -7,7 +7,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bramcast.pack.recipe.recipe import PATHS, SECTIONS, LayerSection, Recipe, defaults
+from bramcast.pack.recipe.recipe import (
+    PATHS,
+    SECTIONS,
+    LayerSection,
+    OutputLimits,
+    Recipe,
+    defaults,
+)
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -32,11 +39,14 @@ def recipe_text(recipe: Recipe) -> str:
     for layer, section in recipe.quantize.layers.items():
         key = json.dumps(layer, ensure_ascii=False)
         blocks.append([f"[quantize.layers.{key}]", *_lines(section, defaults(LayerSection))])
+    for output, limits in recipe.regress.outputs.items():
+        key = json.dumps(output, ensure_ascii=False)
+        blocks.append([f"[regress.outputs.{key}]", *_lines(limits, defaults(OutputLimits))])
     return "\n".join("\n".join(block) + "\n" for block in blocks)
 
 
 def _lines(section: Any, default: Any) -> list[str]:
-    keys = [f.name for f in fields(section) if f.name != "layers"]
+    keys = [f.name for f in fields(section) if f.name not in ("layers", "outputs")]
     changed = [k for k in keys if getattr(section, k) != getattr(default, k)]
     return [f"{k} = {_value(getattr(section, k))}" for k in changed]
 

@@ -88,7 +88,7 @@ def test_beats_go_where_their_nests_pixels_and_channels_lie():
     frame = Frame([3, 1, 3], [1, 3, 3], [3, 1, 3], Q8)
     machine = SimpleNamespace(
         core=core_of(2), program=[Input(1, 1, 0), even, odd],
-        manifest=SimpleNamespace(output=frame, nests=infos),
+        manifest=SimpleNamespace(outputs=[frame], output_elements=9, nests=infos),
     )  # fmt: skip
     # Group by group, pixel by pixel, lane by lane; element c * 3 + x of the output.
     assert output_order(machine).tolist() == [6, 0, 8, 2, 3, 5, 1, 4, 7]

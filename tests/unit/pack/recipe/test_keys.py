@@ -18,6 +18,7 @@ from bramcast.pack.recipe.recipe import (
     SECTIONS,
     LayerSection,
     ModelSection,
+    OutputLimits,
     QuantizeSection,
     defaults,
     read_recipe,
@@ -26,6 +27,7 @@ from bramcast.pack.recipe.text import recipe_text
 
 PAGE = (ROOT / "docs" / "recipe.md").read_text()
 LAYER = 'quantize.layers."NAME"'
+OUTPUT = 'regress.outputs."NAME"'
 # A value other than the default, as a recipe has it, with what it takes beside it.
 SAMPLES = {
     "model.inputs": '"x.npz"',
@@ -77,6 +79,9 @@ SAMPLES = {
     "regress.max_saturation": "1.0",
     "regress.min_snr": "20.0",
     "regress.accept": '"repack"',
+    f"{OUTPUT}.min_agreement": "95.0",
+    f"{OUTPUT}.min_alike": "25.0",
+    f"{OUTPUT}.min_snr": "18.0",
     "pack.min_snr": "30.0",
     "pack.min_agreement": "99.0",
     "pack.max_accuracy_loss": "0.25",
@@ -116,12 +121,12 @@ def _leaves(kind):
 def keys_of(section, kind):
     without = defaults(kind)
     for field in fields(kind):
-        if field.name != "layers":
+        if field.name not in ("layers", "outputs"):
             yield Key(section, field.name, field.type, getattr(without, field.name))
 
 
 KEYS = [key for name, kind in SECTIONS.items() for key in keys_of(name, kind)]
-KEYS += keys_of(LAYER, LayerSection)
+KEYS += [*keys_of(LAYER, LayerSection), *keys_of(OUTPUT, OutputLimits)]
 
 
 def rows():
@@ -237,7 +242,8 @@ def test_a_key_goes_through_toml(key, tmp_path):
     path = tmp_path / "r.toml"
     path.write_text(text)
     read = read_recipe(path)
-    section = read.quantize.layers["NAME"] if key.section == LAYER else getattr(read, key.section)
+    named = {LAYER: read.quantize.layers, OUTPUT: read.regress.outputs}
+    section = named[key.section]["NAME"] if key.section in named else getattr(read, key.section)
     assert getattr(section, key.name) != key.default
     written = recipe_text(read)
     assert f"{key.name} = {SAMPLES[key.dotted].splitlines()[0]}\n" in written
