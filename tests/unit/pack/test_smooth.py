@@ -409,4 +409,4 @@ def test_a_first_state_may_be_a_constant(kind):
     with torch.no_grad():
         want = module(torch.from_numpy(x).float()).numpy()
     *_, last = run(graph, input_tensor(graph, x), real_compute)
-    assert np.abs(output_array(graph, last.result) - want).max() < 1e-6
+    assert np.abs(output_array(graph, [last.result]) - want).max() < 1e-6

@@ -118,7 +118,7 @@ def both(shape, parts, forward, samples=3):
     *_, end = execute.run(graph, execute.input_tensor(graph, x), execute.real_compute)
     with torch.no_grad():
         want = module.double()(torch.from_numpy(x)).numpy()
-    return graph, execute.output_array(graph, end.result), want
+    return graph, execute.output_array(graph, [end.result]), want
 
 
 @pytest.mark.parametrize("name", CASES)
