@@ -6,6 +6,7 @@ import os
 import pty
 import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -272,3 +273,28 @@ def test_a_real_network_on_a_board(tmp_path):
     assert arrived["name"] == "output stream" and arrived["different"] == 0
     assert answer["equal"] and answer["cycles"] == [answer["predicted"]] * 2
     assert sum(row["cycles"] for row in rows) <= answer["predicted"]
+
+
+def test_a_core_with_tiles_is_compared_and_a_wrong_word_of_any_bank_is_found(tmp_path, monkeypatch):
+    """Banks of the scratchpad are read through PEEK's window, each in a power of two of words."""
+    need("verilator")
+    recipe = read_recipe(DIGITS / "dscnn.toml")
+    core = replace(recipe.core, lanes=16, tiles=4, scratch_depth=70)  # a bank is 128 apart
+    pack(replace(recipe, core=core), tmp_path / "b")
+    with simulated(tmp_path / "b") as tiled:
+        arguments = ("board", tiled.port, tmp_path / "b", "--inputs", DIGITS / "dscnn.toml")
+        done = bramcast(*arguments, "--samples", 1)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{tiled.port}: 16 lanes x 1 taps x 4 tiles, data of 8 bits" in done.stdout
+        good = Driver.load
+
+        def load_and_spoil(self, *arguments, **options):
+            written = good(self, *arguments, **options)
+            write_word(self, tmp_path / "b", "weights", 20, 5)
+            return written
+
+        monkeypatch.setattr(Driver, "load", load_and_spoil)
+        done = bramcast(*arguments, "--samples", 1)
+        assert done.returncode == 1, done.stderr
+        last = done.stdout.splitlines()[-1]
+        assert last.startswith("DIFFERENT, first: sample 0, layer features.") and "hdl 0x" in last
