@@ -18,11 +18,7 @@ from bramcast.pack.run.calibrate import Progress, silent
 from bramcast.pack.run.execute import one_thread
 from bramcast.pack.samples.inputs import Inputs
 
-_Key = tuple[int, int, int]  # lanes, taps, tiles: what a layout is made for
-
-
-def _key(section: CoreSection) -> _Key:
-    return section.lanes, section.taps, section.tiles
+_Key = tuple[int, int, int, bool]  # lanes, taps, tiles, pairs: what a layout is made for
 
 
 class Lowering:
@@ -47,7 +43,8 @@ class Lowering:
         self.recipe, self._prepared, self._progress = prepared.recipe, prepared, progress
         self._again = again
         self._networks = {_names(prepared): network}
-        self._own_key = _key(self.recipe.core)
+        self._products = any(isinstance(op, Product) for op in prepared.joined.ops)
+        self._own_key = self._key(self.recipe.core)
         self._own = Plan(prepared.graph, prepared.laid_out)
         self._last: tuple[_Key, Lowered] | None = None
 
@@ -79,20 +76,24 @@ class Lowering:
 
     @property
     def can_pair(self) -> bool:
-        """Whether two tiles may share their multipliers: 8 bits, and no products of tensors."""
-        products = any(isinstance(op, Product) for op in self._prepared.graph.ops)
-        return self.recipe.quantize.activation_bits == 8 and not products
+        """Whether two tiles may share their multipliers, which hold two products of 8 bits."""
+        return self.recipe.quantize.activation_bits == 8
+
+    def _key(self, section: CoreSection) -> _Key:
+        """Pairs change the layout of products of two tensors alone."""
+        return section.lanes, section.taps, section.tiles, section.pairs and self._products
 
     def at(self, shape: Shape) -> Lowered:
         """The network as a program for a core of this shape; its depths are what is needed.
 
-        Shapes that differ in RQ or pairs alone cost next to nothing if one comes behind the other.
+        Shapes that differ in RQ alone, or in pairs of a network without products of two tensors,
+        cost next to nothing if one comes behind the other.
 
         Raises:
             UserError: there is none.
         """
         recipe = replace(self.recipe, core=shape.section(self.recipe.core))
-        key = _key(recipe.core)
+        key = self._key(recipe.core)
         if self._last is not None and self._last[0] == key:
             made = drained(self._last[1], recipe)
         else:

@@ -42,6 +42,7 @@ def packed_at(recipe, shape, bundle):
         ("VggCeil", "", SIX + TILED),
         ("Mlp96", NARROW, SIX),
         ("SqueezeExcite", WIDE, SIX),
+        ("SqueezeExcite", "", [(16, 1, 2, 4), (16, 1, 2, 4, True), (8, 2, 1, 2, True)]),
         ("HandGru", AUTO, SIX),
         ("RnnNet", "", [(4, 4, 2), (8, 2, 1)]),  # takes some of its products apart
         in_all("GruNet", "", [(1, 1, 1), (4, 4, 2), (16, 1, 2), (8, 8, 8)]),
