@@ -12,6 +12,7 @@ from posixpath import dirname, normpath, relpath
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = Path(os.environ.get("BRAMCAST_GALLERY", ROOT / "build" / "gallery"))
@@ -58,6 +59,12 @@ def linked(text: str, page: str) -> set[str]:
     """Files outside docs/ to which a page links, by their path in the repository."""
     places = {site_place(page, found[2]) for found in LINK.finditer(text)}
     return {place.removeprefix("files/") for place in places if place.startswith("files/")}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Anchors are those of the repository's own pages: "Strips: TILES > 1" is strips-tiles--1."""
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

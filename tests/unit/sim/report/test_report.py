@@ -126,6 +126,7 @@ def test_residents_of_a_core_with_tiles_lie_in_the_banks_that_are_written(tmp_pa
     assert frame.banks == (0, 1, 2, 3)
     page = report_html(tmp_path / "bundle")
     assert next(text for text in strips if text) in page and "bank after bank" in page
+    assert f"<b>{core.lanes} x {core.taps} x 4</b><span>lanes x taps x tiles</span>" in page
 
 
 class _Checker(HTMLParser):

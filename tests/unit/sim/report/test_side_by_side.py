@@ -102,6 +102,7 @@ def test_a_page_shows_both(old, candidates, tmp_path):
     for layer in result["layers"]:
         assert layer["name"] in page.told and f"{100 * layer['like']:.2f} %" in page.told
     assert text.count('<table class="matrix">') == 2
+    assert "lanes x taps x tiles 16 x 1 x 1 16 x 1 x 1" in page.told
     # Where each comes from: two checkpoints with the sums of their own.
     assert "mlp.pth" in page.told and "good.pth" in page.told
 
