@@ -144,10 +144,15 @@ def _tool_environment(simulator: str) -> dict[str, str]:
         path = os.environ.get("PATH", "")
         if folder is not None and str(folder) not in path.split(os.pathsep):
             wanted["PATH"] = f"{folder}{os.pathsep}{path}"
-        # The wheel's makefile lacks the flag that large models need for precompiled headers.
+        # The wheel's makefile lacks the flag that large models need for precompiled headers, and
+        # calls a program `python`, which an environment that is not activated has nowhere.
         flags = os.environ.get("MAKEFLAGS", "")
-        if _PCH_FLAG not in flags:
-            wanted["MAKEFLAGS"] = f"{flags} {_PCH_FLAG}".strip()
+        needed = [_PCH_FLAG]
+        if re.fullmatch(r"[\w./+-]+", sys.executable):  # else make and the shell would cut it up
+            needed.append(f"PYTHON3={sys.executable}")
+        missing = [one for one in needed if one not in flags]
+        if missing:
+            wanted["MAKEFLAGS"] = " ".join((flags, *missing)).strip()
         if "OBJCACHE" not in os.environ:
             wanted["OBJCACHE"] = "ccache" if shutil.which("ccache") else _keeping_objects()
     return wanted
