@@ -16,7 +16,7 @@ from bramcast.api.bars import Progress, reporting
 from bramcast.api.given import ARRAYS, at_rest, given, samples
 from bramcast.api.page import Page
 from bramcast.api.table import Table, frame, html_table
-from bramcast.golden.frames import Output, frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import Output, as_samples, frames_of, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.golden.metrics import labelled_accuracy
@@ -220,7 +220,7 @@ class Bundle:
         return found if self.outputs else found[""]
 
     def _results(self, read: Inputs, progress: Progress) -> list[Output]:
-        frames = frames_from_arrays(read.x, self._manifest.input)
+        frames = frames_of(read.x, self._manifest)
         with reporting(progress) as report:
             done = self._machine.run(frames, progress=lambda n: report("golden", n, len(frames)))
         return outputs_from_beats(done.beats, self._machine)
@@ -440,7 +440,16 @@ class Bundle:
         Raises:
             InputError: they are of another shape; a single one lacks its batch axis.
         """
+        several = [frame.name for frame in self._manifest.inputs if frame.name]
+        if several and not isinstance(x, Mapping):
+            raise InputError(
+                f"{self.name!r} has several inputs: give a dictionary with {', '.join(several)}"
+            )
+        if several:
+            x = as_samples(x, self._manifest)
         read = samples(x, y)
+        if several and read is not None:
+            return read
         if read is None:
             raise InputError("x is missing: give samples, x=[N, ...]")
         if read.x.shape[1:] == self.input_shape:

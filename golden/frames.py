@@ -78,7 +78,13 @@ def as_samples(x: ArrayLike | Mapping[str, ArrayLike], manifest: Manifest) -> ND
     for frame in manifest.inputs:
         if frame.name not in x:
             raise InputError(f"no array {frame.name!r}; there are {', '.join(x) or 'none'}")
-        arrays.append(np.asarray(x[frame.name]))
+        array = np.asarray(x[frame.name])
+        if list(array.shape[1:]) != list(frame.shape):
+            raise InputError(
+                f"{frame.name} has shape {list(array.shape)}, expected [samples, "
+                f"{', '.join(str(n) for n in frame.shape)}]"
+            )
+        arrays.append(array)
     if len({len(array) for array in arrays}) > 1:
         raise InputError(f"the inputs have {[len(array) for array in arrays]} samples")
     return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bramcast.pack.bundle.errors import RecipeError, UnsupportedLayer
+from bramcast.pack.bundle.errors import InputError, RecipeError, UnsupportedLayer
 from bramcast.pack.bundle.program import MAX_CYCLES
 from bramcast.pack.bundle.qformat import QFormat, parse_format
 from bramcast.pack.capture.capture import capture
@@ -168,7 +168,7 @@ def read_both(
     Raises:
         UserError: whatever is wrong with their files.
     """
-    path = recipe.file(recipe.model.inputs)
+    path, given = recipe.file(recipe.model.inputs), inputs
     if inputs is None and source is None:
         has = set(array_names(path)) - {"y", "x_cal", "y_cal"}
         if has and {name for name in has if not name.startswith("y_")} != {"x"}:
@@ -182,6 +182,11 @@ def read_both(
     if source is None:
         source = read_model(recipe, inputs.x.shape[1:], inputs.parts)
     names = input_names(source.module)
+    if len(names) > 1 and given is not None and not given.parts:
+        raise InputError(
+            f"{given.path}: forward() takes {', '.join(names)}: networks with several inputs are "
+            "packed from a recipe, whose .npz has an array for each"
+        )
     if len(names) > 1 and not inputs.parts:
         inputs = read_inputs(path, names)  # says what is missing
     return source, inputs

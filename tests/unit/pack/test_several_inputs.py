@@ -11,6 +11,7 @@ import torch
 from several import samples_of, write_recipe
 from support import bramcast, in_all
 
+from bramcast.api.bundle import Bundle
 from bramcast.golden.frames import as_samples, frames_from_arrays, frames_of, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError, RecipeError
@@ -161,3 +162,18 @@ def test_other_files_have_several_inputs_too(kind, tmp_path):
     for one, wanted in zip(got, want, strict=True):
         assert np.array_equal(one.integers, wanted.integers)
     assert len(plain.inputs.parts) == 2
+
+
+def test_a_bundle_in_python_takes_and_gives_arrays_by_name(tmp_path):
+    pack(read_recipe(write_recipe(tmp_path, "PictureAndVector")), tmp_path / "bundle")
+    bundle, x = Bundle.open(tmp_path / "bundle"), samples_of("PictureAndVector", 3)
+    got = bundle.predict(x, integers=True)
+    for one in outputs_of(tmp_path / "bundle", x):
+        assert np.array_equal(got[one.name], one.integers)
+    for call, said in (
+        (lambda: bundle.predict(x), r"has several outputs \(kind, place\): call outputs\(x\)"),
+        (lambda: bundle.predict(x["image"]), "several inputs: give a dictionary with state, image"),
+        (lambda: bundle.predict(x | {"state": x["image"]}), "state has shape"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
