@@ -114,6 +114,17 @@ def write_word(driver, bundle, name, word, bit):
     driver.write("VALID", driver.read("VALID") | mask("VALID", name.upper()))
 
 
+def test_results_of_several_groups_wait_while_taps_run(tmp_path):
+    """Ten results of four lanes: while some wait for the line, the next ones are computed."""
+    need("verilator")
+    recipe = read_recipe(INPUTS)
+    pack(replace(recipe, core=replace(recipe.core, lanes=4)), tmp_path / "b")
+    with simulated(tmp_path / "b") as one:
+        done = board(one.port, tmp_path / "b", "--samples", 1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "DIFFERENT" not in done.stdout
+
+
 @pytest.mark.parametrize("seed, rate", [(1, 1000), (2, 5000)])
 def test_a_bad_line_takes_longer_and_ends_the_same(seed, rate, mlp):
     with simulated(mlp, noise=seed, rate=rate) as bad:
