@@ -20,7 +20,12 @@ from bramcast.pack.recipe.recipe import read_recipe
 from bramcast.sim.regress.agree import compare_with_graph
 from bramcast.sim.regress.candidates import with_formats
 
-CORES = {"8 lanes": (8, 1, 8), "4 lanes, 4 taps": (4, 4, 8), "4 lanes of 16 bits": (4, 1, 16)}
+CORES = {
+    "8 lanes": (8, 1, 8, 1),
+    "4 lanes, 4 taps": (4, 4, 8, 1),
+    "4 lanes of 16 bits": (4, 1, 16, 1),
+    "4 lanes, 2 taps, 4 tiles": (4, 2, 8, 4),
+}
 
 
 def outputs_of(bundle, x):
@@ -32,8 +37,9 @@ def outputs_of(bundle, x):
 @pytest.mark.parametrize("core", [in_all(core, when=core != "8 lanes") for core in CORES])
 @pytest.mark.parametrize("name", several.INPUTS)
 def test_the_results_are_what_pytorch_says(name, core, tmp_path):
-    lanes, taps, bits = CORES[core]
-    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\n[quantize]\nactivation_bits = {bits}\n"
+    lanes, taps, bits, tiles = CORES[core]
+    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\n"
+    extra += f"[quantize]\nactivation_bits = {bits}\n"
     bundle = tmp_path / "bundle"
     packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
     agreement = compare_with_graph(packed, bundle, lambda what, done, of: None)
