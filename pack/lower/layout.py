@@ -462,8 +462,14 @@ class _Attempt:
         self._put_frame(min(costs, key=lambda cost: cost[:2])[2])
 
     def _parts(self, ops: Iterable[Op]) -> Iterator[Dense]:
-        """What the nests of some dense operations compute."""
+        """What the nests of some dense operations compute.
+
+        Raises:
+            Unfit: one is a sum with pixels side by side, which do not lie so in the frame.
+        """
         for op in ops:
+            if isinstance(op, Add):
+                raise Unfit
             wide = widened(op, pixels_beside(op, self.result))
             assert isinstance(wide, Dense), "the others are lane-wise"
             yield from (part.op for part in dense_parts(wide, self.result))
