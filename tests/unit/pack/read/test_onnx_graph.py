@@ -52,6 +52,8 @@ def source_recipe(recipe, line):
 
 # Cells written out: the exporter folds what the first step computes from the zero state. Two GRU
 # layers are two nodes, which run one after the other, not step by step.
+# What PyTorch's exporter refuses, or writes with a batch that is folded into another axis.
+NOT_AS_ONNX = ("Resized", "FirstStates", "FoldedBatch")
 FOLDED_STEPS = ("RnnNet", "HandGru", "HandLstm", "ConvGru", "GruNet")
 
 
@@ -61,6 +63,7 @@ FOLDED_STEPS = ("RnnNet", "HandGru", "HandLstm", "ConvGru", "GruNet")
         in_all(name, free, when=free != number % 2)
         for number, name in enumerate(networks.SHAPES)
         for free in (True, False)
+        if name not in NOT_AS_ONNX
     ],
 )
 def test_images_are_those_of_the_pytorch_model(name, dynamic, tmp_path):
