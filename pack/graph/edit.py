@@ -95,8 +95,10 @@ def rearrange(draft: Draft, op: Dense | Rearranged, view: IntArray, by_channel: 
     """
     kinds = [frozenset(t.index for t in draft.owners(row)) for row in view]
     sets = [[c for c, kind in enumerate(kinds) if kind == k] for k in dict.fromkeys(kinds)]
-    parts, numbers = list[Op](), np.empty(view.shape, np.int64)
+    parts, numbers = list[Op](), np.full(view.shape, ZERO)
     for chosen in sets:
+        if not kinds[chosen[0]]:  # zeros stay what they are
+            continue
         split = by_channel or _mixed(draft, view[chosen])
         for part in [[c] for c in chosen] if split else [chosen]:
             name = draft.unique_name(f"{op.name}.moved{len(parts) + 1}")
@@ -115,7 +117,8 @@ def rearrange(draft: Draft, op: Dense | Rearranged, view: IntArray, by_channel: 
                 )  # fmt: skip
             )
     if draft.leaves(op):  # what leaves has its order from one nest
-        last = copy_op(draft, numbers, f"{op.name}.ordered", op.source)
+        make = gather_op if (numbers == ZERO).any() else copy_op
+        last = make(draft, numbers, f"{op.name}.ordered", op.source)
         draft.put(op, *parts, replace(last, out=op.out))
         return
     draft.put(op, *parts)

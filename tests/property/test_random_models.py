@@ -69,6 +69,12 @@ def test_random_models_are_equal_or_refused_by_name(first, tmp_path):
     assert np.mean(np.array(noise) >= FLOOR) >= KEEP, sorted(noise)[:5]
 
 
+@pytest.mark.parametrize("seed", [1304])
+def test_what_was_once_an_error_of_its_own(seed, tmp_path):
+    """1304: a copy in any order, some of whose channels are nothing but padding."""
+    assert outcome(seed, tmp_path / "b")[0] == "equal"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(1000, 2000, 25))
 def test_a_thousand_random_models(first, tmp_path):
