@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """bramcast inspect: what is in a checkpoint."""
 
-from dataclasses import asdict
 from itertools import compress
 from math import ceil, inf, log1p
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bramcast.cli.judged import judgement_lines
+from bramcast.cli.judged import judgement_json, judgement_lines
 from bramcast.cli.options import Filter, Json, ModelName, RecipeFile, StateName
 from bramcast.cli.output import complain, say, say_json, table
 from bramcast.pack.bundle.errors import InputError
@@ -82,7 +81,7 @@ def _bundle(bundle: Path, json: bool) -> int:
     manifest = read_manifest(bundle)
     judgement = manifest.judgement
     if json:
-        judged = None if judgement is None else asdict(judgement)
+        judged = None if judgement is None else judgement_json(judgement)
         say_json({"path": str(bundle), "name": manifest.name, "judgement": judged})
         return 0
     say(f"{bundle}: a bundle of {manifest.name}, packed by bramcast {manifest.bramcast}")

@@ -46,8 +46,16 @@ def beside_line(beside: BesideFloat, count: int) -> str:
 
 def beside_json(beside: BesideFloat) -> dict[str, object]:
     """The same for --json: ``outputs`` only where there are several."""
-    found = asdict(beside)
-    return found if beside.outputs else {k: v for k, v in found.items() if k != "outputs"}
+    return _without_outputs(asdict(beside))
+
+
+def judgement_json(judgement: Judgement) -> dict[str, object]:
+    """What packing said, for --json: ``outputs`` only where there are several."""
+    return _without_outputs(asdict(judgement))
+
+
+def _without_outputs(found: dict[str, object]) -> dict[str, object]:
+    return found if found["outputs"] else {k: v for k, v in found.items() if k != "outputs"}
 
 
 def output_lines(outputs: Sequence[OutputJudgement]) -> list[str]:

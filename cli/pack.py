@@ -13,7 +13,7 @@ import typer
 
 from bramcast.api.casting import make
 from bramcast.cli.advised import print_trials, tried
-from bramcast.cli.judged import judgement_lines
+from bramcast.cli.judged import judgement_json, judgement_lines
 from bramcast.cli.options import (
     Json,
     Lanes,
@@ -134,7 +134,7 @@ def _pack(
                 "scratch_words": manifest.scratch_words,
                 "core": {name: getattr(manifest.core, name) for name in _CORE_KEYS},
                 "float_accuracy": manifest.float_accuracy,
-                "judgement": asdict(manifest.judgement),
+                "judgement": judgement_json(manifest.judgement),
                 "notes": notes,
                 "advice": None if trials is None else [asdict(trial) for trial in trials],
                 "stages": [asdict(stage) for stage in clock.stages] if verbose else None,
