@@ -7,7 +7,6 @@ import torch
 from support import write_recipe
 from torch import nn
 
-from bramcast.pack.bundle.errors import UnsupportedLayer
 from bramcast.pack.bundle.program import Loop
 from bramcast.pack.capture.capture import capture
 from bramcast.pack.graph.draft import Draft
@@ -136,20 +135,6 @@ def test_layers_behind_a_cut_fold_into_the_convolution_before():
     module = Causal()
     module.bn.running_mean.uniform_(-1, 1)
     assert [op.name for op in woven(module, (2, 9)).ops] == ["conv", "last"]
-
-
-@pytest.mark.parametrize(
-    "module, said",
-    [
-        (nn.Upsample(scale_factor=2, mode="bilinear"), "upsample_bilinear2d"),
-        (nn.Upsample(size=(6, 7)), "upsampling from (3, 4) to (6, 7)"),
-        (nn.ConvTranspose2d(2, 2, 3, 2, dilation=2), "dilation"),
-    ],
-)
-def test_what_is_no_weave_is_refused(module, said):
-    with pytest.raises(UnsupportedLayer) as caught:
-        woven(nn.Sequential(module, nn.Conv2d(2, 3, 1)), (2, 3, 4))
-    assert said in str(caught.value)
 
 
 def test_time_steps_of_a_picture_share_their_weights(tmp_path):
