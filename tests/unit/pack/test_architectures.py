@@ -18,8 +18,6 @@ from bramcast.sim.regress.agree import compare_with_graph
 
 # Why the others are refused.
 REFUSED = {
-    "Tiny YOLOv3": "returns 2 values: bramcast packs networks with one output",
-    "CenterNet": "returns 3 values: bramcast packs networks with one output",
     "SegNet": "max_unpool2d has no lowering: which elements it moves depends on data",
     "Attention-pooled CRNN": "softmax has no lowering: .* inside write e = torch.exp",
     "MLP-Mixer": "layer_norm has no lowering: it divides by each sample's own spread",
