@@ -9,6 +9,8 @@
 //   u_sequence -> u_lane_control               in which cycle its taps come, and what becomes of each
 //
 // Here are only wires, listed by the instance that drives them. Stage numbers are those of docs/core.md.
+// u_store, u_scratch and u_lanes stand once for each tile (g_tile, g_lanes), with PAIRS u_lanes for two; with TILES > 1
+// the stages behind S1 come two cycles later than they are called.
 //
 // While start_i is high and the core is idle, it takes a frame from s_axis, runs the program and sends the
 // results on m_axis. done_o is high for one cycle, the one after the last beat is accepted; cycles_o
