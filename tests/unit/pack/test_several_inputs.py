@@ -177,7 +177,6 @@ def test_a_bundle_in_python_takes_and_gives_arrays_by_name(tmp_path):
     for one in outputs_of(tmp_path / "bundle", x):
         assert np.array_equal(got[one.name], one.integers)
     for call, said in (
-        (lambda: bundle.predict(x), r"has several outputs \(kind, place\): call outputs\(x\)"),
         (lambda: bundle.predict(x["image"]), "several inputs: give a dictionary with state, image"),
         (lambda: bundle.predict(x | {"state": x["image"]}), "state has shape"),
     ):
