@@ -84,7 +84,7 @@ def legal_shapes(most: int | None = None, tiled: bool = False, pairs: bool = Fal
     >>> len(legal_shapes()), [str(shape) for shape in legal_shapes(2)]
     (112, ['1 x 1, RQ 1', '1 x 2, RQ 1', '2 x 1, RQ 1', '2 x 1, RQ 2'])
     >>> len(legal_shapes(tiled=True)), len(legal_shapes(tiled=True, pairs=True))
-    (309, 506)
+    (311, 510)
     """
     kinds = [(1, False)]
     if tiled:

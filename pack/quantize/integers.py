@@ -579,7 +579,7 @@ def weight_fractions(rows: FloatArray, fmt: QFormat) -> list[int]:
     """``weight_fraction`` of each row.
 
     >>> weight_fractions(np.array([[0.5, -0.25], [0.0, 0.0], [90.0, 1.0]]), QFormat(8, 0))
-    [8, 0, 0]
+    [7, 0, 0]
     """
     magnitude = np.abs(rows).max(axis=1)
     start = np.array([finest_fraction(float(m), fmt.max) if m else 0 for m in magnitude])
