@@ -27,7 +27,7 @@ def shapes_alike(shape: Shape, tiled: bool = False) -> list[Shape]:
     >>> [str(s) for s in shapes_alike(Shape(64, 1, 8))]
     ['8 x 8, RQ 8', '16 x 4, RQ 8', '32 x 2, RQ 8']
     >>> [str(s) for s in shapes_alike(Shape(32, 1, 4), tiled=True)][3:]
-    ['8 x 1 x 4 tiles, RQ 1', '8 x 2 x 2 tiles, RQ 2', '16 x 1 x 2 tiles, RQ 2']
+    ['8 x 2 x 2 tiles, RQ 2', '16 x 1 x 2 tiles, RQ 2', '8 x 1 x 4 tiles, RQ 1']
     """
     all_rq = shape.rq * shape.tiles
     found = []

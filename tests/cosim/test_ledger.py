@@ -149,7 +149,7 @@ def test_a_stuck_lane_is_found_and_named(tmp_path, monkeypatch):
     array = tmp_path / "hw" / "bramcast_lane_array.sv"
     good = ".weight_i(weight_word_i[WEIGHT_BITS*M +: WEIGHT_BITS])"
     text = array.read_text()
-    assert text.count(good) == 1
+    assert text.count(good) == 2  # of lanes, and of pairs of them
     stuck = good.replace("])", "] & ((M == 5) ? 8'hDF : 8'hFF))")
     array.write_text(text.replace(good, stuck))
     monkeypatch.setattr("bramcast.hw.FOLDER", tmp_path / "hw")

@@ -134,7 +134,7 @@ def test_every_number_of_lanes_equals_golden(name, lanes, tmp_path):
 
 def with_taps(lanes, taps, name=""):
     """The common core with TAPS; layers that share their pixels out take more descriptors."""
-    core = common_core(name, lanes).replace("program_depth = 1024", "program_depth = 2048")
+    core = common_core(name, lanes).replace("program_depth = 1024", "program_depth = 4096")
     return core.replace("scratch_depth = 4096", "scratch_depth = 16384") + f"taps = {taps}\n"
 
 

@@ -73,6 +73,13 @@ FLOORS: dict[str, tuple[int, int]] = {
     "HandLstm": (28, 39),
     "ConvGru": (28, 40),
     "ConvThenGru": (18, 34),
+    "PixelsBecomeChannels": (36, 38),
+    "AnyOrder": (31, 31),
+    "AnyFunctions": (29, 29),
+    "Resized": (31, 43),
+    "NormOverBands": (37, 42),
+    "FoldedBatch": (32, 41),
+    "FirstStates": (24, 48),
 }
 
 

@@ -29,8 +29,8 @@ def test_the_stages_of_packing_are_listed_in_their_order(monkeypatch, capsys, tm
     names = [stage["name"] for stage in stages]
     assert names == [
         "read", "capture", *(p.name for p in FOLDING), "shrink", "interleave", "float network",
-        "input_offsets", "input_scales", "copy_inputs", "layout", "calibrate, refine", "quantize",
-        "lower", "judge", "write, validate",
+        "input_offsets", "input_scales", "level_inputs", "copy_inputs", "layout",
+        "calibrate, refine", "quantize", "lower", "judge", "write, validate",
     ]  # fmt: skip
     changed = {stage["name"] for stage in stages if stage["changed"]}
     assert "fold_back or split_by_use" in changed and "join_products" not in changed
