@@ -34,6 +34,7 @@ from bramcast.pack.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from bramcast.pack.quantize.op import QuantizedOp
+    from bramcast.pack.train.advise import Trial
 
 BUNDLES = Path("build") / "bundles"
 
@@ -136,7 +137,7 @@ def _pack(
                 "float_accuracy": manifest.float_accuracy,
                 "judgement": judgement_json(manifest.judgement),
                 "notes": notes,
-                "advice": None if trials is None else [asdict(trial) for trial in trials],
+                "advice": None if trials is None else [_trial_json(trial) for trial in trials],
                 "stages": [asdict(stage) for stage in clock.stages] if verbose else None,
                 "channels_removed": sum(r.channels for r in packed.removed),
                 "accuracy": None if agreement is None else agreement.accuracy,
@@ -170,6 +171,11 @@ def _default_folder(recipe: Recipe) -> Path:
     if recipe.name in (".", "..") or Path(recipe.name).name != recipe.name:
         raise InputError(f"{recipe.name!r} is no name of a folder: give one with -o")
     return BUNDLES / recipe.name
+
+
+def _trial_json(trial: "Trial") -> dict[str, object]:
+    judgement = trial.judgement
+    return asdict(trial) | {"judgement": None if judgement is None else judgement_json(judgement)}
 
 
 _CORE_KEYS = (

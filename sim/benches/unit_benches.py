@@ -1484,8 +1484,8 @@ async def ledger_holds_what_nests_made(dut):
     depth, peek = int(dut.LEDGER_DEPTH.value), int(dut.PEEK.value)
     pulses = ("run_start_i", "nest_start_i", "done_i", "chunk_valid_i", "held_i", "flush_i")
     quiet = dict.fromkeys((*pulses, "m_axis_tvalid", "host_read_i"), 0)
-    quiet |= {"host_word_i": 0, "host_beat_i": 0, "stop_after_i": 0, "m_axis_tready": 0}
-    await start(dut, **quiet, chunk_banks_i=1)
+    still = {"host_word_i": 0, "host_beat_i": 0, "stop_after_i": 0, "m_axis_tready": 0}
+    await start(dut, **quiet, **still, chunk_banks_i=1)
     memory: dict[tuple[int, int], int] = {}
     for _ in range(60):
         nests = rng.choice([1, 2, 5, depth + 3])
