@@ -605,6 +605,9 @@ def merged_walks(
     columns = (offsets - place.lead) // place.pitch
     if across.step % place.row_pitch or len(np.unique(rows)) > 1 or len(np.unique(columns)) > 1:
         return None
+    far = int(columns[0]) * place.pitch + (axis.size - 1) * axis.step
+    if not 0 <= far < place.width * place.pitch:
+        return None  # the axis leaves the row
     whole = abs(axis.step) == place.pitch and axis.size == place.width
     if not whole and not axis.inside():
         return None
