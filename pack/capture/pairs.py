@@ -56,6 +56,16 @@ def _plus(state: Capture, site: Site, left: Any, right: Any, sign: float = 1.0) 
     return ELEMENTWISE["add"](state, site, a, ())
 
 
+def _unless_function(handler: Handler) -> Handler:
+    """The handler for what is no function of one tensor."""
+
+    def first(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
+        made = as_function(state, site)
+        return handler(state, site, a, shape) if made is None else made
+
+    return first
+
+
 def _single(value: Any) -> float | None:
     """A constant that is the same for all elements."""
     array = np.asarray(as_numpy(value), np.float64)
@@ -183,18 +193,14 @@ def _chosen(state: Capture, site: Site, mask: Any, one: Any, other: Any) -> Any:
     return _plus(state, site, *parts)
 
 
+@_unless_function
 def _both(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
-    made = as_function(state, site)
-    if made is not None:
-        return made
     _need_masks(state, site)
     return _times(state, site, a["self"], a["other"])
 
 
+@_unless_function
 def _either(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
-    made = as_function(state, site)
-    if made is not None:
-        return made
     _need_masks(state, site)
     return _extreme(True)(state, site, a, shape)
 
@@ -208,11 +214,9 @@ def _need_masks(state: Capture, site: Site) -> None:
 # --- sums with factors ---------------------------------------------------------------------------
 
 
+@_unless_function
 def _lerp(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
     """a + weight * (b - a)"""
-    made = as_function(state, site)
-    if made is not None:
-        return made
     one, other, weight = a["self"], a["end"], a["weight"]
     if _is_data(weight):
         step = _times(state, site, weight, _plus(state, site, other, one, -1.0))
@@ -222,19 +226,15 @@ def _lerp(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
     return _plus(state, site, *parts)
 
 
+@_unless_function
 def _addcmul(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
     """a + value * b * c"""
-    made = as_function(state, site)
-    if made is not None:
-        return made
     return _added(state, site, a, _times(state, site, a["tensor1"], a["tensor2"]))
 
 
+@_unless_function
 def _addcdiv(state: Capture, site: Site, a: Arguments, shape: Shape) -> Any:
     """a + value * b / c"""
-    made = as_function(state, site)
-    if made is not None:
-        return made
     one, other = a["tensor1"], a["tensor2"]
     if _is_data(other):
         inverse = add_functions(state, site, other, Function("reciprocal"))

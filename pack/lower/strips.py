@@ -34,9 +34,8 @@ def with_strips(graph: Graph, layout: Layout) -> Layout:
     if layout.tiles == 1:
         return layout
     search = _Search(graph, layout)
-    best = min((search.descended(start) for start in search.starts()), key=lambda found: found[0])[
-        1
-    ]
+    found = (search.descended(start) for start in search.starts())
+    _, best = min(found, key=lambda one: one[0])
     while True:
         made = replace(layout, strips=search.strips(best))
         try:
@@ -68,6 +67,11 @@ class _Search:
         self.heights = {
             family: graph.tensors[members[0]].height for family, members in self.families.items()
         }
+        self.touching = {
+            family: [name for name, read in self.reads.items() if family in read]
+            for family in self.families
+        }
+        self.candidates = {family: self._candidates(family) for family in self.families}
         self.costs: dict[tuple[str, tuple[int | None, ...]], int] = {}
 
     def starts(self) -> Iterable[Choice]:
@@ -76,7 +80,7 @@ class _Search:
         for factor in FACTORS:
             found = {}
             for family in self.families:
-                heights = self.candidates(family)
+                heights = self.candidates[family]
                 wanted = self._height(family, factor)
                 if wanted in heights:
                     found[family] = wanted
@@ -88,7 +92,7 @@ class _Search:
         smaller = -(-self.heights[family] // factor)
         return factor * -(-smaller // self.layout.tiles)
 
-    def candidates(self, family: int) -> list[int]:
+    def _candidates(self, family: int) -> list[int]:
         """Rows that strips of a family's pictures may have, the fewest first."""
         height, found = self.heights[family], set()
         for factor in FACTORS:
@@ -116,7 +120,7 @@ class _Search:
         total = 0
         for lowered in self.of_op[name]:
             try:
-                made = tiled_nest(self.graph, layout, lowered).nests
+                made = tiled_nest(layout, lowered).nests
             except NoStrips:
                 return FAR
             for nest in (n.nest for n in made):
@@ -130,15 +134,11 @@ class _Search:
 
     def descended(self, choice: Choice) -> tuple[int, Choice]:
         """The best choice on the way down from this one, and its cycles."""
-        touching = {
-            family: [name for name, read in self.reads.items() if family in read]
-            for family in self.families
-        }
         for _ in range(SWEEPS):
             changed = False
-            for family, names in touching.items():
+            for family, names in self.touching.items():
                 options: list[Choice] = [_without(choice, family)]
-                options += [{**choice, family: h} for h in self.candidates(family)]
+                options += [{**choice, family: h} for h in self.candidates[family]]
                 now = self.total(choice, names)
                 best = min(options, key=lambda option: self.total(option, names))
                 if self.total(best, names) < now:

@@ -58,7 +58,7 @@ def tiled(graph: Graph, layout: Layout, nests: Iterable[LoweredNest]) -> list[Lo
         return list(nests)
     found, everywhere = list[LoweredNest](), set[int]()
     for lowered in nests:
-        made = tiled_nest(graph, layout, lowered)
+        made = tiled_nest(layout, lowered)
         found += made.nests
         everywhere |= made.everywhere
     frame = layout.placements[graph.input.index].buffer
@@ -84,7 +84,7 @@ def _pictures(layout: Layout) -> dict[int, _Picture]:
     return found
 
 
-def tiled_nest(graph: Graph, layout: Layout, lowered: LoweredNest) -> Tiled:
+def tiled_nest(layout: Layout, lowered: LoweredNest) -> Tiled:
     """One nest as one or several for the tiles of the layout.
 
     Raises:

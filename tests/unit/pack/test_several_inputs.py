@@ -9,6 +9,7 @@ import pytest
 import several
 import torch
 from several import samples_of, write_recipe
+from several_packed import packed_like_the_graph
 from support import bramcast, in_all
 
 from bramcast.api.bundle import Bundle
@@ -17,7 +18,6 @@ from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError, RecipeError
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
-from bramcast.sim.regress.agree import compare_with_graph
 from bramcast.sim.regress.candidates import with_formats
 
 CORES = {
@@ -37,13 +37,7 @@ def outputs_of(bundle, x):
 @pytest.mark.parametrize("core", [in_all(core, when=core != "8 lanes") for core in CORES])
 @pytest.mark.parametrize("name", several.INPUTS)
 def test_the_results_are_what_pytorch_says(name, core, tmp_path):
-    lanes, taps, bits, tiles = CORES[core]
-    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\n"
-    extra += f"[quantize]\nactivation_bits = {bits}\n"
-    bundle = tmp_path / "bundle"
-    packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
-    agreement = compare_with_graph(packed, bundle, lambda what, done, of: None)
-    assert agreement.elements > 0 and agreement.mismatches == 0, agreement.text
+    _, bundle = packed_like_the_graph(name, CORES[core], tmp_path)
     x = samples_of(name, 40)
     want = several.answers(name, x)
     for one, wanted in zip(outputs_of(bundle, x), want, strict=True):

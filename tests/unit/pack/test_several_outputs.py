@@ -9,6 +9,7 @@ import pytest
 import several
 import torch
 from several import write_recipe
+from several_packed import packed_like_the_graph
 from support import bramcast, in_all, text_recipe
 
 from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
@@ -18,7 +19,6 @@ from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.pack.bundle.program import Nest
 from bramcast.pack.pipeline import pack
 from bramcast.pack.recipe.recipe import read_recipe
-from bramcast.sim.regress.agree import compare_with_graph
 
 CORES = {
     "8 lanes": (8, 1, 8, 1), "4 lanes, 4 taps": (4, 4, 8, 1), "4 lanes of 16 bits": (4, 1, 16, 1),
@@ -49,13 +49,7 @@ def behind_softmax(name, arrays):
 @pytest.mark.parametrize("core", [in_all(core, when=core not in SHORT) for core in CORES])
 @pytest.mark.parametrize("name", several.SHAPES)
 def test_each_output_is_what_pytorch_says(name, core, tmp_path):
-    lanes, taps, bits, tiles = CORES[core]
-    extra = f"[core]\nlanes = {lanes}\ntaps = {taps}\ntiles = {tiles}\n"
-    extra += f"[quantize]\nactivation_bits = {bits}\n"
-    bundle = tmp_path / "bundle"
-    packed = pack(read_recipe(write_recipe(tmp_path, name, extra)), bundle)
-    agreement = compare_with_graph(packed, bundle, lambda what, done, of: None)
-    assert agreement.elements > 0 and agreement.mismatches == 0, agreement.text
+    packed, bundle = packed_like_the_graph(name, CORES[core], tmp_path)
     want = several.answers(name, packed.inputs.x)
     got = outputs_of(bundle, packed.inputs.x)
     assert [one.name for one in got] == several.NAMES[name]
