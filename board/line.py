@@ -279,7 +279,7 @@ class Line:
     # ------------------------------------------------------------------ link
 
     def send(self, elements: Sequence[int]) -> None:
-        """One frame, TLAST with its last element; returns when all are on their way.
+        """A packet, TLAST with its last element; returns when all are on their way.
 
         Raises:
             DeviceError: the core has taken none for a while.

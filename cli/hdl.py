@@ -13,7 +13,7 @@ from bramcast.pack.bitstream.pattern import short_rests
 from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.sim.folder.boards import BOARDS, board_named
 from bramcast.sim.folder.options import HdlOptions
-from bramcast.sim.folder.project import ledger_of, write_project
+from bramcast.sim.folder.project import ledger_of, tlast_ends_of, write_project
 
 
 def command(
@@ -37,6 +37,10 @@ def command(
     count_frames: Annotated[
         bool,
         typer.Option("--count-frames", help="The input has no TLAST: count (TLAST_ENDS = 0)."),
+    ] = False,
+    one_packet: Annotated[
+        bool,
+        typer.Option("--one-packet", help="Several inputs come as one packet (TLAST_ENDS = 1)."),
     ] = False,
     beat: Annotated[
         int, typer.Option("--beat", help="Elements of an input beat: 1, 2, 4 or 8 (BEAT).")
@@ -91,11 +95,15 @@ def command(
     target = None if board is None else board_named(board)
     if ledger is None:
         ledger = ledger_of(bundle, allow_modified) if target is not None and target.ledger else 0
+    if count_frames or one_packet:
+        tlast_ends = int(not count_frames)
+    else:
+        tlast_ends = tlast_ends_of(bundle, allow_modified)
     options = HdlOptions(
         axi=axi,
         serial=serial or target is not None,
         frame_depth=frame_depth,
-        tlast_ends=not count_frames,
+        tlast_ends=tlast_ends,
         beat=beat,
         axi_clock=axi_clock,
         ledger_depth=ledger,

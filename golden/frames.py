@@ -140,6 +140,21 @@ def whole_frames(last: NDArray[np.bool_], elements: int) -> tuple[NDArray[np.int
     return starts[lengths == elements], short, long
 
 
+def output_packets(machine: Machine) -> tuple[int, ...]:
+    """Beats of each packet in which the results of a frame leave: one for each output.
+
+    Each ends with TLAST: that of the program's last nest, and of nests with ``packet_end``.
+    """
+    sizes, beats = list[int](), 0
+    for d in machine.program:
+        if isinstance(d, Nest) and d.stream:
+            beats += Groups.of(d, machine.core).results
+            if d.packet_end or d.last:
+                sizes.append(beats)
+                beats = 0
+    return tuple(sizes)
+
+
 def in_stream_order(samples: NDArray[Any], frame: Frame) -> NDArray[Any]:
     """Features [n, y * x * c] of samples [n, *frame.shape], c fastest."""
     flat = samples.reshape(len(samples), -1)

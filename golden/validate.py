@@ -194,6 +194,12 @@ def _sub_word(core: Core, number: int) -> str:
 
 
 def _check_input(place: _Place, d: Input, core: Core, written: NDArray[np.bool_]) -> None:
+    if d.packets and sum(d.packets) >= d.elements:
+        text = (
+            f"{sum(d.packets)} elements in packets 0..{len(d.packets) - 1} leave nothing of the "
+            f"frame's {d.elements} for the last one"
+        )
+        raise place.error("packets", text)
     if d.lead >= core.taps:
         raise place.error("lead", f"must be less than TAPS = {core.taps}, got {d.lead}")
     runs_of_bank = d.strip_runs or d.runs
@@ -241,6 +247,8 @@ def _check_fields(place: _Place, d: Nest, core: Core, last: bool) -> None:
     need(d.narrow <= 2, "narrow", f"must be 0, 1 or 2 (8, 4 or 2 bits), got {d.narrow}")
     need(core.narrow or d.narrow == 0, "narrow", "the core takes 8-bit weights only")
     need(not last or d.stream, "stream", "the last nest must be a stream nest")
+    need(d.stream or not d.packet_end, "packet_end", "only in a stream nest")
+    need(not last or not d.packet_end, "packet_end", "the last nest ends a packet by itself")
     for stream, steps in (
         ("act", d.act_steps),
         ("weight", d.weight_steps),

@@ -20,7 +20,7 @@
 module bramcast_beats #(
     parameter int BEAT       = 1,  // 1, 2, 4, 8
     parameter int DATA_BITS  = 8,  // 8 or 16
-    parameter int TLAST_ENDS = 1   // 0, 1
+    parameter int TLAST_ENDS = 1   // 0, 1, 2
 ) (
     input  logic                        clk,
     input  logic                        rst,

@@ -46,7 +46,7 @@ module bramcast_core #(
     parameter int TILES         = 1,   // 1, 2, 4, 8: strips of a picture side by side, each with LANES * TAPS lanes
     parameter int PAIRS         = 0,   // 1: two tiles share their multipliers (DATA_BITS = 8, TILES > 1)
     parameter int FRAME_DEPTH   = 0,    // 0, or a power of two from 16 on: units in the frame FIFO
-    parameter int TLAST_ENDS    = 1,    // 1: s_axis_tlast ends a frame; 0: it is ignored, frames are counted
+    parameter int TLAST_ENDS    = 1,    // s_axis_tlast ends 1: a frame, 2: each of its packets; 0: it is ignored, frames are counted
     parameter int LEDGER_DEPTH  = 0,    // 0, or a power of two from 2 on: entries of the ledger
     parameter int PEEK          = 0,    // 1: the core can hold behind a nest, the host read the scratchpad
     parameter int BEAT          = 1,    // 1, 2, 4, 8: elements of an input beat
@@ -171,7 +171,7 @@ module bramcast_core #(
   logic signed [15:0]              y_start, y_step_oy, y_step_ky, x_start, x_step_ox, x_step_kx;
   logic [15:0]                     y_limit, x_limit;
   logic                            lanewise, is_max, product, factor_unsigned, x_unsigned;
-  logic                            y_unsigned, stream, table_on, last_nest;
+  logic                            y_unsigned, stream, table_on, packet_end, last_nest;
   logic [TAIL_BITS-1:0]            tail;
   logic signed [31:0]              lo, hi;
   logic                            front_strips;
@@ -203,7 +203,7 @@ module bramcast_core #(
   logic [UNIT*DATA_BITS-1:0]       unit_word;
 
   // u_sequence
-  logic                            idle, area_free, take_nest, last_beat;
+  logic                            idle, area_free, take_nest, run_end, last_beat;
   logic [4:1]                      prime;  // take_nest one to four cycles later
   logic                            s1_tap, s1_step, s1_first, s1_last, s1_tail_group, s1_end;
   logic [2:0]                      s1_level;
@@ -243,7 +243,7 @@ module bramcast_core #(
   // u_lanes, u_results, u_output
   logic [TILES*TAPS*RQ*32-1:0]     terms_s9;
   logic [INDEX_BITS-1:0]           index_s7, chunk_index;
-  logic                            result_valid, result_stream, result_end;
+  logic                            result_valid, result_stream, result_tlast, result_end;
   logic [RQ_BITS-1:0]              result_lanes;
   logic                            chunk_valid, chunk_last;
   logic [1:0]                      chunk_level;
@@ -365,6 +365,7 @@ module bramcast_core #(
       .y_unsigned_o(y_unsigned),
       .stream_o(stream),
       .table_o(table_on),
+      .packet_end_o(packet_end),
       .last_o(last_nest),
       .tail_o(tail),
       .lo_o(lo),
@@ -488,8 +489,7 @@ module bramcast_core #(
       .pop_i(pop),
       .m_axis_tvalid(m_axis_tvalid),
       .m_axis_tready(m_axis_tready),
-      .m_axis_tlast(m_axis_tlast),
-      .m_axis_mark(m_axis_tuser[16]),
+      .run_end_i(run_end),
       .last_beat_o(last_beat),
       .done_o(done_o),
       .cycle_o(cycle),
@@ -802,6 +802,7 @@ module bramcast_core #(
       .tail_i(tail),
       .lanewise_i(lanewise),
       .stream_i(stream),
+      .packet_end_i(packet_end),
       .last_i(last_nest),
       .lo_i(lo),
       .hi_i(hi),
@@ -817,6 +818,7 @@ module bramcast_core #(
       .valid_o(result_valid),
       .stream_valid_o(result_stream),
       .lanes_o(result_lanes),
+      .tlast_o(result_tlast),
       .end_o(result_end),
       .beats_o(beats),
       .chunk_valid_o(chunk_valid),
@@ -843,6 +845,7 @@ module bramcast_core #(
       .chunk_valid_i(result_stream),
       .chunk_i(beats[RQ*32-1:0]),
       .chunk_lanes_i(result_lanes),
+      .chunk_tlast_i(result_tlast),
       .chunk_end_i(result_end),
       .pop_o(pop),
       .m_axis_tdata(m_axis_tdata),
@@ -850,6 +853,7 @@ module bramcast_core #(
       .m_axis_tready(m_axis_tready),
       .m_axis_tlast(m_axis_tlast),
       .m_axis_tuser(m_axis_tuser),
+      .run_end_o(run_end),
       .class_o(class_o)
   );
 

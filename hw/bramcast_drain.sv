@@ -30,14 +30,14 @@ module bramcast_drain #(
     input  logic                  pixel_i,
     input  logic [1:0]            pixel_level_i,   // loop that advances: 1 = g, 2 = oy, 3 = ox
     input  logic                  pixel_tail_i,    // pixel of the last group
-    input  logic                  pixel_end_i,     // last pixel of the program
+    input  logic                  pixel_end_i,     // last pixel of the nest
     output logic [BIAS_BITS-1:0]  bias_address_o,
     output logic                  chunk_valid_o,
     output logic [INDEX_BITS-1:0] chunk_index_o,
     output logic                  chunk_last_o,    // last chunk of its pixel
     output logic [1:0]            chunk_level_o,   // pixel_level_i
     output logic [LANE_BITS-1:0]  chunk_lanes_o,   // valid lanes, minus one
-    output logic                  chunk_end_o      // last chunk of the program
+    output logic                  chunk_end_o      // last chunk of the nest
 );
 
   localparam int RQ_LOG = $clog2(RQ);

@@ -15,7 +15,7 @@
 //   s_axis_tdata   --| A |---| B |------
 //   valid_o        ______/~~~\___/~~~\__
 //
-// TLAST ends a frame. The element at which a frame turns out short (TLAST before the last element) or long (the
+// TLAST ends a frame (TLAST_ENDS = 1). The element at which a frame turns out short (TLAST before the last element) or long (the
 // last element without TLAST) has wrong_o beside it and ends a unit, which a short frame need not fill; what
 // follows in a long frame is discarded up to its TLAST. Behind a dropped frame's TLAST the stream pauses for a
 // cycle, that of dropped_o, and the next element is a frame's first. With TLAST_ENDS = 0 a frame ends when
@@ -34,6 +34,14 @@
 // the stream at once, and so does TLAST_ENDS = 0. open_o is low when that has happened. An element that is accepted in the
 // first cycle may still be seen on element_o.
 //
+// With TLAST_ENDS = 2 a frame is as many packets as the descriptor says, each of as many elements, and TLAST ends each of
+// them; the frame ends with the last one's. A packet that is too short or too long is what a frame that is so is above: what
+// follows is discarded up to the last packet's TLAST.
+//
+//   clk            _/~\_/~\_/~\_/~\_/~\_/~\_     packets of 1 and 2 elements: B C ends a frame; E should have
+//   s_axis_tdata   --| A | B | C | D | E | F       come with TLAST after D. The frame that E ends is dropped with F's.
+//   s_axis_tlast   __/~~~\___/~~~~~~~\__
+//
 // While the stream is open and no element has been accepted (waiting_o), withdraw_i closes it again:
 // withdrawn_o is high in the cycle in which that is decided. The next start_i needs a new descriptor.
 // Behind a dropped frame no other begins if withdraw_i is high beside dropped_o.
@@ -45,7 +53,7 @@ module bramcast_input #(
     parameter int TAPS         = 1,   // 1..LANES: `lead` is less
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int ADDRESS_BITS = 10,  // of a scratchpad word
-    parameter int TLAST_ENDS   = 1,   // 0, 1
+    parameter int TLAST_ENDS   = 1,   // 0: nothing, 1: a frame, 2: a packet of several
     parameter int TILES        = 1,   // 1, 2, 4, 8: banks, each of which gets a strip of the frame
     parameter int BANK_BITS    = (TILES > 1) ? $clog2(TILES) : 1, // follows
     parameter int UNIT_BITS    = ADDRESS_BITS + $clog2(UNITS),    // follows: of a unit
@@ -105,13 +113,15 @@ module bramcast_input #(
 
   logic accept;
   logic frame_end;   // all elements have been counted
+  logic packet_end;  // ... those of the packet
+  logic last_packet;
   logic tlast;       // the frame ends
-  logic fits;        // ... where it should
+  logic fits;        // TLAST comes where it should, and nowhere else
   logic run_is_one;
   assign accept     = s_axis_tvalid && s_axis_tready;
   assign frame_end  = last_element_q && last_run_q;
-  assign fits       = tlast == frame_end && !none_i;
-  assign tlast      = (TLAST_ENDS != 0) ? s_axis_tlast : frame_end;
+  assign fits       = TLAST_ENDS == 0 || (s_axis_tlast == packet_end && !none_i);
+  assign tlast      = (TLAST_ENDS != 0) ? s_axis_tlast && last_packet : frame_end;
   assign run_is_one = next_run == '0;
 
   logic discard_q;   // what is left of a long frame
@@ -125,14 +135,50 @@ module bramcast_input #(
   assign withdrawn_o = waiting_o && !accept && withdraw_i;
   assign closing     = taken_o || withdrawn_o;
   assign rest        = TLAST_ENDS != 0 && !give_up_i
-                       && (accept ? !s_axis_tlast : open_o && !none_q && !dropped_o);
+                       && (accept ? !tlast : open_o && !none_q && !dropped_o);
 
   logic unused;
   assign unused = &{1'b0, word_i, s_axis_tlast};
 
   generate
-    if (TLAST_ENDS != 0 && TLAST_ENDS != 1) begin : g_check
-      TLAST_ENDS_must_be_0_or_1 u_error ();
+    if (TLAST_ENDS < 0 || TLAST_ENDS > 2) begin : g_check
+      TLAST_ENDS_must_be_0_1_or_2 u_error ();
+    end
+    if (TLAST_ENDS == 2) begin : g_packets
+      // Of all packets but the last, minus one; packet k's stands where its descriptor word's number says.
+      localparam int FIRST = bramcast_pkg::INPUT_PACKET_0_WORD;
+      localparam int MOST  = bramcast_pkg::INPUT_RESULT_BASE_WORD - FIRST;
+      (* ram_style = "distributed" *)
+      logic [COUNT_BITS-1:0] sizes [0:15];
+      logic [3:0]            packets_q;          // minus one
+      logic [3:0]            number_q;           // of this packet
+      logic [3:0]            next;               // of the one that begins
+      logic [COUNT_BITS-1:0] left_q;             // elements behind this one, of a packet that is not the last
+      logic                  last_element_of_q;  // none
+      logic [COUNT_BITS-1:0] size;
+      assign next        = start ? 4'd0 : number_q + 4'd1;
+      assign size        = sizes[next];
+      assign last_packet = number_q == packets_q;
+      assign packet_end  = last_packet ? frame_end : last_element_of_q;
+      always_ff @(posedge clk) begin
+        if (we_i && index_i == 5'(bramcast_pkg::INPUT_PACKETS_WORD)) begin
+          packets_q <= word_i[bramcast_pkg::INPUT_PACKETS_LSB +: bramcast_pkg::INPUT_PACKETS_BITS];
+        end
+        if (we_i && index_i >= 5'(FIRST) && index_i < 5'(FIRST + MOST)) begin
+          sizes[4'(index_i - 5'(FIRST))] <= word_i[COUNT_BITS-1:0];
+        end
+        if (start || (accept && s_axis_tlast)) begin
+          number_q          <= next;
+          left_q            <= size;
+          last_element_of_q <= size == '0;
+        end else if (accept) begin
+          left_q            <= left_q - 1'b1;
+          last_element_of_q <= left_q == COUNT_BITS'(1);
+        end
+      end
+    end else begin : g_frame
+      assign last_packet = 1'b1;
+      assign packet_end  = frame_end;
     end
   endgenerate
 
@@ -244,7 +290,7 @@ module bramcast_input #(
     s_axis_tready <= (start || (open_o && !closing && !drop)) && !(dropped_o && withdraw_i) && room_i;
     if (start) none_q <= 1'b1;
     else if (accept) none_q <= 1'b0;
-    if (accept) discard_q <= TLAST_ENDS != 0 && !tlast && (discard_q || frame_end);
+    if (accept) discard_q <= TLAST_ENDS != 0 && !tlast && (discard_q || !fits);
     if (flush_i) begin
       open_o        <= rest;
       s_axis_tready <= rest;
@@ -253,8 +299,8 @@ module bramcast_input #(
 
     if (clear_error_i[0]) frame_error_o[0] <= 1'b0;
     if (clear_error_i[1]) frame_error_o[1] <= 1'b0;
-    if (wrong && tlast) frame_error_o[0] <= 1'b1;
-    if (wrong && !tlast) frame_error_o[1] <= 1'b1;
+    if (wrong && s_axis_tlast) frame_error_o[0] <= 1'b1;
+    if (wrong && !s_axis_tlast) frame_error_o[1] <= 1'b1;
 
     if (rst) begin
       open_o        <= 1'b0;

@@ -17,7 +17,7 @@ module bramcast_intake #(
     parameter int DATA_BITS    = 8,   // 8 or 16
     parameter int SCRATCH_BITS = 10,  // of a scratchpad word's address
     parameter int FRAME_DEPTH  = 0,   // 0, or a power of two from 16 on: units in the frame FIFO
-    parameter int TLAST_ENDS   = 1,   // 1: TLAST ends a frame; 0: frames are counted
+    parameter int TLAST_ENDS   = 1,   // what TLAST of s_axis ends: 1: a frame; 2: each of its packets; 0: nothing, they are counted
     parameter int TILES        = 1,   // 1, 2, 4, 8: banks of the scratchpad
     parameter int BANK_BITS    = (TILES > 1) ? $clog2(TILES) : 1,                       // follows
     parameter int UNIT         = (LANES > TAPS) ? LANES : TAPS,                         // follows: elements of a unit

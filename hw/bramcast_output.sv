@@ -2,7 +2,7 @@
 // bramcast_output: sends chunks of RQ results as single beats; a FIFO of chunks lies between.
 //
 // Golden twin: docs/format.md, NEST, stream: the valid lanes leave one by one, lane 0 first; TLAST on
-// the last beat of the program.
+// the last beat of an output (packet_end) and of the program, which has run_end_o beside it.
 //
 //   clk            _/~\_/~\_/~\_/~\_/~\_     A chunk that comes in cycle n can be on the
 //   chunk_valid_i  __/~~~\______________     stream from cycle n + 2 on. One beat per cycle.
@@ -12,14 +12,15 @@
 //
 // There is no way to refuse a chunk: bramcast_pace lets none start that finds no room.
 //
-// m_axis_tuser is the number of the largest beat so far, the first one of equals: with TLAST the class
+// m_axis_tuser is the number of the packet's largest beat so far, the first one of equals: with TLAST the class
 // that a classifier chooses. It comes out of a comparison with m_axis_tdata, one level behind registers.
-// class_o keeps it from the cycle after the last beat on.
+// class_o keeps that of a run's last packet from the cycle after its last beat on.
 //
 // flush_i, a level of two cycles or more, ends a run: what is in the FIFO is lost. The beat on the stream stays until it
-// is taken, and one that leaves the FIFO in the first cycle, too. If the packet is open then, one more beat closes it:
-// tdata 0, TLAST and m_axis_tuser[16], the mark; a packet whose last beat stands ends as ever. busy_o falls when
-// the packet is closed and no beat stands. class_o stays that of the last packet without the mark.
+// is taken, and one that leaves the FIFO in the first cycle, too. If the run is open then (it has had a beat, but not its
+// last one), one more beat closes it: tdata 0, TLAST and m_axis_tuser[16], the mark, a packet of its own where the one before
+// had ended. A run whose last beat stands ends as ever. busy_o falls when the run is closed and no beat stands. class_o
+// stays that of the last run without the mark.
 //
 //   clk              _/~\_/~\_/~\_/~\_/~\_     beat 1 is taken in the cycle in which flush_i comes; M is
 //   flush_i          ______/~~~~~~~~~~~~~~     the mark
@@ -38,22 +39,26 @@ module bramcast_output #(
     input  logic                 clk,
     input  logic                 rst,
     input  logic                 flush_i,
-    output logic                 busy_o,         // a packet is open, or a beat stands on the stream
+    output logic                 busy_o,         // a run is open, or a beat stands on the stream
     input  logic                 chunk_valid_i,
     input  logic [RQ*32-1:0]     chunk_i,
     input  logic [LANE_BITS-1:0] chunk_lanes_i,  // valid lanes, minus one
-    input  logic                 chunk_end_i,    // the program's last chunk
+    input  logic                 chunk_tlast_i,  // an output's last chunk
+    input  logic                 chunk_end_i,    // ... and the program's
     output logic                 pop_o,
     output logic [31:0]          m_axis_tdata,
     output logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
     output logic                 m_axis_tlast,
     output logic [16:0]          m_axis_tuser,   // of a longer run the low 16 bits; bit 16: the mark
+    output logic                 run_end_o,      // beside m_axis_tlast: no other beat of the run comes
     output logic [15:0]          class_o
 );
 
   localparam int POINTER_BITS = $clog2(FIFO_CHUNKS);
-  localparam int ENTRY_BITS   = RQ * 32 + LANE_BITS + 1;
+  localparam int TLAST        = RQ * 32 + LANE_BITS;  // of an entry: chunk, lanes, TLAST, END
+  localparam int END          = TLAST + 1;
+  localparam int ENTRY_BITS   = END + 1;
 
   (* ram_style = "distributed" *)
   logic [ENTRY_BITS-1:0] entries [0:FIFO_CHUNKS-1];
@@ -64,21 +69,22 @@ module bramcast_output #(
   logic                  any, free;        // a beat waits; one may be loaded
   logic                  load, last_lane;
   logic                  first_q;          // no beat of a packet has been taken
-  logic                  close;            // a packet is open and nothing stands
-  logic                  mark_q;           // the beat on the stream closes a packet that was cut
+  logic                  open_q;           // a run has had a beat, and not its last one
+  logic                  close;            // a run is open and nothing stands
+  logic                  mark_q;           // the beat on the stream closes a run that was cut
   logic [31:0]           beat;             // what is loaded
   assign head      = entries[read_q[POINTER_BITS-1:0]];
   assign any       = write_q != read_q;
   assign free      = !m_axis_tvalid || m_axis_tready;
   assign load      = any && free;
   assign last_lane = lane_q == head[RQ*32 +: LANE_BITS];
-  assign close     = flush_i && !load && !m_axis_tvalid && !first_q;
-  assign busy_o    = m_axis_tvalid || !first_q;
+  assign close     = flush_i && !load && !m_axis_tvalid && open_q;
+  assign busy_o    = m_axis_tvalid || open_q;
   assign beat      = any ? head[32*lane_q +: 32] : 32'd0;
 
   always_ff @(posedge clk) begin
     if (chunk_valid_i) begin
-      entries[write_q[POINTER_BITS-1:0]] <= {chunk_end_i, chunk_lanes_i, chunk_i};
+      entries[write_q[POINTER_BITS-1:0]] <= {chunk_end_i, chunk_tlast_i, chunk_lanes_i, chunk_i};
       write_q <= write_q + 1'b1;
     end
 
@@ -86,7 +92,8 @@ module bramcast_output #(
     // Where nothing is loaded zeros are: the mark finds them there.
     if (free) m_axis_tdata <= beat;
     if (load) begin
-      m_axis_tlast  <= last_lane && head[ENTRY_BITS-1];
+      m_axis_tlast  <= last_lane && head[TLAST];
+      run_end_o     <= last_lane && head[END];
       m_axis_tvalid <= 1'b1;
       lane_q        <= last_lane ? '0 : lane_q + 1'b1;
       if (last_lane) read_q <= read_q + 1'b1;
@@ -95,6 +102,7 @@ module bramcast_output #(
     end
     if (close) begin
       m_axis_tlast  <= 1'b1;
+      run_end_o     <= 1'b0;
       m_axis_tvalid <= 1'b1;
       mark_q        <= 1'b1;
     end else if (m_axis_tready) begin
@@ -110,6 +118,7 @@ module bramcast_output #(
     if (rst) begin
       m_axis_tvalid <= 1'b0;
       m_axis_tlast  <= 1'b0;
+      run_end_o     <= 1'b0;
       mark_q        <= 1'b0;
     end
   end
@@ -138,16 +147,18 @@ module bramcast_output #(
   always_ff @(posedge clk) begin
     if (accept) begin
       first_q <= m_axis_tlast;
+      open_q  <= !run_end_o && !mark_q;
       beat_q  <= m_axis_tlast ? 16'd0 : beat_q + 16'd1;
     end
     if (accept && better) begin
       best_beat_q <= beat_q;
       best_q      <= value_q;
     end
-    ended_q <= accept && m_axis_tlast && !mark_q;
+    ended_q <= accept && run_end_o;
     if (ended_q) class_q <= best_beat_q;
     if (rst) begin
       first_q <= 1'b1;
+      open_q  <= 1'b0;
       beat_q  <= 16'd0;
       ended_q <= 1'b0;
       class_q <= 16'd0;

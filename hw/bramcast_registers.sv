@@ -229,7 +229,7 @@ module bramcast_registers #(
       | (RQ << bramcast_pkg::SHAPE_RQ_LSB)
       | (NARROW << bramcast_pkg::SHAPE_NARROW_LSB)
       | (GATES << bramcast_pkg::SHAPE_GATES_LSB)
-      | (TLAST_ENDS << bramcast_pkg::SHAPE_TLAST_ENDS_LSB)
+      | (32'(TLAST_ENDS != 0) << bramcast_pkg::SHAPE_TLAST_ENDS_LSB)
       | (TILES << bramcast_pkg::SHAPE_TILES_LSB);
   localparam logic [31:0] WIDTHS =
       (DATA_BITS << bramcast_pkg::WIDTHS_DATA_BITS_LSB)
@@ -240,7 +240,8 @@ module bramcast_registers #(
       (READBACK << bramcast_pkg::OPTIONS_READBACK_LSB)
       | (PEEK << bramcast_pkg::OPTIONS_PEEK_LSB)
       | (COUNTERS << bramcast_pkg::OPTIONS_COUNTERS_LSB)
-      | (PAIRS << bramcast_pkg::OPTIONS_PAIRS_LSB);
+      | (PAIRS << bramcast_pkg::OPTIONS_PAIRS_LSB)
+      | (32'(TLAST_ENDS == 2) << bramcast_pkg::OPTIONS_PACKETS_LSB);
 
   logic [31:0] control, status, errors, check, images;
   assign control   = (32'(run_q) << bramcast_pkg::CONTROL_RUN_LSB)

@@ -43,6 +43,7 @@ module bramcast_results #(
     input  logic [TAIL_BITS-1:0]    tail_i,
     input  logic                    lanewise_i,
     input  logic                    stream_i,
+    input  logic                    packet_end_i,
     input  logic                    last_i,
     input  logic signed [31:0]      lo_i,
     input  logic signed [31:0]      hi_i,
@@ -61,7 +62,8 @@ module bramcast_results #(
     output logic                    valid_o,
     output logic                    stream_valid_o,    // ... and it is for the stream
     output logic [RQ_BITS-1:0]      lanes_o,           // valid lanes, minus one
-    output logic                    end_o,             // last chunk of the program
+    output logic                    tlast_o,           // last chunk of an output, or of the program ...
+    output logic                    end_o,             // ... of the program
     output logic [TILES*RQ*32-1:0]  beats_o,           // for the stream: tile 0's
     // ... for the scratchpad
     output logic                    chunk_valid_o,
@@ -88,7 +90,7 @@ module bramcast_results #(
   localparam int LEVEL       = 2;                      // 2 bits: loop that the pixel advances
   localparam int INDEX       = LEVEL + 2;              // INDEX_BITS: of the chunk in its group
   localparam int LANES_USED  = INDEX + INDEX_BITS;     // RQ_BITS: valid lanes, minus one
-  localparam int END         = LANES_USED + RQ_BITS;   // last chunk of the program
+  localparam int END         = LANES_USED + RQ_BITS;   // last chunk of the nest
   localparam int TOKEN_BITS  = END + 1;
 
   // ------------------------------------------------------------------ S7: chunks
@@ -112,7 +114,7 @@ module bramcast_results #(
       .pixel_i(pixel_i),
       .pixel_level_i(pixel_level_i),
       .pixel_tail_i(pixel_tail_i),
-      .pixel_end_i(pixel_end_i && last_i),
+      .pixel_end_i(pixel_end_i),
       .bias_address_o(bias_address_s7),
       .chunk_valid_o(token_s7[VALID]),
       .chunk_index_o(token_s7[INDEX +: INDEX_BITS]),
@@ -278,7 +280,8 @@ module bramcast_results #(
   assign valid_o        = token[VALID];
   assign stream_valid_o = token[VALID] && stream_i;
   assign lanes_o        = token[LANES_USED +: RQ_BITS];
-  assign end_o          = token[END];
+  assign tlast_o        = token[END] && (packet_end_i || last_i);
+  assign end_o          = token[END] && last_i;
   assign host_data_o    = host_bias | host_table;
 
   // ------------------------------------------------------------------ one later: for the scratchpad

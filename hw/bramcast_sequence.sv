@@ -61,8 +61,7 @@ module bramcast_sequence #(
     input  logic                 pop_i,             // a chunk has left the output FIFO
     input  logic                 m_axis_tvalid,
     input  logic                 m_axis_tready,
-    input  logic                 m_axis_tlast,
-    input  logic                 m_axis_mark,       // the packet was cut: the beat ends no run
+    input  logic                 run_end_i,         // the beat is a run's last
     output logic                 last_beat_o,       // a run's last beat is being accepted
     output logic                 done_o,            // ... in the cycle before
     output logic [31:0]          cycle_o,           // number of this cycle in the run
@@ -161,7 +160,7 @@ module bramcast_sequence #(
   logic       run_start_q;
   localparam int LATE = 1 + TILED / 2;  // the sum of an address and its row
   logic [LATE:0] end_q;  // the run's last tap was taken one, two cycles ago: its reads are late
-  assign last_beat_o = m_axis_tvalid && m_axis_tready && m_axis_tlast && !m_axis_mark;
+  assign last_beat_o = m_axis_tvalid && m_axis_tready && run_end_i;
 
   always_ff @(posedge clk) begin
     run_start_q <= run_start_i;

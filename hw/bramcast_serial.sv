@@ -4,8 +4,8 @@
 // Golden twin: board/packet.py is the other end of the line; docs/board.md has the protocol.
 //
 // For lamps: class_o is the number of the largest result of the last whole packet that the host has taken, all bits 1 until
-// there is one; busy_o is high from a frame's first element to its last result, error_o while the last answer was
-// another one than OKAY.
+// there is one; busy_o is high from a frame's first element to the end of a packet of results, and while another one leaves;
+// error_o while the last answer was another one than OKAY.
 //
 // Parameters are those of bramcast_axi but for BEAT and AXI_CLOCK, DIVISOR of bramcast_uart, PAYLOAD and PATIENCE of bramcast_bridge.
 // One clock; rst may come at any time. Load the images over the line, or give them as parameters.
@@ -189,7 +189,7 @@ module bramcast_serial #(
   );
 
   always_ff @(posedge clk) begin
-    if (in_tvalid && in_tready) busy_o <= 1'b1;
+    if ((in_tvalid && in_tready) || out_tvalid) busy_o <= 1'b1;
     if (out_tvalid && out_tready && out_tlast) begin
       busy_o <= 1'b0;
       if (!out_tuser[16]) class_o <= out_tuser[15:0];

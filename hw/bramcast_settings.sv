@@ -63,6 +63,7 @@ module bramcast_settings #(
     output logic                  y_unsigned_o,
     output logic                  stream_o,
     output logic                  table_o,
+    output logic                  packet_end_o,
     output logic                  last_o,
     output logic [TAIL_BITS-1:0]  tail_o,
     output logic signed [31:0]    lo_o,
@@ -129,6 +130,7 @@ module bramcast_settings #(
       y_unsigned_o   <= flags_q[bramcast_pkg::NEST_Y_UNSIGNED_LSB];
       stream_o       <= flags_q[bramcast_pkg::NEST_STREAM_LSB];
       table_o        <= flags_q[bramcast_pkg::NEST_TABLE_LSB];
+      packet_end_o   <= flags_q[bramcast_pkg::NEST_PACKET_END_LSB];
       last_o         <= flags_q[bramcast_pkg::NEST_LAST_LSB];
       tail_o         <= flags_q[bramcast_pkg::NEST_TAIL_LSB +: TAIL_BITS];
       lo_o           <= lo_q;

@@ -9,7 +9,9 @@
  *   int status = bramcast_probe_mmio(&core, (volatile void *)0x40000000);
  *   if (status == BRAMCAST_OK) status = bramcast_load(&core, &network);
  *   if (status == BRAMCAST_OK) {
- *     bramcast_start(&core);            (then send a frame on the stream)
+ *     bramcast_start(&core);            (then send a frame on the stream: of several inputs a packet for
+ *                                       each where options has BRAMCAST_OPTIONS_PACKETS_MASK; and take
+ *                                       a packet for each output)
  *     status = bramcast_wait(&core, 1000000);
  *     ... bramcast_class(&core), bramcast_cycles(&core)
  *   }

@@ -112,6 +112,7 @@ class Driver:
         beat: elements that a beat of its input stream has (BEAT): 1, 2, 4 or 8.
         ledger_depth: entries that its ledger holds, 0 without one.
         peek: it can stop behind a nest and show its scratchpad.
+        packets: of several inputs each comes as a packet of its own; else a frame is one packet.
 
     Raises:
         DeviceError: there is something else at this address, or another interface.
@@ -155,6 +156,7 @@ class Driver:
         self.readback = bool(options & mask("OPTIONS", "READBACK"))
         self.ledger_depth = self.read("LEDGER_DEPTH")
         self.peek = bool(options & mask("OPTIONS", "PEEK"))
+        self.packets = bool(options & mask("OPTIONS", "PACKETS"))
 
     # ------------------------------------------------------------------ registers
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One packet of the result stream, up to its TLAST.
+    """One packet of the result stream, up to its TLAST: one output of a frame.
 
     Attributes:
         beats: the results in stream order, 32 bits signed.
@@ -29,7 +29,8 @@ class Link(Protocol):
     """The two streams of one core, a packet at a time."""
 
     def send(self, elements: Sequence[int], /) -> None:
-        """One frame, an element of DATA_BITS each, TLAST with the last one.
+        """A packet, an element of DATA_BITS each, TLAST with the last one: a frame, or of several
+        inputs one, where the core wants it so (``Driver.packets``).
 
         Signed or not: the low DATA_BITS of each number count. Returns when the elements are on
         their way.

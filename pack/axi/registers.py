@@ -90,7 +90,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("RQ", 16, 8, READ_ONLY, "RQ"),
             Bits("NARROW", 24, 1, READ_ONLY, "NARROW: 4- and 2-bit weights"),
             Bits("GATES", 25, 1, READ_ONLY, "GATES: products of two tensors, and LOOP"),
-            Bits("TLAST_ENDS", 26, 1, READ_ONLY, "TLAST_ENDS: TLAST ends a frame"),
+            Bits("TLAST_ENDS", 26, 1, READ_ONLY, "TLAST ends a frame, or a packet of one"),
             Bits("TILES", 27, 5, READ_ONLY, "TILES"),
         ),
     ),
@@ -123,6 +123,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("PEEK", 1, 1, READ_ONLY, "PEEK: a window onto the scratchpad, and STOP_AFTER"),
             Bits("COUNTERS", 2, 1, READ_ONLY, "COUNTERS: STALL_IN, STALL_OUT, OCCUPANCY"),
             Bits("PAIRS", 3, 1, READ_ONLY, "PAIRS: two tiles share their multipliers"),
+            Bits("PACKETS", 4, 1, READ_ONLY, "a frame is a packet for each input"),
         ),
     ),
     Register(

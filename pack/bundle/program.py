@@ -25,6 +25,7 @@ OP_NEST = 2
 OP_LOOP = 3
 LOOPS = ("g", "oy", "ox", "ky", "kx", "ci")  # outermost first
 ADDRESS_BITS = 24
+MOST_PACKETS = 12  # of a frame
 MAX_CYCLES = 1 << 26  # of a run: a damaged count must not keep golden or a simulator for hours
 
 
@@ -69,6 +70,7 @@ NEST_FIELDS: dict[str, Field] = {
     "factor_unsigned": Field(0, 14, 1),
     "act_moves": Field(0, 15, 1),
     "result_moves": Field(0, 25, 1),
+    "packet_end": Field(0, 27, 1),
     "tail": Field(0, 16, 9),  # valid lanes of the last group, minus 1
     **{f"count_{n}": _half(1 + i // 2, bool(i % 2)) for i, n in enumerate(LOOPS)},  # minus 1
     "act_base": _word(4, signed=True),  # padding may start before word 0
@@ -96,6 +98,8 @@ INPUT_FIELDS: dict[str, Field] = {
     "run": _word(1),  # elements of a run, minus 1
     "runs": _word(2),  # minus 1
     "lead": Field(3, 0, 3),
+    "packets": Field(6, 0, 4),  # minus 1
+    **{f"packet_{k}": _word(7 + k) for k in range(MOST_PACKETS - 1)},  # elements, minus 1
     "result_base": _word(18),
 }
 
@@ -150,6 +154,9 @@ class Input:
 
     With TILES > 1 ``strip_runs`` runs go to each bank, one bank after the other, and the last run
     has ``last_run`` elements; 0: all runs go to the first bank, the last one like the others.
+
+    Where an input's TLAST counts (TLAST_ENDS = 2) the frame is several packets, one behind the
+    other: ``packets`` are the elements of all but the last one.
     """
 
     run: int
@@ -158,6 +165,7 @@ class Input:
     lead: int = 0
     strip_runs: int = 0
     last_run: int = 0
+    packets: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -167,6 +175,15 @@ class Input:
         24
         """
         return self.run * (self.runs - 1) + (self.last_run or self.run)
+
+    @property
+    def packet_elements(self) -> tuple[int, ...]:
+        """Of each packet of a frame.
+
+        >>> Input(run=10, runs=3, result_base=0, packets=(12, 4)).packet_elements
+        (12, 4, 14)
+        """
+        return (*self.packets, self.elements - sum(self.packets))
 
     def span(self, elements: int) -> int:
         """Words or units of so many elements that a run reaches into.
@@ -245,6 +262,7 @@ class Nest:
             and up of each lane in word s >> narrow.
         stream: results leave on the output stream, sign-extended to 32 bits.
         last: the program ends here; the last beat carries TLAST.
+        packet_end: the last beat carries TLAST, too: an output ends, and another one follows.
         rows: with TILES > 1, and only then, the rows of its operand; no y_* are used.
         strips: every tile computes the results of its own strip, and writes them to its own bank.
             Else all compute the same.
@@ -285,6 +303,7 @@ class Nest:
     table: bool = False
     stream: bool = False
     last: bool = False
+    packet_end: bool = False
     rows: Rows | None = None
     strips: bool = False
     bank: int = 0
@@ -398,12 +417,19 @@ def encode(descriptor: Descriptor) -> list[int]:
     """
     words = [0] * DESCRIPTOR_WORDS
     if isinstance(descriptor, Input):
+        if len(descriptor.packets) >= MOST_PACKETS:
+            raise ProgramError(
+                f"{len(descriptor.packets) + 1} packets of a frame, the most are {MOST_PACKETS}"
+            )
         _put(words, "opcode", OPCODE, OP_INPUT)
         values = {
             "run": descriptor.run - 1,
             "runs": descriptor.runs - 1,
             "lead": descriptor.lead,
             "result_base": descriptor.result_base,
+            "packets": len(descriptor.packets),
+            **{f"packet_{k}": 0 for k in range(MOST_PACKETS - 1)},
+            **{f"packet_{k}": size - 1 for k, size in enumerate(descriptor.packets)},
         }
         layout = INPUT_FIELDS
         if descriptor.strip_runs:
@@ -428,6 +454,21 @@ def encode(descriptor: Descriptor) -> list[int]:
     for name, field in layout.items():
         _put(words, name, field, values[name])
     return words
+
+
+def _packets(got: dict[str, int]) -> tuple[int, ...]:
+    """Elements of all packets of a frame but the last.
+
+    Raises:
+        ProgramError: more than there are words for, or a word of none is set.
+    """
+    count = got["packets"]
+    if count >= MOST_PACKETS:
+        raise ProgramError(f"descriptor word 6: {count + 1} packets, the most are {MOST_PACKETS}")
+    for k in range(count, MOST_PACKETS - 1):
+        if got[f"packet_{k}"]:
+            raise ProgramError(f"descriptor word {7 + k} is set, but there is no packet {k}")
+    return tuple(got[f"packet_{k}"] + 1 for k in range(count))
 
 
 def decode(words: Sequence[int], tiled: bool = False) -> Descriptor:
@@ -456,7 +497,13 @@ def decode(words: Sequence[int], tiled: bool = False) -> Descriptor:
             raise ProgramError(f"reserved bits are set in descriptor word {index}: {word:#010x}")
     got = {name: _get(words, field) for name, field in layout.items()}
     if opcode == OP_INPUT:
-        frame = Input(got["run"] + 1, got["runs"] + 1, got["result_base"], got["lead"])
+        frame = Input(
+            got["run"] + 1,
+            got["runs"] + 1,
+            got["result_base"],
+            got["lead"],
+            packets=_packets(got),
+        )
         if not tiled:
             return frame
         strip_runs, last_run = got["strip_runs"] + 1, got["last_run"] + 1
@@ -472,7 +519,7 @@ def decode(words: Sequence[int], tiled: bool = False) -> Descriptor:
     }
     flags: tuple[str, ...] = ("lanewise", "max", "product", "factor_unsigned")
     flags += ("act_moves", "result_moves")
-    flags += ("x_unsigned", "y_unsigned", "table", "stream", "last")
+    flags += ("x_unsigned", "y_unsigned", "table", "stream", "last", "packet_end")
     set_flags: dict[str, Any] = {name: bool(got[name]) for name in flags}
     nest = Nest(
         counts=counts,

@@ -7,13 +7,14 @@ Addresses stay relative to buffers until the planner has placed those.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.pack.bundle.errors import UnsupportedLayer
-from bramcast.pack.bundle.program import Descriptor, Input, Nest
+from bramcast.pack.bundle.program import MOST_PACKETS, Descriptor, Input, Nest
 from bramcast.pack.bundle.qformat import QFormat
 from bramcast.pack.graph.border import Bands
 from bramcast.pack.graph.graph import Graph
@@ -867,6 +868,17 @@ def _input_of_strips(graph: Graph, layout: Layout, whole: Input) -> Input:
     )
 
 
+def _packets(graph: Graph, elements: int) -> tuple[int, ...]:
+    """Elements of each of several inputs but the last: what has a TLAST of its own.
+
+    A frame of more inputs than a descriptor has words for is one packet.
+    """
+    if len(graph.input_parts) > MOST_PACKETS:
+        return ()
+    planes = elements // sum(part.elements for part in graph.input_parts or [graph.input])
+    return tuple(planes * part.elements for part in graph.input_parts[:-1])
+
+
 def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:
     """Place the buffers and make every address absolute: (descriptors, scratchpad words)."""
     alive, successors = lifetimes(graph, layout)
@@ -879,7 +891,11 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
     first = Input(run, frame.runs, bases[frame.buffer], frame.lead)
     if layout.tiles > 1:
         first = _input_of_strips(graph, layout, first)
-    descriptors: list[Descriptor] = [first]
+    descriptors: list[Descriptor] = [replace(first, packets=_packets(graph, run * frame.runs))]
+    leaving = [n for n, lowered in enumerate(program.nests) if lowered.nest.stream]
+    ends = {
+        n for n, other in pairwise(leaving) if program.nests[n].op is not program.nests[other].op
+    }
     for index, lowered in enumerate(program.nests):
         nest = lowered.nest
         base = bases[lowered.walk.buffer] * word + nest.act_base
@@ -897,6 +913,7 @@ def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descripto
                 act_steps=steps,
                 result_base=result,
                 last=index == len(program.nests) - 1,
+                packet_end=index in ends,
             )
         )
     return descriptors, depth

@@ -2,6 +2,7 @@
 """cocotb bench of the whole core: sends frames, takes results, records what came back.
 
 Started by sim/run/cosim.py with these variables: BRAMCAST_FRAMES (.npy, int64 [frames, beats]),
+BRAMCAST_SENT and BRAMCAST_TAKEN (elements, and beats, of each packet of a frame, with commas),
 BRAMCAST_BEATS (.npy to write, int64 [frames, beats]), BRAMCAST_CYCLES (limit for one frame) and
 BRAMCAST_STALL (probability of a gap on the input and, from the second frame on, of backpressure on
 the output; the first frame leaves with TREADY high, so that its cycle count is the core's own).
@@ -11,6 +12,7 @@ The comparison is made from the log that the HDL writes, not here.
 import logging
 import os
 import random
+from itertools import pairwise
 
 import cocotb
 import numpy as np
@@ -43,6 +45,8 @@ async def frames_through_the_core(dut):
     frames = np.load(os.environ["BRAMCAST_FRAMES"])
     probability = float(os.environ["BRAMCAST_STALL"])
     limit = int(os.environ["BRAMCAST_CYCLES"]) * CLOCK_NS
+    sent = [0, *np.cumsum([int(n) for n in os.environ["BRAMCAST_SENT"].split(",")]).tolist()]
+    taken = [int(n) for n in os.environ["BRAMCAST_TAKEN"].split(",")]
     rng = random.Random(cocotb.RANDOM_SEED)
     bits = len(dut.s_axis_tdata)
     for signal in (dut.start_i, dut.s_axis_tvalid, dut.s_axis_tlast, dut.m_axis_tready):
@@ -58,7 +62,8 @@ async def frames_through_the_core(dut):
     results: list[np.ndarray] = []
     for number, frame in enumerate(frames):
         stored = [int(v) & ((1 << bits) - 1) for v in frame]
-        source.send_nowait(stored)
+        for start, end in pairwise(sent):
+            source.send_nowait(stored[start:end])
         if probability > 0:
             cocotb.start_soon(stall(dut.clk, source, probability, rng, source.idle))
             if number > 0:
@@ -66,8 +71,14 @@ async def frames_through_the_core(dut):
                 cocotb.start_soon(
                     press(dut, sink, probability, rng, lambda n=count: len(results) > n)
                 )
-        answer = await with_timeout(sink.recv(), limit, "ns")
-        results.append(np.array(answer.tdata, np.int64))
+        packets = []
+        for size in taken:
+            answer = await with_timeout(sink.recv(), limit, "ns")
+            assert len(answer.tdata) == size, (
+                f"a packet of {len(answer.tdata)} beats where TLAST was expected behind {size}"
+            )
+            packets.append(np.array(answer.tdata, np.int64))
+        results.append(np.concatenate(packets))
     await RisingEdge(dut.clk)
     await RisingEdge(dut.clk)
     assert not int(dut.frame_error_o.value), "the core saw TLAST at the wrong beat"

@@ -4,18 +4,21 @@
 The images and the log go by plusargs, the rest by environment:
 
     SMOKE_FRAMES  text file, a line of integers per frame
+    SMOKE_SENT    elements of each packet of a frame
+    SMOKE_TAKEN   beats of each packet of its results: where TLAST must come, and nowhere else
     SMOKE_BEATS   text file to write, a line of integers per frame
     SMOKE_GAPS    chance of a pause in each cycle, both streams, 0..1
     SMOKE_SEED    seed of the pauses
     SMOKE_LIMIT   cycles that the whole test may take
     SMOKE_TIMES   text file to write: a line per frame with the cycles in which its elements were
-                  accepted, then a line with the cycles of the last beats
+                  accepted, then a line with the cycles of the last beats of each frame
 
 Frames are sent back to back. The caller compares the beats, and the log that the core writes.
 """
 
 import os
 import random
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import cocotb
@@ -28,7 +31,7 @@ CLOCK_NS = 10
 
 
 async def _watch(dut, elements: list[int], ends: list[int]) -> None:
-    """Note the clock cycles in which elements and last beats are accepted."""
+    """Note the clock cycles in which elements, and beats with TLAST, are accepted."""
     cycle = 0
     while True:
         await RisingEdge(dut.clk)
@@ -62,6 +65,8 @@ async def frames_through(dut):
         if gaps:
             stream.set_pause_generator(pauses(rng, gaps))
 
+    sent = [0, *accumulate(map(int, os.environ["SMOKE_SENT"].split()))]
+    taken = [int(n) for n in os.environ["SMOKE_TAKEN"].split()]
     results: list[list[int]] = []
     elements: list[int] = []
     ends: list[int] = []
@@ -69,9 +74,12 @@ async def frames_through(dut):
 
     async def work() -> None:
         for frame in frames:
-            source.send_nowait([n & ((1 << bits) - 1) for n in frame])
+            for first, end in pairwise(sent):
+                source.send_nowait([n & ((1 << bits) - 1) for n in frame[first:end]])
         for _ in frames:
-            results.append([int(n) for n in (await sink.recv()).tdata])
+            packets = [[int(n) for n in (await sink.recv()).tdata] for _ in taken]
+            assert [len(packet) for packet in packets] == taken
+            results.append([n for packet in packets for n in packet])
 
     await with_timeout(work(), int(os.environ["SMOKE_LIMIT"]) * CLOCK_NS, "ns")
     for _ in range(3):
@@ -80,6 +88,7 @@ async def frames_through(dut):
     lines = "".join(" ".join(map(str, beats)) + "\n" for beats in results)
     Path(os.environ["SMOKE_BEATS"]).write_text(lines)
     size = len(frames[0])
-    times = [elements[i : i + size] for i in range(0, len(elements), size)] + [ends]
+    times = [elements[i : i + size] for i in range(0, len(elements), size)]
+    times.append(ends[len(taken) - 1 :: len(taken)])
     text = "".join(" ".join(map(str, cycles)) + "\n" for cycles in times)
     Path(os.environ["SMOKE_TIMES"]).write_text(text)

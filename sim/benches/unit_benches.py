@@ -11,8 +11,9 @@ import os
 import random
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from bramcast.pack.bundle.program import (
     ALL_BANKS,
     DESCRIPTOR_WORDS,
     LOOPS,
+    MOST_PACKETS,
     Input,
     Nest,
     Rows,
@@ -701,13 +703,15 @@ async def drain_walks_over_chunks(dut):
 # ---------------------------------------------------------------- streams and words
 
 
-async def send(dut, frame: Sequence[int], gap: float, rng: random.Random, last: int) -> None:
-    """One frame on s_axis; TLAST with element number ``last``."""
+async def send(
+    dut, frame: Sequence[int], gap: float, rng: random.Random, last: Collection[int]
+) -> None:
+    """One frame on s_axis; TLAST with the elements of these numbers."""
     for i, element in enumerate(frame):
         while rng.random() < gap:
             put(dut, s_axis_tvalid=0)
             await RisingEdge(dut.clk)
-        put(dut, s_axis_tvalid=1, s_axis_tdata=element, s_axis_tlast=int(i == last))
+        put(dut, s_axis_tvalid=1, s_axis_tdata=element, s_axis_tlast=int(i in last))
         for _ in range(LIMIT):
             await RisingEdge(dut.clk)
             if get(dut, "s_axis_tready"):
@@ -783,7 +787,7 @@ async def input_follows_its_descriptor(dut):
         for length in sizes:
             frame = [rng.getrandbits(bits) for _ in range(length)]
             last = length - 1 if borders else rng.randrange(-1, length)
-            await send(dut, frame, rng.choice([0.0, 0.3, 0.8]), rng, last)
+            await send(dut, frame, rng.choice([0.0, 0.3, 0.8]), rng, [last])
             errors |= int(length < size) | 2 * int(length > size)
             for i, e in enumerate(frame[:size]):
                 number, at = i // run, lead + i % run
@@ -811,6 +815,87 @@ async def input_follows_its_descriptor(dut):
         await RisingEdge(dut.clk)
         errors &= ~clear
         assert get(dut, "frame_error_o") == errors
+
+
+@cocotb.test()
+async def input_takes_packets(dut):
+    """Frames of several packets, whole ones and some of which a packet is too short or too long.
+
+    A spoiled frame is dropped with the last of its packets, and the next one is whole. Now and then
+    a frame is given up in the middle, or between two packets: the rest of it is discarded.
+    """
+    rng = seeded_random()
+    lanes, bits = int(dut.LANES.value), int(dut.DATA_BITS.value)
+    await start(dut, we_i=0, start_i=0, s_axis_tvalid=0, s_axis_tlast=0, written_i=0)
+    put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0, none_i=0)
+    took: list[int] = []
+    told = dict.fromkeys(("taken_o", "dropped_o"), 0)
+
+    async def watch() -> None:
+        while True:
+            await RisingEdge(dut.clk)
+            for name in told:
+                told[name] += int(get(dut, name))
+            if get(dut, "valid_o"):
+                took.append(int(get(dut, "element_o")))
+
+    cocotb.start_soon(watch())
+    cut = 0
+    for _ in range(40):
+        count = rng.choice([1, 2, 2, 3, 5, MOST_PACKETS])
+        run, runs = rng.randint(count, 3 * lanes + count), rng.randint(1, 3)
+        borders = sorted(rng.sample(range(1, run * runs), count - 1)) if count > 1 else []
+        sizes = [b - a for a, b in pairwise([0, *borders, run * runs])]
+        head = Input(run, runs, 0, packets=tuple(sizes[:-1]))
+        for i, word in enumerate(encode(head)):
+            put(dut, we_i=1, index_i=i, word_i=word)
+            await RisingEdge(dut.clk)
+        put(dut, we_i=0, clear_error_i=3)
+        await RisingEdge(dut.clk)
+        put(dut, clear_error_i=0, start_i=1)
+        await RisingEdge(dut.clk)
+        put(dut, start_i=0)
+        gap = rng.choice([0.0, 0.3, 0.8])
+        errors = 0
+        told.update(taken_o=0, dropped_o=0)
+        spoiled = rng.randint(0, 3)
+        for _ in range(spoiled):
+            lengths = sizes.copy()
+            which = rng.randrange(count)
+            others = [n for n in (1, sizes[which] - 1, sizes[which] + 1, 3 * sizes[which]) if n]
+            lengths[which] = rng.choice([n for n in others if n != sizes[which]])
+            errors |= 1 if lengths[which] < sizes[which] else 2
+            ends = [int(n) - 1 for n in np.cumsum(lengths)]
+            await send(dut, [rng.getrandbits(bits) for _ in range(sum(lengths))], gap, rng, ends)
+        frame = [rng.getrandbits(bits) for _ in range(run * runs)]
+        ends = [int(n) - 1 for n in np.cumsum(sizes)]
+        if rng.random() < 0.4 and run * runs > 1:
+            # Given up behind an element; what is left comes as it would have.
+            at = rng.choice([rng.randrange(1, run * runs), *(n + 1 for n in ends[:-1])])
+            await send(dut, frame[:at], gap, rng, [n for n in ends if n < at])
+            for _ in range(2):
+                await RisingEdge(dut.clk)
+            put(dut, flush_i=1)
+            for _ in range(2):
+                await RisingEdge(dut.clk)
+            assert get(dut, "open_o") == 1
+            before = len(took)
+            await send(dut, frame[at:], gap, rng, [n - at for n in ends if n >= at])
+            for _ in range(2):
+                await RisingEdge(dut.clk)
+            assert get(dut, "open_o") == 0 and len(took) == before
+            put(dut, flush_i=0, start_i=1)
+            await RisingEdge(dut.clk)
+            put(dut, start_i=0)
+            cut += 1
+        await send(dut, frame, gap, rng, ends)
+        for _ in range(3):
+            await RisingEdge(dut.clk)
+        assert took[-len(frame) :] == frame, f"packets of {sizes}"
+        assert told == {"taken_o": 1, "dropped_o": spoiled}, f"packets of {sizes}"
+        assert get(dut, "frame_error_o") == errors
+        assert get(dut, "s_axis_tready") == 0
+    assert cut
 
 
 @cocotb.test()
@@ -1062,15 +1147,28 @@ async def assemble_puts_lane_0_first(dut):
             assert (word & sub, row["from_input_o"]) == expected[n], f"cycle {n}"
 
 
-def tops_of_runs(beats: Sequence[tuple[int, int]]) -> list[int]:
-    """The number of the largest beat, the first of equals, of every run that TLAST ends."""
-    tops, run = [], []
-    for value, last in beats:
-        run.append(to_signed(value, 32))
+def tops_of_packets(beats: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """The number of each packet's largest beat, the first of equals, and whether it ends a run."""
+    tops, packet = [], []
+    for value, last, end in beats:
+        packet.append(to_signed(value, 32))
         if last:
-            tops.append(run.index(max(run)))
-            run = []
+            tops.append((packet.index(max(packet)), end))
+            packet = []
     return tops
+
+
+def random_chunk(
+    rng: random.Random, rq: int, often: float
+) -> tuple[Cycle, list[tuple[int, int, int]]]:
+    """A chunk as bramcast_output takes it, and its beats: value, TLAST, the run's end."""
+    lanes, last = rng.randint(1, rq), int(rng.random() < often)
+    end = int(last and rng.random() < 0.6)
+    values = [rng.choice([rng.getrandbits(32), 0, 5, 2**31]) for _ in range(lanes)]
+    chunk: Cycle = {"chunk_valid_i": 1, "chunk_lanes_i": lanes - 1, "chunk_end_i": end}
+    chunk |= {"chunk_tlast_i": last, "chunk_i": sum(v << (32 * i) for i, v in enumerate(values))}
+    top = lanes - 1
+    return chunk, [(v, int(last and i == top), int(end and i == top)) for i, v in enumerate(values)]
 
 
 @cocotb.test()
@@ -1079,11 +1177,12 @@ async def output_sends_every_lane_once(dut):
     rng = seeded_random()
     rq, room = int(dut.RQ.value), int(dut.FIFO_CHUNKS.value)
     await start(dut, chunk_valid_i=0, m_axis_tready=0, flush_i=0)
-    expected: list[tuple[int, int]] = []
-    got: list[tuple[int, int]] = []
+    expected: list[tuple[int, int, int]] = []
+    got: list[tuple[int, int, int]] = []
     held, sent, pops = 0, 0, 0
-    waiting: tuple[int | None, ...] | None = None
-    tops: list[tuple[int | None, int | None]] = []  # TUSER with TLAST, class_o one cycle later
+    waiting: tuple[int, ...] | None = None
+    tops: list[tuple[int, int]] = []  # TUSER with TLAST, whether a run ends
+    classes: list[tuple[int, int]] = []  # TUSER at a run's end, class_o one cycle later
     ended: int | None = None
     first_cycle = None
     for now in range(4000):
@@ -1091,11 +1190,9 @@ async def output_sends_every_lane_once(dut):
             load, take = rng.choice([0.1, 0.6, 1.0]), rng.choice([0.1, 0.6, 1.0])
         inputs: Cycle = {"chunk_valid_i": 0, "m_axis_tready": int(rng.random() < take)}
         if held < room and rng.random() < load and now < 3500:
-            lanes, end = rng.randint(1, rq), int(rng.random() < 0.2)
-            values = [rng.choice([rng.getrandbits(32), 0, 5, 2**31]) for _ in range(lanes)]
-            inputs |= {"chunk_valid_i": 1, "chunk_lanes_i": lanes - 1, "chunk_end_i": end}
-            inputs["chunk_i"] = sum(v << (32 * i) for i, v in enumerate(values))
-            expected += [(v, int(end and i == lanes - 1)) for i, v in enumerate(values)]
+            chunk, beats = random_chunk(rng, rq, 0.2)
+            inputs |= chunk
+            expected += beats
             held, sent = held + 1, sent + 1
             if first_cycle is None:
                 first_cycle = now
@@ -1103,9 +1200,10 @@ async def output_sends_every_lane_once(dut):
             inputs["m_axis_tready"] = 1
         put(dut, **inputs)
         await RisingEdge(dut.clk)
-        beat = (get(dut, "m_axis_tdata"), get(dut, "m_axis_tlast"))
+        data, last, end = (int(get(dut, n)) for n in ("m_axis_tdata", "m_axis_tlast", "run_end_o"))
+        beat = (data, last, end)
         if ended is not None:
-            tops.append((ended, get(dut, "class_o")))
+            classes.append((ended, int(get(dut, "class_o"))))
             ended = None
         valid = get(dut, "m_axis_tvalid")
         if first_cycle is not None and now <= first_cycle + 2:
@@ -1115,29 +1213,33 @@ async def output_sends_every_lane_once(dut):
         waiting = None
         if valid and inputs["m_axis_tready"]:
             got.append(beat)
-            ended = get(dut, "m_axis_tuser") if beat[1] else None
+            if beat[1]:
+                tops.append((int(get(dut, "m_axis_tuser")), beat[2]))
+                ended = tops[-1][0] if beat[2] else None
         elif valid:
             waiting = beat
         if get(dut, "pop_o"):
             held, pops = held - 1, pops + 1
     assert got == expected
     assert (pops, held) == (sent, 0)
-    assert tops == [(t, t) for t in tops_of_runs(expected)]
+    assert tops == tops_of_packets(expected)
+    assert classes and all(one == other for one, other in classes)
 
 
 @cocotb.test()
 async def output_closes_what_is_cut(dut):
-    """flush_i at random: an open packet gets one beat with the mark, no other one does; nothing of
-    the FIFO leaves but one beat; the next packet is right, and class_o is a whole packet's."""
+    """flush_i at random: an open run gets one beat with the mark, no other one does; nothing of
+    the FIFO leaves but one beat; the next run is right, and class_o is a whole run's."""
     rng = seeded_random()
     rq, room = int(dut.RQ.value), int(dut.FIFO_CHUNKS.value)
     await start(dut, chunk_valid_i=0, m_axis_tready=0, flush_i=0)
-    expected: list[tuple[int, int]] = []
+    expected: list[tuple[int, int, int]] = []
     packet: list[int] = []  # beats of the one that is open
+    begun = False  # a run has had a beat, not its last one
     waiting: tuple[int, ...] | None = None
     held = flush = late = helped = 0  # flush: cycles so far
-    top = ended = 0  # class_o; a whole packet's last beat was taken in the cycle before
-    marks = wholes = silent = 0
+    top = ended = 0  # class_o; a whole run's last beat was taken in the cycle before
+    marks = wholes = silent = between = 0
     for now in range(6000):
         if now % 300 == 0:
             load, take = rng.choice([0.1, 0.6, 1.0]), rng.choice([0.1, 0.6, 1.0])
@@ -1146,12 +1248,10 @@ async def output_closes_what_is_cut(dut):
             flush, late, helped, marked = 1, 0, 0, marks
         inputs: Cycle = {"chunk_valid_i": 0, "m_axis_tready": ready, "flush_i": int(flush > 0)}
         if held < room and flush <= 1 and rng.random() < load:
-            lanes, end = rng.randint(1, rq), int(rng.random() < 0.3)
-            values = [rng.choice([rng.getrandbits(32), 0, 5, 2**31]) for _ in range(lanes)]
-            inputs |= {"chunk_valid_i": 1, "chunk_lanes_i": lanes - 1, "chunk_end_i": end}
-            inputs["chunk_i"] = sum(v << (32 * i) for i, v in enumerate(values))
+            chunk, beats = random_chunk(rng, rq, 0.4)
+            inputs |= chunk
             if flush == 0:
-                expected += [(v, int(end and i == lanes - 1)) for i, v in enumerate(values)]
+                expected += beats
             held += 1
         put(dut, **inputs)
         await RisingEdge(dut.clk)
@@ -1159,31 +1259,34 @@ async def output_closes_what_is_cut(dut):
             assert get(dut, "class_o") == top
         ended = 0
         valid = get(dut, "m_axis_tvalid")
-        assert get(dut, "busy_o") == int(bool(valid or packet))
+        assert get(dut, "busy_o") == int(bool(valid or begun))
         if valid:
-            data, last, user = (int(get(dut, f"m_axis_t{n}")) for n in ("data", "last", "user"))
-            assert waiting in (None, (data, last, user)), "a beat that waits must not change"
-            waiting = None if ready else (data, last, user)
+            names = ("m_axis_tdata", "m_axis_tlast", "run_end_o", "m_axis_tuser")
+            data, last, end, user = (int(get(dut, name)) for name in names)
+            assert waiting in (None, (data, last, end, user)), "a beat that waits must not change"
+            waiting = None if ready else (data, last, end, user)
         else:
             assert waiting is None, "a beat that waits must stay"
         if valid and ready:
             if user >> 16:
-                assert flush and packet and (data, last) == (0, 1)
-                packet, marks = [], marks + 1
+                assert flush and begun and (data, last, end) == (0, 1, 0)
+                between += not packet
+                packet, begun, marks = [], False, marks + 1
                 ended = 1  # class_o stays
             else:
-                assert (data, last) == expected.pop(0)
+                assert (data, last, end) == expected.pop(0)
                 packet.append(to_signed(data, 32))
+                begun = not end
                 late += flush > 0
                 if last:
-                    top = packet.index(max(packet))
-                    assert user == top
-                    packet, ended, wholes = [], 1, wholes + 1
+                    assert user == packet.index(max(packet))
+                    top, ended, wholes = (user, 1, wholes + 1) if end else (top, 0, wholes)
+                    packet = []
         held -= get(dut, "pop_o")
         if flush:
             helped = helped + 1 if ready else 0
             assert late <= 2 and marks - marked <= 1
-            busy = bool(packet) or waiting is not None
+            busy = begun or waiting is not None
             if flush >= 2 and not busy and not get(dut, "busy_o"):
                 silent += marks == marked
                 flush, held = 0, 0
@@ -1191,7 +1294,7 @@ async def output_closes_what_is_cut(dut):
             else:
                 assert helped <= 4, "four cycles with TREADY are enough"
                 flush += 1
-    assert marks and wholes and silent
+    assert marks and wholes and silent and between
 
 
 # ---------------------------------------------------------------- program

@@ -8,11 +8,13 @@ be built with LEDGER_DEPTH; with PEEK, too, the first wrong word is named, not o
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bramcast.golden.frames import output_packets
 from bramcast.golden.groups import Groups
 from bramcast.golden.ledger import ledgers
 from bramcast.golden.load import load
@@ -126,6 +128,8 @@ class FrameCheck:
     ) -> None:
         self.core, self.link, self.machine, self.timeout = core, link, machine, timeout
         self.sample, self.elements = sample, [int(element) for element in frame]
+        sizes = machine.frame.packet_elements if core.packets else (len(frame),)
+        self.borders = [0, *accumulate(sizes)]  # where the frame's packets begin and end
         self.results = machine.run(frame[None], keep_layers=True)
         (self.expected,) = ledgers(machine, self.results)
 
@@ -134,12 +138,13 @@ class FrameCheck:
         manifest = self.machine.manifest
         assert manifest is not None
         self.core.start()
-        self.link.send(self.elements)
-        answer = self.link.receive()
+        self._send()
+        packets = self._receive()
         self.core.wait(self.timeout)
+        answer = replace(packets[-1], beats=tuple(b for p in packets for b in p.beats))
         recorded = self.core.ledger()
         layers = [self._layer(index, recorded) for index in range(len(manifest.layers))]
-        arrived = LayerCheck(self.sample, OUTPUT, "stream", (), 0, found=self._arrived(answer))
+        arrived = LayerCheck(self.sample, OUTPUT, "stream", (), 0, found=self._arrived(packets))
         if wrong := [nest for check in layers for nest in check.wrong]:
             number = min(wrong)
             found = self._first_word(number, answer, recorded[number - 1])
@@ -149,6 +154,19 @@ class FrameCheck:
             if found and number in check.nests:
                 layers[at] = replace(check, wrong=check.wrong or (number,), found=found)
         return [*layers, arrived]
+
+    def _send(self) -> None:
+        for start, end in pairwise(self.borders):
+            self.link.send(self.elements[start:end])
+
+    def _receive(self) -> list[Answer]:
+        """The packets of a frame's results, up to the last one, or one that an abort has cut."""
+        packets: list[Answer] = []
+        for _ in output_packets(self.machine):
+            packets.append(self.link.receive())
+            if packets[-1].cut:
+                break
+        return packets
 
     def _layer(self, index: int, recorded: list[LedgerEntry]) -> LayerCheck:
         """What the ledger says of layer ``index``."""
@@ -173,18 +191,24 @@ class FrameCheck:
             golden_crc=None if shown is None else shown[1].crc,
         )
 
-    def _arrived(self, answer: Answer) -> str:
-        """What is wrong with a packet, or nothing."""
-        want = self.results.beats[0].tolist()
-        if answer.cut:
-            return f"an abort cut the packet after {len(answer.beats) - 1} beats"
-        if len(answer.beats) != len(want):
-            return f"{len(answer.beats)} beats arrived, not {len(want)}"
-        for number, (got, beat) in enumerate(zip(answer.beats, want, strict=True)):
-            if got != beat:
-                return f"beat {number}: arrived {got}, golden {beat}"
-        top = want.index(max(want)) & 0xFFFF
-        return "" if answer.top == top else f"class {answer.top}, golden {top}"
+    def _arrived(self, packets: list[Answer]) -> str:
+        """What is wrong with the packets, or nothing."""
+        ends = np.cumsum(output_packets(self.machine))[:-1]
+        at = 0  # beats before this packet
+        for answer, part in zip(packets, np.split(self.results.beats[0], ends), strict=False):
+            want = part.tolist()
+            if answer.cut:
+                return f"an abort cut the packet after {at + len(answer.beats) - 1} beats"
+            if len(answer.beats) != len(want):
+                return f"{len(answer.beats)} beats arrived, not {len(want)}"
+            for number, (got, beat) in enumerate(zip(answer.beats, want, strict=True), at):
+                if got != beat:
+                    return f"beat {number}: arrived {got}, golden {beat}"
+            top = want.index(max(want)) & 0xFFFF
+            if answer.top != top:
+                return f"class {answer.top}, golden {top}"
+            at += len(want)
+        return ""
 
     def _first_word(self, number: int, answer: Answer, entry: LedgerEntry) -> str:
         """The first difference in what executed nest ``number`` made, and the ledger knows."""
@@ -234,7 +258,7 @@ class FrameCheck:
         self.core.stop_after(number)
         try:
             self.core.start()
-            self.link.send(self.elements)
+            self._send()
             for number in numbers:
                 self.core.stop_after(number)
                 self.core.wait_stopped(self.timeout)
@@ -242,7 +266,7 @@ class FrameCheck:
         finally:
             self.core.write("CONTROL", mask("CONTROL", "ABORT"))
             if any(self._beats(n) for n in range(1, number)):
-                self.link.receive()  # the packet that the abort cuts
+                self._receive()  # up to the packet that the abort cuts
             end = time.monotonic() + self.timeout
             while self.core.read("STATUS") & mask("STATUS", "ABORTING"):
                 if time.monotonic() > end:

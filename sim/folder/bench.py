@@ -10,8 +10,6 @@ import re
 import zlib
 from collections.abc import Mapping
 
-import numpy as np
-
 from bramcast.pack.axi.registers import (
     IDENTIFICATION,
     LEDGER_SLOT,
@@ -31,6 +29,7 @@ from bramcast.sim.folder.recorded import (
     frame_rows,
     ledger_rows,
     mem_lines,
+    tops,
     word_rows,
 )
 from bramcast.sim.folder.template import filled, without_licence
@@ -54,6 +53,7 @@ def bench_files(
         name: of the network, as a Verilog name; the bench simulates ``NAME_top``.
     """
     core, beats = record.machine.core, list(beat_rows(record))
+    frame = list(frame_rows(record, options.beat, options.packets(record.machine.frame)))
     words = list(word_rows(record))
     entries = list(ledger_rows(record, options.ledger_depth))
     cycles = predict(record.machine.program, core).total
@@ -64,14 +64,14 @@ def bench_files(
         "name": name,
         "data_bits": core.data_bits,
         "stream_bits": options.beat * core.data_bits,
-        "inputs": -(-record.frame.size // options.beat),
+        "inputs": len(frame),
         "beats": len(beats),
         "words": len(words),
         "word_bits": core.lanes * core.data_bits,
         "word_pitch": max(core.lanes, core.taps) * core.data_bits,
         "tiles": core.tiles,
         "bank": core.scratch_depth * core.taps,
-        "top_class": int(np.argmax(record.results.beats[0])) & 0xFFFF,
+        "top_class": tops(record)[-1],
         "cycles": cycles,
         "ledger": len(entries),
         "patience": _patience(record, cycles, len(entries), options.serial),
@@ -90,7 +90,7 @@ def bench_files(
         values["signals"] = str(values["signals"]).format(**values)
         values["run"] = without_licence(filled(f"bench_{kind}.sv", values))
         text = filled("bench_streams.sv", values)
-    files = {BENCH: text, "bench_frame.mem": mem_lines(frame_rows(record, options.beat))}
+    files = {BENCH: text, "bench_frame.mem": mem_lines(frame)}
     files["bench_beats.mem"] = mem_lines(beats)
     files |= {"bench_words.mem": mem_lines(words)} if words else {}
     return files | ({"bench_ledger.mem": mem_lines(entries)} if entries else {})

@@ -8,6 +8,7 @@ from bramcast.golden.beats import BEATS
 from bramcast.pack.axi.registers import address_bits
 from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.manifest import Core
+from bramcast.pack.bundle.program import Input
 from bramcast.sim.folder.boards import Board
 from bramcast.sim.folder.pll import dividers
 
@@ -26,7 +27,7 @@ class HdlOptions:
         axi: with the AXI4-Lite slave (``bramcast_axi``), else streams only (``bramcast_core``).
         serial: ``bramcast_serial``: the slave and both streams on a serial line.
         frame_depth: FRAME_DEPTH.
-        tlast_ends: TLAST_ENDS.
+        tlast_ends: TLAST_ENDS: 0, 1 or 2; 2 makes of a frame a packet for each of several inputs.
         beat: BEAT.
         axi_clock: AXI_CLOCK: the slave has a clock and a reset of its own.
         ledger_depth: LEDGER_DEPTH.
@@ -48,7 +49,7 @@ class HdlOptions:
     axi: bool = False
     serial: bool = False
     frame_depth: int = 0
-    tlast_ends: bool = True
+    tlast_ends: int = 1
     beat: int = 1
     axi_clock: bool = False
     ledger_depth: int = 0
@@ -128,6 +129,15 @@ class HdlOptions:
                 f"{self._line()}: {self.bit_cycles} cycles of a bit are {self.line_baud:,.0f} "
                 f"baud, more than {100 * BAUD_ERROR:g} % beside it: choose another rate"
             )
+
+    def packets(self, frame: Input) -> tuple[int, ...]:
+        """Elements between one TLAST and the next, of a frame.
+
+        >>> frame = Input(run=10, runs=1, result_base=0, packets=(4,))
+        >>> HdlOptions().packets(frame), HdlOptions(tlast_ends=2).packets(frame)
+        ((10,), (4, 6))
+        """
+        return frame.packet_elements if self.tlast_ends == 2 else (frame.elements,)
 
     @property
     def _baud(self) -> int:

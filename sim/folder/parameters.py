@@ -45,7 +45,10 @@ def _of_the_slave(options: HdlOptions) -> tuple[Adjustable, ...]:
             "units of the frame FIFO; 0: there is none",
         ),
         Adjustable(
-            "TLAST_ENDS", int(options.tlast_ends), (0, 1), "1: TLAST ends a frame; 0: count"
+            "TLAST_ENDS",
+            options.tlast_ends,
+            (0, 1, 2),
+            "TLAST ends 1: a frame, 2: an input; 0: count",
         ),
         Adjustable("COUNTERS", int(options.counters), (0, 1), "1: registers that count stalls"),
         Adjustable("READBACK", int(options.readback), (0, 1), "1: images can be read back"),

@@ -98,6 +98,15 @@ def ledger_of(bundle: Path, allow_modified: bool = False) -> int:
     return max(2, 1 << (nests - 1).bit_length())
 
 
+def tlast_ends_of(bundle: Path, allow_modified: bool = False) -> int:
+    """TLAST_ENDS of a core for a bundle: 2 where a frame is several packets, else 1.
+
+    Raises:
+        UserError: as those of ``write_project``.
+    """
+    return 2 if load(bundle, allow_modified).frame.packets else 1
+
+
 def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[str, bytes]:
     """The folder's files, by name.
 

@@ -70,11 +70,11 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
             "macs": f"{manifest.macs:,}",
             "cycles": f"{cycles:,}",
             "input": f"{sum(prod(f.dims) * f.planes for f in manifest.inputs):,}",
-            "input_format": _input_formats(manifest),
+            "input_format": _input_formats(manifest, options),
             "beat": beat,
             "output": f"{manifest.output_elements:,}",
             "output_format": _output_formats(manifest),
-            "largest": "" if manifest.more_outputs else _LARGEST,
+            "largest": _LARGEST,
             "pattern": _PATTERN if options.patchable else "",
             "files": _table(_files(list(names), options)),
             "build": _table(_build(name, options)),
@@ -83,15 +83,18 @@ def readme(manifest: Manifest, options: HdlOptions, names: Iterable[str], cycles
     )
 
 
-def _input_formats(manifest: Manifest) -> str:
+def _input_formats(manifest: Manifest, options: HdlOptions) -> str:
     """The format of the input, or that of each of several, one behind the other."""
     if not manifest.more_inputs:
         return str(manifest.input.format.q)
     each = [f"{prod(f.dims) * f.planes:,} of {f.name} in {f.format.q}" for f in manifest.inputs]
-    return f"several inputs, one behind the other: {', '.join(each)}"
+    several = "several inputs, one behind the other"
+    if options.tlast_ends == 2:
+        several = "a packet for each of several inputs"
+    return f"{several}: {', '.join(each)}"
 
 
-_LARGEST = "; TUSER of the last one is the number of the largest"
+_LARGEST = "; TUSER of the last one of a packet is the number of its largest"
 
 
 def _output_formats(manifest: Manifest) -> str:
@@ -99,7 +102,7 @@ def _output_formats(manifest: Manifest) -> str:
     if not manifest.more_outputs:
         return str(manifest.output.format.q)
     each = [f"{prod(f.shape):,} of {f.name} in {f.format.q}" for f in manifest.outputs]
-    return f"several outputs, one behind the other: {', '.join(each)}"
+    return f"a packet for each of several outputs: {', '.join(each)}"
 
 
 def _of_a_board(board: Board | None) -> dict[str, object]:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A frame, and what golden says of it, as the .mem files that a written test bench reads."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.golden.beats import beats_of, keep_of
+from bramcast.golden.frames import output_packets
 from bramcast.golden.groups import Groups
 from bramcast.golden.ledger import ledgers
 from bramcast.golden.machine import Machine, Results
@@ -67,24 +69,41 @@ def mem_lines(rows: Iterable[tuple[Field, ...]]) -> str:
     return "".join(text)
 
 
-def frame_rows(record: Recorded, beat: int) -> Rows:
-    """{TLAST, TKEEP, TDATA} of each beat of ``beat`` elements."""
+def frame_rows(record: Recorded, beat: int, packets: Sequence[int]) -> Rows:
+    """{TLAST, TKEEP, TDATA} of each beat of ``beat`` elements.
+
+    Args:
+        packets: elements of each packet of the frame.
+    """
     bits = record.machine.core.data_bits
-    data = beats_of(record.frame[None], bits, beat)[0]
-    keep = keep_of(record.frame.size, bits, beat)
-    for n, (one, kept) in enumerate(zip(data, keep, strict=True)):
-        wide = len(one)
-        flags = sum(1 << i for i in range(wide) if kept[i])
-        value = int.from_bytes(one.tobytes(), "little")
-        yield (int(n == len(data) - 1), 1), (flags, wide), (value, 8 * wide)
+    for packet in np.split(record.frame, np.cumsum(packets)[:-1]):
+        data = beats_of(packet[None], bits, beat)[0]
+        keep = keep_of(packet.size, bits, beat)
+        for n, (one, kept) in enumerate(zip(data, keep, strict=True)):
+            wide = len(one)
+            flags = sum(1 << i for i in range(wide) if kept[i])
+            value = int.from_bytes(one.tobytes(), "little")
+            yield (int(n == len(data) - 1), 1), (flags, wide), (value, 8 * wide)
+
+
+def tops(record: Recorded) -> list[int]:
+    """TUSER with the last beat of each packet of results: the number of its largest."""
+    ends = np.cumsum(output_packets(record.machine))[:-1]
+    return [int(np.argmax(packet)) & 0xFFFF for packet in np.split(record.results.beats[0], ends)]
 
 
 def beat_rows(record: Recorded) -> Rows:
-    """{layer, descriptor, 32 bits} of each result, in the stream's order."""
-    stream = iter(record.results.beats[0].tolist())
+    """{TUSER, TLAST, layer, descriptor, 32 bits} of each result, in the stream's order.
+
+    TUSER, where it means something: with TLAST.
+    """
+    ends = (np.cumsum(output_packets(record.machine)) - 1).tolist()
+    users = dict(zip(ends, tops(record), strict=True))
+    stream = enumerate(record.results.beats[0].tolist())
     for descriptor, count in _streams(record):
-        for _ in range(count):
-            yield (record.layer(descriptor), 15), (descriptor, 16), (next(stream), 32)
+        for number, value in islice(stream, count):
+            head = (users.get(number, 0), 17), (int(number in users), 1)
+            yield *head, (record.layer(descriptor), 15), (descriptor, 16), (value, 32)
 
 
 def word_rows(record: Recorded) -> Rows:

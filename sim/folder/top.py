@@ -111,7 +111,7 @@ def top_text(manifest: Manifest, options: HdlOptions) -> str:
     ports = [p for p in top_ports(core, options) if not p.name.endswith(("aclk", "aresetn"))]
     buses = "s_axis:m_axis" + (":s_axil" if axi and not axi_clock else "")
     lines = [
-        *_head(manifest),
+        *_head(manifest, options),
         "`default_nettype none",
         *_module(name, options),
         *_clock_ports("", buses),
@@ -176,7 +176,7 @@ def _module(name: str, options: HdlOptions) -> list[str]:
     return [f"module {name}_top #(", *lines, f"{line}  // {text}", ") ("]
 
 
-def _head(manifest: Manifest) -> list[str]:
+def _head(manifest: Manifest, options: HdlOptions) -> list[str]:
     """What a top is, up to its module."""
     name = identifier(manifest.name)
     return [
@@ -184,7 +184,7 @@ def _head(manifest: Manifest) -> list[str]:
         f"// {name}_top: the core for the network {name}, with its parameters and images.",
         "//",
         f"// {manifest.parameters:,} parameters, {manifest.macs:,} multiply-adds a frame.",
-        *_inputs(manifest),
+        *_inputs(manifest, options),
         *_results(manifest),
         "// its bit 16 marks a packet that an abort has cut.",
         f"// Written by bramcast {version('bramcast')}; the .mem files are looked for by name.",
@@ -193,17 +193,16 @@ def _head(manifest: Manifest) -> list[str]:
 
 
 def _results(manifest: Manifest) -> list[str]:
-    """What leaves: of several outputs one behind the other."""
+    """What leaves: of several outputs a packet for each."""
     if not manifest.more_outputs:
         q = manifest.output.format.q
         return [f"// Output: {q} in 32 bits, TUSER of the last beat is the class;"]
-    lines, first = ["// Outputs, one behind the other in one packet, 32 bits a beat:"], 0
+    lines = ["// Outputs, a packet for each, one behind the other, 32 bits a beat:"]
     for frame in manifest.outputs:
-        end = first + prod(frame.shape)
         shape = " x ".join(map(str, frame.shape))
-        lines.append(f"//   beats {first} to {end - 1}: {frame.name}, {shape} in {frame.format.q}")
-        first = end
-    return [*lines, "// TUSER of the last beat means nothing but that"]
+        beats = f"{prod(frame.shape):,} beats"
+        lines.append(f"//   {frame.name}: {beats}, {shape} in {frame.format.q}")
+    return [*lines, "// TUSER of a packet's last beat is the number of its largest;"]
 
 
 def _parameters(
@@ -217,7 +216,7 @@ def _parameters(
     values = {
         **core_parameters(core),
         "FRAME_DEPTH": options.frame_depth,
-        "TLAST_ENDS": int(options.tlast_ends),
+        "TLAST_ENDS": options.tlast_ends,
         **more,
     }
     given = [f"      .{key}({value})" for key, value in values.items() if key not in without]
@@ -240,7 +239,7 @@ def _serial_text(manifest: Manifest, options: HdlOptions) -> str:
     bits = options.address_bits(manifest.core)
     values: dict[str, int | str] = {**chosen, "AXI_ADDRESS_BITS": bits, **options.registers()}
     lines = [
-        *_head(manifest),
+        *_head(manifest, options),
         "`default_nettype none",
         *_module(identifier(manifest.name), options),
         "    input  wire clk,",
@@ -312,7 +311,7 @@ def _board_text(manifest: Manifest, options: HdlOptions, board: Board) -> str:
     if board.button is not None:
         awake += " && button" if board.button.low else " && !button"
     lines = [
-        *_head(manifest),
+        *_head(manifest, options),
         f"// For the board {board.name}: {board.title}.",
         "//",
         "`default_nettype none",
@@ -409,12 +408,13 @@ def _reset(prefix: str) -> list[str]:
     ]
 
 
-def _inputs(manifest: Manifest) -> list[str]:
-    """What comes: of several inputs one behind the other."""
+def _inputs(manifest: Manifest, options: HdlOptions) -> list[str]:
+    """What comes: of several inputs one behind the other, a packet for each or for all."""
     if not manifest.more_inputs:
         return [f"// Input: {_frame(manifest.input)}."]
     each = [f"//   {frame.name}: {_frame(frame)}" for frame in manifest.inputs]
-    return ["// Inputs, one behind the other in one packet:", *each]
+    packets = "a packet for each" if options.tlast_ends == 2 else "in one packet"
+    return [f"// Inputs, one behind the other, {packets}:", *each]
 
 
 def _frame(frame: Frame) -> str:

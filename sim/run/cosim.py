@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import frames_of
+from bramcast.golden.frames import frames_of, output_packets
 from bramcast.golden.load import load
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.cycles import predict
@@ -105,7 +105,7 @@ def simulate(
     report(f"building for {simulator}", 0, 1)
     folder = build(
         TOP,
-        core_parameters(machine.core),
+        {**core_parameters(machine.core), "TLAST_ENDS": 2 if machine.frame.packets else 1},
         simulator,
         timing=True,
         ports_only=True,
@@ -173,6 +173,8 @@ def _run(
             env={
                 "BRAMCAST_FRAMES": str(work / "frames.npy"),
                 "BRAMCAST_BEATS": str(work / "beats.npy"),
+                "BRAMCAST_SENT": ",".join(map(str, hardware.frame.packet_elements)),
+                "BRAMCAST_TAKEN": ",".join(map(str, output_packets(hardware))),
                 "BRAMCAST_STALL": str(stall),
                 "BRAMCAST_CYCLES": str(_limit(hardware, cycles, frames.shape[1])),
             },

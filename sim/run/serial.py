@@ -101,7 +101,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         manifest = read_manifest(Path(arguments[0]))
         core, nests = manifest.core, len(manifest.nests)
-        with serial_core(core, nests, told=lambda text: print(text, file=sys.stderr)) as simulated:
+        extra = {"TLAST_ENDS": 2 if manifest.more_inputs else 1}
+        with serial_core(
+            core, nests, extra=extra, told=lambda text: print(text, file=sys.stderr)
+        ) as simulated:
             print(simulated.port, flush=True)
             with suppress(KeyboardInterrupt):
                 Event().wait()

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import several
 from support import DIGITS, bramcast, model_recipe, need
 
 from bramcast.board import line
@@ -284,6 +285,23 @@ def test_a_real_network_on_a_board(tmp_path):
     assert arrived["name"] == "output stream" and arrived["different"] == 0
     assert answer["equal"] and answer["cycles"] == [answer["predicted"]] * 2
     assert sum(row["cycles"] for row in rows) <= answer["predicted"]
+
+
+@pytest.mark.parametrize(
+    "name, tlast_ends", [("Heads", 1), ("PictureAndVector", 2), ("PictureAndVector", 1)]
+)
+def test_several_outputs_and_inputs_are_packets(name, tlast_ends, tmp_path):
+    """A packet for each output, and for each input where the core wants it so."""
+    need("verilator")
+    recipe = several.write_recipe(tmp_path, name)
+    pack(read_recipe(recipe), tmp_path / "b")
+    with simulated(tmp_path / "b", extra={"TLAST_ENDS": tlast_ends}) as there:
+        arguments = ("board", there.port, tmp_path / "b", "--inputs", recipe)
+        done = bramcast(*arguments, "--samples", 2, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["equal"]
+        with Line(open_port(there.port, line.BAUD), there.port) as serial:
+            assert Driver(serial).packets == (tlast_ends == 2)
 
 
 def test_a_core_with_tiles_is_compared_and_a_wrong_word_of_any_bank_is_found(tmp_path, monkeypatch):

@@ -23,7 +23,15 @@ from bramcast.golden.arith import requantize
 from bramcast.golden.machine import Machine
 from bramcast.pack.bundle.cycles import predict as golden_cycles
 from bramcast.pack.bundle.manifest import Core
-from bramcast.pack.bundle.program import ALL_BANKS, Input, Loop, Nest, Rows, encode_program
+from bramcast.pack.bundle.program import (
+    ALL_BANKS,
+    MOST_PACKETS,
+    Input,
+    Loop,
+    Nest,
+    Rows,
+    encode_program,
+)
 from bramcast.pack.bundle.words import Words, from_uint32, pack_bias, pack_lanes
 from bramcast.sim.run.runner import Tests, build, run
 
@@ -739,7 +747,32 @@ def random_case(rng: random.Random, shape: Shape) -> Case:
     return Case(shape, program, weights, bias, shift, table, frames)
 
 
+def in_packets(rng: random.Random, case: Case) -> Case:
+    """The same with frames of several packets, and results that leave in several."""
+    first, *rest = case.program
+    count = rng.choice([1, 2, 3, MOST_PACKETS])
+    borders = sorted(rng.sample(range(1, first.elements), min(count, first.elements) - 1))
+    packets = tuple(b - a for a, b in itertools.pairwise([0, *borders]))
+    program: list[Input | Loop | Nest] = [replace(first, packets=packets)]
+    for d in rest:
+        ends = isinstance(d, Nest) and d.stream and not d.last and rng.random() < 0.5
+        program.append(replace(d, packet_end=True) if ends else d)
+    return replace(case, program=program)
+
+
 # ---------------------------------------------------------------- comparison
+
+
+def packets_taken(case: Case) -> list[int]:
+    """Beats of each packet of a frame, from the interpreter's lines."""
+    lines = interpret(case, case.frames[0], case.shape.scratch())
+    sizes, beats = [], 0
+    for number, (nest, _) in enumerate(executed(case.program), 1):
+        beats += sum(kind == 1 and of == number for kind, of, _, _ in lines)
+        if nest.stream and (nest.packet_end or nest.last):
+            sizes.append(beats)
+            beats = 0
+    return sizes
 
 
 def read_log(path: Path) -> list[tuple[int, int, int, int]]:
@@ -863,12 +896,13 @@ def test_random_programs_give_what_the_format_says(
 ) -> None:
     need(simulator)
     top = "bramcast_sim_top"
-    folder = build(top, shape.parameters(), simulator, timing=True, ports_only=True)
+    parameters = {**shape.parameters(), "TLAST_ENDS": 2}
+    folder = build(top, parameters, simulator, timing=True, ports_only=True)
     seed = int(os.environ.get("SEED") or random.randrange(2**32))
     print(f"SEED={seed}")
     rng = random.Random(seed)
     for number in range(4):
-        case = random_case(rng, shape)
+        case = in_packets(rng, random_case(rng, shape))
         timed = number % 2 == 0
         work = tmp_path / str(number)
         work.mkdir()
@@ -878,6 +912,8 @@ def test_random_programs_give_what_the_format_says(
         cycles = (predict(case.program, shape)[2] + 20 * len(case.frames[0]) + 500) * 12
         env = {
             "SMOKE_FRAMES": str(frames),
+            "SMOKE_SENT": " ".join(map(str, case.program[0].packet_elements)),
+            "SMOKE_TAKEN": " ".join(map(str, packets_taken(case))),
             "SMOKE_BEATS": str(beats),
             "SMOKE_TIMES": str(work / "times.txt"),
             "SMOKE_GAPS": "0" if timed else rng.choice(["0.1", "0.5", "0.8"]),

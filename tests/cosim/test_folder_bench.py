@@ -116,31 +116,53 @@ def test_icarus_passes_with_tiles(tmp_path):
 
 
 @pytest.mark.cosim
-def test_icarus_passes_with_several_outputs(tmp_path):
-    """4 results of one output, 2 of the other, one behind the other in one packet."""
+@pytest.mark.parametrize("kind", [[], ["--axi"], ["--serial"]])
+def test_icarus_passes_with_several_outputs(kind, tmp_path):
+    """4 results of one output, 2 of the other, each a packet with TLAST and TUSER of its own."""
     need("icarus")
     pack(read_recipe(several.write_recipe(tmp_path, "Heads")), tmp_path / "bundle")
-    done = bramcast("hdl", tmp_path / "bundle", "-o", tmp_path / "fpga", "--axi")
+    done = bramcast("hdl", tmp_path / "bundle", "-o", tmp_path / "fpga", *kind)
     assert done.returncode == 0, done.stderr
     top = (tmp_path / "fpga" / "heads_top.v").read_text()
-    assert (
-        "//   beats 0 to 3: output0, 4 in Q" in top and "//   beats 4 to 5: output1, 2 in Q" in top
-    )
+    assert "//   output0: 4 beats, 4 in Q" in top and "//   output1: 2 beats, 2 in Q" in top
     text = (tmp_path / "fpga" / "README.md").read_text()
-    assert (
-        "output: 6 results in 32 bits, several outputs, one behind the other: 4 of output0" in text
-    )
-    assert "TUSER" not in text.split("- output: ")[1].split("\n")[0]
-    code, line = verdict(built(tmp_path / "fpga"))
+    assert "output: 6 results in 32 bits, a packet for each of several outputs: 4 of out" in text
+    folder = built(tmp_path / "fpga")
+    code, line = verdict(folder)
     assert code == 0 and line.startswith("PASS: 6 results")
+    # Packets that are expected elsewhere: of 3 and 3 beats.
+    changed(folder / "bench_beats.mem", 2, 15, bit=8)
+    code, line = verdict(folder)
+    assert code != 0 and line.startswith("FAIL: TLAST is 0 with result 2 of 6")
 
 
-def changed(path, line, digit):
+@pytest.mark.cosim
+@pytest.mark.parametrize("kind", [[], ["--axi", "--beat", 4], ["--serial"], ["--one-packet"]])
+def test_icarus_passes_with_several_inputs(kind, tmp_path):
+    """A packet for each input, or one for both; a frame that lacks a TLAST is dropped."""
+    need("icarus")
+    recipe = several.write_recipe(tmp_path, "PictureAndVector")
+    pack(read_recipe(recipe), tmp_path / "bundle")
+    done = bramcast("hdl", tmp_path / "bundle", "-o", tmp_path / "fpga", *kind)
+    assert done.returncode == 0, done.stderr
+    (top,) = (tmp_path / "fpga").glob("*_top.v")
+    packets = "in one packet" if "--one-packet" in kind else "a packet for each"
+    assert f"// Inputs, one behind the other, {packets}:" in top.read_text()
+    folder = built(tmp_path / "fpga")
+    code, line = verdict(folder)
+    assert code == 0 and line.startswith("PASS: 6 results"), line
+    if not kind:  # 7 elements of the vector, then the picture: TLAST is lost, the frame dropped
+        changed(folder / "bench_frame.mem", 6, 2, bit=2)
+        code, line = verdict(folder)
+        assert code != 0 and line.startswith("FAIL: nothing more within")
+
+
+def changed(path, line, digit, bit=4):
     """Flip one bit of a .mem: in its line, in the hex digit counted from the right."""
     lines = path.read_text().split("\n")
     text = lines[line]
     at = len(text) - 1 - digit
-    lines[line] = f"{text[:at]}{int(text[at], 16) ^ 4:X}{text[at + 1 :]}"
+    lines[line] = f"{text[:at]}{int(text[at], 16) ^ bit:X}{text[at + 1 :]}"
     path.write_text("\n".join(lines))
 
 

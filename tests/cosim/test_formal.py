@@ -45,6 +45,7 @@ PROVEN: list[tuple[str, dict[str, int], str]] = [
     ("input", {"LANES": 1, "ADDRESS_BITS": 4}, ""),
     ("input", {"LANES": 2, "UNITS": 2, "TAPS": 2, "ADDRESS_BITS": 3}, ""),
     ("input", {"LANES": 4, "ADDRESS_BITS": 3, "TLAST_ENDS": 0}, ""),
+    ("input", {"LANES": 2, "TAPS": 2, "ADDRESS_BITS": 3, "TLAST_ENDS": 2}, "PACKETS"),
     ("assemble", {"LANES": 4, "RQ": 2}, ""),
     ("assemble", {"LANES": 4, "RQ": 4}, ""),
     ("assemble", {"LANES": 2, "RQ": 1, "UNIT": 4}, ""),
@@ -107,7 +108,13 @@ CUT = {
 # Registers of a module inside that a proof speaks of: outputs of its copy, NAME_o.
 SHOWN = {"pair": {"lane": ("operand_q", "factor_q", "product_q", "acc_q", "max_q")}}
 # Which macro a broken copy needs: what it says begins so.
-MACROS = {"class": "CLASS", "LOOP": "LOOP", "options": "OPTIONS", "product": "LEMMA"}
+MACROS = {
+    "packet": "PACKETS",
+    "class": "CLASS",
+    "LOOP": "LOOP",
+    "options": "OPTIONS",
+    "product": "LEMMA",
+}
 # Two clocks: an edge is a step of the solver in which the clock is high. A synchronizer that meets
 # a change takes either value; the proof sees its first register.
 CLOCKS = {"lite_cross"}
@@ -152,7 +159,13 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "write_q != read_q",
         "write_q[POINTER_BITS-1:0] != read_q[POINTER_BITS-1:0]",
     ),
-    ("output", "TLAST early", "last_lane && head[ENTRY_BITS-1]", "head[ENTRY_BITS-1]"),
+    ("output", "TLAST early", "last_lane && head[TLAST]", "head[TLAST]"),
+    (
+        "output",
+        "a run ends with every packet",
+        "last_lane && head[END]",
+        "last_lane && head[TLAST]",
+    ),
     (
         "output",
         "TVALID falls",
@@ -167,8 +180,14 @@ BROKEN: list[tuple[str, str, str, str]] = [
     ),
     ("output", "class of another beat", "if (free) value_q", "if (accept) value_q"),
     ("output", "class is the last of equals", "first_q || gap[32]", "first_q || gap <= 33'sd0"),
-    ("output", "no mark", "!m_axis_tvalid && !first_q;", "1'b0;"),
-    ("output", "mark without a packet", "!m_axis_tvalid && !first_q;", "!m_axis_tvalid;"),
+    ("output", "no mark", "!m_axis_tvalid && open_q;", "1'b0;"),
+    ("output", "mark without a packet", "!m_axis_tvalid && open_q;", "!m_axis_tvalid;"),
+    (
+        "output",
+        "no mark between packets",
+        "!m_axis_tvalid && open_q;",
+        "!m_axis_tvalid && !first_q;",
+    ),
     ("output", "mark in an open beat's place", "&& !load && !m_axis_tvalid &&", "&& !load &&"),
     ("output", "mark stays", "      mark_q <= 1'b0;\n    end\n\n", "    end\n\n"),
     ("output", "mark has data", "any ? head[32*lane_q +: 32] : 32'd0", "head[32*lane_q +: 32]"),
@@ -185,7 +204,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "if (rst) begin\n      write_q",
     ),
     ("output", "lanes are left out behind an abort", "      lane_q  <= '0;\n", ""),
-    ("output", "class of a packet that was cut", "m_axis_tlast && !mark_q;", "m_axis_tlast;"),
+    ("output", "class of a packet that was cut", "accept && run_end_o;", "accept && m_axis_tlast;"),
     ("input", "takes one more", "(open_o && !closing && !drop)", "(open_o && !drop)"),
     ("input", "takes nothing", "valid_o    <= accept &&", "valid_o    <= s_axis_tready &&"),
     (
@@ -207,16 +226,16 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "input",
         "missing TLAST unseen",
         "&& !discard_q && !fits;",
-        "&& !discard_q && !fits && tlast;",
+        "&& !discard_q && !fits && s_axis_tlast;",
     ),
     ("input", "short frame taken", "accept && tlast && fits && !d", "accept && tlast && !d"),
     ("input", "long frame taken", "tlast && fits && !discard_q", "frame_end && !discard_q"),
-    ("input", "border is an element", "== frame_end && !none_i", "== frame_end"),
+    ("input", "border is an element", "== packet_end && !none_i", "== packet_end"),
     ("input", "counts on behind a short frame", "start_i || dropped_o;", "start_i;"),
     ("input", "no pause behind a frame", "!closing && !drop", "!closing"),
     ("input", "goes on without a start", " && !(dropped_o && withdraw_i)", ""),
     ("input", "rest of a long frame leaves", "<= accept && !discard_q;", "<= accept;"),
-    ("input", "rest of a long frame is one", "(discard_q || frame_end);", "1'b0;"),
+    ("input", "rest of a long frame is one", "&& !tlast && (discard_q || !fits);", "&& 1'b0;"),
     (
         "input",
         "short frame not marked",
@@ -226,13 +245,28 @@ BROKEN: list[tuple[str, str, str, str]] = [
     (
         "input",
         "abort leaves the rest of a frame",
-        "accept ? !s_axis_tlast : open_o && !none_q && !dropped_o",
+        "accept ? !tlast : open_o && !none_q && !dropped_o",
         "1'b0",
     ),
     ("input", "abort waits for a frame", "open_o && !none_q && !dropped_o", "open_o"),
     ("input", "abort waits behind a frame", "open_o && !none_q && !dropped_o", "open_o && !none_q"),
     ("input", "rest cannot be given up", "&& !give_up_i\n", "\n"),
     ("input", "rest waits for room", "s_axis_tready <= rest;", "s_axis_tready <= rest && room_i;"),
+    (
+        "input",
+        "packet as long as it likes",
+        "s_axis_tlast == packet_end &&",
+        "tlast == frame_end &&",
+    ),
+    ("input", "packet ends the frame", "s_axis_tlast && last_packet :", "s_axis_tlast :"),
+    ("input", "packet of the one before's size", "left_q            <= size;", "left_q <= left_q;"),
+    (
+        "input",
+        "packets are not counted in a bad frame",
+        "(accept && s_axis_tlast)) begin\n          number_q",
+        "(accept && s_axis_tlast && !discard_q)) begin\n          number_q",
+    ),
+    ("input", "packet behind an abort is a frame", "accept ? !tlast :", "accept ? !s_axis_tlast :"),
     ("input", "rest leaves", "discard_q     <= rest;", ""),
     ("input", "rest is told of", "drop && !flush_i;", "drop;"),
     (

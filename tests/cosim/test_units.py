@@ -65,6 +65,8 @@ UNITS: list[tuple[str, str, dict[str, int | str]]] = [
     ("input", "input_follows_its_descriptor", {"LANES": 4, "TILES": 4}),
     ("input", "input_follows_its_descriptor", {"LANES": 1, "TILES": 8, "TLAST_ENDS": 0}),
     ("input", "input_follows_its_descriptor", {"LANES": 2, "UNITS": 2, "TAPS": 2, "TILES": 2}),
+    ("input", "input_takes_packets", {"LANES": 4, "TLAST_ENDS": 2}),
+    ("input", "input_takes_packets", {"LANES": 2, "UNITS": 2, "TAPS": 2, "TLAST_ENDS": 2}),
     ("input", "input_gives_a_frame_up", {"LANES": 4}),
     ("input", "input_gives_a_frame_up", {"LANES": 2, "UNITS": 2, "TAPS": 2}),
     ("input", "input_gives_a_frame_up", {"LANES": 4, "TLAST_ENDS": 0}),

@@ -4,14 +4,16 @@
 // unit that docs/format.md gives it; the unit's address is there in the cycle in which it is written.
 // A frame is taken when TLAST comes with its last element and with no other. Any other frame is dropped: it is
 // marked at its TLAST or at the last element that fits, what follows leaves no more, and behind its
-// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames"), unless withdraw_i says
+// TLAST everything begins again with one cycle's pause (docs/core.md, "Borders of frames"; of several packets behind the last
+// one's, "Packets"), unless withdraw_i says
 // that nothing shall: then no element is taken. A TLAST without an
 // element (none_i) makes a frame a short one.
 // With flush_i a frame that has begun is taken up to its TLAST, an element in every cycle that brings one, and nothing is
 // told of it; the stream is closed in the cycle behind that TLAST, or behind give_up_i, and stays so.
 //
 // test_formal.py puts this text in front of the module's `endmodule`. The descriptor is what stands in
-// run_q, all_runs_q, base_q and first_lane (lead). Assumed is the core's order of events: neither a start nor a
+// run_q, all_runs_q, base_q and first_lane (lead), with TLAST_ENDS = 2 also in packets_q and sizes, which leave the last
+// packet an element of the frame at least. Assumed is the core's order of events: neither a start nor a
 // descriptor while a frame is being taken, and a unit is written in the cycle after its last element left
 // (tests/formal/assemble.sv), before the next start, but for the unit that is marked. With `buffered`, as in bramcast_frames, nothing is
 // written, and the next frame may start at once. What stands under HELP lets induction start anywhere.
@@ -36,7 +38,10 @@
       logic                  reset_q;     // behind a cycle of rst
       initial started_q = 1'b0;
 
+      logic [3:0]            packet_q;    // of the next element, and its number in it
+      logic [COUNT_BITS-1:0] within_q;
       logic take, run_end, unit_end, last, tl, wrong, whole, keep;
+      logic last_of, ends;                // the packet is the frame's last; the element is its packet's
       logic [COUNT_BITS-1:0]   at;               // of the next element in its run's first word
       logic [UNIT_BITS-1:0] next;
       assign take     = s_axis_tvalid && s_axis_tready;
@@ -44,12 +49,19 @@
       assign at       = element_q + first_lane;
       assign unit_end = run_end || at % LANES == LANES - 1;
       assign last     = run_end && number_q == all_runs_q;
-      assign tl       = (TLAST_ENDS == 0) ? last && !skip_q : s_axis_tlast;
-      assign wrong    = take && !skip_q && (tl != last || none_i);
-      assign whole    = take && !skip_q && tl && last && !none_i;
+      if (TLAST_ENDS == 2) begin : g_several
+        assign last_of = packet_q == g_packets.packets_q;
+        assign ends    = last_of ? last : within_q == g_packets.sizes[packet_q];
+      end else begin : g_one
+        assign last_of = 1'b1;
+        assign ends    = last;
+      end
+      assign tl       = (TLAST_ENDS == 0) ? last && !skip_q : s_axis_tlast && last_of;
+      assign wrong    = take && !skip_q && TLAST_ENDS != 0 && (s_axis_tlast != ends || none_i);
+      assign whole    = take && !skip_q && tl && last && !wrong;
       // Of the frame that has begun there is more to come.
       assign keep     = TLAST_ENDS != 0 && !give_up_i
-                        && (take ? !s_axis_tlast : taking_q && !fresh_q && !pause_q);
+                        && (take ? !tl : taking_q && !fresh_q && !pause_q);
       // A run begins in a new word: of UNITS units.
       assign next     = run_end ? (unit_q / UNITS + 1) * UNITS : unit_q + 1'b1;
 
@@ -57,7 +69,8 @@
         started_q <= 1'b1;
         assume (started_q || rst);
         if (flush_q && (!flush_q2 || open_q2)) assume (flush_i);
-        assume (!none_i || (s_axis_tlast && TLAST_ENDS == 1));
+        assume (!none_i || (s_axis_tlast && TLAST_ENDS != 0));
+        if (taking_q && !skip_q && !pause_q && !last_of) assume (!last);
         assume (!(taking_q && (start_i || we_i)) && !(start_i && we_i));
         assume (written_i == (!buffered && write_q && !flush_q));
         if (!buffered) assume (!(start_i && valid_q && end_q));
@@ -85,7 +98,9 @@
           if (run_end) number_q <= number_q + 1'b1;
           if (unit_end) unit_q <= next;
           fresh_q <= 1'b0;
-          skip_q  <= !tl && (skip_q || last);
+          skip_q  <= !tl && (skip_q || wrong);
+          packet_q <= s_axis_tlast ? packet_q + 4'd1 : packet_q;
+          within_q <= s_axis_tlast ? '0 : within_q + 1'b1;
           if (whole) taking_q <= 1'b0;
         end
         if (withdrawn_o) taking_q <= 1'b0;
@@ -94,19 +109,21 @@
           fresh_q   <= 1'b1;
           element_q <= '0;
           number_q  <= '0;
+          packet_q  <= 4'd0;
+          within_q  <= '0;
           unit_q    <= base_q * UNITS;
         end
         if (flush_i) begin
           taking_q <= keep;
           skip_q   <= keep;
         end
-        if (flush_i && flush_q && take && s_axis_tlast) drained_q <= 1'b1;
+        if (flush_i && flush_q && take && tl) drained_q <= 1'b1;
         if (clear_error_i[0]) short_q <= 1'b0;
         if (clear_error_i[1]) long_q <= 1'b0;
-        if (wrong && tl) short_q <= 1'b1;
-        if (wrong && !tl) long_q <= 1'b1;
-        if (wrong && tl) short_q2 <= 1'b1;
-        if (wrong && !tl) long_q2 <= 1'b1;
+        if (wrong && s_axis_tlast) short_q <= 1'b1;
+        if (wrong && !s_axis_tlast) long_q <= 1'b1;
+        if (wrong && s_axis_tlast) short_q2 <= 1'b1;
+        if (wrong && !s_axis_tlast) long_q2 <= 1'b1;
         reset_q <= rst;
         if (rst) begin
           flush_q  <= 1'b0;
@@ -158,8 +175,19 @@
       end
 
 `ifdef HELP
+      if (TLAST_ENDS == 2) begin : g_help
+        always @(posedge clk) if (started_q && taking_q && !pause_q) begin
+          assert (packet_q == g_packets.number_q);
+          if (!skip_q && !last_of) begin
+            assert (g_packets.left_q == g_packets.sizes[packet_q] - within_q);
+            assert (g_packets.last_element_of_q == (g_packets.left_q == '0));
+            assert (within_q <= g_packets.sizes[packet_q]);
+          end
+        end
+      end
       always @(posedge clk) if (started_q) begin
         assert (discard_q == skip_q);
+        if (TLAST_ENDS == 0) assert (!skip_q);
         if (!taking_q || fresh_q) assert (!skip_q && !pause_q);
         if (pause_q || s_axis_tready) assert (taking_q);
         if (pause_q) assert (!skip_q);

@@ -218,6 +218,10 @@ def test_the_examples_are_legal():
             "program line 19, input, result_base: the frame fills",
         ),
         ([Input(64, 1, 49), *PROGRAM[1:]], "program line 19, input, result_base: the frame fills"),
+        (
+            [Input(64, 1, 0, packets=(60, 4)), *PROGRAM[1:]],
+            "program line 7, input, packets: 64 elements in packets 0..1 leave nothing of",
+        ),
     ],
 )
 def test_the_order_of_descriptors_is_checked(program, text):
@@ -265,6 +269,8 @@ RULES = [
     (1, {"y_unsigned": True}, "y_unsigned", "only with stream and table"),
     (2, {"y_unsigned": True}, "y_unsigned", "only with stream and table"),
     (4, {"y_unsigned": True}, "y_unsigned", "only with stream and table"),
+    (1, {"packet_end": True}, "packet_end", "only in a stream nest"),
+    (4, {"packet_end": True}, "packet_end", "the last nest ends a packet by itself"),
     # 8: tail, and steps of loops with count 1
     (1, {"tail": 5}, "tail", "5 valid lanes, the core has 4"),
     (2, {"act_steps": (4, 32, 8, 0, 4, 0)}, "act_jump_kx", "the loop's count is 1"),
@@ -733,7 +739,8 @@ def test_every_single_bit_of_the_program_is_judged(program, core):
         ("program", 32 + 29, 24, "nest 1, strip_limit bit 0"),
         ("program", 32 + 32, 4, "nest 1, row_step_ky bit 4"),
         ("program", 96 + 29, 31, "nest 3, bank bit 3"),
-        ("program", 96 + 1, 27, "nest 3, reserved bit (must be 0)"),
+        ("program", 96 + 1, 27, "nest 3, packet_end bit 0"),
+        ("program", 96 + 1, 28, "nest 3, reserved bit (must be 0)"),
         ("weights", 19, 0, "nest 2, group 0, lane 0, tap ky 0 kx 0 ci 0"),
         ("bias", 3, 36, "nest 2, group 0, lane 1, bias bit 0"),
     ],

@@ -10,7 +10,7 @@ import several
 import torch
 from several import samples_of, write_recipe
 from several_packed import packed_like_the_graph
-from support import bramcast, in_all
+from support import bramcast, in_all, text_recipe
 
 from bramcast.api.bundle import Bundle
 from bramcast.golden.frames import as_samples, frames_from_arrays, frames_of, outputs_from_beats
@@ -44,6 +44,28 @@ def test_the_results_are_what_pytorch_says(name, core, tmp_path):
         assert one.real.shape == wanted.shape
         noise = ((one.real - wanted) ** 2).sum() / (wanted**2).sum()
         assert 10 * np.log10(noise) < -25, "less than 25 dB between signal and quantization noise"
+
+
+def test_each_input_is_a_packet_of_the_frame(tmp_path):
+    """7 elements of the state, 8 x 10 x 3 of the image."""
+    pack(read_recipe(write_recipe(tmp_path, "PictureAndVector")), tmp_path / "bundle")
+    frame = load(tmp_path / "bundle").frame
+    assert frame.packets == (7,) and frame.packet_elements == (7, 240)
+
+
+@pytest.mark.parametrize("count", [12, 13])
+def test_more_than_twelve_inputs_are_one_packet(count, tmp_path):
+    names = [f"x{n}" for n in range(count)]
+    model = "import torch\n\n\nclass Net(torch.nn.Module):\n"
+    model += "    def __init__(self):\n        super().__init__()\n"
+    model += "        self.scale = torch.nn.Parameter(torch.ones(1))\n"
+    model += f"    def forward(self, {', '.join(names)}):\n"
+    model += f"        return torch.cat([{', '.join(names)}], 1) * self.scale\n"
+    x = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
+    recipe = text_recipe(tmp_path, model, x, {"scale": [0.7]}, "[core]\nlanes = 4\n")
+    np.savez(tmp_path / "inputs.npz", **dict.fromkeys(names, x))
+    pack(read_recipe(recipe), tmp_path / "bundle")
+    assert load(tmp_path / "bundle").frame.packets == ((2,) * 11 if count == 12 else ())
 
 
 def test_the_manifest_has_a_frame_for_each_in_its_own_format(tmp_path):

@@ -12,7 +12,7 @@ from several import write_recipe
 from several_packed import packed_like_the_graph
 from support import bramcast, in_all, text_recipe
 
-from bramcast.golden.frames import frames_from_arrays, outputs_from_beats
+from bramcast.golden.frames import frames_from_arrays, output_packets, outputs_from_beats
 from bramcast.golden.load import load
 from bramcast.pack.bundle.errors import InputError, UnsupportedLayer
 from bramcast.pack.bundle.manifest import read_manifest
@@ -44,6 +44,17 @@ def behind_softmax(name, arrays):
     if name == "Twice":
         whole[1] = whole[1].log_softmax(1)
     return [array.numpy() for array in whole]
+
+
+@pytest.mark.parametrize("core", SHORT)
+def test_each_output_is_a_packet(core, tmp_path):
+    """Maps of 6 x 5 and 3 x 3 positions with 6 numbers each, 5 classes."""
+    packed, bundle = packed_like_the_graph("Detector", CORES[core], tmp_path)
+    machine = load(bundle)
+    sizes = [one.integers[0].size for one in outputs_of(bundle, packed.inputs.x[:1])]
+    assert list(output_packets(machine)) == sizes == [180, 54, 5]
+    sent = [d for d in machine.program if isinstance(d, Nest) and d.stream]
+    assert sum(d.packet_end for d in sent) == 2 and not sent[-1].packet_end
 
 
 @pytest.mark.parametrize("core", [in_all(core, when=core not in SHORT) for core in CORES])

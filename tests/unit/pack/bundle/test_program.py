@@ -66,16 +66,19 @@ def test_numbers_stand_where_the_page_says():
     assert words[22] == 0xFFFF | 30 << 16
     assert (words[26], words[27]) == (2**31, 2**31 - 1)
     assert encode(Input(10, 3, 7, 2))[:4] == [1, 9, 2, 2]
+    assert encode(Input(10, 3, 7, packets=(9, 300)))[4:11] == [0, 0, 2, 8, 299, 0, 0]
+    assert encode(replace(NEST, packet_end=True))[0] ^ encode(NEST)[0] == 1 << 27
     assert encode(Loop(5, 2, -3, 9))[1] == 4 | 1 << 16
 
 
 FLAGS = ("lanewise", "max", "product", "factor_unsigned", "act_moves", "result_moves",
-         "x_unsigned", "y_unsigned", "table", "stream", "last")  # fmt: skip
+         "x_unsigned", "y_unsigned", "table", "stream", "last", "packet_end")  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "descriptor",
     [NEST, Input(1, 1, 0), Input(10, 3, 7, 2), Loop(5, 2, -3, 9), Loop(1 << 16, 1 << 16)]
+    + [Input(10, 3, 7, packets=(1,)), Input(10, 3, 7, packets=(2,) * 11)]
     + [replace(NEST, **{flag: True}) for flag in FLAGS]
     + [replace(NEST, narrow=n) for n in (1, 2)],
 )
@@ -97,6 +100,16 @@ def test_what_is_encoded_is_read_back(descriptor):
 def test_a_number_that_no_field_holds_is_named(bad, name):
     with pytest.raises(ProgramError, match=f"descriptor field {name} can't hold"):
         encode(bad)
+
+
+def test_packets_that_are_none_are_refused():
+    with pytest.raises(ProgramError, match="13 packets of a frame, the most are 12"):
+        encode(Input(40, 1, 0, packets=(1,) * 12))
+    words = encode(Input(40, 1, 0, packets=(3, 4)))
+    with pytest.raises(ProgramError, match="descriptor word 9 is set, but there is no packet 2"):
+        decode([*words[:9], 1, *words[10:]])
+    with pytest.raises(ProgramError, match="descriptor word 6: 13 packets, the most are 12"):
+        decode([*words[:6], 12, *words[7:]])
 
 
 def test_bits_of_no_field_and_unknown_opcodes_are_refused():

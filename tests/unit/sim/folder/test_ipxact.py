@@ -87,7 +87,7 @@ def test_parameters_are_those_of_the_top_with_their_ranges(folder, component):
         for name, value in zip(names, values, strict=True)
     }
     assert ranges == {
-        "FRAME_DEPTH": ("0", "65536"), "TLAST_ENDS": ("0", "1"), "COUNTERS": ("0", "1"),
+        "FRAME_DEPTH": ("0", "65536"), "TLAST_ENDS": ("0", "2"), "COUNTERS": ("0", "1"),
         "READBACK": ("0", "1"),
     }  # fmt: skip
     for name, value in zip(names, values, strict=True):
