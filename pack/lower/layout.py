@@ -693,13 +693,39 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
     if (op.out.height > 1 or op.out.width > 1) and steps[0] != steps[1]:
         # The broadcast one, or the one that lies in the wider pixels, if it is no copy already.
         wanted = steps.index(min(steps) if 0 in min(steps) else max(steps))
-        source = graph.producer(graph.owners(op.views[wanted])[0])
-        if source is not None and is_exact(source):
-            wanted = 1 - wanted
-        raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+        sizes = op.out.height, op.out.width
+        if any(n > 1 and step == 0 for n, step in zip(sizes, steps[wanted], strict=True)):
+            raise _NeedsCopy(op, wanted, False, "it shows a pixel several times")
+        _copy_either(graph, op, wanted)
     if len(np.unique(readings[1].offsets - readings[0].offsets)) > 1:
         spans = [int(r.offsets.max() - r.offsets.min()) for r in readings]
         raise _NeedsCopy(op, int(np.argmax(spans)), False, "its operands' words differ in spacing")
+
+
+def _copy_either(graph: Graph, op: Add | Product, wanted: int) -> NoReturn:
+    """Copy the wanted one of two operands that differ in pitch; if it is a copy, the other one.
+
+    A copy of the operation's own is never copied again, as that would lie as it does. So this
+    ends: two of them have their channels in the same lanes and pixels of the same pitch.
+    """
+    source = graph.producer(graph.owners(op.views[wanted])[0])
+    if source is not None and is_exact(source):
+        wanted = 1 - wanted
+    if _is_own_copy(graph, op, op.views[wanted]):
+        wanted = 1 - wanted
+    raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+
+
+def _is_own_copy(graph: Graph, op: Op, view: IntArray) -> bool:
+    """Whether a view is all of a lane-wise copy that nothing else reads, so that it lies alone."""
+    tensor = graph.owners(view)[0]
+    source = graph.producer(tensor)
+    return (
+        isinstance(source, Depthwise)
+        and source.exact
+        and graph.consumers(tensor) == [op]
+        and np.array_equal(view, tensor.ids)
+    )
 
 
 def _check_products(graph: Graph, op: Product, readings: list[Reading]) -> None:
@@ -715,11 +741,7 @@ def _check_products(graph: Graph, op: Product, readings: list[Reading]) -> None:
     if wide and still:
         _copy_row(graph, op, still[0])
     if wide or (tall and len(set(rows)) > 1 and 0 not in rows):
-        wanted = columns.index(max(columns)) if wide else rows.index(max(rows))
-        source = graph.producer(graph.owners(op.views[wanted])[0])
-        if source is not None and is_exact(source):
-            wanted = 1 - wanted
-        raise _NeedsCopy(op, wanted, False, "its operands' pixels differ in pitch")
+        _copy_either(graph, op, columns.index(max(columns)) if wide else rows.index(max(rows)))
     spacing = [np.unique(r.offsets - readings[0].offsets).size for r in readings]
     if max(spacing) > 1:
         if len(readings) == 4:
