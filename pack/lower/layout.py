@@ -82,6 +82,14 @@ class _NeedsCopy(Exception):
         self.op, self.operand, self.dense, self.reason = op, operand, dense, reason
 
 
+class _NotAcross(Exception):
+    """A row of phases can't lie pixel by pixel: what makes it leaves each channel in its lane."""
+
+    def __init__(self, tensors: Iterable[int]) -> None:
+        super().__init__()
+        self.tensors = frozenset(tensors)
+
+
 _Shape = tuple[int, int, int, bool]  # lanes, taps, tiles, pairs
 
 
@@ -91,32 +99,43 @@ def make_layout(
     """Place all tensors, inserting copies where an operand needs one."""
     graph = _with_padding(upright(graph) if tiles > 1 else graph)
     shape = lanes, taps, tiles, pairs
-    first = _settled(graph, shape, {})
+    first, found = _settled(graph, shape, {}, frozenset())
+    plain = frozenset(index for index in found if index < len(graph.tensors))
 
     def settle(beside: Mapping[int, int]) -> tuple[Graph, Layout]:
-        made = _settled(graph, shape, beside)
+        made, _ = _settled(graph, shape, beside, plain)
         return made.graph, made.layout
 
     rows = {
         tuple(group.tensors): group.interleaved.across
-        for group in _interleaved_groups(graph).values()
+        for group in _interleaved_groups(graph, plain).values()
         if group.interleaved is not None
     }
     return LaidOut(*fastest(graph, rows, (first.graph, first.layout), settle))
 
 
-def _settled(graph: Graph, shape: _Shape, beside: Mapping[int, int]) -> LaidOut:
+def _settled(
+    graph: Graph, shape: _Shape, beside: Mapping[int, int], plain: frozenset[int]
+) -> tuple[LaidOut, frozenset[int]]:
     """A layout in which those tensors have so many pixels in a sub-word.
+
+    Args:
+        plain: tensors that are no rows of phases, whoever reads them so.
+
+    Returns:
+        The layout, and ``plain`` with those that it found to be such.
 
     Raises:
         Unfit: some can't be read like that.
     """
     for _ in range(4 * len(graph.ops) + 8):
         try:
-            layout = _Attempt(graph, shape, beside).layout()
-            return LaidOut(graph, with_strips(graph, layout))
+            layout = _Attempt(graph, shape, beside, plain).layout()
+            return LaidOut(graph, with_strips(graph, layout)), plain
         except _Again as again:
             graph = again.graph
+        except _NotAcross as found:
+            plain |= found.tensors
         except _NeedsCopy as need:
             draft = Draft(graph)
             _insert_copy(draft, need)
@@ -187,11 +206,15 @@ class _Attempt:
     """One try to lay a graph out."""
 
     def __init__(
-        self, graph: Graph, shape: _Shape, beside: Mapping[int, int] | None = None
+        self,
+        graph: Graph,
+        shape: _Shape,
+        beside: Mapping[int, int] | None = None,
+        plain: frozenset[int] = frozenset(),
     ) -> None:
         lanes, taps, tiles, pairs = shape
         self.graph = graph
-        self.groups = _find_groups(graph)
+        self.groups = _find_groups(graph, plain)
         self.result = Layout(lanes, taps, tiles, beside or {}, pairs=pairs)
         for group in self.groups.values():
             if group.interleaved is not None:
@@ -269,7 +292,10 @@ class _Attempt:
             if each > pitch:
                 raise Unfit
             pixel = np.arange(across, dtype=np.int64)[:, None] * pitch
-            return _Inner((pixel + np.arange(each)).ravel(), across * pitch)
+            position = (pixel + np.arange(each)).ravel()
+            if across > 1:
+                self._check_across(op, position)
+            return _Inner(position, across * pitch)
         if isinstance(op, Rearranged):
             channels = op.out.channels
             return _Inner(np.arange(channels, dtype=np.int64), round_up(channels, unit))
@@ -280,6 +306,24 @@ class _Attempt:
             nest, lane = channel // per_nest, channel % per_nest
             span = words * -(-op.out.channels // per_nest) * lanes
             return _Inner(nest * words * lanes + lane, round_up(span, unit))
+        return self._of_lanes(op)
+
+    def _check_across(self, op: Op, position: IntArray) -> None:
+        """A dense layer makes a row of phases, each by itself, but not where it has groups.
+
+        A lane-wise nest makes one only if its results' lanes are those anyway.
+        """
+        made = widened(op, pixels_beside(op, self.result))
+        if is_lanewise(made):
+            fits = np.array_equal(self._of_lanes(op).position, position)
+        else:
+            fits = not isinstance(made, Dense) or made.groups == 1
+        if not fits:
+            raise Unfit if self._wide(op) else _NotAcross(self._group(op.out.index).tensors)
+
+    def _of_lanes(self, op: Op) -> _Inner:
+        """Places of a lane-wise nest's results: the lanes of what it reads."""
+        unit = self.result.unit
         source = self._lane_order(op)
         multiplier = op.out.channels // len(source)
         last = int(source.max()) // self.result.word * self.result.word
@@ -483,8 +527,8 @@ _APART = 1 << 32  # more than any distance in a group
 _PIXELS_APART = 1 << 44  # more than any number of tensors in a pixel
 
 
-def _find_groups(graph: Graph) -> dict[int, _Group]:
-    groups = _interleaved_groups(graph)
+def _find_groups(graph: Graph, plain: frozenset[int]) -> dict[int, _Group]:
+    groups = _interleaved_groups(graph, plain)
     for op in graph.ops:
         if isinstance(op, Rearranged):  # each of its nests reads one tensor
             continue
@@ -529,12 +573,15 @@ def _find_groups(graph: Graph) -> dict[int, _Group]:
     return groups
 
 
-def _interleaved_groups(graph: Graph) -> dict[int, _Group]:
+def _interleaved_groups(graph: Graph, plain: frozenset[int]) -> dict[int, _Group]:
+    """Phases of pictures that dense layers read, without rows of them that are ``plain``."""
     groups: dict[int, _Group] = {}
     for op in graph.ops:
         for view in op.views if isinstance(op, Dense) and not is_flat(op) else ():
             found = interleaving_of(graph, view)
-            if found is not None and (found.across == 1 or _alone(graph, found)):
+            if found is None or plain & set(found.tensors):
+                continue
+            if found.across == 1 or _alone(graph, found):
                 made = _Group(list(found.tensors), False, interleaved=found)
                 groups.update(dict.fromkeys(found.tensors, made))
     return groups
