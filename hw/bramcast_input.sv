@@ -38,9 +38,9 @@
 // them; the frame ends with the last one's. A packet that is too short or too long is what a frame that is so is above: what
 // follows is discarded up to the last packet's TLAST.
 //
-//   clk            _/~\_/~\_/~\_/~\_/~\_/~\_     packets of 1 and 2 elements: B C ends a frame; E should have
-//   s_axis_tdata   --| A | B | C | D | E | F       come with TLAST after D. The frame that E ends is dropped with F's.
-//   s_axis_tlast   __/~~~\___/~~~~~~~\__
+//   clk            _/~\_/~\_/~\_/~\_/~\_/~\_     packets of 1 and 2 elements: A, then B and C are a
+//   s_axis_tdata   --| A | B | C | D | E | F     frame. D should have TLAST: wrong_o comes with it, and
+//   s_axis_tlast   __/~~~\___/~~~\___/~~~\__     dropped_o behind the packet that F begins.
 //
 // While the stream is open and no element has been accepted (waiting_o), withdraw_i closes it again:
 // withdrawn_o is high in the cycle in which that is decided. The next start_i needs a new descriptor.
