@@ -313,7 +313,7 @@ class _Attempt:
 
         A lane-wise nest makes one only if its results' lanes are those anyway.
         """
-        made = widened(op, pixels_beside(op, self.result))
+        made = op if isinstance(op, Add) else widened(op, pixels_beside(op, self.result))
         if is_lanewise(made):
             fits = np.array_equal(self._of_lanes(op).position, position)
         else:
@@ -713,7 +713,7 @@ def _check_operands(graph: Graph, op: Op, layout: Layout) -> None:
             _copy_with_holes(graph, op, layout)
         return
     dense = isinstance(op, Dense) or (isinstance(op, Depthwise) and op.out.index in layout.beside)
-    if not dense and graph.operands(op) & layout.beside.keys():
+    if not dense and (graph.operands(op) | {op.out.index}) & layout.beside.keys():
         check_words_beside(graph, layout, op)
         return
     wide = widened(op, pixels_beside(op, layout))

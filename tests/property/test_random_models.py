@@ -69,13 +69,14 @@ def test_random_models_are_equal_or_refused_by_name(first, tmp_path):
     assert np.mean(np.array(noise) >= FLOOR) >= KEEP, sorted(noise)[:5]
 
 
-@pytest.mark.parametrize("seed", [1304, 1951, 3687, 4512])
+@pytest.mark.parametrize("seed", [1304, 1951, 3687, 4512, 5018])
 def test_what_was_once_an_error_of_its_own(seed, tmp_path):
     """What failed.
 
     1304: a copy in any order, some of whose channels are nothing but padding.
     1951: a product of two copies, one of which lies in wider pixels.
     3687, 4512: channels of a lane-wise layer that are read as neighbouring pixels.
+    5018: a sum of the frame and a copy, tried with pixels side by side.
     """
     assert outcome(seed, tmp_path / "b")[0] == "equal"
 

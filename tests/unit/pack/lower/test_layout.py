@@ -7,7 +7,8 @@ from graphs import Made, named
 
 from bramcast.pack.graph.edit import copy_op, gather_op
 from bramcast.pack.graph.ops import Add, Product, is_exact
-from bramcast.pack.lower.layout import make_layout
+from bramcast.pack.lower.beside import Unfit
+from bramcast.pack.lower.layout import _settled, make_layout
 
 
 @pytest.mark.parametrize("kind", [Add, Product])
@@ -44,3 +45,16 @@ def test_a_sum_with_a_copied_pixel_that_stands_for_all(lanes, taps):
     laid = make_layout(graph, lanes, taps).graph
     new = [op.name for op in laid.ops if is_exact(op) and op not in graph.ops]
     assert new == ["y.copy1"]
+
+
+@pytest.mark.parametrize("width", [16, 20])
+@pytest.mark.parametrize("lanes, taps", [(8, 1), (16, 1), (16, 2)])
+def test_a_sum_of_what_is_no_row_of_pixels_side_by_side(width, lanes, taps):
+    """The frame's pixels and a copy's lie apart, and so must the sum's: it moves no lane."""
+    made = Made(1, 1, width)
+    turned = gather_op(made.draft, made.x[:, :, ::-1], "turned", "here")
+    made.draft.ops.append(turned)
+    y = made.sum("y", made.x, turned.out.ids)
+    graph = made.graph(made.dense("z", y, np.ones((1, 1, 1, 2))))
+    with pytest.raises(Unfit):
+        _settled(graph, (lanes, taps, 1, False), {named(graph, "y").out.index: 8}, frozenset())
