@@ -48,7 +48,8 @@ def as_function(state: Capture, site: Site) -> Any:
         return None
     views = list(np.broadcast_arrays(*data)) if len(data) > 1 else data
     operator, constants = _with_constants(site, operator, tensors, views[0])
-    found = common_root(state.draft, [np.ascontiguousarray(v) for v in views])
+    # Not ascontiguousarray: of a single number it makes a list.
+    found = common_root(state.draft, [np.asarray(v, order="C") for v in views])
     if found is None:
         return None
     root, parts = found

@@ -79,7 +79,7 @@ def undoubled(value: Any, site: Site) -> Any:
     for axis in (i for i, size in enumerate(numbers.shape) if size == 2):
         first, second = np.moveaxis(numbers, axis, 0)
         if np.array_equal(np.where(first == ZERO, ZERO, first + BATCH_STEP), second):
-            found = np.ascontiguousarray(first)
+            found = np.asarray(first, order="C")
             return Turned(found, axis, site) if axis else found
     return Mixed(np.ascontiguousarray(numbers), site)
 

@@ -238,9 +238,11 @@ def _reduce(
     if dims is None or dims == []:
         raise site.refuse("a reduction over all axes and the batch: give dim")
     axes = _axes(dims, view)
-    kept = [axis for axis in range(view.ndim) if axis not in axes]
-    if -1 in axes or not kept:
+    if -1 in axes:
         raise site.refuse(f"a reduction over axes {sorted(a + 1 for a in axes)}")
+    if len(axes) == view.ndim:  # of one channel that is all of the sample
+        view, axes = view[None], {axis + 1 for axis in axes}
+    kept = [axis for axis in range(view.ndim) if axis not in axes]
     moved = view.transpose([kept[0], *sorted(axes), *kept[1:]])
     lengths = [view.shape[axis] for axis in sorted(axes)]
     if view.ndim > 3:

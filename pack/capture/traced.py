@@ -214,7 +214,7 @@ def _moved(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return np.arange(first, first + value.size).reshape(value.shape)
 
     result = function(*_plain(args), **_plain(kwargs))
-    numbers = np.ascontiguousarray(function(*(numbered(a) for a in args), **kwargs))
+    numbers = np.asarray(function(*(numbered(a) for a in args), **kwargs), order="C")
     if not any(source_of(a) is not None for a in arrays):
         return result
     shape, total = numbers.shape, sum(a.size for a in arrays)

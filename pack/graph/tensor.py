@@ -92,13 +92,15 @@ def strip_zeros(view: IntArray) -> tuple[IntArray, tuple[int, int, int, int]]:
 
 def as_pixels(shape: Sequence[int]) -> tuple[int, int, int]:
     """How an array [C], [C, L] or [C, H, W] is taken as (channels, height, width); of more axes
-    those in the middle are one.
+    those in the middle are one. A single number is one of them all.
 
+    >>> as_pixels(())
+    (1, 1, 1)
     >>> as_pixels((12,)), as_pixels((4, 9)), as_pixels((3, 8, 6)), as_pixels((2, 5, 8, 6))
     ((12, 1, 1), (4, 1, 9), (3, 8, 6), (2, 40, 6))
     """
-    if len(shape) == 1:
-        return shape[0], 1, 1
+    if len(shape) < 2:
+        return prod(shape), 1, 1
     if len(shape) == 2:
         return shape[0], 1, shape[1]
     return shape[0], prod(shape[1:-1]), shape[-1]
