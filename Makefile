@@ -23,7 +23,7 @@ RECIPE := $(call QUOTED,$(MODEL))
 BUNDLE := $(call QUOTED,build/bundles/$(call SPACED,$(NAME)))
 
 .DELETE_ON_ERROR:
-.PHONY: help setup sim check test test-all test-slow lint cosim pictures bench accuracy synth area shapes formal docs clean
+.PHONY: help setup sim check test test-all test-slow extras lint cosim pictures bench accuracy synth area shapes formal docs clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ test-all: setup build/ns/bramcast $(VENV)/.synth $(VENV)/.docs ## what CI runs: 
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
+extras: setup build/ns/bramcast ## each extra installed alone from the wheel, in a fresh environment, and its verbs run: ten minutes
+	$(BIN)/python -m pytest tests/unit/test_extras.py -k installed
+
 cosim: setup ## only the tests that run a simulator
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "cosim and not slow"
 
@@ -96,8 +99,9 @@ $(VENV)/.docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
-docs: $(VENV)/.docs build/ns/bramcast ## the documentation as a site, with the gallery, in build/site; every link is followed
+docs: $(VENV)/.docs build/ns/bramcast ## the documentation as a site, with the gallery and the tutorials' results, in build/site; every link is followed
 	$(BIN)/python website/gallery.py build/gallery
+	$(BIN)/python website/notebooks.py build/notebooks
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	$(BIN)/python website/links.py build/site
 

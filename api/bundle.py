@@ -384,9 +384,10 @@ class Bundle:
             ToolError: matplotlib or Jinja2 is missing (extra ``report``).
         """
         from bramcast.sim.regress.regress import regress
-        from bramcast.sim.report.report import report_html
+        from bramcast.sim.report.report import pictures, report_html
         from bramcast.sim.run.cosim import simulate
 
+        pictures()  # what is missing is said at once
         read = None if x is None else self._samples(x, y)
         if read is None and (sim or against is not None):
             raise InputError("x is missing: sim and against need samples")

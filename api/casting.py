@@ -62,7 +62,7 @@ def make(
     Raises:
         UserError: whatever is wrong; nothing is written then.
     """
-    with torch_needed("packing"):
+    with torch_needed("packing", recipe.model.onnx):
         from bramcast.pack.pipeline import pack
     from bramcast.pack.fit.hint import faster_shape
     from bramcast.pack.passes.table import unwatched

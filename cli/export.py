@@ -73,7 +73,7 @@ def command(
         raise InputError(f"--format {format} is no text: give -o FILE, or -o - for standard output")
     target = Path("-") if output is None else output
     give_stdout([target], json)
-    with torch_needed("reading a checkpoint"):
+    with torch_needed("reading a checkpoint", checkpoint):
         from bramcast.pack.look.export import Integers, NetworkOf, Style, export, integer_format
 
         done = export(

@@ -48,12 +48,17 @@ def command(
 ) -> int:
     """Every parameter: name, shape, range, statistics, proposed Q format, damage."""
     if (checkpoint / MANIFEST_NAME).is_file():
+        if histogram or picture is not None:
+            raise InputError(
+                f"{checkpoint}: a bundle; --histogram draws a checkpoint's tensors, "
+                "'bramcast report' a bundle's weights"
+            )
         return _bundle(checkpoint, json)
     if picture is not None and not histogram:
         raise InputError(f"{picture}: a second file is where --histogram draws; add --histogram")
     if picture is not None and checkpoint.suffix.lower() in (".png", ".svg", ".pdf"):
         checkpoint, picture = picture, checkpoint  # --histogram out.png CHECKPOINT
-    with torch_needed("inspecting"):
+    with torch_needed("inspecting", checkpoint):
         from bramcast.pack.look.inspect import inspect
 
         read = read_recipe(recipe) if recipe is not None else None

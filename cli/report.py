@@ -13,7 +13,7 @@ from bramcast.pack.bundle.errors import InputError
 from bramcast.pack.bundle.folder import named, replace_bytes
 from bramcast.pack.recipe.recipe import RegressSection
 from bramcast.sim.regress.regress import regress
-from bramcast.sim.report.report import report_html
+from bramcast.sim.report.report import pictures, report_html
 from bramcast.sim.run.cosim import simulate
 from bramcast.sim.run.runner import SIMULATORS
 
@@ -43,6 +43,7 @@ def command(
         raise InputError(f"unknown simulator {simulator!r}: choose {' or '.join(SIMULATORS)}")
     if inputs is None and (sim or against is not None):
         raise InputError("--sim and --against need samples: give --inputs")
+    pictures()  # what is missing is said at once
     samples = None if inputs is None else read_samples(inputs, bundle)
     simulated = compared = None
     with progress(json) as report:

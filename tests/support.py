@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from bramcast.golden.load import load
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = Path(os.environ.get("BRAMCAST_MODELS", ROOT.parent / "shared" / "models"))
 DIGITS = ROOT / "examples" / "digits"
+FOLDERS = ("api", "board", "cli", "golden", "hw", "pack", "root", "sim")  # the package's
 
 # One core that every network of tests/networks.py fits, so that simulators are compiled once.
 COMMON_CORE = """
@@ -197,3 +199,20 @@ def need(simulator: str) -> None:
     reason = missing(simulator)
     if reason:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+def built_wheel(folder: Path) -> Path:
+    """The package as a user installs it.
+
+    From a copy: setuptools puts files of earlier builds into the wheel if it finds a build/lib.
+    """
+    copy = folder / "copy"
+    copy.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, copy]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 from bramcast.pack.bundle.errors import ToolError
 
@@ -35,6 +36,11 @@ def onnx_needed() -> AbstractContextManager[None]:
     return needed("reading ONNX", "onnx", "onnx")
 
 
-def torch_needed(what: str) -> AbstractContextManager[None]:
-    """Around the import of what needs PyTorch; raises as ``needed`` does."""
-    return needed(what, "torch", "torch")
+def torch_needed(what: str, file: str | Path | None = None) -> AbstractContextManager[None]:
+    """Around the import of what needs PyTorch; raises as ``needed`` does.
+
+    Args:
+        file: what is read; for ONNX the extra is the one that brings both.
+    """
+    is_onnx = file is not None and Path(file).suffix.lower() == ".onnx"
+    return needed(what, "torch", "onnx" if is_onnx else "torch")

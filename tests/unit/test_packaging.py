@@ -6,15 +6,13 @@ import doctest
 import hashlib
 import importlib.util
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from support import FOLDERS, ROOT, built_wheel
 
 from bramcast.pack.bundle.formats.c_header import header_text
 from bramcast.pack.bundle.formats.table import image_format
@@ -23,8 +21,6 @@ from bramcast.pack.bundle.manifest import read_manifest
 from bramcast.sim.folder.options import HdlOptions
 from bramcast.sim.folder.project import write_project
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("api", "board", "cli", "golden", "hw", "pack", "root", "sim")
 SHIPPED = {".py", ".sv", ".svh", ".cpp", ".c", ".csv", ".h", ".html", ".in"}
 SOURCES = SHIPPED | {".v", ".vhd", ".tcl", ".sdc", ".xdc", ".sh", ".mk"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
@@ -49,21 +45,7 @@ def test_every_folder_is_a_typed_package():
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_wheel_holds_every_source_file(tmp_path):
-    # From a copy: setuptools puts files of earlier builds into the wheel if it finds a build/lib.
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, copy)
-    if not (copy / "README.md").exists():
-        (copy / "README.md").write_text("bramcast\n")
-    for folder in FOLDERS:
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, copy / folder, ignore=ignore)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, copy]
-    subprocess.run(command, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    archive = zipfile.ZipFile(wheel)
+    archive = zipfile.ZipFile(built_wheel(tmp_path))
     names = archive.namelist()
     assert {n for n in names if ".dist-info/" not in n} == set(sources())
     (metadata,) = (n for n in names if n.endswith(".dist-info/METADATA"))

@@ -262,3 +262,10 @@ def test_make_takes_paths_with_spaces(model, bundle):
 def test_make_leaves_the_cache_to_the_command_line():
     assert "BRAMCAST_CACHE" not in (ROOT / "Makefile").read_text()
     assert "`~/.cache/bramcast`" in (ROOT / "docs" / "quickstart.md").read_text()
+
+
+def test_a_bundle_is_not_drawn_in_silence(bundle, tmp_path, capsys):
+    for more in (["--histogram"], ["--histogram", tmp_path / "p.png"], [tmp_path / "p.png"]):
+        code, out, err = cli(capsys, "inspect", bundle, *more)
+        assert code == 2 and "bramcast report" in err and not out
+    assert cli(capsys, "inspect", bundle)[0] == 0
