@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What MkDocs reads beside docs/: README.md as the first page, the changelog, files, the gallery.
+"""What MkDocs reads beside docs/: README.md as the first page, the changelog, files, the gallery,
+the tutorials with their results.
 
 A link that leaves docs/ leads to a copy of the file in the site, so that none leads nowhere.
 """
@@ -16,6 +17,7 @@ from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = Path(os.environ.get("BRAMCAST_GALLERY", ROOT / "build" / "gallery"))
+NOTEBOOKS = Path(os.environ.get("BRAMCAST_NOTEBOOKS", ROOT / "build" / "notebooks"))
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!\w+:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
 
@@ -85,6 +87,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         place = f"files/{path.relative_to(ROOT).as_posix()}"
         place = f"{place}.txt" if path.suffix == ".md" else place
         files.append(File.generated(config, place, abs_src_path=str(path)))
+    for file in files.documentation_pages():
+        executed = NOTEBOOKS / Path(file.src_uri).name
+        if executed.suffix == ".ipynb" and executed.is_file():
+            file.abs_src_path = str(executed)
     for path in sorted(GALLERY.glob("*.html")):
         files.append(File.generated(config, f"gallery/{path.name}", abs_src_path=str(path)))
     return files
