@@ -8,8 +8,10 @@ the shipped ones nowhere: the site takes build/gallery, and your networks stay y
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 import bramcast
@@ -42,15 +44,16 @@ def confused(path: Path) -> Path:
 
 
 def regressions(folder: Path) -> None:
-    """A good and a bad retraining of the DS-CNN."""
-    recipe = DIGITS / "dscnn.toml"
-    inputs = read_inputs(recipe)
-    with tempfile.TemporaryDirectory() as made:
-        old = bramcast.cast(recipe, output=Path(made, "in_use"))
-        bad = confused(Path(made, "confused.pth"))
-        retrained = {"drop_in": DIGITS / "dscnn_retrained.pth", "worse": bad}
-        for name, weights in retrained.items():
-            page = _page(old, weights, inputs, Path(made, name))
+    """A good and a bad retraining of the DS-CNN; the pages name files, no folders of here."""
+    folder = folder.resolve()
+    with tempfile.TemporaryDirectory() as made, chdir(made):
+        recipe = Path(shutil.copytree(DIGITS, "digits")) / "dscnn.toml"
+        inputs = read_inputs(recipe)
+        old = bramcast.cast(recipe, output="in_use")
+        good = recipe.with_name("dscnn_retrained.pth")
+        bad = confused(Path("confused.pth"))
+        for name, weights in {"drop_in": good, "worse": bad}.items():
+            page = _page(old, weights, inputs, Path(name))
             replace_bytes(folder / f"{name}.html", page.encode())
             print(folder / f"{name}.html")
 

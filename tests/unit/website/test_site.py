@@ -3,6 +3,7 @@
 
 import doctest
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -79,6 +80,16 @@ def test_examples_of_the_hooks_run():
 
 @pytest.mark.slow
 @pytest.mark.ci
+def test_pages_of_retrainings_name_no_folder_of_here(tmp_path):
+    script("gallery").regressions(tmp_path)
+    for page in ("drop_in", "worse"):
+        text = (tmp_path / f"{page}.html").read_text()
+        assert "In use: in_use." in text
+        assert not re.search(r"/tmp|\.\./\.\./", text) and str(ROOT) not in text
+
+
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_terminal_in_the_readme_is_what_the_commands_print(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "website"))
     terminal = script("terminal")
@@ -101,7 +112,14 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     gallery.mkdir()
     for name in PAGES:
         (gallery / f"{name}.html").write_text("<p>a report</p>")
-    env = os.environ | {"BRAMCAST_GALLERY": str(gallery), "NO_MKDOCS_2_WARNING": "1"}
+    # One tutorial with a result; the others as they are in the repository.
+    told = json.loads((ROOT / "docs" / "tutorials" / "board.ipynb").read_text())
+    output = {"output_type": "stream", "name": "stdout", "text": ["three nests were equal\n"]}
+    next(c for c in told["cells"] if c["cell_type"] == "code")["outputs"] = [output]
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "board.ipynb").write_text(json.dumps(told))
+    env = os.environ | {"BRAMCAST_NOTEBOOKS": str(tmp_path / "notebooks")}
+    env |= {"BRAMCAST_GALLERY": str(gallery), "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-d", tmp_path / "site"],
         cwd=ROOT, env=env, capture_output=True, text=True,
@@ -111,6 +129,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     reference = (tmp_path / "site" / "reference.html").read_text()
     for name in ("casting.cast", "bundle.Bundle.simulate", "shapes.fit", "tensors.export"):
         assert f'id="bramcast.api.{name}"' in reference
+    tutorials = tmp_path / "site" / "tutorials"
+    assert "three nests were equal" in (tutorials / "board.html").read_text()
+    assert "A bad one" in (tutorials / "regress.html").read_text()
     index = (tmp_path / "site" / "index.html").read_text()
     assert 'href="regression.html"' in index and "<h1" in index  # README.md, its links moved
     # Nothing is fetched from elsewhere when a page is read.
