@@ -71,7 +71,7 @@ test-all: setup build/ns/bramcast $(VENV)/.synth $(VENV)/.docs ## what CI runs: 
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-extras: setup build/ns/bramcast ## each extra installed alone from the wheel, in a fresh environment, and its verbs run: ten minutes
+extras: setup build/ns/bramcast ## each extra installed alone from the wheel, in a fresh environment, and its verbs run: up to half an hour
 	$(BIN)/python -m pytest tests/unit/test_extras.py -k installed
 
 cosim: setup ## only the tests that run a simulator
