@@ -226,7 +226,7 @@ def core_memories(
     chunks = core.word // core.rq
     depth = 2 * chunks if chunks > 8 else 16
     lane = max(1, (core.rq - 1).bit_length())
-    entry = core.rq * 32 + lane + 1
+    entry = core.rq * 32 + lane + 2
     found.append(Memory("output FIFO", entry, depth, 1, entry * depth, block=False))
     scratch_bits = _address_bits(core.scratch_depth)
     jumps = (

@@ -221,7 +221,7 @@ def test_memories_are_those_of_the_core():
         "table": (8, 512, 2, True),
         "scratchpad": (128, 300, 2, True),
         "frame FIFO": (130, 64, 1, True),
-        "output FIFO": (66, 32, 1, False),
+        "output FIFO": (67, 32, 1, False),
         "activation jumps": (14, 16, 1, False),
         "weight jumps": (12, 16, 1, False),
         "result jumps": (10, 16, 1, False),
