@@ -65,7 +65,7 @@ check: setup build/ns/bramcast ## in a minute: format, lint, types and the neare
 test: setup build/ns/bramcast ## the tests, without the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: setup build/ns/bramcast $(VENV)/.synth $(VENV)/.docs ## what CI runs: `make test`, and of the slow ones those that others cover in part or not at all
+test-all: setup build/ns/bramcast $(VENV)/.synth $(VENV)/.docs ## what CI runs: `make test`, and a part of the slow ones
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow or ci"
 
 test-slow: setup ## the slow tests: real networks, many damaged images, proofs (skipped without `make formal`'s tools)

@@ -188,7 +188,8 @@ def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def in_all(*case: object, when: bool = True) -> Any:
-    """A test's parameters that only `make test-all` and CI run: nearly all is tested by others."""
+    """A test's parameters that only `make test-all` and CI run, and of them a part (conftest.py):
+    nearly all is tested by others."""
     return pytest.param(*case, marks=[pytest.mark.slow, pytest.mark.ci] if when else [])
 
 

@@ -869,7 +869,7 @@ SHAPES = [
 
 
 # Verilator, which compiles each for some seconds, takes these, Icarus the others; in
-# `make test-all` both take all.
+# `make test-slow` both take all.
 ON_VERILATOR = ("1x1x8_rq1", "4x1x16_rq4", "16x1x8_rq2_frames32", "8x4x8_rq2", "8x1x8_rq2_gates",
                 "4x2x16_rq2_frames32_gates", "4x1x8_rq2_frames16_tiles2",
                 "8x1x8_rq8_frames32_gates_tiles8")  # fmt: skip
@@ -882,7 +882,7 @@ ON_VERILATOR = ("1x1x8_rq1", "4x1x16_rq4", "16x1x8_rq2_frames32", "8x4x8_rq2", "
             simulator,
             shape,
             id=f"{simulator}-{shape.name}",
-            marks=[pytest.mark.slow, pytest.mark.ci] * rare,
+            marks=[pytest.mark.slow] * rare,
         )
         for shape in SHAPES
         for simulator, rare in (
