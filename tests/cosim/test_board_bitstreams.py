@@ -31,7 +31,6 @@ def made(folder, out, *flags):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_ulx3s_has_its_clock_and_room(tmp_path):
     folder = written(tmp_path / "fpga", "digits_dscnn", "--board", "ulx3s")
     bitstream, rows = made(folder, tmp_path / "built")

@@ -64,7 +64,6 @@ def test_programs_of_random_fields_end_by_themselves(simulator, frame_depth, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_500_programs_of_random_fields_end_by_themselves(tmp_path):
     need("verilator")
     control(tmp_path, "verilator", "programs_of_random_fields_end_by_themselves", count=500)
