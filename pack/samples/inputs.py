@@ -121,8 +121,12 @@ def inputs_of(
     for name in wanted:
         if name not in arrays:
             has = f"it has {', '.join(there) or 'nothing'}"
-            of = f"the network takes {', '.join(wanted)}; " if len(wanted) > 1 else ""
-            raise InputError(f"{path}: has no array {name} ({of}{has})")
+            if len(wanted) == 1:
+                raise InputError(f"{path}: has no array {name} ({has})")
+            raise InputError(
+                f"{path}: has no array {name} (the network takes {', '.join(wanted)}; {has}): save "
+                "an array of as many samples for each of its inputs"
+            )
     xs = [_samples(path, name, arrays[name]) for name in wanted]
     cals = [f"{name}_cal" for name in wanted]
     given = [name for name in cals if name in arrays]
