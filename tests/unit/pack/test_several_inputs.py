@@ -108,7 +108,9 @@ def test_golden_takes_an_array_for_each(tmp_path):
 
 
 FILES = {
-    "z (the network takes x, z; it has x): save an array of as many samples for each": {"x": np.zeros((4, 20))},
+    "z (the network takes x, z; it has x): save an array of as many samples": {
+        "x": np.zeros((4, 20))
+    },
     "z has 3 samples, the first input 4": {"x": np.zeros((4, 20)), "z": np.zeros((3, 20))},
     "has x_cal, but no z_cal: give one for each input": {
         name: np.zeros((4, 20)) for name in ("x", "z", "x_cal")
