@@ -155,6 +155,16 @@ def output_packets(machine: Machine) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def in_packets(beats: NDArray[np.int64], machine: Machine) -> list[NDArray[np.int64]]:
+    """The results of one frame [beats], packet by packet."""
+    return np.split(beats, np.cumsum(output_packets(machine))[:-1])
+
+
+def class_of(packet: NDArray[np.int64]) -> int:
+    """TUSER with a packet's last beat: the number of its largest, the first one of equals."""
+    return int(np.argmax(packet)) & 0xFFFF
+
+
 def in_stream_order(samples: NDArray[Any], frame: Frame) -> NDArray[Any]:
     """Features [n, y * x * c] of samples [n, *frame.shape], c fastest."""
     flat = samples.reshape(len(samples), -1)

@@ -46,11 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     part of its own.
     """
     for item in items:
-        marks = (
-            item.callspec.marks
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-            else ()
-        )
+        marks = getattr(getattr(item, "callspec", None), "marks", ())
         if not any(mark.name == "ci" for mark in marks) or "test_formal" in item.nodeid:
             continue
         if zlib.crc32(item.nodeid.encode()) % PART_IN_CI:

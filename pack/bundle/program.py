@@ -185,6 +185,11 @@ class Input:
         """
         return (*self.packets, self.elements - sum(self.packets))
 
+    @property
+    def tlast_ends(self) -> int:
+        """TLAST_ENDS of a core for such frames: 2, if each of several packets has a TLAST."""
+        return 2 if self.packets else 1
+
     def span(self, elements: int) -> int:
         """Words or units of so many elements that a run reaches into.
 

@@ -873,10 +873,11 @@ def _packets(graph: Graph, elements: int) -> tuple[int, ...]:
 
     A frame of more inputs than a descriptor has words for is one packet.
     """
-    if len(graph.input_parts) > MOST_PACKETS:
+    parts = graph.input_parts
+    if not 0 < len(parts) <= MOST_PACKETS:
         return ()
-    planes = elements // sum(part.elements for part in graph.input_parts or [graph.input])
-    return tuple(planes * part.elements for part in graph.input_parts[:-1])
+    planes = elements // sum(part.elements for part in parts)
+    return tuple(planes * part.elements for part in parts[:-1])
 
 
 def link(graph: Graph, layout: Layout, program: Program) -> tuple[list[Descriptor], int]:

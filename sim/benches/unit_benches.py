@@ -721,6 +721,14 @@ async def send(
     put(dut, s_axis_tvalid=0)
 
 
+async def describe(dut, frame: Input) -> None:
+    """The words of an INPUT descriptor, as the fetcher brings them."""
+    for i, word in enumerate(encode(frame)):
+        put(dut, we_i=1, index_i=i, word_i=word)
+        await RisingEdge(dut.clk)
+    put(dut, we_i=0)
+
+
 @cocotb.test()
 async def input_follows_its_descriptor(dut):
     """Random INPUT descriptors and gaps: every element, its lane, its unit's address, the end.
@@ -765,11 +773,7 @@ async def input_follows_its_descriptor(dut):
         strip = rng.randint(-(-runs // tiles), runs) if tiles > 1 else 0
         last_run = rng.choice([run, rng.randint(1, run)]) if tiles > 1 else 0
         base = rng.randrange(space - words_each * (strip or runs) + 1)
-        head = Input(run, runs, base, lead, strip, last_run)
-        for i, word in enumerate(encode(head)):
-            put(dut, we_i=1, index_i=i, word_i=word)
-            await RisingEdge(dut.clk)
-        put(dut, we_i=0)
+        await describe(dut, Input(run, runs, base, lead, strip, last_run))
         await RisingEdge(dut.clk)
         assert get(dut, "s_axis_tready") == 0
         put(dut, start_i=1)
@@ -846,11 +850,8 @@ async def input_takes_packets(dut):
         run, runs = rng.randint(count, 3 * lanes + count), rng.randint(1, 3)
         borders = sorted(rng.sample(range(1, run * runs), count - 1)) if count > 1 else []
         sizes = [b - a for a, b in pairwise([0, *borders, run * runs])]
-        head = Input(run, runs, 0, packets=tuple(sizes[:-1]))
-        for i, word in enumerate(encode(head)):
-            put(dut, we_i=1, index_i=i, word_i=word)
-            await RisingEdge(dut.clk)
-        put(dut, we_i=0, clear_error_i=3)
+        await describe(dut, Input(run, runs, 0, packets=tuple(sizes[:-1])))
+        put(dut, clear_error_i=3)
         await RisingEdge(dut.clk)
         put(dut, clear_error_i=0, start_i=1)
         await RisingEdge(dut.clk)
@@ -909,9 +910,7 @@ async def input_gives_a_frame_up(dut):
     put(dut, withdraw_i=0, clear_error_i=0, room_i=1, flush_i=0, give_up_i=0, none_i=0)
     run, runs = rng.randint(1, 2 * lanes * units), rng.randint(2, 4)
     size = run * runs
-    for i, word in enumerate(encode(Input(run, runs, 0, 0))):
-        await play(dut, [{"we_i": 1, "index_i": i, "word_i": word}], [])
-    put(dut, we_i=0)
+    await describe(dut, Input(run, runs, 0, 0))
     queue: list[tuple[int, int]] = []  # elements to be sent
     coming = 0  # elements of the frame that is coming
     took: list[int] = []  # what has left

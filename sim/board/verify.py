@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bramcast.golden.frames import output_packets
+from bramcast.golden.frames import class_of, in_packets
 from bramcast.golden.groups import Groups
 from bramcast.golden.ledger import ledgers
 from bramcast.golden.load import load
@@ -131,6 +131,7 @@ class FrameCheck:
         sizes = machine.frame.packet_elements if core.packets else (len(frame),)
         self.borders = [0, *accumulate(sizes)]  # where the frame's packets begin and end
         self.results = machine.run(frame[None], keep_layers=True)
+        self.packets = in_packets(self.results.beats[0], machine)
         (self.expected,) = ledgers(machine, self.results)
 
     def checks(self) -> list[LayerCheck]:
@@ -162,7 +163,7 @@ class FrameCheck:
     def _receive(self) -> list[Answer]:
         """The packets of a frame's results, up to the last one, or one that an abort has cut."""
         packets: list[Answer] = []
-        for _ in output_packets(self.machine):
+        for _ in self.packets:
             packets.append(self.link.receive())
             if packets[-1].cut:
                 break
@@ -193,10 +194,9 @@ class FrameCheck:
 
     def _arrived(self, packets: list[Answer]) -> str:
         """What is wrong with the packets, or nothing."""
-        ends = np.cumsum(output_packets(self.machine))[:-1]
         at = 0  # beats before this packet
-        for answer, part in zip(packets, np.split(self.results.beats[0], ends), strict=False):
-            want = part.tolist()
+        for answer, golden in zip(packets, self.packets, strict=False):
+            want = golden.tolist()
             if answer.cut:
                 return f"an abort cut the packet after {at + len(answer.beats) - 1} beats"
             if len(answer.beats) != len(want):
@@ -204,7 +204,7 @@ class FrameCheck:
             for number, (got, beat) in enumerate(zip(answer.beats, want, strict=True), at):
                 if got != beat:
                     return f"beat {number}: arrived {got}, golden {beat}"
-            top = want.index(max(want)) & 0xFFFF
+            top = class_of(golden)
             if answer.top != top:
                 return f"class {answer.top}, golden {top}"
             at += len(want)

@@ -99,12 +99,12 @@ def ledger_of(bundle: Path, allow_modified: bool = False) -> int:
 
 
 def tlast_ends_of(bundle: Path, allow_modified: bool = False) -> int:
-    """TLAST_ENDS of a core for a bundle: 2 where a frame is several packets, else 1.
+    """TLAST_ENDS of a core for a bundle.
 
     Raises:
         UserError: as those of ``write_project``.
     """
-    return 2 if load(bundle, allow_modified).frame.packets else 1
+    return load(bundle, allow_modified).frame.tlast_ends
 
 
 def project_files(bundle: Path, record: Recorded, options: HdlOptions) -> dict[str, bytes]:

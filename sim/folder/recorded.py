@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bramcast.golden.beats import beats_of, keep_of
-from bramcast.golden.frames import output_packets
+from bramcast.golden.frames import class_of, in_packets, output_packets
 from bramcast.golden.groups import Groups
 from bramcast.golden.ledger import ledgers
 from bramcast.golden.machine import Machine, Results
@@ -87,9 +87,8 @@ def frame_rows(record: Recorded, beat: int, packets: Sequence[int]) -> Rows:
 
 
 def tops(record: Recorded) -> list[int]:
-    """TUSER with the last beat of each packet of results: the number of its largest."""
-    ends = np.cumsum(output_packets(record.machine))[:-1]
-    return [int(np.argmax(packet)) & 0xFFFF for packet in np.split(record.results.beats[0], ends)]
+    """TUSER with the last beat of each packet of results."""
+    return [class_of(packet) for packet in in_packets(record.results.beats[0], record.machine)]
 
 
 def beat_rows(record: Recorded) -> Rows:

@@ -105,7 +105,7 @@ def simulate(
     report(f"building for {simulator}", 0, 1)
     folder = build(
         TOP,
-        {**core_parameters(machine.core), "TLAST_ENDS": 2 if machine.frame.packets else 1},
+        {**core_parameters(machine.core), "TLAST_ENDS": machine.frame.tlast_ends},
         simulator,
         timing=True,
         ports_only=True,

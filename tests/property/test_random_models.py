@@ -4,18 +4,13 @@ is far from the float one."""
 
 import random
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from model_packed import model_packed
 from random_models import RandomModel
 
-from bramcast.api.given import given
 from bramcast.pack.bundle.errors import UserError
-from bramcast.pack.pipeline import pack
-from bramcast.pack.run.calibrate import silent
-from bramcast.pack.samples.inputs import inputs_of
-from bramcast.sim.regress.agree import compare_with_graph
 
 SHAPES = ((16, 1, 1), (4, 4, 1), (2, 8, 1), (8, 1, 2), (4, 2, 4), (1, 1, 8))
 # A layer that is wrong has as much noise as signal, 0 dB. Sums that cancel and steps may lose much
@@ -30,18 +25,12 @@ def outcome(seed, folder):
     x = np.random.default_rng(seed).normal(size=(12, *model.shape)).astype(np.float32)
     settings = {"core.taps": taps, "core.tiles": tiles, "quantize.refine": False}
     try:
-        what = given(
-            model,
-            inputs_of({"x": x}, Path("arrays")),
-            name=f"model{seed}",
-            lanes=lanes,
-            settings=settings,
-        )
-        packed = pack(what.recipe, folder, source=what.source, inputs=what.inputs)
+        packed = model_packed(model, x, folder, name=f"model{seed}", lanes=lanes, settings=settings)
     except UserError as error:
         return str(error), []
-    agreement = compare_with_graph(packed, folder, silent)
-    assert agreement.mismatches == 0, f"seed {seed}, {model.said}: {agreement.text}"
+    except AssertionError as error:
+        error.add_note(f"seed {seed}, {model.said}")
+        raise
     return "equal", [layer.snr for layer in packed.manifest.layers if layer.snr is not None]
 
 

@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that give one number for a sample, or a step that has no slope."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from model_packed import model_packed
 from torch import nn
-
-from bramcast.api.given import given
-from bramcast.pack.pipeline import pack
-from bramcast.pack.run.calibrate import silent
-from bramcast.pack.samples.inputs import inputs_of
-from bramcast.sim.regress.agree import compare_with_graph
 
 ENDS = {
     "largest": lambda h: h.amax((1, 2)),
@@ -40,9 +33,7 @@ class Ends(nn.Module):
 def test_it_is_packed_with_the_shape_that_pytorch_gives_it(name, tmp_path):
     model = Ends(ENDS[name]).eval()
     x = np.random.default_rng(0).normal(size=(40, 3, 8)).astype(np.float32)
-    made = given(model, inputs_of({"x": x}, Path("arrays")), name="ends", lanes=4, settings={})
-    packed = pack(made.recipe, tmp_path / "b", source=made.source, inputs=made.inputs)
-    assert compare_with_graph(packed, tmp_path / "b", silent).mismatches == 0
+    packed = model_packed(model, x, tmp_path / "b", name="ends", lanes=4)
     want = model(torch.from_numpy(x)).detach().numpy()
     assert packed.manifest.output.shape == list(want.shape[1:])
     assert packed.manifest.judgement.snr > 20 or "alarm" in name

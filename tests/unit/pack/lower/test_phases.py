@@ -4,13 +4,8 @@
 import numpy as np
 import pytest
 import torch
+from model_packed import model_packed
 from torch import nn
-
-from bramcast.api.given import ARRAYS, given
-from bramcast.pack.pipeline import pack
-from bramcast.pack.run.calibrate import silent
-from bramcast.pack.samples.inputs import inputs_of
-from bramcast.sim.regress.agree import compare_with_graph
 
 LAST = {
     "depthwise": lambda n: nn.Conv1d(n, n, 1, groups=n),
@@ -48,7 +43,4 @@ def test_channels_that_are_read_as_pixels(kind, each, lanes, taps, tiles, tmp_pa
     model = Shuffled(kind, each).eval()
     x = np.random.default_rng(0).normal(size=(4, 2, 10)).astype(np.float32)
     settings = {"core.taps": taps, "core.tiles": tiles, "quantize.refine": False}
-    what = given(model, inputs_of({"x": x}, ARRAYS), lanes=lanes, settings=settings)
-    packed = pack(what.recipe, tmp_path / "b", source=what.source, inputs=what.inputs)
-    agreement = compare_with_graph(packed, tmp_path / "b", silent)
-    assert agreement.mismatches == 0, agreement.text
+    model_packed(model, x, tmp_path / "b", lanes=lanes, settings=settings)
